@@ -1,0 +1,237 @@
+// The fill: from an invocation's number to stored words. Shared by every entry point: what a
+// dispatch is told, and the value of an element.
+// Host side: src/gpu/dispatch.rs, which lays out `Fill` and chooses the entry point.
+
+// What is specialized when a pipeline is made. The numbers are those of src/gpu/pipeline.rs.
+override CORE: u32;
+override DTYPE: u32;
+// mean != 0: the outer addition.
+override SHIFTED: bool;
+// Uniform distributions end in a clamp.
+override CLAMPED: bool;
+// More than one row: a slice that is not contiguous in the whole tensor.
+override SLICED: bool;
+override WORKGROUP_SIZE: u32;
+
+const CORE_CONSTANT: u32 = 0u;
+const CORE_UNIFORM: u32 = 1u;
+const CORE_NORMAL: u32 = 2u;
+const DTYPE_F32: u32 = 0u;
+const DTYPE_F16: u32 = 1u;
+const DTYPE_BF16: u32 = 2u;
+
+// Outer dimensions of a slice that one dispatch can cross.
+const MAX_DIMENSIONS: u32 = 7u;
+
+// 64-bit numbers are (low, high) words. A "row" is a run of elements that is contiguous in the
+// whole tensor; "position" counts the elements of the rows from the start of the first one.
+struct Fill {
+    key: vec2<u32>,
+    stream: vec2<u32>,
+    // Index, in the whole tensor, of the element at digits 0, 0, ...
+    base: vec2<u32>,
+    // Of the scale, see src/kernel/scale.rs.
+    mantissa: u32,
+    exponent: i32,
+    // binary32 bits. The mean is also the value of a constant.
+    mean: u32,
+    low: u32,
+    high: u32,
+    // Elements of the bound range before the first one of this dispatch.
+    destination: u32,
+    // Elements of this dispatch, and the position of its first one.
+    count: u32,
+    first: u32,
+    row_length: u32,
+    blocks_per_row: u32,
+    // Invocations that have work, and the workgroups in a row of the grid.
+    invocations: u32,
+    grid_width: u32,
+    dimensions: u32,
+    padding: u32,
+    // Of each outer dimension, innermost first: its size, the digit of the first row, and the
+    // stride, in elements of the whole tensor, as two words.
+    dimension: array<vec4<u32>, MAX_DIMENSIONS>,
+}
+
+@group(0) @binding(0) var<uniform> request: Fill;
+@group(0) @binding(1) var<storage, read_write> destination: array<u32>;
+
+fn add_wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = a.x + b.x;
+    return vec2<u32>(low, a.y + b.y + select(0u, 1u, low < a.x));
+}
+
+// The index in the whole tensor of a row's first element.
+fn row_start(row: u32) -> vec2<u32> {
+    var start = request.base;
+    if (SLICED) {
+        var rest = row;
+        for (var d = 0u; d < request.dimensions; d++) {
+            let dimension = request.dimension[d];
+            let counted = rest + dimension.y;
+            let digit = counted % dimension.x;
+            rest = counted / dimension.x;
+            let product = mul_wide(dimension.z, digit);
+            start = add_wide(start, vec2<u32>(product.x, product.y + (dimension.w * digit)));
+        }
+    }
+    return start;
+}
+
+fn block_of(element: vec2<u32>) -> vec2<u32> {
+    return vec2<u32>((element.x >> 2u) | (element.y << 30u), element.y >> 2u);
+}
+
+// From a core to the bits that are stored: 32, or 16 in the low half.
+fn finish(core: u32) -> u32 {
+    var bits = scale(core, request.mantissa, request.exponent);
+    if (SHIFTED) {
+        bits = add(bits, request.mean);
+    }
+    if (CLAMPED) {
+        bits = clamp_bits(bits, request.low, request.high);
+    }
+    return pack(bits);
+}
+
+fn pack(bits: u32) -> u32 {
+    if (DTYPE == DTYPE_F16) {
+        return to_f16(bits);
+    }
+    if (DTYPE == DTYPE_BF16) {
+        return to_bf16(bits);
+    }
+    return bits;
+}
+
+// The four elements of a block.
+fn block_values(block: vec2<u32>) -> vec4<u32> {
+    if (CORE == CORE_CONSTANT) {
+        return vec4<u32>(pack(request.mean));
+    }
+    let words = philox(counter(block, 0u, request.stream), request.key);
+    if (CORE == CORE_UNIFORM) {
+        return vec4<u32>(
+            finish(uniform_core(words.x)),
+            finish(uniform_core(words.y)),
+            finish(uniform_core(words.z)),
+            finish(uniform_core(words.w)),
+        );
+    }
+    let front = normal_pair(words.x, words.y);
+    let back = normal_pair(words.z, words.w);
+    return vec4<u32>(finish(front.x), finish(front.y), finish(back.x), finish(back.y));
+}
+
+// One element on its own.
+fn element_value(element: vec2<u32>) -> u32 {
+    if (CORE == CORE_CONSTANT) {
+        return pack(request.mean);
+    }
+    let words = philox(counter(block_of(element), 0u, request.stream), request.key);
+    let pair = select(words.xy, words.zw, (element.x & 2u) != 0u);
+    let odd = (element.x & 1u) != 0u;
+    if (CORE == CORE_UNIFORM) {
+        return finish(uniform_core(select(pair.x, pair.y, odd)));
+    }
+    let cores = normal_pair(pair.x, pair.y);
+    return finish(select(cores.x, cores.y, odd));
+}
+
+fn load_tables(local: u32) {
+    if (CORE == CORE_NORMAL) {
+        for (var i = local; i < TABLE_ENTRIES; i += WORKGROUP_SIZE) {
+            table[i] = tables[i];
+        }
+    }
+    workgroupBarrier();
+}
+
+// Stores a 16-bit value and keeps the other half of its word. Only at the ends of a fill: the
+// word belongs to one invocation, and the other half to a neighbour that is not being written.
+fn store_half(element: u32, value: u32) {
+    let shift = (element & 1u) << 4u;
+    let word = element >> 1u;
+    destination[word] = (destination[word] & (0xffff0000u >> shift)) | (value << shift);
+}
+
+// Each invocation makes one block of the stream and stores those of its elements that are asked
+// for. 16-bit elements need a word to hold two elements of one pair of lanes: the host checks.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    load_tables(local);
+    let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
+    if (invocation >= request.invocations) {
+        return;
+    }
+    var row = 0u;
+    var block_in_row = invocation;
+    if (SLICED) {
+        row = invocation / request.blocks_per_row;
+        block_in_row = invocation % request.blocks_per_row;
+    }
+    let start = row_start(row);
+    let block = add_wide(block_of(start), vec2<u32>(block_in_row, 0u));
+    // Column and distance from the first element of lane 0; before the start they wrap around
+    // to large numbers, which the comparisons below refuse.
+    let column = (block_in_row << 2u) - (start.x & 3u);
+    let distance = ((row * request.row_length) + column) - request.first;
+    let lanes = vec4<u32>(0u, 1u, 2u, 3u);
+    let wanted = (column + lanes < vec4<u32>(request.row_length))
+        & (distance + lanes < vec4<u32>(request.count));
+    let target_element = request.destination + distance;
+
+    let values = block_values(block);
+    if (DTYPE == DTYPE_F32) {
+        for (var lane = 0u; lane < 4u; lane++) {
+            if (wanted[lane]) {
+                destination[target_element + lane] = values[lane];
+            }
+        }
+    } else {
+        for (var lane = 0u; lane < 4u; lane += 2u) {
+            let element = target_element + lane;
+            if (wanted[lane] && wanted[lane + 1u]) {
+                destination[element >> 1u] = values[lane] | (values[lane + 1u] << 16u);
+            } else if (wanted[lane]) {
+                store_half(element, values[lane]);
+            } else if (wanted[lane + 1u]) {
+                store_half(element + 1u, values[lane + 1u]);
+            }
+        }
+    }
+}
+
+// Each invocation makes one 32-bit word of two 16-bit elements that may come from anywhere.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_words(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    load_tables(local);
+    let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
+    if (invocation >= request.invocations) {
+        return;
+    }
+    let word = (request.destination >> 1u) + invocation;
+    var value = 0u;
+    var kept = 0u;
+    for (var half = 0u; half < 2u; half++) {
+        let distance = ((word << 1u) + half) - request.destination;
+        if (distance < request.count) {
+            let position = request.first + distance;
+            var row = 0u;
+            var column = position;
+            if (SLICED) {
+                row = position / request.row_length;
+                column = position % request.row_length;
+            }
+            let element = add_wide(row_start(row), vec2<u32>(column, 0u));
+            value |= element_value(element) << (half << 4u);
+        } else {
+            kept |= 0xffffu << (half << 4u);
+        }
+    }
+    if (kept != 0u) {
+        value |= destination[word] & kept;
+    }
+    destination[word] = value;
+}

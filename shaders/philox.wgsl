@@ -1,0 +1,28 @@
+// The counter-based generator Philox4x32-10. Salmon, Moraes, Dror and Shaw, "Parallel random
+// numbers: as easy as 1, 2, 3", SC 2011.
+// Twin: src/kernel/philox.rs.
+
+const MULTIPLIER_0: u32 = 0xd2511f53u;
+const MULTIPLIER_1: u32 = 0xcd9e8d57u;
+const WEYL_0: u32 = 0x9e3779b9u;
+const WEYL_1: u32 = 0xbb67ae85u;
+const ROUNDS: u32 = 10u;
+
+// The four words that Philox4x32-10 gives for a counter under a key.
+fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+    var c = counter;
+    var k = key;
+    for (var round = 0u; round < ROUNDS; round++) {
+        let product_0 = mul_wide(MULTIPLIER_0, c.x);
+        let product_1 = mul_wide(MULTIPLIER_1, c.z);
+        c = vec4<u32>((product_1.y ^ c.y) ^ k.x, product_1.x, (product_0.y ^ c.w) ^ k.y, product_0.x);
+        k += vec2<u32>(WEYL_0, WEYL_1);
+    }
+    return c;
+}
+
+// The counter of a block (low word, high word) and draw: c0 and c1 hold the 48-bit block with
+// the 16-bit draw above it, c2 and c3 the stream id.
+fn counter(block: vec2<u32>, draw: u32, stream: vec2<u32>) -> vec4<u32> {
+    return vec4<u32>(block.x, block.y + (draw << 16u), stream);
+}

@@ -1,0 +1,320 @@
+//! What can go wrong, said so that it can be put right.
+
+use crate::tensor::DType;
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request was refused, or could not be carried out.
+///
+/// Each message is a single line that names the tensor where one is concerned, the value at
+/// fault, and what would be accepted. Text from outside (names, file contents) is quoted and
+/// escaped, so that no message can break out of its line.
+///
+/// A few checks run before the tensor is known, as in [`Shape::new`](crate::Shape::new);
+/// their variants hold `tensor: None`, and [`Error::named`] fills it in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A shape with a zero dimension, or with more elements than a stream can number.
+    #[error("{}shape {shape} {reason}", of(.tensor))]
+    Shape {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The shape as it was given.
+        shape: String,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
+    /// A slice that does not lie within its tensor, or text that is no slice.
+    #[error("{}slice {slice:?} {reason}", of(.tensor))]
+    Slice {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The slice as it was given.
+        slice: String,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
+    /// A number that an initializer cannot work with.
+    #[error("{}{parameter} = {value} is out of range: {accepted}", of(.tensor))]
+    Parameter {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Its value as it was given.
+        value: f64,
+        /// What would be accepted.
+        accepted: &'static str,
+    },
+
+    /// fan_in and fan_out of a shape that has none, or with groups that do not divide it.
+    #[error("{}shape {shape} {reason}", of(.tensor))]
+    Fans {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The shape whose fans were asked for.
+        shape: String,
+        /// Why there are none, and what would be accepted.
+        reason: String,
+    },
+
+    /// An initializer that takes a number from elsewhere (a sibling, the layer count) which
+    /// is not to be had.
+    #[error("{}{init} {reason}", of(.tensor))]
+    Context {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The initializer, as in a recipe.
+        init: String,
+        /// What it lacks, and how to give it.
+        reason: String,
+    },
+
+    /// Text that is no initializer: see [`Init`](crate::Init) for the grammar.
+    #[error("{}{spec:?} is not an initializer: {reason}", of(.tensor))]
+    Spec {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The text as it was given.
+        spec: String,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
+    /// A name from a closed list (a dtype, a layout, a preset, ...) that is not in it.
+    #[error("{}unknown {kind} {value:?}: {accepted}", of(.tensor))]
+    Unknown {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// What kind of name was expected.
+        kind: &'static str,
+        /// The name as it was given.
+        value: String,
+        /// The names that are accepted.
+        accepted: String,
+    },
+
+    /// Two tensors of one list have the same name, and so would have the same weights.
+    #[error("tensor {tensor:?} is listed twice: names within a model must differ")]
+    Duplicate {
+        /// The name that stands twice.
+        tensor: String,
+    },
+
+    /// A recipe that cannot be read.
+    #[error("{recipe}{}: {reason}", at(.position))]
+    Recipe {
+        /// The recipe's name: a preset, or its file.
+        recipe: String,
+        /// Line and column of the fault, counted from 1, where it has a place.
+        position: Option<(usize, usize)>,
+        /// What is wrong, and what would be accepted.
+        reason: String,
+    },
+
+    /// No rule of the recipe matches a tensor.
+    #[error(
+        "tensor {tensor:?} of shape {shape} is matched by no rule of {recipe}: add a [[rule]] \
+         whose match covers it"
+    )]
+    Unmatched {
+        /// The tensor that no rule speaks of.
+        tensor: String,
+        /// Its shape.
+        shape: String,
+        /// The recipe's name.
+        recipe: String,
+    },
+
+    /// Neither the caller nor the recipe gives a seed.
+    #[error("no seed: give one, or write `seed = N` in {recipe}")]
+    NoSeed {
+        /// The recipe's name.
+        recipe: String,
+    },
+
+    /// A file whose contents are not what they should be.
+    #[error("{path}: {}{reason}", of(.tensor))]
+    Format {
+        /// The file.
+        path: String,
+        /// The tensor at fault, where it is one.
+        tensor: Option<String>,
+        /// What is wrong, and what would be accepted.
+        reason: String,
+    },
+
+    /// The operating system refused to read or write a file.
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What was being done.
+        action: &'static str,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+
+    /// The file format cannot hold what was asked of it.
+    #[error("tensor {tensor:?}: {format} cannot hold {what}: {accepted}")]
+    Unsupported {
+        /// The tensor.
+        tensor: String,
+        /// The file format.
+        format: &'static str,
+        /// What it cannot hold.
+        what: String,
+        /// What would do.
+        accepted: &'static str,
+    },
+
+    /// The caller asked to stop; no file was written.
+    #[error("interrupted: no file was written")]
+    Interrupted,
+
+    /// A GPU buffer that was created without a usage the fill needs.
+    #[error(
+        "tensor {tensor:?}: the buffer lacks usage {missing}: create it with \
+         BufferUsages::{missing}"
+    )]
+    BufferUsage {
+        /// The tensor.
+        tensor: String,
+        /// The usage flag's name, as in `wgpu::BufferUsages`.
+        missing: &'static str,
+    },
+
+    /// A GPU buffer that ends before the fill does.
+    #[error(
+        "tensor {tensor:?}: the fill needs {needed} bytes from its offset on, the buffer has \
+         {available}"
+    )]
+    BufferTooSmall {
+        /// The tensor.
+        tensor: String,
+        /// Bytes that the fill writes.
+        needed: u64,
+        /// Bytes that the buffer has from the offset on.
+        available: u64,
+    },
+
+    /// An output slice that does not hold exactly the elements that were asked for.
+    #[error("tensor {tensor:?}: the output must hold {expected} elements, it holds {got}")]
+    LengthMismatch {
+        /// The tensor.
+        tensor: String,
+        /// Elements of the fill.
+        expected: u64,
+        /// Elements that the output holds.
+        got: u64,
+    },
+
+    /// An output of another element type than the fill was made for.
+    #[error("tensor {tensor:?}: the fill is of dtype {expected}, the output of {got}")]
+    DTypeMismatch {
+        /// The tensor.
+        tensor: String,
+        /// The fill's dtype.
+        expected: DType,
+        /// The output's dtype.
+        got: DType,
+    },
+
+    /// An offset that cannot be written to.
+    #[error("tensor {tensor:?}: offset refused: {detail}")]
+    Offset {
+        /// The tensor.
+        tensor: String,
+        /// Which offset, and what would be accepted.
+        detail: String,
+    },
+
+    /// No GPU adapter answers the description.
+    #[error("no GPU adapter: {}", one_line(.detail))]
+    NoAdapter {
+        /// What was looked for, and what there is.
+        detail: String,
+    },
+
+    /// The GPU driver, or wgpu's validation, reports a fault: a buffer of another device, a
+    /// lost device, a failed pipeline, memory that ran out.
+    #[error("{context}: {}", one_line(.detail))]
+    Device {
+        /// What was being done, and for which tensor.
+        context: String,
+        /// The report.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// The same error, naming `tensor` where it names none yet.
+    ///
+    /// ```
+    /// let error = fanin::Shape::new([3, 0]).unwrap_err().named("encoder.weight");
+    /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [3, 0]"#));
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        if let Error::Shape { tensor, .. }
+        | Error::Slice { tensor, .. }
+        | Error::Parameter { tensor, .. }
+        | Error::Fans { tensor, .. }
+        | Error::Context { tensor, .. }
+        | Error::Spec { tensor, .. }
+        | Error::Unknown { tensor, .. }
+        | Error::Format { tensor, .. } = &mut self
+        {
+            tensor.get_or_insert_with(|| name.to_owned());
+        }
+        self
+    }
+
+    /// For use in `map_err`: names the file and what was being done with it.
+    pub(crate) fn io(
+        path: &std::path::Path,
+        action: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = shown(path);
+        move |source| Error::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}
+
+/// A path as messages show it: as typed, with what would break the line escaped.
+pub(crate) fn shown(path: &std::path::Path) -> String {
+    one_line(&path.display().to_string())
+}
+
+/// The text with its control characters escaped, line breaks and runs of blanks made one
+/// blank.
+pub(crate) fn one_line(text: &str) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if joined.chars().any(char::is_control) {
+        joined.escape_debug().to_string()
+    } else {
+        joined
+    }
+}
+
+/// `tensor "name": `, or nothing where the name is not known.
+fn of(tensor: &Option<String>) -> String {
+    tensor
+        .as_ref()
+        .map(|name| format!("tensor {name:?}: "))
+        .unwrap_or_default()
+}
+
+/// ` line 3, column 7`, or nothing.
+fn at(position: &Option<(usize, usize)>) -> String {
+    position
+        .map(|(line, column)| format!(" line {line}, column {column}"))
+        .unwrap_or_default()
+}
