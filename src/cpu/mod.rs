@@ -1,0 +1,136 @@
+//! Filling host memory on all cores: the same bits as [`crate::gpu`], always.
+//!
+//! Use it where there is no GPU, where the weights are wanted on the host anyway, and to check
+//! a device. Work is spread over rayon's current thread pool; run it inside
+//! [`rayon::ThreadPool::install`] to choose how many threads take part.
+//!
+//! ```
+//! use fanin::{Fill, Init, Tensor, cpu};
+//!
+//! let tensor = Tensor::new("fc.weight", [256, 784])?;
+//! let fill = Fill::new(&tensor, &Init::kaiming_normal(), 42)?;
+//! let mut weights = vec![0f32; fill.elements() as usize];
+//! cpu::fill_slice(&fill, &mut weights)?;
+//!
+//! // Rows 16 to 32 alone are the rows 16 to 32 of the whole.
+//! let rows = fill.clone().slice([16..32, 0..784])?;
+//! let mut part = vec![0f32; rows.elements() as usize];
+//! cpu::fill_slice(&rows, &mut part)?;
+//! assert_eq!(part, weights[16 * 784..32 * 784]);
+//! # Ok::<(), fanin::Error>(())
+//! ```
+
+mod batch;
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+use crate::job::Job;
+use crate::tensor::DType;
+
+/// Bytes that one task fills: enough to hide rayon's overhead, few enough to balance the cores.
+const TASK_BYTES: usize = 1 << 18;
+
+/// A type that weights can be stored in.
+pub trait Element: bytemuck::Pod {
+    /// The dtype of the same layout.
+    const DTYPE: DType;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+
+impl Element for f16 {
+    const DTYPE: DType = DType::F16;
+}
+
+impl Element for bf16 {
+    const DTYPE: DType = DType::BF16;
+}
+
+/// Fills `out` with raw little-endian elements of the slice, row-major.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`] unless `out` has exactly [`Fill::bytes`] bytes.
+pub fn fill(fill: &Fill, out: &mut [u8]) -> Result<()> {
+    if out.len() as u64 != fill.bytes() {
+        return Err(Error::LengthMismatch {
+            tensor: fill.name().to_owned(),
+            expected: fill.elements(),
+            got: out.len() as u64 / fill.dtype().size(),
+        });
+    }
+    fill_range(fill, 0, out)
+}
+
+/// Fills `out` with the elements of the slice, row-major.
+///
+/// # Errors
+///
+/// [`Error::DTypeMismatch`] if `T` is not the fill's dtype, [`Error::LengthMismatch`] unless
+/// `out` has exactly [`Fill::elements`] elements.
+pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
+    if T::DTYPE != fill.dtype() {
+        return Err(Error::DTypeMismatch {
+            tensor: fill.name().to_owned(),
+            expected: fill.dtype(),
+            got: T::DTYPE,
+        });
+    }
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
+    self::fill(fill, bytes)?;
+    to_native_endian(fill.dtype(), bytes);
+    Ok(())
+}
+
+/// Fills `out` with the elements from `start` on, counted in the slice's own row-major order:
+/// a large tensor can be made piece by piece in bounded memory.
+///
+/// # Errors
+///
+/// [`Error::LengthMismatch`] if `out` is no whole number of elements or reaches past the end of
+/// the slice.
+///
+/// ```
+/// use fanin::{Fill, Init, Tensor, cpu};
+///
+/// let tensor = Tensor::new("emb.weight", [1000, 64])?;
+/// let fill = Fill::new(&tensor, &Init::normal(0.0, 0.02), 1)?;
+/// let mut whole = vec![0; fill.bytes() as usize];
+/// cpu::fill(&fill, &mut whole)?;
+/// let mut piece = vec![0; 400];
+/// cpu::fill_range(&fill, 12_345, &mut piece)?;
+/// assert_eq!(piece, whole[4 * 12_345..][..400]);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+    let size = fill.dtype().size();
+    fill.check_range(start, out.len() as u64)?;
+    let job = Job::new(fill);
+    let task_elements = TASK_BYTES as u64 / size;
+    out.par_chunks_mut(TASK_BYTES)
+        .enumerate()
+        .for_each(|(task, mut part)| {
+            let first = start + task as u64 * task_elements;
+            let last = first + part.len() as u64 / size;
+            for (element, length) in job.region.runs(first..last) {
+                let (run, rest) = part.split_at_mut((length * size) as usize);
+                batch::fill_run(&job, element, run);
+                part = rest;
+            }
+        });
+    Ok(())
+}
+
+/// The fill writes little-endian bytes; typed slices hold the host's order.
+fn to_native_endian(dtype: DType, bytes: &mut [u8]) {
+    if cfg!(target_endian = "big") {
+        for element in bytes.chunks_exact_mut(dtype.size() as usize) {
+            element.reverse();
+        }
+    }
+}

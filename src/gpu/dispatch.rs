@@ -1,0 +1,273 @@
+//! Cutting a fill into dispatches: what each one binds, and what it is told.
+//!
+//! A dispatch covers positions that lie in one binding (bindings have an aligned start and a
+//! largest size) and that 32-bit arithmetic can reach. No bit depends on where the cuts are.
+
+use crate::error::{Error, Result};
+use crate::job::{Dimension, Job};
+use crate::kernel::LANES;
+use crate::tensor::DType;
+
+use super::pipeline::{Entry, Variant};
+use super::raw::Limits;
+
+/// Outer dimensions that one dispatch can cross: `MAX_DIMENSIONS` in `shaders/fill.wgsl`.
+const MAX_DIMENSIONS: usize = 7;
+
+/// Elements of one dispatch at most, and the size from which on a row or a dimension is not
+/// divided by on the device, so that sums of positions and digits stay below 2^32.
+const MAX_ELEMENTS: u64 = 1 << 30;
+
+/// Workgroups along one dimension of a grid: the WebGPU default of
+/// `max_compute_workgroups_per_dimension`, which every device has.
+const MAX_GRID_WIDTH: u32 = 65_535;
+
+/// `struct Fill` of `shaders/fill.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Request {
+    key: [u32; 2],
+    stream: [u32; 2],
+    base: [u32; 2],
+    mantissa: u32,
+    exponent: i32,
+    mean: u32,
+    low: u32,
+    high: u32,
+    destination: u32,
+    count: u32,
+    first: u32,
+    row_length: u32,
+    blocks_per_row: u32,
+    invocations: u32,
+    grid_width: u32,
+    dimensions: u32,
+    padding: u32,
+    dimension: [[u32; 4]; MAX_DIMENSIONS],
+}
+
+/// One dispatch: the range of the buffer that it binds, and its request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dispatch {
+    pub variant: Variant,
+    /// Bytes from the start of the buffer.
+    pub binding_offset: u64,
+    /// Bytes, a multiple of 4.
+    pub binding_size: u64,
+    pub request: Request,
+    pub grid: [u32; 2],
+}
+
+/// Refuses limits that a fill cannot be cut to.
+pub(super) fn check(limits: Limits) -> Result<()> {
+    let refuse = |detail| {
+        Err(Error::Device {
+            context: "cutting a fill into dispatches".into(),
+            detail,
+        })
+    };
+    let Limits {
+        binding_size,
+        binding_alignment,
+        workgroup_size,
+    } = limits;
+    if binding_alignment == 0 || binding_alignment % 4 != 0 {
+        return refuse(format!(
+            "bindings aligned to {binding_alignment} bytes, but a multiple of 4 is needed"
+        ));
+    }
+    // The start of a binding may lie almost one alignment before the first element.
+    if binding_size % 4 != 0 || binding_size < 2 * binding_alignment {
+        return refuse(format!(
+            "bindings of {binding_size} bytes, but a multiple of 4 of at least {} is needed",
+            2 * binding_alignment
+        ));
+    }
+    if workgroup_size == 0 {
+        return refuse("workgroups of no invocation".into());
+    }
+    Ok(())
+}
+
+/// Cuts a job whose elements go to `offset` (in elements) of a buffer.
+pub(super) fn dispatches(
+    job: &Job,
+    positions: std::ops::Range<u64>,
+    offset: u64,
+    limits: Limits,
+) -> impl Iterator<Item = Dispatch> + '_ {
+    let mut position = positions.start;
+    let origin = positions.start;
+    std::iter::from_fn(move || {
+        if position >= positions.end {
+            return None;
+        }
+        let target = offset + (position - origin);
+        let dispatch = next_dispatch(job, position..positions.end, target, limits);
+        position += u64::from(dispatch.request.count);
+        Some(dispatch)
+    })
+}
+
+/// The dispatch for as much as possible of `positions`, from its start, to element `target` of
+/// the buffer.
+fn next_dispatch(
+    job: &Job,
+    positions: std::ops::Range<u64>,
+    target: u64,
+    limits: Limits,
+) -> Dispatch {
+    let size = job.dtype.size();
+    let binding_offset = target * size / limits.binding_alignment * limits.binding_alignment;
+    let destination = target - binding_offset / size;
+    let fits = limits.binding_size / size - destination;
+    let length = (positions.end - positions.start)
+        .min(fits)
+        .min(MAX_ELEMENTS);
+
+    let rows = Rows::new(job, positions.start, length);
+    let sliced = rows.dimensions > 0;
+    let entry = if job.dtype == DType::F32 || rows.words_line_up(destination) {
+        Entry::Blocks
+    } else {
+        Entry::Words
+    };
+    let blocks_per_row = rows.blocks_per_row();
+    let invocations = match entry {
+        Entry::Blocks => rows.touched() * blocks_per_row,
+        Entry::Words => (destination + rows.length).div_ceil(2) - destination / 2,
+    };
+    let workgroups = invocations.div_ceil(u64::from(limits.workgroup_size)) as u32;
+    let grid_width = workgroups.min(MAX_GRID_WIDTH);
+    let [low, high] = job.clamp.unwrap_or_default();
+    Dispatch {
+        variant: Variant::new(job, entry, sliced),
+        binding_offset,
+        binding_size: ((destination + rows.length) * size).next_multiple_of(4),
+        request: Request {
+            key: job.key,
+            stream: job.stream,
+            base: [rows.base as u32, (rows.base >> 32) as u32],
+            mantissa: job.scale.mantissa,
+            exponent: job.scale.exponent,
+            mean: job.mean,
+            low,
+            high,
+            destination: destination as u32,
+            count: rows.length as u32,
+            first: rows.first as u32,
+            row_length: rows.row_length as u32,
+            blocks_per_row: blocks_per_row as u32,
+            invocations: invocations as u32,
+            grid_width,
+            dimensions: rows.dimensions as u32,
+            padding: 0,
+            dimension: rows.dimension,
+        },
+        grid: [grid_width, workgroups.div_ceil(grid_width)],
+    }
+}
+
+/// The rows that a dispatch crosses, in numbers that fit the device's arithmetic.
+struct Rows {
+    base: u64,
+    row_length: u64,
+    /// Position of the first element, counted from the start of its row.
+    first: u64,
+    /// Elements: what was asked for, or less.
+    length: u64,
+    dimensions: usize,
+    dimension: [[u32; 4]; MAX_DIMENSIONS],
+    /// All strides, or-ed: what they have in common below their lowest bit.
+    strides: u64,
+}
+
+impl Rows {
+    fn new(job: &Job, position: u64, length: u64) -> Rows {
+        let region = &job.region;
+        let row = position / region.row_length;
+        let first = position % region.row_length;
+        let rest_of_row = region.row_length - first;
+        // One row, or a row too long to divide by: a run on its own.
+        if length <= rest_of_row || region.row_length >= MAX_ELEMENTS {
+            let base = region.row_start(row) + first;
+            let length = length.min(rest_of_row);
+            return Rows {
+                base,
+                row_length: length,
+                first: 0,
+                length,
+                dimensions: 0,
+                dimension: Default::default(),
+                strides: 0,
+            };
+        }
+        let mut rows = Rows {
+            base: region.base,
+            row_length: region.row_length,
+            first,
+            length,
+            dimensions: 0,
+            dimension: Default::default(),
+            strides: 0,
+        };
+        let mut row = row;
+        // Positions from one digit of the current dimension to the next.
+        let mut span = region.row_length;
+        let mut open = true;
+        for &Dimension { size, stride } in &region.outer {
+            let digit = row % size;
+            row /= size;
+            if !open {
+                rows.base += digit * stride;
+                continue;
+            }
+            if size < MAX_ELEMENTS && rows.dimensions < MAX_DIMENSIONS {
+                rows.push(size as u32, digit as u32, stride);
+                span *= size;
+                continue;
+            }
+            // The last one that the device counts, or one too many: the dispatch ends where this
+            // dimension, or the one inside it, would be carried out of.
+            if rows.dimensions < MAX_DIMENSIONS {
+                rows.push(u32::MAX, 0, stride);
+                span = span.saturating_mul(size);
+            }
+            rows.base += digit * stride;
+            rows.length = rows.length.min(span - position % span);
+            open = false;
+        }
+        rows
+    }
+
+    fn push(&mut self, size: u32, digit: u32, stride: u64) {
+        self.dimension[self.dimensions] = [size, digit, stride as u32, (stride >> 32) as u32];
+        self.dimensions += 1;
+        self.strides |= stride;
+    }
+
+    /// Rows that have an element in the dispatch.
+    fn touched(&self) -> u64 {
+        (self.first + self.length).div_ceil(self.row_length)
+    }
+
+    /// Blocks that a row touches at most, wherever in a block it starts.
+    fn blocks_per_row(&self) -> u64 {
+        let lead = if self.strides % LANES == 0 {
+            self.base % LANES
+        } else {
+            LANES - 1
+        };
+        (lead + self.row_length).div_ceil(LANES)
+    }
+
+    /// Whether each 32-bit word of two 16-bit elements holds lanes 0 and 1 or 2 and 3 of one block,
+    /// with the words at both ends of the dispatch excepted.
+    fn words_line_up(&self, destination: u64) -> bool {
+        if self.dimensions == 0 {
+            return (self.base ^ destination) & 1 == 0;
+        }
+        let all_rows = self.base | self.strides | self.row_length | (self.first ^ destination);
+        all_rows & 1 == 0
+    }
+}

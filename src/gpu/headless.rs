@@ -1,0 +1,457 @@
+//! A device of fanin's own, for programs that have none.
+
+use std::cmp::Reverse;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+
+use super::initializer::{Initializer, InitializerOptions};
+use super::scope::{checked, device_error};
+
+/// Bytes of one step of a fill that is read back: bounds the memory on both sides.
+const READ_BACK_BYTES: u64 = 64 << 20;
+
+/// Which adapter to take, and how to use it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Words that must all stand in the adapter's name, backend, kind or driver, in any case, as
+    /// in "nvidia" or "llvmpipe vulkan". By default the best adapter is taken: a discrete GPU
+    /// before an integrated one before a software driver.
+    pub adapter: Option<String>,
+    /// Whether the shaders use 64-bit integers; by default they do where the adapter can.
+    pub int64: Option<bool>,
+}
+
+impl Options {
+    fn wants(&self, adapter: &wgpu::Adapter) -> bool {
+        let words = self.adapter.as_deref().unwrap_or_default().to_lowercase();
+        let description = describe(adapter).to_lowercase();
+        words
+            .split_whitespace()
+            .all(|word| description.contains(word))
+    }
+}
+
+/// A headless device with its queue and initializer.
+#[derive(Debug)]
+pub struct Gpu {
+    info: wgpu::AdapterInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    initializer: Initializer,
+}
+
+impl Gpu {
+    /// Opens a device, waiting for it. Not for browsers: [`headless_async`](Gpu::headless_async).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAdapter`] if there is no adapter that computes, or none that
+    /// [`Options::adapter`] describes; [`Error::Device`] if the driver gives no device.
+    pub fn headless(options: &Options) -> Result<Gpu> {
+        pollster::block_on(Gpu::headless_async(options))
+    }
+
+    /// Opens a device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`headless`](Gpu::headless).
+    pub async fn headless_async(options: &Options) -> Result<Gpu> {
+        // OpenGL is looked at last: where a modern driver serves, it is no more than start-up time
+        // and chatter of its libraries on standard error.
+        let mut seen = Vec::new();
+        for backends in [!wgpu::Backends::GL, wgpu::Backends::GL] {
+            for adapter in computing_adapters(backends).await {
+                if options.wants(&adapter) {
+                    return Gpu::open(&adapter, options.int64).await;
+                }
+                seen.push(describe(&adapter));
+            }
+        }
+        Err(no_adapter(options, &seen))
+    }
+
+    /// A device on each adapter that [`Options::adapter`] describes, best first: for machines
+    /// with several GPUs, and to compare drivers.
+    ///
+    /// # Errors
+    ///
+    /// Each device on its own: those of [`headless`](Gpu::headless).
+    pub fn headless_all(options: &Options) -> Vec<Result<Gpu>> {
+        pollster::block_on(async {
+            let mut opened = Vec::new();
+            for adapter in computing_adapters(wgpu::Backends::all()).await {
+                if options.wants(&adapter) {
+                    opened.push(Gpu::open(&adapter, options.int64).await);
+                }
+            }
+            opened
+        })
+    }
+
+    /// Opens a device on an adapter, with the features that help and all its limits.
+    async fn open(adapter: &wgpu::Adapter, int64: Option<bool>) -> Result<Gpu> {
+        let info = adapter.get_info();
+        let helpful = wgpu::Features::SHADER_INT64 | wgpu::Features::TIMESTAMP_QUERY;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("fanin"),
+                required_features: adapter.features() & helpful,
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| device_error(format!("opening {}", describe(adapter)), &error))?;
+        let initializer = Initializer::with_options(
+            &device,
+            &InitializerOptions {
+                int64,
+                ..InitializerOptions::default()
+            },
+        )?;
+        Ok(Gpu {
+            info,
+            device,
+            queue,
+            initializer,
+        })
+    }
+
+    /// What the adapter says of itself.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The device's queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The device's initializer.
+    pub fn initializer(&self) -> &Initializer {
+        &self.initializer
+    }
+
+    /// A new buffer that holds the fill, with usages `STORAGE | COPY_SRC | COPY_DST`. Its size is
+    /// [`Fill::bytes`] rounded up to whole 32-bit words. Returns once the fill is submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device has no room for it, or is lost.
+    pub fn fill_buffer(&self, fill: &Fill) -> Result<wgpu::Buffer> {
+        let buffer = self.new_buffer(fill, fill.bytes())?;
+        self.initializer.submit(&self.queue, fill, &buffer, 0)?;
+        Ok(buffer)
+    }
+
+    /// The weights and biases of dense layers in GPU memory, from input to output, as
+    /// [`dense_layers`](crate::init::dense_layers) describes them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill_buffer`](Gpu::fill_buffer).
+    pub fn fill_layers(
+        &self,
+        layers: &[crate::init::DenseLayer],
+    ) -> Result<Vec<(wgpu::Buffer, wgpu::Buffer)>> {
+        layers
+            .iter()
+            .map(|layer| {
+                Ok((
+                    self.fill_buffer(&layer.weight)?,
+                    self.fill_buffer(&layer.bias)?,
+                ))
+            })
+            .collect()
+    }
+
+    /// Fills on the GPU and reads back: `out` gets the elements from `start` on, counted in the
+    /// slice's own row-major order, as raw little-endian bytes. Waits for the device; in a browser
+    /// use [`fill_range_to_host_async`](Gpu::fill_range_to_host_async).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`] if `out` is no whole number of elements or reaches past the end
+    /// of the slice; [`Error::Device`] if the device fails or is lost.
+    pub fn fill_range_to_host(&self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+        pollster::block_on(self.fill_range_to_host_async(fill, start, out))
+    }
+
+    /// The same without blocking a browser's thread. Natively it waits in place all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill_range_to_host`](Gpu::fill_range_to_host).
+    pub async fn fill_range_to_host_async(
+        &self,
+        fill: &Fill,
+        start: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let size = fill.dtype().size();
+        fill.check_range(start, out.len() as u64)?;
+        let step = READ_BACK_BYTES.min(self.device.limits().max_buffer_size / 4 * 4);
+        let buffer = self.new_buffer(fill, step.min(out.len() as u64))?;
+        let mut start = start;
+        for part in out.chunks_mut(step as usize) {
+            let length = part.len() as u64 / size;
+            self.initializer
+                .submit_range(&self.queue, fill, start, length, &buffer, 0)?;
+            self.read_async(&buffer, 0, part).await?;
+            start += length;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes of a buffer of this device, made with `COPY_SRC`, to the host, and waits for
+    /// them; in a browser use [`read_async`](Gpu::read_async). `offset` is in bytes, a multiple
+    /// of 4.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the range does not fit, the buffer cannot be copied, or the device is
+    /// lost.
+    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, out: &mut [u8]) -> Result<()> {
+        pollster::block_on(self.read_async(buffer, offset, out))
+    }
+
+    /// The same without blocking a browser's thread. Natively it waits in place all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Gpu::read).
+    pub async fn read_async(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let context = || "reading a buffer back".to_owned();
+        let size = (out.len() as u64).next_multiple_of(4);
+        let mapped = Mapped::default();
+        let staging = checked(&self.device, context, || {
+            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("fanin read back"),
+                size,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            });
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
+            self.queue.submit([encoder.finish()]);
+            let done = mapped.clone();
+            staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
+            staging
+        })?;
+        // Natively this runs the callback; in a browser it does nothing, and the event loop will.
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| device_error(context(), &error))?;
+        let answer = if cfg!(target_arch = "wasm32") {
+            Some(mapped.await)
+        } else {
+            mapped.take()
+        };
+        answer
+            .ok_or_else(|| Error::Device {
+                context: context(),
+                detail: "the device was lost".into(),
+            })?
+            .map_err(|error| device_error(context(), &error))?;
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|error| device_error(context(), &error))?;
+        out.copy_from_slice(&view[..out.len()]);
+        drop(view);
+        staging.unmap();
+        Ok(())
+    }
+
+    fn new_buffer(&self, fill: &Fill, bytes: u64) -> Result<wgpu::Buffer> {
+        checked(
+            &self.device,
+            || format!("making a buffer for tensor {:?}", fill.name()),
+            || {
+                self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(fill.name()),
+                    size: bytes.next_multiple_of(4).max(4),
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            },
+        )
+    }
+}
+
+/// The answer of `map_async`, to be awaited.
+#[derive(Clone, Default)]
+struct Mapped(Arc<Mutex<(Option<MapResult>, Option<Waker>)>>);
+
+type MapResult = std::result::Result<(), wgpu::BufferAsyncError>;
+
+impl Mapped {
+    fn take(&self) -> Option<MapResult> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.take()
+    }
+
+    fn set(&self, result: MapResult) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = Some(result);
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Mapped {
+    type Output = MapResult;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<MapResult> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(result) = state.0.take() {
+            return Poll::Ready(result);
+        }
+        state.1 = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// An adapter and what it offers, for people and programs that choose one.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct AdapterReport {
+    /// The adapter's name, such as "NVIDIA H200".
+    pub name: String,
+    /// The graphics interface it is reached by: "vulkan", "metal", "dx12", "gl".
+    pub backend: String,
+    /// "discrete", "integrated", "virtual", "software" or "other".
+    pub device_type: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version.
+    pub driver_info: String,
+    /// Whether shaders can use 64-bit integers: fills are faster, with the same bits.
+    pub int64: bool,
+    /// Whether passes can be timed on the device.
+    pub timestamp_query: bool,
+    /// Bytes that one binding can span; larger fills take several.
+    pub max_storage_buffer_binding_size: u64,
+    /// Bytes of the largest buffer.
+    pub max_buffer_size: u64,
+    /// Invocations of a workgroup at most.
+    pub max_compute_invocations_per_workgroup: u32,
+}
+
+/// Every adapter that can compute, best first. Empty where no driver is installed.
+pub fn adapters() -> Vec<AdapterReport> {
+    pollster::block_on(adapters_async())
+}
+
+/// Every adapter that can compute, best first. Empty where no driver is installed.
+pub async fn adapters_async() -> Vec<AdapterReport> {
+    let found = computing_adapters(wgpu::Backends::all()).await;
+    found.iter().map(report).collect()
+}
+
+/// Best first.
+async fn computing_adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    // What WGPU_BACKEND leaves out stays out.
+    descriptor.backends &= backends;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found = instance.enumerate_adapters(backends).await;
+    found.retain(|adapter| {
+        let downlevel = adapter.get_downlevel_capabilities();
+        downlevel
+            .flags
+            .contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    });
+    found.sort_by_key(preference);
+    found
+}
+
+/// Sorts real hardware before software, and the modern interfaces before OpenGL.
+fn preference(adapter: &wgpu::Adapter) -> (u8, Reverse<bool>, bool) {
+    let info = adapter.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    let int64 = adapter.features().contains(wgpu::Features::SHADER_INT64);
+    (kind, Reverse(int64), info.backend == wgpu::Backend::Gl)
+}
+
+fn report(adapter: &wgpu::Adapter) -> AdapterReport {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    let features = adapter.features();
+    AdapterReport {
+        name: info.name,
+        backend: info.backend.to_str().to_owned(),
+        device_type: device_type(info.device_type).to_owned(),
+        driver: info.driver,
+        driver_info: info.driver_info,
+        int64: features.contains(wgpu::Features::SHADER_INT64),
+        timestamp_query: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+        max_buffer_size: limits.max_buffer_size,
+        max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+    }
+}
+
+fn device_type(kind: wgpu::DeviceType) -> &'static str {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+/// What [`Options::adapter`] is looked for in.
+fn describe(adapter: &wgpu::Adapter) -> String {
+    let info = adapter.get_info();
+    let parts = [
+        info.name.as_str(),
+        info.backend.to_str(),
+        device_type(info.device_type),
+        &info.driver,
+        &info.driver_info,
+    ];
+    let told = parts.into_iter().filter(|part| !part.is_empty());
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn no_adapter(options: &Options, seen: &[String]) -> Error {
+    let seen = if seen.is_empty() {
+        "there is none: a Vulkan, Metal, Direct3D 12 or OpenGL driver is needed".to_owned()
+    } else {
+        format!("there is: {}", seen.join("; "))
+    };
+    let detail = match &options.adapter {
+        Some(text) => format!("no adapter matches {text:?}; {seen}"),
+        None => seen,
+    };
+    Error::NoAdapter { detail }
+}

@@ -1,0 +1,399 @@
+//! Recording fills on a device that the caller owns.
+
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+use crate::job::Job;
+
+use super::dispatch::{self, Dispatch, Request};
+use super::pipeline::{self, Pipelines};
+use super::raw::Limits;
+use super::scope::checked;
+
+/// Choices that change how a device fills, never what.
+#[derive(Clone, Debug, Default)]
+pub struct InitializerOptions {
+    /// Whether the shaders use 64-bit integers. By default they do where the device has the
+    /// feature `SHADER_INT64`; `Some(true)` on a device without it is an error.
+    pub int64: Option<bool>,
+    /// Invocations of a workgroup, 1 to the device's limit; 256 or the limit by default.
+    pub workgroup_size: Option<u32>,
+    /// Bytes that one dispatch fills at most; the device's `max_storage_buffer_binding_size` by
+    /// default.
+    pub max_binding_size: Option<u64>,
+}
+
+/// Fills buffers of one device. Make it once and keep it: pipelines are compiled when a kind of
+/// fill is first used, and reused from then on.
+///
+/// See the [module's example](crate::gpu).
+#[derive(Debug)]
+pub struct Initializer {
+    device: wgpu::Device,
+    bindings: wgpu::BindGroupLayout,
+    tables: wgpu::Buffer,
+    pipelines: Pipelines,
+    limits: Limits,
+    request_stride: u32,
+    int64: bool,
+}
+
+impl Initializer {
+    /// An initializer for a device, which needs no feature; with `SHADER_INT64` it is faster.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device refuses the shader.
+    pub fn new(device: &wgpu::Device) -> Result<Initializer> {
+        Initializer::with_options(device, &InitializerOptions::default())
+    }
+
+    /// An initializer with choices made by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if the device cannot do what the options ask for, or refuses the shader.
+    pub fn with_options(
+        device: &wgpu::Device,
+        options: &InitializerOptions,
+    ) -> Result<Initializer> {
+        let has_int64 = device.features().contains(wgpu::Features::SHADER_INT64);
+        let int64 = options.int64.unwrap_or(has_int64);
+        if int64 && !has_int64 {
+            return Err(unsupported(
+                "64-bit integers asked for, but the device was made without SHADER_INT64".into(),
+            ));
+        }
+        let device_limits = device.limits();
+        let most = device_limits
+            .max_compute_workgroup_size_x
+            .min(device_limits.max_compute_invocations_per_workgroup);
+        let workgroup_size = options.workgroup_size.unwrap_or(most.min(256));
+        if workgroup_size == 0 || workgroup_size > most {
+            return Err(unsupported(format!(
+                "workgroup size {workgroup_size}, but the device takes 1 to {most}"
+            )));
+        }
+        let binding_alignment = u64::from(device_limits.min_storage_buffer_offset_alignment);
+        let largest = device_limits.max_storage_buffer_binding_size;
+        let binding_size = options.max_binding_size.unwrap_or(largest).min(largest) / 4 * 4;
+        let limits = Limits {
+            binding_size,
+            binding_alignment,
+            workgroup_size,
+        };
+        dispatch::check(limits)?;
+        let context = || "compiling the fill shader".to_owned();
+        let tables = pipeline::tables();
+        let (bindings, pipelines) = checked(device, context, || {
+            let bindings = bind_group_layout(device, size_of_val(&tables[..]) as u64);
+            let pipelines = Pipelines::new(device, &bindings, int64, workgroup_size);
+            (bindings, pipelines)
+        })?;
+        Ok(Initializer {
+            device: device.clone(),
+            bindings,
+            tables: upload(
+                device,
+                "fanin tables",
+                bytemuck::cast_slice(&tables),
+                wgpu::BufferUsages::STORAGE,
+            )
+            .map_err(|detail| Error::Device {
+                context: context(),
+                detail,
+            })?,
+            pipelines,
+            limits,
+            request_stride: (size_of::<Request>() as u32)
+                .next_multiple_of(device_limits.min_uniform_buffer_offset_alignment),
+            int64,
+        })
+    }
+
+    /// Whether the shaders use 64-bit integers.
+    pub fn int64(&self) -> bool {
+        self.int64
+    }
+
+    /// Records a fill into an encoder: `buffer` holds the slice, row-major, from element
+    /// `offset` on (counted in elements of the fill's dtype, any number), once the encoder's
+    /// commands have run. Nothing outside that range changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BufferUsage`] if the buffer was made without `STORAGE`, [`Error::BufferTooSmall`]
+    /// if it ends before the range (rounded up to whole 32-bit words), [`Error::Device`] if the
+    /// buffer belongs to another device or the device is lost. Nothing is recorded then.
+    pub fn fill(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        fill: &Fill,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<()> {
+        let recorded = self.prepare(fill, 0, fill.elements(), buffer, offset)?;
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("fanin"),
+            timestamp_writes: None,
+        });
+        recorded.record(&mut pass);
+        Ok(())
+    }
+
+    /// Records a fill into a compute pass, like [`fill`](Initializer::fill). The pass's pipeline
+    /// and bind group 0 are set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill`](Initializer::fill).
+    pub fn fill_in_pass(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        fill: &Fill,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<()> {
+        self.prepare(fill, 0, fill.elements(), buffer, offset)?
+            .record(pass);
+        Ok(())
+    }
+
+    /// Records and submits a fill on its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill`](Initializer::fill).
+    pub fn submit(
+        &self,
+        queue: &wgpu::Queue,
+        fill: &Fill,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<wgpu::SubmissionIndex> {
+        self.submit_range(queue, fill, 0, fill.elements(), buffer, offset)
+    }
+
+    /// Records and submits the fill of `length` elements from `start` on, counted in the slice's
+    /// own row-major order.
+    pub(super) fn submit_range(
+        &self,
+        queue: &wgpu::Queue,
+        fill: &Fill,
+        start: u64,
+        length: u64,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<wgpu::SubmissionIndex> {
+        let recorded = self.prepare(fill, start, length, buffer, offset)?;
+        checked(
+            &self.device,
+            || context(fill),
+            || {
+                let mut encoder = self.device.create_command_encoder(&Default::default());
+                recorded.record(&mut encoder.begin_compute_pass(&Default::default()));
+                queue.submit([encoder.finish()])
+            },
+        )
+    }
+
+    /// All that a fill needs, checked: recording it cannot fail.
+    fn prepare(
+        &self,
+        fill: &Fill,
+        start: u64,
+        length: u64,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Recorded> {
+        check_buffer(fill, length, buffer, offset)?;
+        let job = Job::new(fill);
+        let dispatches: Vec<Dispatch> =
+            dispatch::dispatches(&job, start..start + length, offset, self.limits).collect();
+        let mut steps = Vec::with_capacity(dispatches.len());
+        if dispatches.is_empty() {
+            return Ok(Recorded { steps });
+        }
+        let pipelines = dispatches
+            .iter()
+            .map(|dispatch| self.pipelines.get(&self.device, dispatch.variant))
+            .collect::<Result<Vec<_>>>()?;
+        // The one call here that notices a lost device: error scopes do not.
+        let requests = checked(
+            &self.device,
+            || context(fill),
+            || self.requests(&dispatches),
+        )?
+        .map_err(|detail| Error::Device {
+            context: context(fill),
+            detail,
+        })?;
+        checked(
+            &self.device,
+            || context(fill),
+            || {
+                for (i, (dispatch, pipeline)) in dispatches.iter().zip(pipelines).enumerate() {
+                    steps.push(Step {
+                        pipeline,
+                        bind_group: self.bind_group(&requests, buffer, dispatch),
+                        request: i as u32 * self.request_stride,
+                        grid: dispatch.grid,
+                    });
+                }
+            },
+        )?;
+        Ok(Recorded { steps })
+    }
+
+    /// The requests of all dispatches in one uniform buffer, at the stride of dynamic offsets.
+    fn requests(&self, dispatches: &[Dispatch]) -> Result<wgpu::Buffer, String> {
+        let stride = self.request_stride as usize;
+        let mut contents = vec![0; stride * dispatches.len()];
+        for (slot, dispatch) in contents.chunks_exact_mut(stride).zip(dispatches) {
+            slot[..size_of::<Request>()].copy_from_slice(bytemuck::bytes_of(&dispatch.request));
+        }
+        upload(
+            &self.device,
+            "fanin requests",
+            &contents,
+            wgpu::BufferUsages::UNIFORM,
+        )
+    }
+
+    fn bind_group(
+        &self,
+        requests: &wgpu::Buffer,
+        buffer: &wgpu::Buffer,
+        dispatch: &Dispatch,
+    ) -> wgpu::BindGroup {
+        let part = |buffer, offset, size| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: wgpu::BufferSize::new(size),
+            })
+        };
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("fanin"),
+            layout: &self.bindings,
+            entries: &[
+                wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: part(requests, 0, size_of::<Request>() as u64),
+                },
+                wgpu::BindGroupEntry {
+                    binding: 1,
+                    resource: part(buffer, dispatch.binding_offset, dispatch.binding_size),
+                },
+                wgpu::BindGroupEntry {
+                    binding: 2,
+                    resource: self.tables.as_entire_binding(),
+                },
+            ],
+        })
+    }
+}
+
+/// A fill ready to be recorded.
+struct Recorded {
+    steps: Vec<Step>,
+}
+
+struct Step {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    request: u32,
+    grid: [u32; 2],
+}
+
+impl Recorded {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        for step in &self.steps {
+            pass.set_pipeline(&step.pipeline);
+            pass.set_bind_group(0, &step.bind_group, &[step.request]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
+        }
+    }
+}
+
+/// The bindings of `shaders/fill.wgsl` and `shaders/box_muller.wgsl`.
+fn bind_group_layout(device: &wgpu::Device, tables: u64) -> wgpu::BindGroupLayout {
+    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: wgpu::BufferSize::new(size),
+        },
+        count: None,
+    };
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("fanin"),
+        entries: &[
+            entry(
+                0,
+                wgpu::BufferBindingType::Uniform,
+                true,
+                size_of::<Request>() as u64,
+            ),
+            entry(1, storage(false), false, 4),
+            entry(2, storage(true), false, tables),
+        ],
+    })
+}
+
+/// A buffer with contents, a multiple of 4 bytes; what is wrong if there cannot be one.
+fn upload(
+    device: &wgpu::Device,
+    label: &'static str,
+    contents: &[u8],
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer, String> {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: contents.len() as u64,
+        usage,
+        mapped_at_creation: true,
+    });
+    // A buffer of a lost device has no memory to map, and none without room for it.
+    let mapped = buffer.get_mapped_range_mut(..);
+    mapped
+        .map_err(|_| "the device was lost or is out of memory".to_owned())?
+        .copy_from_slice(contents);
+    buffer.unmap();
+    Ok(buffer)
+}
+
+fn check_buffer(fill: &Fill, length: u64, buffer: &wgpu::Buffer, offset: u64) -> Result<()> {
+    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        return Err(Error::BufferUsage {
+            tensor: fill.name().to_owned(),
+            missing: "STORAGE",
+        });
+    }
+    let needed = offset
+        .checked_add(length)
+        .and_then(|elements| elements.checked_mul(fill.dtype().size()))
+        .and_then(|bytes| bytes.checked_next_multiple_of(4))
+        .unwrap_or(u64::MAX);
+    if length > 0 && needed > buffer.size() {
+        return Err(Error::BufferTooSmall {
+            tensor: fill.name().to_owned(),
+            needed,
+            available: buffer.size(),
+        });
+    }
+    Ok(())
+}
+
+fn context(fill: &Fill) -> String {
+    format!("filling tensor {:?}", fill.name())
+}
+
+fn unsupported(detail: String) -> Error {
+    Error::Device {
+        context: "making an initializer".into(),
+        detail,
+    }
+}

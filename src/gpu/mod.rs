@@ -1,0 +1,44 @@
+//! Filling `wgpu` buffers on the GPU, in place: the same bits as [`crate::cpu`], always.
+//!
+//! * [`Initializer`] records fills into your own encoder or compute pass and into your own
+//!   buffers. Make one for each device and keep it: it holds the compiled pipelines.
+//! * [`Gpu`] is a device of fanin's own, for programs that have none: the command line, tests.
+//!
+//! ```
+//! use fanin::{DType, Fill, Init, Tensor, gpu};
+//!
+//! # fn main() -> fanin::Result<()> {
+//! # let own = match gpu::Gpu::headless(&gpu::Options::default()) {
+//! #     Ok(own) => own,
+//! #     Err(_) if std::env::var_os("FANIN_TEST_NO_GPU").is_some() => return Ok(()),
+//! #     Err(error) => return Err(error),
+//! # };
+//! # let (device, queue) = (own.device(), own.queue());
+//! let initializer = gpu::Initializer::new(device)?;
+//!
+//! let tensor = Tensor::new("fc.weight", [256, 784])?;
+//! let fill = Fill::new(&tensor, &Init::kaiming_normal(), 42)?.with_dtype(DType::BF16);
+//! let weights = device.create_buffer(&wgpu::BufferDescriptor {
+//!     label: Some("fc.weight"),
+//!     size: fill.bytes(),
+//!     usage: wgpu::BufferUsages::STORAGE,
+//!     mapped_at_creation: false,
+//! });
+//!
+//! let mut encoder = device.create_command_encoder(&Default::default());
+//! initializer.fill(&mut encoder, &fill, &weights, 0)?;
+//! // ... and the passes that train on `weights`.
+//! queue.submit([encoder.finish()]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod dispatch;
+mod headless;
+mod initializer;
+mod pipeline;
+pub mod raw;
+mod scope;
+
+pub use headless::{AdapterReport, Gpu, Options, adapters, adapters_async};
+pub use initializer::{Initializer, InitializerOptions};

@@ -1,0 +1,374 @@
+//! Promise 1: the same bits everywhere. Every adapter of the machine, in both spellings of the
+//! multiply, against the CPU: rules, dtypes, lengths, offsets, slices, cuts.
+//!
+//! Each fill goes into a buffer full of a pattern that it must leave alone outside its range.
+
+mod common;
+
+use std::ops::Range;
+
+use fanin::gpu::{Gpu, Initializer, InitializerOptions};
+use fanin::{DType, Fill, Init, Tensor, cpu};
+use proptest::prelude::*;
+
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// Each path of the arithmetic: with and without mean, clamp, subnormal and overflowing results.
+fn inits() -> Vec<Init> {
+    vec![
+        Init::normal(0.0, 0.02),
+        Init::normal(-1.5, 0.5),
+        Init::normal(0.0, 1e-40),
+        Init::normal(1e-39, 1e-38),
+        Init::normal(1e38, 1e38),
+        Init::normal(0.0, 4e-5),
+        Init::uniform(-0.05, 0.05),
+        Init::uniform(-1.0, 3.0),
+        Init::uniform(1.0, 1.0 + f64::from(f32::EPSILON)),
+        Init::uniform(-3e-45, 3e-45),
+        Init::kaiming_normal(),
+        Init::xavier_uniform(),
+        Init::constant(0.1),
+        Init::constant(-0.0),
+        Init::zeros(),
+        Init::ones(),
+    ]
+}
+
+/// A buffer of `bytes` bytes of pattern.
+fn pattern_buffer(gpu: &Gpu, bytes: u64) -> (wgpu::Buffer, Vec<u8>) {
+    let pattern: Vec<u8> = (0..bytes)
+        .map(|i| 0xa5 ^ (i as u8).wrapping_mul(29))
+        .collect();
+    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: bytes,
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_DST
+            | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    gpu.queue().write_buffer(&buffer, 0, &pattern);
+    (buffer, pattern)
+}
+
+/// Fills at `offset` on the GPU and in host memory, each in the same pattern, and compares all.
+fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fill: &Fill, offset: u64) {
+    let size = fill.dtype().size();
+    let start = (offset * size) as usize;
+    let end = start + fill.bytes() as usize;
+    let (buffer, mut expected) = pattern_buffer(gpu, (end as u64 + 12).next_multiple_of(4));
+    cpu::fill(fill, &mut expected[start..end]).unwrap();
+
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    initializer
+        .fill(&mut encoder, fill, &buffer, offset)
+        .unwrap();
+    gpu.queue().submit([encoder.finish()]);
+    let mut seen = vec![0; expected.len()];
+    gpu.read(&buffer, 0, &mut seen).unwrap();
+
+    if let Some(at) = (0..seen.len()).find(|&i| seen[i] != expected[i]) {
+        panic!(
+            "{name}: byte {at} is {:#04x}, expected {:#04x}; the fill is bytes {start}..{end}: \
+             {fill:?} at element {offset}",
+            seen[at], expected[at]
+        );
+    }
+}
+
+fn fill(dims: &[u64], ranges: &[Range<u64>], init: &Init, dtype: DType) -> Fill {
+    let tensor = Tensor::new("layers.0.weight", dims).unwrap();
+    let whole = Fill::new(&tensor, init, 0x0123_4567_89ab_cdef).unwrap();
+    whole.with_dtype(dtype).slice(ranges).unwrap()
+}
+
+fn whole(dims: &[u64], init: &Init, dtype: DType) -> Fill {
+    let ranges: Vec<_> = dims.iter().map(|&dim| 0..dim).collect();
+    fill(dims, &ranges, init, dtype)
+}
+
+#[test]
+fn every_rule_in_every_dtype() {
+    for (name, gpu) in common::devices() {
+        for init in inits() {
+            for dtype in DTYPES {
+                check(
+                    &name,
+                    &gpu,
+                    gpu.initializer(),
+                    &whole(&[61, 83], &init, dtype),
+                    3,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_length_at_every_offset() {
+    for (name, gpu) in common::devices() {
+        for dtype in DTYPES {
+            for length in [1, 2, 3, 4, 5, 7, 8, 63, 1023, 1024, 1025] {
+                for offset in [0, 1, 2, 3, 4, 5, 63, 64, 127, 1000] {
+                    let init = Init::normal(0.0, 1.0);
+                    check(
+                        &name,
+                        &gpu,
+                        gpu.initializer(),
+                        &whole(&[length], &init, dtype),
+                        offset,
+                    );
+                }
+            }
+            // Nothing asked for: nothing changes.
+            let nothing = fill(&[5, 5], &[2..2, 0..5], &Init::ones(), dtype);
+            check(&name, &gpu, gpu.initializer(), &nothing, 1);
+            let scalar = whole(&[], &Init::normal(0.0, 1.0), dtype);
+            check(&name, &gpu, gpu.initializer(), &scalar, 1);
+        }
+    }
+}
+
+#[test]
+fn slices_of_every_kind() {
+    let cases: &[(&[u64], &[Range<u64>])] = &[
+        (&[64, 48], &[10..20, 0..48]),
+        (&[64, 48], &[0..64, 8..24]),
+        (&[64, 48], &[3..50, 7..22]),
+        (&[64, 48], &[0..64, 5..6]),
+        (&[63, 47], &[1..63, 1..46]),
+        (&[63, 47], &[1..63, 2..46]),
+        (&[7, 5, 3], &[0..7, 1..4, 0..3]),
+        (&[7, 5, 3], &[1..6, 0..5, 1..2]),
+        (&[16, 8, 4, 4], &[2..9, 1..7, 1..3, 0..4]),
+        // More dimensions than one dispatch can count.
+        (
+            &[3; 10],
+            &[0..3, 0..2, 1..3, 0..3, 1..2, 0..2, 1..3, 0..2, 1..3, 0..2],
+        ),
+        // Beyond 2^32 elements, in rows, in columns and in both.
+        (&[1 << 34], &[(1 << 32) - 5..(1 << 32) + 999]),
+        (&[1 << 49], &[(1 << 49) - 1001..1 << 49]),
+        (
+            &[1 << 20, 1 << 20],
+            &[(1 << 19)..(1 << 19) + 40, (1 << 19) + 1..(1 << 19) + 40],
+        ),
+        (&[1 << 34, 6], &[(1 << 33) + 1..(1 << 33) + 200, 1..4]),
+        (&[2, 1 << 34], &[0..2, (1 << 33)..(1 << 33) + 37]),
+        (
+            &[5, 1 << 33, 3],
+            &[1..3, (1 << 32) - 50..(1 << 32) + 50, 0..2],
+        ),
+    ];
+    for (name, gpu) in common::devices() {
+        for (dims, ranges) in cases {
+            for dtype in DTYPES {
+                for init in [Init::normal(0.0, 0.02), Init::uniform(-1.0, 3.0)] {
+                    for offset in [0, 1, 6] {
+                        let fill = fill(dims, ranges, &init, dtype);
+                        check(&name, &gpu, gpu.initializer(), &fill, offset);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Positions of a slice that lie beyond 2^32 themselves: the sliced tensor is never made whole.
+#[test]
+fn ranges_that_start_beyond_2_to_the_32_elements_of_a_slice() {
+    for (name, gpu) in common::devices() {
+        for (dims, ranges) in [
+            (vec![1 << 20, 1 << 14], vec![0..1 << 20, 3..1 << 14]),
+            (vec![1 << 34, 6], vec![5..1 << 34, 1..4]),
+            (
+                vec![1 << 17, 1 << 16, 7],
+                vec![0..1 << 17, 0..1 << 16, 2..5],
+            ),
+            (vec![3, 1 << 32, 6], vec![0..3, 5..1 << 32, 1..4]),
+        ] {
+            for dtype in DTYPES {
+                let fill = fill(&dims, &ranges, &Init::normal(0.0, 1.0), dtype);
+                for start in [(1 << 32) - 77, (1 << 33) + 12_345, fill.elements() - 500] {
+                    let mut expected = vec![0; 500 * dtype.size() as usize];
+                    cpu::fill_range(&fill, start, &mut expected).unwrap();
+                    let mut seen = vec![0; expected.len()];
+                    gpu.fill_range_to_host(&fill, start, &mut seen).unwrap();
+                    assert!(seen == expected, "{name}: {fill:?} from {start}");
+                }
+            }
+        }
+    }
+}
+
+/// Workgroup sizes, small bindings (a fill of many dispatches) and grids of more than 65,535
+/// workgroups: none of them shows.
+#[test]
+fn cuts_do_not_show() {
+    for (name, gpu) in common::devices() {
+        let with = |workgroup_size, max_binding_size| {
+            let options = InitializerOptions {
+                int64: Some(gpu.initializer().int64()),
+                workgroup_size,
+                max_binding_size,
+            };
+            Initializer::with_options(gpu.device(), &options).unwrap()
+        };
+        let alignment = u64::from(gpu.device().limits().min_storage_buffer_offset_alignment);
+        let small = with(None, Some(2 * alignment + 36));
+        let narrow = with(Some(1), None);
+        for dtype in DTYPES {
+            for init in [Init::normal(0.0, 0.02), Init::constant(0.1)] {
+                for offset in [0, 1, 2, 77] {
+                    check(&name, &gpu, &small, &whole(&[3001], &init, dtype), offset);
+                    let slice = fill(&[70, 50], &[1..69, 3..46], &init, dtype);
+                    check(&name, &gpu, &small, &slice, offset);
+                    let even = fill(&[70, 50], &[1..69, 4..46], &init, dtype);
+                    check(&name, &gpu, &small, &even, offset);
+                }
+            }
+            for workgroup_size in [7, 64] {
+                let other = with(Some(workgroup_size), None);
+                check(
+                    &name,
+                    &gpu,
+                    &other,
+                    &whole(&[3001], &Init::normal(0.0, 1.0), dtype),
+                    1,
+                );
+            }
+            // 2^16 workgroups and some of one invocation each.
+            let long = whole(&[4 * 66_000 + 1], &Init::normal(0.0, 1.0), dtype);
+            check(&name, &gpu, &narrow, &long, 1);
+        }
+    }
+}
+
+/// Two halves of one word filled by two fills, in one pass.
+#[test]
+fn neighbours_in_one_word_keep_their_bits() {
+    for (name, gpu) in common::devices() {
+        for dtype in [DType::F16, DType::BF16] {
+            let fills: Vec<Fill> = (1..40u64)
+                .map(|length| {
+                    let tensor = Tensor::new(format!("t{length}"), [length]).unwrap();
+                    let fill = Fill::new(&tensor, &Init::normal(0.0, 1.0), length).unwrap();
+                    fill.with_dtype(dtype)
+                })
+                .collect();
+            let bytes: u64 = fills.iter().map(Fill::bytes).sum();
+            let (buffer, mut expected) = pattern_buffer(&gpu, (bytes + 8).next_multiple_of(4));
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut offset = 1;
+            for fill in &fills {
+                let start = 2 * offset as usize;
+                cpu::fill(fill, &mut expected[start..start + fill.bytes() as usize]).unwrap();
+                gpu.initializer()
+                    .fill_in_pass(&mut pass, fill, &buffer, offset)
+                    .unwrap();
+                offset += fill.elements();
+            }
+            drop(pass);
+            gpu.queue().submit([encoder.finish()]);
+            let mut seen = vec![0; expected.len()];
+            gpu.read(&buffer, 0, &mut seen).unwrap();
+            assert!(seen == expected, "{name}, {dtype}");
+        }
+    }
+}
+
+/// A device without optional features and with the limits that WebGPU guarantees, 256
+/// invocations and 128 MiB bindings, fills a tensor larger than a binding.
+#[test]
+fn downlevel_limits_suffice() {
+    for (name, gpu) in common::devices() {
+        let Some((device, queue)) = downlevel_device(&gpu) else {
+            panic!("{name}: no device with downlevel limits");
+        };
+        let initializer = Initializer::new(&device).unwrap();
+        assert!(!initializer.int64());
+        // 136 MB in f32: two bindings of 128 MiB at most.
+        let fill = whole(&[(34 << 20) + 5], &Init::constant(0.25), DType::F32);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: fill.bytes(),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        initializer.submit(&queue, &fill, &buffer, 0).unwrap();
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: fill.bytes(),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&buffer, 0, &staging, 0, fill.bytes());
+        queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let mapped = staging.get_mapped_range(..).unwrap();
+        let quarter = 0.25f32.to_le_bytes();
+        assert!(
+            mapped.chunks_exact(4).all(|bytes| bytes == quarter),
+            "{name}"
+        );
+    }
+}
+
+fn downlevel_device(gpu: &Gpu) -> Option<(wgpu::Device, wgpu::Queue)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let adapter = found.into_iter().find(|adapter| {
+        let info = adapter.get_info();
+        info.name == gpu.info().name && info.backend == gpu.info().backend
+    })?;
+    let request = adapter.request_device(&wgpu::DeviceDescriptor {
+        label: None,
+        required_limits: wgpu::Limits::downlevel_defaults(),
+        ..Default::default()
+    });
+    pollster::block_on(request).ok()
+}
+
+fn slice_of_a_small_tensor() -> impl Strategy<Value = (Vec<u64>, Vec<Range<u64>>)> {
+    let dimension = (1u64..14).prop_flat_map(|dim| {
+        let ends = (0..=dim, 0..=dim);
+        ends.prop_map(move |(a, b)| (dim, a.min(b)..a.max(b)))
+    });
+    proptest::collection::vec(dimension, 0..5).prop_map(|parts| parts.into_iter().unzip())
+}
+
+#[test]
+fn any_slice_anywhere() {
+    let devices = common::devices();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let case = (
+        slice_of_a_small_tensor(),
+        prop::sample::select(inits()),
+        prop::sample::select(&DTYPES[..]),
+        0u64..9,
+    );
+    runner
+        .run(&case, |((dims, ranges), init, dtype, offset)| {
+            // Fans need two dimensions.
+            prop_assume!(dims.len() >= 2 || !matches!(init, Init::VarianceScaling { .. }));
+            for (name, gpu) in &devices {
+                check(
+                    name,
+                    gpu,
+                    gpu.initializer(),
+                    &fill(&dims, &ranges, &init, dtype),
+                    offset,
+                );
+            }
+            Ok(())
+        })
+        .unwrap();
+}
