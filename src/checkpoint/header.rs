@@ -1,0 +1,398 @@
+//! The safetensors header: 8 bytes of length, little-endian, then JSON that says for each
+//! tensor its dtype, its shape and where its bytes lie.
+//!
+//! <https://huggingface.co/docs/safetensors>. The file may come from anyone: nothing in it is
+//! believed before it is checked, and nothing is allocated on its word.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use safetensors::Dtype;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::error::{Error, Result, one_line, shown};
+
+/// The longest header, as in the safetensors crate.
+pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// The one key of the header that is no tensor.
+pub(super) const METADATA: &str = "__metadata__";
+
+/// A tensor of a safetensors file. Its shape may hold zeros: the format allows empty tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<u64>,
+    /// Where its bytes lie, counted from the end of the header.
+    pub bytes: Range<u64>,
+}
+
+/// What is wrong with a header, and with which tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    tensor: Option<String>,
+    reason: String,
+}
+
+impl Fault {
+    fn new(reason: impl Into<String>) -> Self {
+        Fault {
+            tensor: None,
+            reason: reason.into(),
+        }
+    }
+
+    fn of(tensor: &str, reason: impl Into<String>) -> Self {
+        Fault {
+            tensor: Some(tensor.to_owned()),
+            reason: reason.into(),
+        }
+    }
+
+    fn in_file(self, path: &Path) -> Error {
+        Error::Format {
+            path: shown(path),
+            tensor: self.tensor,
+            reason: self.reason,
+        }
+    }
+}
+
+/// Reads and checks the header; the file is left at its first byte of data.
+pub(super) fn read(path: &Path) -> Result<(File, Vec<Entry>)> {
+    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let io = || Error::io(path, "read");
+    let file_bytes = file.metadata().map_err(io())?.len();
+    let fault = |reason: String| Fault::new(reason).in_file(path);
+    if file_bytes < 8 {
+        return Err(fault(format!(
+            "has {file_bytes} bytes: a safetensors file begins with 8 that give its header's length"
+        )));
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io())?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return Err(fault(format!(
+            "claims a header of {length} bytes: at most {MAX_HEADER_BYTES} are read; is it a \
+             safetensors file?"
+        )));
+    }
+    let Some(data_bytes) = (file_bytes - 8).checked_sub(length) else {
+        return Err(fault(format!(
+            "claims a header of {length} bytes, but only {} follow: it is cut short",
+            file_bytes - 8
+        )));
+    };
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(io())?;
+    let entries = parse(&header, data_bytes).map_err(|fault| fault.in_file(path))?;
+    Ok((file, entries))
+}
+
+/// Checks a header of a file that has `data_bytes` bytes after it; tensors in the header's
+/// order.
+pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<Entry>, Fault> {
+    let text = std::str::from_utf8(header).map_err(|error| {
+        Fault::new(format!(
+            "its header is not UTF-8 from byte {} on",
+            error.valid_up_to()
+        ))
+    })?;
+    if !text.starts_with('{') {
+        return Err(Fault::new("its header does not begin with \"{\""));
+    }
+    let Listed(listed) = serde_json::from_str(text).map_err(|error| {
+        Fault::new(format!(
+            "its header is refused: {}",
+            one_line(&error.to_string())
+        ))
+    })?;
+
+    let entries: Vec<Entry> = listed
+        .into_iter()
+        .map(|(name, info)| entry(name, info, data_bytes))
+        .collect::<Result<_, _>>()?;
+
+    // Sorted by name, twins stand side by side; sorted by place, so do overlaps and gaps.
+    let mut by_name: Vec<&Entry> = entries.iter().collect();
+    by_name.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(twins) = by_name.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(Fault::of(
+            &twins[0].name,
+            "is listed twice: names must differ",
+        ));
+    }
+    let mut by_place = by_name;
+    by_place.sort_by_key(|entry| (entry.bytes.start, entry.bytes.end));
+    let mut end = 0;
+    for entry in by_place {
+        if entry.bytes.start != end {
+            let fault = if entry.bytes.start < end {
+                "overlap"
+            } else {
+                "leave a gap after"
+            };
+            return Err(Fault::of(
+                &entry.name,
+                format!(
+                    "bytes {}..{} {fault} those before it, which end at {end}",
+                    entry.bytes.start, entry.bytes.end
+                ),
+            ));
+        }
+        end = entry.bytes.end;
+    }
+    if end != data_bytes {
+        return Err(Fault::new(format!(
+            "its tensors end at byte {end} of the data, which has {data_bytes}"
+        )));
+    }
+    Ok(entries)
+}
+
+/// Checks one tensor by itself.
+fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
+    let Some(dtype) = dtype(&info.dtype) else {
+        return Err(Fault::of(
+            &name,
+            format!(
+                "has dtype {:?}, which safetensors does not know",
+                info.dtype
+            ),
+        ));
+    };
+    let (start, end) = info.data_offsets;
+    if start > end || end > data_bytes {
+        return Err(Fault::of(
+            &name,
+            format!("bytes {start}..{end} do not lie within the file's {data_bytes} bytes of data"),
+        ));
+    }
+    let bits = info
+        .shape
+        .iter()
+        .try_fold(dtype.bitsize() as u64, |bits, &dim| bits.checked_mul(dim));
+    if bits.is_none_or(|bits| bits % 8 != 0 || bits / 8 != end - start) {
+        return Err(Fault::of(
+            &name,
+            format!(
+                "bytes {start}..{end} are {}, shape {:?} of {dtype} needs {}",
+                end - start,
+                info.shape,
+                match bits {
+                    Some(bits) if bits % 8 == 0 => (bits / 8).to_string(),
+                    Some(bits) => format!("{bits} bits, no whole number of bytes"),
+                    None => "more than 2^64 bits".to_owned(),
+                }
+            ),
+        ));
+    }
+    Ok(Entry {
+        name,
+        dtype,
+        shape: info.shape,
+        bytes: start..end,
+    })
+}
+
+/// The dtype of this name in safetensors.
+pub(super) fn dtype(name: &str) -> Option<Dtype> {
+    serde_json::from_value(serde_json::Value::from(name)).ok()
+}
+
+/// A tensor as the header has it.
+#[derive(Deserialize)]
+struct Info {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// The tensors in the header's order, twins and all: a map would drop one of them unseen.
+struct Listed(Vec<(String, Info)>);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tensors;
+        impl<'de> Visitor<'de> for Tensors {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a key for each tensor")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
+                let mut tensors = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == METADATA {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        tensors.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Listed(tensors))
+            }
+        }
+        deserializer.deserialize_map(Tensors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fault(header: &str, data_bytes: u64) -> String {
+        let fault = parse(header.as_bytes(), data_bytes).unwrap_err();
+        format!("{}: {}", fault.tensor.unwrap_or_default(), fault.reason)
+    }
+
+    #[test]
+    fn order_is_the_headers() {
+        let header = r#"{"__metadata__": {"a": "b"},
+            "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+            "a": {"dtype": "BF16", "shape": [2, 1], "data_offsets": [0, 4], "other": [[1]]},
+            "e": {"dtype": "F32", "shape": [0], "data_offsets": [12, 12]}}   "#;
+        let entries = parse(header.as_bytes(), 12).unwrap();
+        let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["b", "a", "e"]);
+        assert_eq!(entries[1].dtype, Dtype::BF16);
+        assert_eq!(entries[1].bytes, 0..4);
+        assert_eq!(parse(b"{}", 0).unwrap(), []);
+    }
+
+    #[test]
+    fn lies_are_refused() {
+        let one = |dtype: &str, shape: &str, offsets: &str| {
+            format!(
+                r#"{{"w": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}}}"#
+            )
+        };
+        for (header, data_bytes, expected) in [
+            (
+                one("F32", "[2]", "[0, 4]"),
+                4,
+                "w: bytes 0..4 are 4, shape [2] of F32 needs 8",
+            ),
+            (
+                one("F32", "[2]", "[0, 8]"),
+                4,
+                "w: bytes 0..8 do not lie within the file's 4",
+            ),
+            (
+                one("F32", "[2]", "[8, 0]"),
+                8,
+                "w: bytes 8..0 do not lie within",
+            ),
+            (
+                one("F32", "[2]", "[4, 12]"),
+                12,
+                "w: bytes 4..12 leave a gap after those before",
+            ),
+            (
+                one("F32", "[2]", "[0, 8]"),
+                9,
+                "its tensors end at byte 8 of the data, which has 9",
+            ),
+            (
+                one("F32", "[4294967296, 4294967296]", "[0, 0]"),
+                0,
+                "needs more than 2^64 bits",
+            ),
+            (
+                one("F4", "[3]", "[0, 1]"),
+                1,
+                "needs 12 bits, no whole number of bytes",
+            ),
+            (
+                one("F33", "[2]", "[0, 8]"),
+                8,
+                "w: has dtype \"F33\", which safetensors",
+            ),
+            (
+                one("F32", "[-2]", "[0, 8]"),
+                8,
+                "invalid value: integer `-2`",
+            ),
+            (one("F32", "[2.5]", "[0, 8]"), 8, "floating point `2.5`"),
+            (one("F32", "[2]", "[0, 8, 9]"), 8, "header is refused"),
+            (
+                one("F32", "[2]", "[0, 99999999999999999999999]"),
+                8,
+                "header is refused",
+            ),
+            (
+                r#"{"w": {"dtype": "F32"}}"#.into(),
+                0,
+                "missing field `shape`",
+            ),
+            ("[]".into(), 0, "does not begin with \"{\""),
+            (String::new(), 0, "does not begin with \"{\""),
+            ("{".into(), 0, "header is refused: EOF"),
+            ("{} x".into(), 0, "header is refused: trailing"),
+            (
+                format!(r#"{{"__metadata__": {}}}"#, "[".repeat(100_000)),
+                0,
+                "recursion limit",
+            ),
+        ] {
+            let fault = fault(&header, data_bytes);
+            assert!(fault.contains(expected), "{header:.200}: {fault}");
+        }
+        let not_utf8 = parse(b"{\"\xff\": 1}", 0).unwrap_err();
+        assert_eq!(not_utf8.reason, "its header is not UTF-8 from byte 2 on");
+    }
+
+    #[test]
+    fn twins_and_overlaps_are_refused() {
+        let pair = |name: &str, first: &str, second: &str| {
+            format!(
+                r#"{{"a": {{"dtype": "F16", "shape": [2], "data_offsets": {first}}},
+                    "{name}": {{"dtype": "F16", "shape": [2], "data_offsets": {second}}}}}"#
+            )
+        };
+        assert!(parse(pair("b", "[4, 8]", "[0, 4]").as_bytes(), 8).is_ok());
+        assert_eq!(
+            fault(&pair("b", "[0, 4]", "[2, 6]"), 6),
+            "b: bytes 2..6 overlap those before it, which end at 4"
+        );
+        assert!(fault(&pair("b", "[0, 4]", "[0, 4]"), 4).contains("overlap"));
+        assert!(fault(&pair("a", "[0, 4]", "[4, 8]"), 8).starts_with("a: is listed twice"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>, data_bytes: u64) {
+            let _ = parse(&bytes, data_bytes);
+        }
+
+        /// Text that comes close to a header reaches further than bytes at random.
+        #[test]
+        fn any_near_header_is_parsed_or_refused(
+            names in proptest::collection::vec(".{0,3}", 0..4),
+            dtype in "(F32|BF16|F4|I64|.{0,4})",
+            shape in proptest::collection::vec(prop_oneof![0u64..5, any::<u64>()], 0..3),
+            offsets: (u8, u8),
+            data_bytes in 0u64..300,
+        ) {
+            let tensors: Vec<String> = names
+                .iter()
+                .map(|name| format!(
+                    r#"{name:?}: {{"dtype": {dtype:?}, "shape": {shape:?}, "data_offsets": [{}, {}]}}"#,
+                    offsets.0, offsets.1
+                ))
+                .collect();
+            let header = format!("{{{}}}", tensors.join(","));
+            if let Ok(entries) = parse(header.as_bytes(), data_bytes) {
+                let total: u64 = entries.iter().map(|e| e.bytes.end - e.bytes.start).sum();
+                prop_assert_eq!(total, data_bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Files: what tensors a model has, read from where it stands; weights, written piece by
+//! piece; statistics of weights that are there.
+//!
+//! Nothing here holds a model in memory: weights pass through buffers of a bounded size, from
+//! whatever makes them (a backend) to whatever takes them (a file, a pipe).
+//!
+//! ```
+//! use fanin::{Recipe, checkpoint};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let list = folder.path().join("list.json");
+//! # std::fs::write(&list, r#"{"tensors": [{"name": "0.weight", "shape": [32, 16]}]}"#).unwrap();
+//! # let path = folder.path().join("model.safetensors");
+//! let list = checkpoint::read_tensor_list(&list)?;
+//! let plan = Recipe::preset("lecun")?.resolve(&list, Some(42), None)?;
+//! let fills = plan.fills();
+//! let contents = checkpoint::Contents::safetensors(&fills, &[("format", "pt".into())])?;
+//! checkpoint::save(&path, &contents, &mut fanin::cpu::fill_range, &mut checkpoint::silent)?;
+//! assert_eq!(checkpoint::stats(&path)?[0].n, 32 * 16);
+//! # Ok::<(), fanin::Error>(())
+//! ```
+
+mod contents;
+mod header;
+mod npy;
+mod source;
+mod stats;
+mod write;
+
+pub use contents::Contents;
+pub use source::read_tensor_list;
+pub use stats::{Moments, TensorStats, stats};
+pub use write::{Make, Progress, save, silent, write_to};

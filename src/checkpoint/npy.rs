@@ -1,0 +1,188 @@
+//! numpy's file format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result, shown};
+use crate::tensor::DType;
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// The longest header that is read; version 1.0 cannot have a longer one.
+const MAX_HEADER_BYTES: u32 = 65_535;
+
+/// The header of a format 1.0 file in C order; `None` where the shape is too long for it.
+pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
+    let descr = match dtype {
+        DType::F32 => "<f4",
+        DType::F16 => "<f2",
+        DType::BF16 => return None,
+    };
+    // A Python tuple: one element needs its comma.
+    let shape = match dims {
+        [dim] => format!("({dim},)"),
+        dims => format!(
+            "({})",
+            dims.iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    };
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    // Magic, version and length make 10 bytes; a line break ends the header at a multiple of 64.
+    let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
+    text.push('\n');
+    let length = u16::try_from(text.len()).ok()?;
+    let mut header = MAGIC.to_vec();
+    header.extend([1, 0]);
+    header.extend(length.to_le_bytes());
+    header.extend(text.into_bytes());
+    Some(header)
+}
+
+/// What an array's header says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Array {
+    /// Without its byte order: `f4`, `f2`, `f8`, ...
+    pub descr: String,
+    pub shape: Vec<u64>,
+}
+
+/// Reads and checks the header; the file is left at its first byte of data.
+pub(super) fn read(path: &Path) -> Result<(File, Array)> {
+    let fault = |reason: &str| Error::Format {
+        path: shown(path),
+        tensor: None,
+        reason: reason.to_owned(),
+    };
+    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    // A file that ends within its header is not one: no need to tell the two apart.
+    let mut take = |count: u32| -> Result<Vec<u8>> {
+        let mut bytes = vec![0; count as usize];
+        match file.read_exact(&mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(fault("is no npy file: it ends within its header"))
+            }
+            Err(error) => Err(Error::io(path, "read")(error)),
+        }
+    };
+    let start = take(8)?;
+    if !start.starts_with(MAGIC) {
+        return Err(fault("is no npy file: it does not begin with \\x93NUMPY"));
+    }
+    let length = match start[6] {
+        1 => take(2)?
+            .iter()
+            .rev()
+            .fold(0, |n, &byte| n << 8 | u32::from(byte)),
+        2 | 3 => take(4)?
+            .iter()
+            .rev()
+            .fold(0, |n, &byte| n << 8 | u32::from(byte)),
+        _ => return Err(fault("is of an npy format other than 1, 2 and 3")),
+    };
+    if length > MAX_HEADER_BYTES {
+        return Err(fault("has a header of more than 65535 bytes"));
+    }
+    let text = take(length)?;
+    let array = std::str::from_utf8(&text)
+        .ok()
+        .and_then(parse)
+        .ok_or_else(|| fault("has an npy header that cannot be read: it needs descr, fortran_order and shape of a plain little-endian array"))?;
+    let file_bytes = file.metadata().map_err(Error::io(path, "read"))?.len();
+    let data_bytes =
+        file_bytes.saturating_sub(8 + if start[6] == 1 { 2 } else { 4 } + u64::from(length));
+    let digits = array
+        .descr
+        .trim_start_matches(|c: char| !c.is_ascii_digit());
+    let size = digits.parse().ok().filter(|&size: &u64| size > 0);
+    let needed = size.and_then(|size| {
+        let mut dims = array.shape.iter();
+        dims.try_fold(size, |bytes, &dim| bytes.checked_mul(dim))
+    });
+    if needed != Some(data_bytes) {
+        return Err(fault(&format!(
+            "holds {data_bytes} bytes of data, shape {:?} of {} needs another number",
+            array.shape, array.descr
+        )));
+    }
+    Ok((file, array))
+}
+
+/// Reads the three keys of the dict literal that numpy writes.
+fn parse(text: &str) -> Option<Array> {
+    let after = |key: &str| {
+        let at = text.find(&format!("'{key}'"))? + key.len() + 2;
+        text[at..]
+            .trim_start()
+            .strip_prefix(':')
+            .map(str::trim_start)
+    };
+    let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0;
+    // Elements of one byte have no order; big-endian ones are not read.
+    let descr = descr.strip_prefix(['<', '|', '='])?;
+    // In either order the elements are the same: statistics do not care.
+    after("fortran_order")?;
+    let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
+    let shape = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|dim| !dim.is_empty())
+        .map(|dim| dim.parse().ok())
+        .collect::<Option<_>>()?;
+    Some(Array {
+        descr: descr.to_owned(),
+        shape,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn headers_are_numpys() {
+        // numpy.lib.format.write_array_header_1_0 of np.zeros((3, 4), np.float32).
+        let header = header(DType::F32, &[3, 4]).unwrap();
+        let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }";
+        assert_eq!(&header[..10], b"\x93NUMPY\x01\x00\x76\x00");
+        assert_eq!(header.len(), 128);
+        assert!(header[10..].starts_with(text.as_bytes()));
+        assert!(header.ends_with(b" \n"));
+    }
+
+    #[test]
+    fn headers_read_back() {
+        for dims in [&[][..], &[0], &[5], &[2, 3, 4]] {
+            let header = header(DType::F16, dims).unwrap();
+            let array = parse(std::str::from_utf8(&header[10..]).unwrap()).unwrap();
+            assert_eq!(
+                array,
+                Array {
+                    descr: "f2".into(),
+                    shape: dims.to_vec()
+                }
+            );
+        }
+        assert_eq!(
+            parse("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }"),
+            None
+        );
+        assert_eq!(
+            parse("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}"),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "(.|'descr'|'shape'|: |'<f4'|\\(|\\)){0,40}") {
+            let _ = parse(&text);
+        }
+    }
+}

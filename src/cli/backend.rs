@@ -1,0 +1,131 @@
+//! Who makes the weights.
+
+#[cfg(feature = "gpu")]
+use fanin::gpu;
+use fanin::{Fill, Result, cpu};
+
+use super::Failure;
+use super::args::{BackendArguments, BackendKind};
+use super::output::say;
+
+/// A backend that is ready to fill.
+pub enum Backend {
+    /// The CPU, on this many threads.
+    Cpu(usize),
+    /// A device of fanin's own.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<gpu::Gpu>),
+}
+
+impl Backend {
+    /// The backend that the arguments ask for. Where they leave the choice, says on standard
+    /// error what was chosen and why.
+    pub fn choose(arguments: &BackendArguments) -> Result<Self, Failure> {
+        if arguments.backend == BackendKind::Cpu && arguments.adapter.is_some() {
+            return Err(Failure::Usage(
+                "--adapter names a GPU: leave it out, or use --backend gpu".to_owned(),
+            ));
+        }
+        if let Some(threads) = arguments.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.into())
+                .build_global()
+                .map_err(|error| {
+                    Failure::Run(format!("cannot start {threads} threads: {error}"))
+                })?;
+        }
+        match arguments.backend {
+            BackendKind::Cpu => Ok(Backend::cpu()),
+            BackendKind::Gpu => Backend::gpu(arguments),
+            BackendKind::Auto => Backend::auto(arguments),
+        }
+    }
+
+    fn cpu() -> Self {
+        Backend::Cpu(rayon::current_num_threads())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(arguments: &BackendArguments) -> Result<Self, Failure> {
+        let options = gpu::Options {
+            adapter: arguments.adapter.clone(),
+            ..gpu::Options::default()
+        };
+        Ok(Backend::Gpu(Box::new(gpu::Gpu::headless(&options)?)))
+    }
+
+    /// A GPU where one is there. A software driver runs on the same cores as the CPU backend,
+    /// only slower: it is taken only when it is asked for by name.
+    #[cfg(feature = "gpu")]
+    fn auto(arguments: &BackendArguments) -> Result<Self, Failure> {
+        if arguments.adapter.is_some() {
+            return Backend::gpu(arguments);
+        }
+        let real = |gpu: &gpu::Gpu| {
+            use wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
+            matches!(
+                gpu.info().device_type,
+                DiscreteGpu | IntegratedGpu | VirtualGpu
+            )
+        };
+        let why = match gpu::Gpu::headless(&gpu::Options::default()) {
+            Ok(gpu) if real(&gpu) => {
+                let backend = Backend::Gpu(Box::new(gpu));
+                say(&format!("filling on the {}", backend.describe()));
+                return Ok(backend);
+            }
+            Ok(gpu) => format!(
+                "the best adapter, {}, is a software driver (--backend gpu takes it)",
+                gpu.info().name
+            ),
+            Err(error) => error.to_string(),
+        };
+        let backend = Backend::cpu();
+        say(&format!("filling on the {}: {why}", backend.describe()));
+        Ok(backend)
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn gpu(_arguments: &BackendArguments) -> Result<Self, Failure> {
+        Err(Failure::Run(WITHOUT_GPU.to_owned()))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn auto(arguments: &BackendArguments) -> Result<Self, Failure> {
+        if arguments.adapter.is_some() {
+            return Backend::gpu(arguments);
+        }
+        let backend = Backend::cpu();
+        say(&format!(
+            "filling on the {}: {WITHOUT_GPU}",
+            backend.describe()
+        ));
+        Ok(backend)
+    }
+
+    /// `CPU, 16 threads`, or the GPU's name and the interface it is reached by.
+    pub fn describe(&self) -> String {
+        match self {
+            Backend::Cpu(1) => "CPU, 1 thread".to_owned(),
+            Backend::Cpu(threads) => format!("CPU, {threads} threads"),
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => {
+                let info = gpu.info();
+                format!("GPU, {} by {}", info.name, info.backend)
+            }
+        }
+    }
+
+    /// Makes the elements from `start` on, as [`cpu::fill_range`].
+    pub fn fill_range(&self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+        match self {
+            Backend::Cpu(_) => cpu::fill_range(fill, start, out),
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => gpu.fill_range_to_host(fill, start, out),
+        }
+    }
+}
+
+/// Why there is no GPU in a build without one.
+#[cfg(not(feature = "gpu"))]
+pub const WITHOUT_GPU: &str = "this fanin was built without the feature gpu";

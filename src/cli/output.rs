@@ -1,0 +1,194 @@
+//! Where weights and words go.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use fanin::checkpoint::{self, Contents};
+use fanin::{Error, Fill, Result};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use super::Failure;
+use super::backend::Backend;
+
+/// What messages call standard output.
+pub const STDOUT: &str = "standard output";
+
+/// One line on standard error.
+pub fn say(line: &str) {
+    // Not `eprintln!`, which panics where standard error is closed.
+    let _ = writeln!(io::stderr(), "fanin: {line}");
+}
+
+/// Prints to standard output.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    written.map_err(|source| {
+        Failure::from(Error::Io {
+            path: STDOUT.to_owned(),
+            action: "write",
+            source,
+        })
+    })
+}
+
+/// Where weights go, as `--out` says it.
+pub enum Target {
+    Safetensors(PathBuf),
+    Npy(PathBuf),
+    Raw(PathBuf),
+    Stdout,
+    Null,
+}
+
+impl Target {
+    pub fn parse(out: &str) -> Option<Self> {
+        match out {
+            "-" => return Some(Target::Stdout),
+            "null:" => return Some(Target::Null),
+            _ => {}
+        }
+        let path = Path::new(out);
+        match path.extension()?.to_str()? {
+            "safetensors" => Some(Target::Safetensors(path.to_owned())),
+            "npy" => Some(Target::Npy(path.to_owned())),
+            "bin" => Some(Target::Raw(path.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
+                path.display().to_string()
+            }
+            Target::Stdout => STDOUT.to_owned(),
+            Target::Null => "null:".to_owned(),
+        }
+    }
+}
+
+/// Set once the process is asked to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets a first signal to end stop the work in good order, so that no temporary file stays;
+/// a second one ends the process at once.
+fn stop_in_good_order() {
+    // Without a handler the signal ends the process as ever: nothing worse than a temporary
+    // file is left.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    });
+}
+
+/// Has the backend make the contents, and the target take them; says what was done.
+///
+/// `what` begins the line that sums it up, as in "124,439,808 parameters in 148 tensors".
+pub fn write(
+    backend: &Backend,
+    target: &Target,
+    contents: &Contents<'_>,
+    what: &str,
+) -> Result<(), Failure> {
+    stop_in_good_order();
+    let bytes = contents.weight_bytes();
+    let bar = progress_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
+    let mut progress = |made| {
+        bar.inc(made);
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let mut make = |fill: &Fill, start, out: &mut [u8]| backend.fill_range(fill, start, out);
+
+    let start = Instant::now();
+    let result = match target {
+        Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
+            checkpoint::save(path, contents, &mut make, &mut progress)
+        }
+        Target::Stdout => checkpoint::write_to(
+            &mut io::stdout(),
+            STDOUT,
+            contents,
+            &mut make,
+            &mut progress,
+        ),
+        Target::Null => {
+            let name = target.name();
+            checkpoint::write_to(&mut io::sink(), name, contents, &mut make, &mut progress)
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    result?;
+    say(&format!(
+        "{what}: {} in {seconds:.2} s ({}/s) on the {}, to {}",
+        decimal_bytes(bytes as f64),
+        decimal_bytes(bytes as f64 / seconds.max(1e-9)),
+        backend.describe(),
+        target.name(),
+    ));
+    Ok(())
+}
+
+/// A bar on standard error, if that is a terminal.
+fn progress_bar(bytes: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(bytes);
+    let template = "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+    // The template is a constant; a default bar would do as well.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// `497.76 MB`: three digits or more, in powers of 1000.
+fn decimal_bytes(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 999.995 {
+            return match unit {
+                "B" => format!("{value:.0} B"),
+                _ => format!("{value:.2} {unit}"),
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.2} PB")
+}
+
+/// `1 tensor`, `148 tensors`, `124,439,808 parameters`.
+pub fn count(n: u128, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    match u64::try_from(n) {
+        Ok(n) => format!("{} {what}{plural}", HumanCount(n)),
+        Err(_) => format!("{n} {what}{plural}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_readable() {
+        assert_eq!(decimal_bytes(0.0), "0 B");
+        assert_eq!(decimal_bytes(999.0), "999 B");
+        assert_eq!(decimal_bytes(497_759_232.0), "497.76 MB");
+        assert_eq!(decimal_bytes(4e12), "4.00 TB");
+        assert_eq!(count(124_439_808, "parameter"), "124,439,808 parameters");
+        assert_eq!(count(1, "tensor"), "1 tensor");
+    }
+}

@@ -1,0 +1,158 @@
+//! What the rest of the list says about a tensor: its sibling, the number of layers.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Recipe;
+use super::rule::Rule;
+use crate::error::{Error, Result};
+use crate::init::{Fans, Init};
+use crate::tensor::{ListedTensor, Tensor, TensorList};
+
+/// A list, made ready for the questions that rules ask of it.
+pub(super) struct Context<'a> {
+    recipe: &'a Recipe,
+    by_name: HashMap<&'a str, &'a ListedTensor>,
+    /// The numbers that follow each prefix: `transformer.h.` -> {0, ..., 11}.
+    layers: HashMap<&'a str, BTreeSet<u64>>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(recipe: &'a Recipe, list: &'a TensorList) -> Self {
+        let mut layers: HashMap<&str, BTreeSet<u64>> = HashMap::new();
+        for tensor in list.tensors() {
+            if let Some((prefix, layer)) = layer_of(&tensor.name) {
+                layers.entry(prefix).or_default().insert(layer);
+            }
+        }
+        let named = list.tensors().iter().map(|t| (t.name.as_str(), t));
+        Context {
+            recipe,
+            by_name: named.collect(),
+            layers,
+        }
+    }
+
+    /// The index of the first rule that matches.
+    pub fn rule_of(&self, listed: &ListedTensor) -> Option<usize> {
+        self.recipe.rules.rule.iter().position(|rule| {
+            let rank_is = |wanted: Option<usize>, tensor: Option<&ListedTensor>| match wanted {
+                None => true,
+                Some(rank) => tensor.is_some_and(|tensor| tensor.shape.rank() == rank),
+            };
+            rank_is(rule.rank, Some(listed))
+                && rank_is(rule.sibling_rank, self.sibling(listed))
+                && rule.globs.matches(&listed.name)
+        })
+    }
+
+    /// The tensor with the layout and groups that its rule and the recipe give it.
+    pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
+        let layout = rule.layout.or(self.recipe.rules.layout);
+        Tensor::with_shape(&listed.name, listed.shape.clone())
+            .with_layout(layout.unwrap_or_default())
+            .with_groups(rule.groups.unwrap_or(1))
+    }
+
+    /// The initializer, with the numbers filled in that only the list knows.
+    pub fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
+        match *init {
+            Init::BiasUniform { fan_in: None } => {
+                let fan_in = self.fan_in_of_sibling(init, listed)?;
+                Ok(Init::bias_uniform(fan_in))
+            }
+            Init::ResidualNormal { std, layers: None } => {
+                let layers = self.count_layers(init, listed)?;
+                Ok(Init::residual_normal(std, layers))
+            }
+            _ => Ok(init.clone()),
+        }
+    }
+
+    /// `<prefix>.weight` for `<prefix>.bias`.
+    fn sibling(&self, listed: &ListedTensor) -> Option<&'a ListedTensor> {
+        let prefix = listed.name.strip_suffix("bias")?;
+        if !(prefix.is_empty() || prefix.ends_with(SEPARATORS)) {
+            return None;
+        }
+        self.by_name
+            .get(format!("{prefix}weight").as_str())
+            .copied()
+    }
+
+    fn fan_in_of_sibling(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
+        let sibling = self.sibling(listed).ok_or_else(|| Error::Context {
+            tensor: None,
+            init: init.to_string(),
+            reason: "finds no <prefix>.weight beside it in the list to take fan_in from: write \
+                     bias_uniform(fan_in=N), or give the tensor another rule"
+                .to_owned(),
+        })?;
+        // Read as its own rule reads it; one without a rule is reported in its own turn.
+        let tensor = match self.rule_of(sibling) {
+            Some(rule) => self.tensor(sibling, &self.recipe.rules.rule[rule]),
+            None => Tensor::with_shape(&sibling.name, sibling.shape.clone()),
+        };
+        Ok(Fans::of(&tensor)?.fan_in)
+    }
+
+    fn count_layers(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
+        let refused = |reason: String| Error::Context {
+            tensor: None,
+            init: init.to_string(),
+            reason,
+        };
+        let found =
+            layer_of(&listed.name).and_then(|(prefix, _)| Some((prefix, self.layers.get(prefix)?)));
+        let Some((prefix, layers)) = found else {
+            return Err(refused(
+                "finds no layer's number in the name to count layers by: write layers=N".to_owned(),
+            ));
+        };
+        let count = layers.len() as u64;
+        match layers.last() {
+            Some(&last) if last + 1 == count => Ok(count),
+            _ => Err(refused(format!(
+                "finds {count} layers under {prefix:?} with numbers missing between 0 and {}: \
+                 list the whole model, or write layers=N",
+                layers.last().copied().unwrap_or(0)
+            ))),
+        }
+    }
+}
+
+/// What stands between the parts of a tensor's name: dots in torch, slashes in JAX.
+const SEPARATORS: [char; 2] = ['.', '/'];
+
+/// The first part of the name that is a number, and what stands before it.
+fn layer_of(name: &str) -> Option<(&str, u64)> {
+    let mut start = 0;
+    for part in name.split_inclusive(SEPARATORS) {
+        let digits = part.trim_end_matches(SEPARATORS);
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            // One short of the largest, so that a count of layers cannot overflow.
+            let layer = digits.parse().ok().filter(|&layer| layer < u64::MAX)?;
+            return Some((&name[..start], layer));
+        }
+        start += part.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layer_of;
+
+    #[test]
+    fn layers_are_the_first_number() {
+        assert_eq!(
+            layer_of("transformer.h.11.mlp.c_proj.weight"),
+            Some(("transformer.h.", 11))
+        );
+        assert_eq!(layer_of("layers/3/experts/7/w2"), Some(("layers/", 3)));
+        assert_eq!(layer_of("0.weight"), Some(("", 0)));
+        assert_eq!(layer_of("lm_head.weight"), None);
+        assert_eq!(layer_of("conv1.weight"), None);
+        assert_eq!(layer_of("h.99999999999999999999.w"), None);
+        assert_eq!(layer_of(""), None);
+    }
+}

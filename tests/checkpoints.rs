@@ -1,0 +1,376 @@
+//! Files: complete or not there at all, the same to the byte each time, and read by others.
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+
+use fanin::checkpoint::{self, Contents, read_tensor_list, save, silent, stats, write_to};
+use fanin::{DType, Error, Fill, Init, Tensor, cpu};
+use safetensors::{Dtype, SafeTensors};
+use tempfile::tempdir;
+
+fn fill(name: &str, dims: &[u64], dtype: DType) -> Fill {
+    let tensor = Tensor::new(name, dims).unwrap();
+    Fill::new(&tensor, &Init::normal(0.0, 1.0), 42)
+        .unwrap()
+        .with_dtype(dtype)
+}
+
+fn bytes(fill: &Fill) -> Vec<u8> {
+    let mut out = vec![0; fill.bytes() as usize];
+    cpu::fill(fill, &mut out).unwrap();
+    out
+}
+
+fn in_memory(contents: &Contents<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_to(
+        &mut out,
+        "memory",
+        contents,
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    out
+}
+
+#[test]
+fn safetensors_files_are_read_by_the_safetensors_crate() {
+    let fills = [
+        fill("b\"\u{e9}\n", &[3, 5], DType::F16),
+        fill("a", &[7], DType::F32),
+        fill("scalar", &[], DType::BF16),
+        fill("empty", &[4, 4], DType::F32)
+            .slice([0..4, 2..2])
+            .unwrap(),
+        fill("part", &[100, 10], DType::BF16)
+            .slice([50..53, 2..9])
+            .unwrap(),
+    ];
+    let metadata = [("format", "pt".to_owned()), ("quote", "\"\n".to_owned())];
+    let file = in_memory(&Contents::safetensors(&fills, &metadata).unwrap());
+    let (header_bytes, header) = SafeTensors::read_metadata(&file).unwrap();
+    assert_eq!(header_bytes % 8, 0);
+    assert_eq!(header.metadata().as_ref().unwrap()["quote"], "\"\n");
+    let read = SafeTensors::deserialize(&file).unwrap();
+    assert_eq!(read.len(), fills.len());
+    for fill in &fills {
+        let view = read.tensor(fill.name()).unwrap();
+        let dims: Vec<u64> = view.shape().iter().map(|&dim| dim as u64).collect();
+        assert_eq!(dims, fill.local().dims());
+        let dtype = match fill.dtype() {
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+        };
+        assert_eq!(view.dtype(), dtype);
+        assert_eq!(view.data(), bytes(fill), "{}", fill.name());
+        // Readers that map the file rely on it.
+        let offset = view.data().as_ptr() as usize - file.as_ptr() as usize;
+        assert_eq!(offset as u64 % fill.dtype().size(), 0);
+    }
+}
+
+#[test]
+fn the_header_is_what_it_is() {
+    let fills = [fill("b", &[2, 3], DType::F16), fill("a", &[2], DType::F32)];
+    let contents = Contents::safetensors(&fills, &[("seed", "42".to_owned())]).unwrap();
+    let json = r#"{"__metadata__":{"seed":"42"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2,3],"data_offsets":[8,20]}}"#;
+    let text = std::str::from_utf8(&contents.header()[8..]).unwrap();
+    assert_eq!(text.trim_end_matches(' '), json);
+    assert_eq!(contents.header()[..8], (text.len() as u64).to_le_bytes());
+    assert_eq!(contents.weight_bytes(), 20);
+}
+
+#[test]
+fn a_tensor_larger_than_a_piece_is_whole() {
+    // 32 MiB are made at a time: two pieces and a bit, after a small tensor.
+    let fills = [
+        fill("small", &[3], DType::F16),
+        fill("large", &[70 << 18, 2], DType::F16),
+    ];
+    let file = in_memory(&Contents::safetensors(&fills, &[]).unwrap());
+    let read = SafeTensors::deserialize(&file).unwrap();
+    assert!(read.tensor("large").unwrap().data() == bytes(&fills[1]));
+    assert!(read.tensor("small").unwrap().data() == bytes(&fills[0]));
+}
+
+#[test]
+fn npy_files_have_numpys_layout() {
+    let fill = fill("w", &[2, 3], DType::F16);
+    let file = in_memory(&Contents::npy(&fill).unwrap());
+    assert!(file.starts_with(
+        b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3), }"
+    ));
+    assert_eq!(file[128..], bytes(&fill));
+
+    let error = Contents::npy(&fill.with_dtype(DType::BF16)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tensor \"w\": npy cannot hold bf16: use f32 or f16, or write .safetensors or .bin"
+    );
+}
+
+#[test]
+fn what_safetensors_cannot_hold_is_refused() {
+    let refused = |names: [&str; 2]| {
+        let fills = names.map(|name| fill(name, &[2], DType::F32));
+        Contents::safetensors(&fills, &[]).unwrap_err().to_string()
+    };
+    assert!(refused(["a", "a"]).starts_with("tensor \"a\" is listed twice"));
+    assert!(refused(["a", "__metadata__"]).contains("keeps for itself: use another name"));
+}
+
+#[test]
+fn a_file_takes_the_place_of_the_one_before() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.bin");
+    fs::write(&path, "something else").unwrap();
+    let fill = fill("w", &[1000], DType::F32);
+    save(
+        &path,
+        &Contents::raw(&fill),
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes(&fill));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any other new file: not its owner's alone, as temporary files are.
+        let new = fs::File::create(folder.path().join("new")).unwrap();
+        let mode = |metadata: io::Result<fs::Metadata>| metadata.unwrap().permissions().mode();
+        assert_eq!(mode(fs::metadata(&path)), mode(new.metadata()));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_a_link() {
+    let folder = tempdir().unwrap();
+    let (file, link) = (
+        folder.path().join("file.bin"),
+        folder.path().join("link.bin"),
+    );
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let fill = fill("w", &[10], DType::F32);
+    save(
+        &link,
+        &Contents::raw(&fill),
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), bytes(&fill));
+}
+
+#[test]
+fn what_fails_leaves_nothing_behind() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.bin");
+    fs::write(&path, "old").unwrap();
+    let fill = fill("w", &[64 << 20], DType::F16);
+    let contents = Contents::raw(&fill);
+
+    let mut calls = 0;
+    let error = save(&path, &contents, &mut cpu::fill_range, &mut |_| {
+        calls += 1;
+        if calls == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(matches!(error, Err(Error::Interrupted)));
+
+    let mut broken = |fill: &Fill, start: u64, out: &mut [u8]| match start {
+        0 => cpu::fill_range(fill, start, out),
+        _ => Err(Error::Device {
+            context: "filling \"w\"".into(),
+            detail: "lost\nit".into(),
+        }),
+    };
+    let error = save(&path, &contents, &mut broken, &mut silent).unwrap_err();
+    assert_eq!(error.to_string(), "filling \"w\": lost it");
+
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_writer_that_fails_is_what_is_reported() {
+    struct Full(usize);
+    impl io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken == 0 {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(taken)
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let fill = fill("w", &[128 << 20], DType::F16);
+    let contents = Contents::raw(&fill);
+    let error = write_to(
+        &mut Full(1000),
+        "w.bin",
+        &contents,
+        &mut cpu::fill_range,
+        &mut silent,
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("w.bin: cannot write: "), "{error}");
+}
+
+#[test]
+fn paths_that_cannot_be_written_are_refused() {
+    let folder = tempdir().unwrap();
+    let fill = fill("w", &[10], DType::F32);
+    let refused = |path: &std::path::Path| {
+        let contents = Contents::raw(&fill);
+        save(path, &contents, &mut cpu::fill_range, &mut silent)
+            .unwrap_err()
+            .to_string()
+    };
+    let missing = folder.path().join("missing/w.bin");
+    let error = refused(&missing);
+    assert!(
+        error.starts_with(&format!("{}: cannot create", missing.display())),
+        "{error}"
+    );
+    assert!(refused(folder.path()).contains("directory"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn every_kind_of_source_gives_the_same_list() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let shards = [
+        [
+            fill("a.weight", &[4, 3], DType::BF16),
+            fill("a.bias", &[4], DType::BF16),
+        ],
+        [
+            fill("b.weight", &[5, 4], DType::BF16),
+            fill("b.bias", &[5], DType::BF16),
+        ],
+    ];
+    for (i, shard) in shards.iter().enumerate() {
+        let contents = Contents::safetensors(shard, &[]).unwrap();
+        let path = at(&format!("model-0000{}-of-00002.safetensors", i + 1));
+        save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    }
+    let all = shards.concat();
+    let contents = Contents::safetensors(&all, &[]).unwrap();
+    save(
+        at("model.safetensors"),
+        &contents,
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    fs::write(
+        at("model.safetensors.index.json"),
+        r#"{"metadata": {"total_size": 82}, "weight_map": {
+            "a.weight": "model-00001-of-00002.safetensors",
+            "a.bias": "model-00001-of-00002.safetensors",
+            "b.weight": "model-00002-of-00002.safetensors",
+            "b.bias": "model-00002-of-00002.safetensors"}}"#,
+    )
+    .unwrap();
+    fs::write(
+        at("list.json"),
+        r#"{"model": "x", "tensors": [
+            {"name": "a.weight", "shape": [4, 3], "dtype": "BF16", "module": "Linear"},
+            {"name": "a.bias", "shape": [4], "dtype": "bf16"},
+            {"name": "b.weight", "shape": [5, 4], "dtype": "bfloat16"},
+            {"name": "b.bias", "shape": [5], "dtype": "bf16"}]}"#,
+    )
+    .unwrap();
+    let whole = read_tensor_list(at("model.safetensors")).unwrap();
+    assert_eq!(whole.elements(), 12 + 4 + 20 + 5);
+    assert_eq!(whole.tensors()[2].name, "b.weight");
+    assert_eq!(whole.tensors()[2].dtype, Some(DType::BF16));
+    for source in ["model.safetensors.index.json", "list.json"] {
+        assert_eq!(read_tensor_list(at(source)).unwrap(), whole, "{source}");
+    }
+}
+
+#[test]
+fn statistics_are_those_of_the_weights() {
+    let folder = tempdir().unwrap();
+    let fills = [
+        fill("half", &[1000, 1000], DType::F16),
+        fill("single", &[3_000_001], DType::F32),
+        fill("empty", &[4], DType::F32)
+            .slice(std::slice::from_ref(&(2..2)))
+            .unwrap(),
+    ];
+    let path = folder.path().join("m.safetensors");
+    let contents = Contents::safetensors(&fills, &[]).unwrap();
+    save(&path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let rows = stats(&path).unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["single", "empty", "half"]);
+    let mut weights = vec![0f32; 3_000_001];
+    cpu::fill_slice(&fills[1], &mut weights).unwrap();
+    let n = weights.len() as f64;
+    let mean = weights.iter().map(|&w| f64::from(w)).sum::<f64>() / n;
+    let moment = |k: i32| {
+        weights
+            .iter()
+            .map(|&w| (f64::from(w) - mean).powi(k))
+            .sum::<f64>()
+            / n
+    };
+    let near = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-10, "{a:?} {b}");
+    near(rows[0].mean, mean);
+    near(rows[0].std, moment(2).sqrt());
+    near(rows[0].kurtosis, moment(4) / moment(2).powi(2));
+    assert_eq!(
+        rows[0].max,
+        weights.iter().copied().map(f64::from).reduce(f64::max)
+    );
+    assert_eq!(rows[2].dtype, "f16");
+    assert_eq!((rows[1].n, rows[1].zeros), (0, Some(0)));
+    assert!(rows[1].mean.unwrap().is_nan());
+
+    let npy = folder.path().join("single.npy");
+    save(
+        &npy,
+        &Contents::npy(&fills[1]).unwrap(),
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    assert_eq!(stats(&npy).unwrap(), rows[..1]);
+}
+
+#[test]
+fn statistics_of_integers_are_left_out() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let header = r#"{"steps":{"dtype":"I64","shape":[2],"data_offsets":[0,16]},"w":{"dtype":"F64","shape":[1],"data_offsets":[16,24]}}"#;
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend([7; 16]);
+    file.extend(2.5f64.to_le_bytes());
+    fs::write(&path, file).unwrap();
+    let rows = checkpoint::stats(&path).unwrap();
+    assert_eq!(
+        (rows[0].dtype.as_str(), rows[0].n, rows[0].mean),
+        ("i64", 2, None)
+    );
+    assert_eq!((rows[1].dtype.as_str(), rows[1].mean), ("f64", Some(2.5)));
+}

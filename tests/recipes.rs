@@ -1,0 +1,539 @@
+//! Whole models: presets against the frameworks' own numbers, and what recipes refuse.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use fanin::checkpoint::{Moments, read_tensor_list};
+use fanin::init::Distribution;
+use fanin::{DType, ListedTensor, Plan, Recipe, Shape, TensorList, cpu};
+use serde::Deserialize;
+
+/// Standard errors that a sample may stray: by chance 2e-9 a check, and less than 1e-6 for all
+/// the checks of this file together.
+const SIGMAS: f64 = 6.0;
+
+/// What torch drew, as the list has it.
+#[derive(Deserialize)]
+struct TorchStats {
+    mean: f64,
+    std: f64,
+    min: f64,
+    max: f64,
+    n: u64,
+    kurt: f64,
+}
+
+fn list(model: &str) -> (TensorList, BTreeMap<String, TorchStats>) {
+    #[derive(Deserialize)]
+    struct File {
+        torch_stats: BTreeMap<String, TorchStats>,
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples/models")
+        .join(model);
+    let file: File = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    (read_tensor_list(&path).unwrap(), file.torch_stats)
+}
+
+fn tensors(tensors: &[(&str, &[u64])]) -> TensorList {
+    let listed = tensors.iter().map(|(name, dims)| ListedTensor {
+        name: (*name).to_owned(),
+        shape: Shape::new(*dims).unwrap(),
+        dtype: None,
+    });
+    TensorList::new(listed.collect()).unwrap()
+}
+
+/// Asserts that a sample of n elements can have come from this distribution.
+fn assert_drawn_from(who: &str, distribution: &Distribution, sample: &TorchStats) {
+    let root_n = (sample.n as f64).sqrt();
+    let (mean, std, kurtosis) = match *distribution {
+        Distribution::Constant { value } => {
+            let value = f64::from(value);
+            assert_eq!((sample.mean, sample.std), (value, 0.0), "{who}");
+            assert_eq!((sample.min, sample.max), (value, value), "{who}");
+            return;
+        }
+        Distribution::Normal { mean, std } => (f64::from(mean), f64::from(std), 3.0),
+        Distribution::Uniform {
+            low,
+            high,
+            mean,
+            scale,
+        } => {
+            let (low, high, width) = (f64::from(low), f64::from(high), 2.0 * f64::from(scale));
+            assert!(low <= sample.min && sample.max < high, "{who}");
+            // No element within 20/n of an end: by chance exp(-20) = 2e-9.
+            let near = 20.0 / sample.n as f64 * width;
+            assert!(sample.min < low + near && sample.max > high - near, "{who}");
+            (f64::from(mean), f64::from(scale) / 3f64.sqrt(), 1.8)
+        }
+        _ => panic!("{who}: no such distribution is known here"),
+    };
+    let off = |what: &str, got: f64, wanted: f64, error: f64| {
+        let sigmas = (got - wanted).abs() / error;
+        assert!(
+            sigmas < SIGMAS,
+            "{who}: {what} {got}, not {wanted}: {sigmas:.1} sigmas"
+        );
+    };
+    off("mean", sample.mean, mean, std / root_n);
+    // Below some hundred elements the std and kurtosis of a sample are far from normal.
+    if sample.n >= 256 {
+        let relative: f64 = (kurtosis - 1.0) / 4.0;
+        off("std", sample.std, std, std * relative.sqrt() / root_n);
+    }
+    if sample.n >= 100_000 {
+        off("kurtosis", sample.kurt, kurtosis, 24f64.sqrt() / root_n);
+    }
+}
+
+/// What fanin draws for an entry of a plan.
+fn draw(plan: &Plan, index: usize) -> TorchStats {
+    let fill = &plan.entries[index].fill;
+    let mut moments = Moments::default();
+    let mut start = 0;
+    while start < fill.elements() {
+        let elements = (fill.elements() - start).min(1 << 20);
+        let mut bytes = vec![0; elements as usize * 4];
+        cpu::fill_range(fill, start, &mut bytes).unwrap();
+        let weights = bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        for part in weights.map(f64::from).collect::<Vec<_>>().chunks(1 << 14) {
+            moments.merge(&Moments::of(part));
+        }
+        start += elements;
+    }
+    TorchStats {
+        mean: moments.mean(),
+        std: moments.std(),
+        min: moments.min(),
+        max: moments.max(),
+        n: moments.n(),
+        kurt: moments.kurtosis(),
+    }
+}
+
+fn assert_preset_is_torchs(preset: &str, model: &str) -> Plan {
+    let (list, torch) = list(model);
+    let plan = Recipe::preset(preset)
+        .unwrap()
+        .resolve(&list, Some(42), None)
+        .unwrap();
+    assert_eq!(plan.entries.len(), torch.len());
+    for (index, entry) in plan.entries.iter().enumerate() {
+        let (name, distribution) = (entry.fill.name(), entry.fill.distribution());
+        assert_drawn_from(&format!("torch's {name}"), distribution, &torch[name]);
+        assert_drawn_from(
+            &format!("fanin's {name}"),
+            distribution,
+            &draw(&plan, index),
+        );
+    }
+    plan
+}
+
+#[test]
+fn gpt2_is_initialized_as_hugging_face_does() {
+    let plan = assert_preset_is_torchs("gpt2", "gpt2.json");
+    assert_eq!(plan.entries.len(), 148);
+    assert_eq!(plan.elements(), 124_439_808);
+    let residual = Distribution::normal(0.0, 0.02 / 24f64.sqrt()).unwrap();
+    let weight = Distribution::normal(0.0, 0.02).unwrap();
+    let mut counts = [0; 4];
+    for entry in &plan.entries {
+        let name = entry.fill.name();
+        let (kind, expected) = if name.ends_with(".c_proj.weight") {
+            (0, residual)
+        } else if name.ends_with(".bias") {
+            (1, Distribution::constant(0.0).unwrap())
+        } else if name.contains(".ln_") {
+            (2, Distribution::constant(1.0).unwrap())
+        } else {
+            (3, weight)
+        };
+        counts[kind] += 1;
+        assert_eq!(*entry.fill.distribution(), expected, "{name}");
+    }
+    // 2 projections, 6 biases, 2 norms and 2 others a layer; ln_f; wte and wpe.
+    assert_eq!(counts, [24, 73, 25, 26]);
+}
+
+#[test]
+fn the_mlp_is_initialized_as_torchs_layers_are() {
+    let plan = assert_preset_is_torchs("torch", "mlp-mnist.json");
+    let inits: Vec<String> = plan
+        .entries
+        .iter()
+        .map(|entry| entry.init.to_string())
+        .collect();
+    assert_eq!(inits[1], "bias_uniform(fan_in=784)");
+    assert_eq!(inits[5], "bias_uniform(fan_in=256)");
+}
+
+#[test]
+fn residual_layers_are_counted_in_the_list() {
+    let names: Vec<String> = (0..24)
+        .flat_map(|layer| ["attn", "mlp"].map(|part| format!("h.{layer}.{part}.c_proj.weight")))
+        .collect();
+    let list = |names: &[String]| {
+        let pairs: Vec<(&str, &[u64])> = names.iter().map(|n| (n.as_str(), &[8, 8][..])).collect();
+        tensors(&pairs)
+    };
+    let recipe = Recipe::preset("gpt2").unwrap();
+    // gpt2-medium has 24 layers.
+    let plan = recipe.resolve(&list(&names), Some(1), None).unwrap();
+    assert_eq!(
+        plan.entries[0].init.to_string(),
+        "residual_normal(std=0.02,layers=24)"
+    );
+    let std = (0.02 / 48f64.sqrt()) as f32;
+    let expected = Distribution::Normal { mean: 0.0, std };
+    assert!(
+        plan.entries
+            .iter()
+            .all(|entry| *entry.fill.distribution() == expected)
+    );
+
+    // The later half of a model cannot tell how many layers there are.
+    let error = recipe
+        .resolve(&list(&names[24..]), Some(1), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("tensor \"h.12.attn.c_proj.weight\": residual_normal(std=0.02)"),
+        "{error}"
+    );
+    assert!(
+        error.contains("finds 12 layers") && error.contains("layers=N"),
+        "{error}"
+    );
+
+    let lone = tensors(&[("x.c_proj.weight", &[8, 8])]);
+    let error = recipe
+        .resolve(&lone, Some(1), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("\"x.c_proj.weight\"") && error.contains("layers=N"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_torch_preset_tells_layers_from_normalizations() {
+    let list = tensors(&[
+        ("conv1.weight", &[64, 3, 7, 7]),
+        ("conv1.bias", &[64]),
+        ("bn1.weight", &[64]),
+        ("bn1.bias", &[64]),
+        ("bn1.running_mean", &[64]),
+        ("bn1.running_var", &[64]),
+        ("embedding.weight", &[100, 16]),
+        ("weight", &[10, 20]),
+        ("bias", &[10]),
+    ]);
+    let plan = Recipe::preset("torch")
+        .unwrap()
+        .resolve(&list, Some(1), None)
+        .unwrap();
+    let inits: Vec<String> = plan
+        .entries
+        .iter()
+        .map(|entry| entry.init.to_string())
+        .collect();
+    let weight = "variance_scaling(scale=0.3333333333333333,mode=fan_in,distribution=uniform)";
+    assert_eq!(
+        inits,
+        [
+            weight,
+            "bias_uniform(fan_in=147)",
+            "ones",
+            "zeros",
+            "zeros",
+            "ones",
+            "normal(mean=0,std=1)",
+            weight,
+            "bias_uniform(fan_in=20)",
+        ]
+    );
+    // uniform within 1/sqrt(fan_in), to the bit the same for weight and bias
+    let bound = (1.0 / 147f64.sqrt()) as f32;
+    for entry in &plan.entries[..2] {
+        assert!(
+            matches!(entry.fill.distribution(), Distribution::Uniform { high, .. } if *high == bound)
+        );
+    }
+}
+
+#[test]
+fn the_generic_presets_cover_the_usual_names() {
+    let list = tensors(&[
+        ("fc.weight", &[20, 10]),
+        ("fc.bias", &[20]),
+        ("norm.weight", &[20]),
+        ("dense/kernel", &[10, 20]),
+        ("norm/gamma", &[20]),
+        ("norm/beta", &[20]),
+    ]);
+    for (preset, normal) in [
+        ("kaiming", Some(2.0)),
+        ("lecun", Some(1.0)),
+        ("xavier", None),
+    ] {
+        let plan = Recipe::preset(preset)
+            .unwrap()
+            .resolve(&list, Some(1), None)
+            .unwrap();
+        let got: Vec<Distribution> = plan
+            .entries
+            .iter()
+            .map(|e| *e.fill.distribution())
+            .collect();
+        let weight = match normal {
+            Some(scale) => Distribution::normal(0.0, (scale / 10.0f64).sqrt()).unwrap(),
+            None => Distribution::uniform(-(0.2f64.sqrt()), 0.2f64.sqrt()).unwrap(),
+        };
+        let constant = |value| Distribution::constant(value).unwrap();
+        let (zero, one) = (constant(0.0), constant(1.0));
+        assert_eq!(got, [weight, zero, one, weight, one, zero], "{preset}");
+    }
+}
+
+#[test]
+fn every_preset_is_a_recipe_and_prints_as_it_was_written() {
+    for name in Recipe::presets() {
+        let recipe = Recipe::preset(name).unwrap();
+        assert_eq!(recipe.name(), name);
+        assert!(recipe.seed().is_none());
+        let again = Recipe::from_toml(recipe.text()).unwrap();
+        assert_eq!(again.text(), recipe.text());
+    }
+    let error = Recipe::preset("gtp2").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "unknown preset \"gtp2\": use one of gpt2, kaiming, lecun, torch, xavier"
+    );
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let recipe = Recipe::from_toml(
+        r#"
+        seed = 7
+        dtype = "bf16"
+
+        [[rule]]
+        match = ["a.special.weight", "z*"]
+        init = "constant(value=3)"
+        dtype = "f16"
+
+        [[rule]]
+        match = "*.weight"
+        rank = 1
+        init = "ones"
+
+        [[rule]]
+        match = "*"
+        init = "normal(std=0.5)"
+        "#,
+    )
+    .unwrap();
+    let list = tensors(&[
+        ("a.special.weight", &[4]),
+        ("a.norm.weight", &[4]),
+        ("a.b.c.weight", &[4, 4]),
+        ("zeta", &[2]),
+    ]);
+    let plan = recipe.resolve(&list, None, None).unwrap();
+    assert_eq!(plan.seed, 7);
+    let rules: Vec<usize> = plan.entries.iter().map(|entry| entry.rule).collect();
+    assert_eq!(rules, [0, 1, 2, 0]);
+    let dtypes = |plan: &Plan| {
+        plan.entries
+            .iter()
+            .map(|e| e.fill.dtype())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        dtypes(&plan),
+        [DType::F16, DType::BF16, DType::BF16, DType::F16]
+    );
+    // What the caller says wins.
+    let plan = recipe.resolve(&list, Some(8), Some(DType::F32)).unwrap();
+    assert_eq!(plan.entries[0].fill.seed(), 8);
+    assert_eq!(dtypes(&plan), [DType::F32; 4]);
+}
+
+#[test]
+fn a_list_gives_dtypes_where_nobody_else_does() {
+    let mut listed = tensors(&[("a", &[2]), ("b", &[2])]).tensors().to_vec();
+    listed[0].dtype = Some(DType::BF16);
+    let list = TensorList::new(listed).unwrap();
+    let recipe = Recipe::from_toml("[[rule]]\nmatch = \"*\"\ninit = \"zeros\"").unwrap();
+    let plan = recipe.resolve(&list, Some(1), None).unwrap();
+    assert_eq!(plan.entries[0].fill.dtype(), DType::BF16);
+    assert_eq!(plan.entries[1].fill.dtype(), DType::F32);
+}
+
+#[test]
+fn layout_and_groups_reach_the_fans() {
+    let recipe = Recipe::from_toml(
+        r#"
+        layout = "in_out"
+        [[rule]]
+        match = "grouped.weight"
+        layout = "out_in"
+        groups = 4
+        init = "he_normal(mode=fan_out)"
+        [[rule]]
+        match = "*.weight"
+        init = "he_normal"
+        [[rule]]
+        match = "*.bias"
+        init = "bias_uniform"
+        "#,
+    )
+    .unwrap();
+    let list = tensors(&[
+        ("grouped.weight", &[64, 4, 3, 3]),
+        ("dense.weight", &[30, 70]),
+        ("dense.bias", &[70]),
+    ]);
+    let plan = recipe.resolve(&list, Some(1), None).unwrap();
+    let std = |x: f64| Distribution::normal(0.0, x.sqrt()).unwrap();
+    assert_eq!(*plan.entries[0].fill.distribution(), std(2.0 / 144.0));
+    assert_eq!(*plan.entries[1].fill.distribution(), std(2.0 / 30.0));
+    assert_eq!(plan.entries[2].init.to_string(), "bias_uniform(fan_in=30)");
+}
+
+#[test]
+fn faults_of_a_recipe_are_told_with_their_place() {
+    for (text, place, expected) in [
+        ("seed = ", "line 1, column", ""),
+        (
+            "sed = 1\n[[rule]]",
+            "line 1, column 1",
+            "unknown field `sed`, expected one of `seed`",
+        ),
+        (
+            "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\nranks = 1",
+            "line 4, column 1",
+            "unknown field `ranks`",
+        ),
+        (
+            "[[rule]]\nmatch = \"*\"\ninit = \"kaimin_normal\"",
+            "line 3, column 8",
+            "did you mean \"kaiming_normal\"?",
+        ),
+        (
+            "[[rule]]\nmatch = \"*\"\ninit = \"normal(std=nan)\"",
+            "line 3, column 8",
+            "std = NaN is out of range",
+        ),
+        (
+            "[[rule]]\nmatch = \"[\"\ninit = \"zeros\"",
+            "line 2, column 9",
+            "\"[\" is not a glob",
+        ),
+        (
+            "[[rule]]\nmatch = []\ninit = \"zeros\"",
+            "line 2, column 9",
+            "at least one glob",
+        ),
+        (
+            "[[rule]]\nmatch = 3\ninit = \"zeros\"",
+            "line 2, column 9",
+            "a glob, or a list",
+        ),
+        (
+            "[[rule]]\ninit = \"zeros\"",
+            "line 1, column 1",
+            "missing field `match`",
+        ),
+        (
+            "[[rule]]\nmatch = \"*\"",
+            "line 1, column 1",
+            "missing field `init`",
+        ),
+        (
+            "dtype = \"f8\"\n[[rule]]",
+            "line 1, column 9",
+            "use f32, f16 or bf16",
+        ),
+        (
+            "layout = \"oi\"\n[[rule]]",
+            "line 1, column 10",
+            "use out_in",
+        ),
+        ("seed = -1\n[[rule]]", "line 1, column 8", ""),
+        (
+            "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\nrank = -1",
+            "line 4, column 8",
+            "",
+        ),
+        ("seed = 1", "", "rule"),
+        ("rule = []", "", "has no [[rule]]"),
+    ] {
+        let error = Recipe::from_toml(text).unwrap_err().to_string();
+        assert!(error.starts_with("recipe"), "{error}");
+        assert!(
+            error.contains(place) && error.contains(expected),
+            "{text:?}: {error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn what_a_recipe_cannot_do_names_the_tensor() {
+    let weights_only =
+        Recipe::from_toml("[[rule]]\nmatch = \"*.weight\"\ninit = \"he_normal\"").unwrap();
+    let biases = Recipe::from_toml("[[rule]]\nmatch = \"*\"\ninit = \"bias_uniform\"").unwrap();
+    let grouped =
+        Recipe::from_toml("[[rule]]\nmatch = \"*\"\ngroups = 3\ninit = \"he_normal\"").unwrap();
+    for (recipe, list, expected) in [
+        (
+            &weights_only,
+            tensors(&[("a.weight", &[2, 2]), ("a.scale", &[2])]),
+            "tensor \"a.scale\" of shape [2] is matched by no rule of recipe: add a [[rule]]",
+        ),
+        (
+            &weights_only,
+            tensors(&[("norm.weight", &[768])]),
+            "tensor \"norm.weight\": shape [768] has no fan_in and fan_out: a rule with fans \
+             needs rank 2 or more",
+        ),
+        (
+            &biases,
+            tensors(&[("a.bias", &[2])]),
+            "tensor \"a.bias\": bias_uniform finds no <prefix>.weight beside it",
+        ),
+        (
+            &biases,
+            tensors(&[("unbias", &[2]), ("unweight", &[2, 2])]),
+            "tensor \"unbias\": bias_uniform finds no <prefix>.weight beside it",
+        ),
+        (
+            &grouped,
+            tensors(&[("conv.weight", &[64, 4, 3, 3])]),
+            "tensor \"conv.weight\": shape [64, 4, 3, 3] cannot have 3 groups",
+        ),
+    ] {
+        let error = recipe
+            .resolve(&list, Some(1), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let error = weights_only
+        .resolve(&tensors(&[]), None, None)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "no seed: give one, or write `seed = N` in recipe");
+    let twins = vec![tensors(&[("a", &[2])]).tensors()[0].clone(); 2];
+    let error = TensorList::new(twins).unwrap_err().to_string();
+    assert!(error.starts_with("tensor \"a\" is listed twice"), "{error}");
+}
