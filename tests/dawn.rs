@@ -1,0 +1,137 @@
+//! Promise 1 under another WGSL compiler: Dawn, with Tint, as in Chrome. The project's own WGSL
+//! text is dispatched by `tests/dawn/run.mjs` under Node.js, from `fanin::gpu::raw`, on whatever
+//! Vulkan driver Dawn finds.
+//!
+//! `scripts/test-dawn` installs what it needs and runs these tests.
+
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+
+use fanin::gpu::raw;
+use fanin::{DType, Fill, Init, Tensor, cpu};
+use serde_json::{Value, json};
+
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+fn fill(dims: &[u64], ranges: &[Range<u64>], init: Init, dtype: DType) -> Fill {
+    let tensor = Tensor::new("layers.0.weight", dims).unwrap();
+    let whole = Fill::new(&tensor, &init, 42).unwrap().with_dtype(dtype);
+    whole.slice(ranges).unwrap()
+}
+
+fn job(fill: &Fill) -> Value {
+    let limits = raw::Limits::default();
+    let dispatches = raw::dispatches(fill, 0..fill.elements(), 0, limits).unwrap();
+    let dispatches: Vec<Value> = dispatches
+        .iter()
+        .map(|dispatch| {
+            json!({
+                "entryPoint": dispatch.entry_point,
+                "constants": dispatch.constants.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+                "bindingOffset": dispatch.binding_offset,
+                "bindingSize": dispatch.binding_size,
+                "request": base64(&dispatch.request),
+                "grid": dispatch.grid,
+            })
+        })
+        .collect();
+    json!({ "bytes": fill.bytes(), "dispatches": dispatches })
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, i| {
+            bits << 8 | u32::from(*group.get(i).unwrap_or(&0))
+        });
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
+            text.push(if i <= group.len() { digit as char } else { '=' });
+        }
+    }
+    text
+}
+
+/// Runs the fills under Dawn and hands over the path of their bytes.
+fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = folder.path().join("jobs.json");
+    let out = folder.path().join("out.bin");
+    let tables: Vec<u8> = raw::tables()
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    let text = json!({
+        "shader": raw::shader(false),
+        "tables": base64(&tables),
+        "fills": fills.iter().map(job).collect::<Vec<_>>(),
+    });
+    std::fs::write(&jobs, text.to_string()).unwrap();
+    let run = Command::new("node")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dawn/run.mjs"))
+        .args([&jobs, &out])
+        .output()
+        .expect("node is installed");
+    assert!(
+        run.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    print!("Dawn on {}", String::from_utf8_lossy(&run.stdout));
+    check(&out);
+}
+
+#[test]
+#[ignore = "needs Node.js and Dawn: scripts/test-dawn"]
+fn fills_under_dawn_equal_the_cpu() {
+    let mut fills = Vec::new();
+    for dtype in DTYPES {
+        for init in [
+            Init::normal(0.0, 0.02),
+            Init::normal(-1.5, 0.5),
+            Init::normal(1e-39, 1e-38),
+            Init::uniform(-0.05, 0.05),
+            Init::uniform(-1.0, 3.0),
+            Init::kaiming_normal(),
+            Init::constant(0.1),
+        ] {
+            fills.push(fill(&[129, 77], &[0..129, 0..77], init, dtype));
+        }
+        let normal = || Init::normal(0.0, 1.0);
+        fills.push(fill(&[64, 48], &[3..50, 7..22], normal(), dtype));
+        fills.push(fill(&[64, 48], &[3..50, 8..22], normal(), dtype));
+        fills.push(fill(
+            &[16, 8, 4, 4],
+            &[2..9, 1..7, 1..3, 0..4],
+            normal(),
+            dtype,
+        ));
+        fills.push(fill(
+            &[1 << 34, 6],
+            &[(1 << 33) + 1..(1 << 33) + 200, 1..4],
+            normal(),
+            dtype,
+        ));
+        fills.push(fill(
+            &[1 << 49],
+            &[(1 << 49) - 1001..1 << 49],
+            normal(),
+            dtype,
+        ));
+    }
+    under_dawn(&fills, |out| {
+        let seen = std::fs::read(out).unwrap();
+        let mut rest = &seen[..];
+        for fill in &fills {
+            let (part, after) = rest.split_at(fill.bytes() as usize);
+            let mut expected = vec![0; part.len()];
+            cpu::fill(fill, &mut expected).unwrap();
+            assert!(part == expected, "{fill:?}");
+            rest = after;
+        }
+        assert!(rest.is_empty());
+    });
+}

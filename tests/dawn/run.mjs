@@ -1,0 +1,90 @@
+// Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT
+//
+// JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, the
+// tables, and for each fill its dispatches. The bytes of all fills go to OUT, one after the
+// other. Nothing of the arithmetic is here.
+
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { create, globals } from 'webgpu';
+
+Object.assign(globalThis, globals);
+
+const [jobsPath, outPath] = process.argv.slice(2);
+const jobs = JSON.parse(readFileSync(jobsPath, 'utf8'));
+
+const gpu = create([]);
+const adapter = await gpu.requestAdapter();
+if (!adapter) {
+  throw new Error('Dawn finds no adapter');
+}
+const device = await adapter.requestDevice();
+device.addEventListener('uncapturederror', ({ error }) => {
+  console.error(error.message);
+  process.exit(1);
+});
+console.log(`${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.description}`);
+
+const module = device.createShaderModule({ code: jobs.shader });
+for (const message of (await module.getCompilationInfo()).messages) {
+  console.error(`${message.lineNum}:${message.linePos}: ${message.type}: ${message.message}`);
+}
+
+const visibility = GPUShaderStage.COMPUTE;
+const bindings = device.createBindGroupLayout({
+  entries: [
+    { binding: 0, visibility, buffer: { type: 'uniform' } },
+    { binding: 1, visibility, buffer: { type: 'storage' } },
+    { binding: 2, visibility, buffer: { type: 'read-only-storage' } },
+  ],
+});
+const layout = device.createPipelineLayout({ bindGroupLayouts: [bindings] });
+
+const pipelines = new Map();
+async function pipeline({ entryPoint, constants }) {
+  const variant = JSON.stringify([entryPoint, constants]);
+  if (!pipelines.has(variant)) {
+    const compute = { module, entryPoint, constants };
+    pipelines.set(variant, await device.createComputePipelineAsync({ layout, compute }));
+  }
+  return pipelines.get(variant);
+}
+
+function upload(base64, usage) {
+  const contents = Buffer.from(base64, 'base64');
+  const buffer = device.createBuffer({ size: contents.length, usage: usage | GPUBufferUsage.COPY_DST });
+  device.queue.writeBuffer(buffer, 0, contents);
+  return buffer;
+}
+
+const tables = upload(jobs.tables, GPUBufferUsage.STORAGE);
+const out = openSync(outPath, 'w');
+for (const fill of jobs.fills) {
+  const size = Math.max(4, Math.ceil(fill.bytes / 4) * 4);
+  const weights = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
+  const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  for (const dispatch of fill.dispatches) {
+    pass.setPipeline(await pipeline(dispatch));
+    const request = upload(dispatch.request, GPUBufferUsage.UNIFORM);
+    const range = { buffer: weights, offset: dispatch.bindingOffset, size: dispatch.bindingSize };
+    const entries = [
+      { binding: 0, resource: { buffer: request } },
+      { binding: 1, resource: range },
+      { binding: 2, resource: { buffer: tables } },
+    ];
+    pass.setBindGroup(0, device.createBindGroup({ layout: bindings, entries }));
+    pass.dispatchWorkgroups(...dispatch.grid);
+  }
+  pass.end();
+  encoder.copyBufferToBuffer(weights, 0, staging, 0, size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  writeSync(out, new Uint8Array(staging.getMappedRange(), 0, fill.bytes));
+  staging.unmap();
+  staging.destroy();
+  weights.destroy();
+}
+closeSync(out);
+// Dawn's threads would keep the process alive.
+process.exit(0);
