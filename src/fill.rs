@@ -146,7 +146,7 @@ impl Fill {
     pub(crate) fn check_range(&self, start: u64, bytes: u64) -> Result<()> {
         let size = self.dtype.size();
         let available = self.elements().saturating_sub(start);
-        if bytes % size == 0 && bytes / size <= available {
+        if bytes.is_multiple_of(size) && bytes / size <= available {
             return Ok(());
         }
         Err(crate::Error::LengthMismatch {

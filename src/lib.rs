@@ -1,5 +1,39 @@
 //! Initial weights of neural networks, made directly in GPU memory: the same seed gives the
 //! same bits on every device and for every slice.
+//!
+//! A weight is a pure function of the seed, the tensor's name, the element's index in the whole
+//! tensor and the initializer. You say what is wanted:
+//!
+//! 1. a [`Tensor`]: a name, a shape and, where it matters for the fans, a [`Layout`];
+//! 2. an [`Init`]: normal, uniform, constant, xavier, kaiming, lecun, ...;
+//! 3. a [`Fill`]: both of them with a seed, a [`DType`] and, if only a part is needed, a slice;
+//!
+//! and hand it to who does it: [`cpu::fill`], or [`gpu::Initializer::fill`] for a `wgpu` buffer.
+//!
+//! ```
+//! use fanin::{Fill, Init, Tensor, cpu};
+//!
+//! let tensor = Tensor::new("layers.0.weight", [512, 784])?;
+//! let fill = Fill::new(&tensor, &Init::kaiming_normal(), 42)?;
+//! let mut weights = vec![0f32; 512 * 784];
+//! cpu::fill_slice(&fill, &mut weights)?;
+//! # Ok::<(), fanin::Error>(())
+//! ```
+//!
+//! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
+//! [`checkpoint`] reads tensor lists and writes safetensors.
+//!
+//! # Features
+//!
+//! `gpu` (default): the module [`gpu`], on wgpu 30. `cli` (default): what the `fanin` command
+//! needs; a library can leave it out.
+//!
+//! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
+//! own, [`STREAM_VERSION`].
+#![cfg_attr(
+    not(feature = "gpu"),
+    doc = "\n[`gpu`]: https://docs.rs/fanin\n[`gpu::Initializer::fill`]: https://docs.rs/fanin\n"
+)]
 
 pub mod checkpoint;
 pub mod cpu;
@@ -22,3 +56,8 @@ pub use recipe::{Plan, Recipe};
 pub use tensor::{
     DType, Layout, ListedTensor, MAX_ELEMENTS, Shape, Slice, Tensor, TensorList, stream_id,
 };
+
+/// The examples of the README, compiled and run.
+#[cfg(all(doctest, feature = "gpu"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -3,7 +3,14 @@
 //! Vulkan driver Dawn finds.
 //!
 //! `scripts/test-dawn` installs what it needs and runs these tests.
+#![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
+#[path = "common/gpt2.rs"]
+mod gpt2;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufRead;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +18,7 @@ use std::process::Command;
 use fanin::gpu::raw;
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -28,7 +36,7 @@ fn job(fill: &Fill) -> Value {
         .map(|dispatch| {
             json!({
                 "entryPoint": dispatch.entry_point,
-                "constants": dispatch.constants.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+                "constants": dispatch.constants.iter().copied().collect::<BTreeMap<_, _>>(),
                 "bindingOffset": dispatch.binding_offset,
                 "bindingSize": dispatch.binding_size,
                 "request": base64(&dispatch.request),
@@ -134,4 +142,28 @@ fn fills_under_dawn_equal_the_cpu() {
         }
         assert!(rest.is_empty());
     });
+}
+
+/// A whole model: see `tests/gpt2.rs`.
+#[test]
+#[ignore = "needs Node.js and Dawn: scripts/test-dawn"]
+fn gpt2_has_its_hash_under_dawn() {
+    for (dtype, expected) in gpt2::HASHES {
+        let mut hasher = Sha256::new();
+        under_dawn(&gpt2::fills(dtype), |out| {
+            let mut weights = std::io::BufReader::with_capacity(1 << 20, File::open(out).unwrap());
+            loop {
+                let bytes = weights.fill_buf().unwrap();
+                if bytes.is_empty() {
+                    break;
+                }
+                hasher.update(bytes);
+                let length = bytes.len();
+                weights.consume(length);
+            }
+        });
+        let seen = gpt2::hex(hasher);
+        println!("{dtype:4} {seen} Dawn");
+        assert_eq!(seen, expected, "{dtype}");
+    }
 }

@@ -6,7 +6,7 @@ mod command;
 use command::{Run, safetensors};
 
 /// `fanin init` of a list, with a rule that takes anything.
-fn init<'a>(source: &'a str) -> [&'a str; 10] {
+fn init(source: &str) -> [&str; 10] {
     [
         "init",
         "all.toml",

@@ -169,7 +169,7 @@ fn the_tutorials_network_in_each_of_its_three_ways() {
         assert_eq!(network.w2.shape().dims(), [10, 128]);
         assert_eq!((network.w1.name(), network.b2.name()), ("W1", "b2"));
         for (weight, variance) in [&network.w1, &network.w2].into_iter().zip(variance) {
-            let std = (variance as f64).sqrt() as f32;
+            let std = f64::sqrt(variance) as f32;
             assert_eq!(
                 *weight.distribution(),
                 Distribution::Normal { mean: 0.0, std }

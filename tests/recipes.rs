@@ -414,7 +414,7 @@ fn faults_of_a_recipe_are_told_with_their_place() {
     for (text, place, expected) in [
         ("seed = ", "line 1, column", ""),
         (
-            "sed = 1\n[[rule]]",
+            "sed = 1\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",
             "line 1, column 1",
             "unknown field `sed`, expected one of `seed`",
         ),
@@ -459,16 +459,20 @@ fn faults_of_a_recipe_are_told_with_their_place() {
             "missing field `init`",
         ),
         (
-            "dtype = \"f8\"\n[[rule]]",
+            "dtype = \"f8\"\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",
             "line 1, column 9",
             "use f32, f16 or bf16",
         ),
         (
-            "layout = \"oi\"\n[[rule]]",
+            "layout = \"oi\"\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",
             "line 1, column 10",
             "use out_in",
         ),
-        ("seed = -1\n[[rule]]", "line 1, column 8", ""),
+        (
+            "seed = -1\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",
+            "line 1, column 8",
+            "",
+        ),
         (
             "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\nrank = -1",
             "line 4, column 8",

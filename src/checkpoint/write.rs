@@ -20,7 +20,6 @@ pub type Make<'a> = dyn FnMut(&Fill, u64, &mut [u8]) -> Result<()> + 'a;
 pub type Progress<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
 /// A [`Progress`] that says nothing and never stops.
-#[must_use]
 pub fn silent(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

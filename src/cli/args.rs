@@ -7,7 +7,7 @@ use fanin::{DType, Layout};
 
 /// Initial weights of neural networks: the same seed gives the same bits on every device.
 #[derive(Parser)]
-#[command(name = "fanin", version, max_term_width = 100)]
+#[command(name = "fanin", version)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -36,7 +36,7 @@ pub struct InitArguments {
     #[arg(long, value_name = "SOURCE")]
     pub tensors: PathBuf,
     /// The seed, decimal or 0x...; needed unless the recipe gives one.
-    #[arg(long, value_name = "N", value_parser = number)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Where the weights go: a .safetensors file, or null: to measure without writing.
     #[arg(long, value_name = "PATH")]
@@ -54,16 +54,16 @@ pub struct FillArguments {
     #[arg(long, value_name = "SPEC")]
     pub init: String,
     /// The shape of the whole tensor, as in 4096,4096; empty for a scalar.
-    #[arg(long, value_parser = shape)]
+    #[arg(long, value_parser = shape, allow_hyphen_values = true)]
     pub shape: Dims,
     /// The tensor's name: it picks the stream.
     #[arg(long, required_unless_present = "stream")]
     pub name: Option<String>,
     /// The stream id, decimal or 0x..., in place of the one that the name picks.
-    #[arg(long, value_name = "N", value_parser = number)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub stream: Option<u64>,
     /// The seed, decimal or 0x....
-    #[arg(long, value_name = "N", value_parser = number)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: u64,
     /// Where the weights go: a .npy, .safetensors or .bin (raw little-endian) file; - for raw
     /// bytes on standard output; null: to measure without writing.

@@ -61,7 +61,7 @@ mod tests {
         ];
         assert_eq!(
             table(&[("name", Align::Left), ("n", Align::Right)], &rows),
-            "name           n\na              1\nb\\u{1b}c\\n  100\n"
+            "name          n\na             1\nb\\u{1b}c\\n  100\n"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Filling host memory on all cores: the same bits as [`crate::gpu`], always.
+//! Filling host memory on all cores: the same bits as `fanin::gpu`, always.
 //!
 //! Use it where there is no GPU, where the weights are wanted on the host anyway, and to check
 //! a device. Work is spread over rayon's current thread pool; run it inside

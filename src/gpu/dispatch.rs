@@ -253,7 +253,7 @@ impl Rows {
 
     /// Blocks that a row touches at most, wherever in a block it starts.
     fn blocks_per_row(&self) -> u64 {
-        let lead = if self.strides % LANES == 0 {
+        let lead = if self.strides.is_multiple_of(LANES) {
             self.base % LANES
         } else {
             LANES - 1

@@ -63,8 +63,7 @@ impl Gpu {
     ///
     /// Those of [`headless`](Gpu::headless).
     pub async fn headless_async(options: &Options) -> Result<Gpu> {
-        // OpenGL is looked at last: where a modern driver serves, it is no more than start-up time
-        // and chatter of its libraries on standard error.
+        // OpenGL is looked at last: where a modern driver serves, it would only cost start-up time.
         let mut seen = Vec::new();
         for backends in [!wgpu::Backends::GL, wgpu::Backends::GL] {
             for adapter in computing_adapters(backends).await {

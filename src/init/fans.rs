@@ -120,7 +120,7 @@ impl Fans {
                 )));
             }
         };
-        if groups == 0 || outputs % groups != 0 {
+        if groups == 0 || !outputs.is_multiple_of(groups) {
             return Err(refused(format!(
                 "cannot have {groups} groups: they must be at least 1 and divide its {outputs} \
                  outputs"

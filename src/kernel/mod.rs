@@ -4,7 +4,7 @@
 //!
 //! No I/O, no allocation, no wgpu, no floating point: `const fn`s from words to words. The
 //! functions are public so that they can be tested and compared with other implementations;
-//! to fill tensors use [`crate::cpu`] or [`crate::gpu`].
+//! to fill tensors use [`crate::cpu`] or `fanin::gpu`.
 
 pub mod box_muller;
 pub mod mul;

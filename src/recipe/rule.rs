@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -27,22 +27,32 @@ pub(super) struct Rule {
 
 /// One glob or several, of which one must match the whole name.
 #[derive(Clone, Debug)]
-pub(super) struct Globs(Vec<GlobMatcher>);
+pub(super) struct Globs(GlobSet);
 
 impl Globs {
     pub fn matches(&self, name: &str) -> bool {
-        self.0.iter().any(|glob| glob.is_match(name))
+        self.0.is_match(name)
     }
-}
 
-/// A glob in which `*` crosses every separator: names of tensors are no paths.
-fn glob<E: serde::de::Error>(text: &str) -> Result<GlobMatcher, E> {
-    GlobBuilder::new(text)
-        .literal_separator(false)
-        .backslash_escape(true)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| E::custom(format!("{text:?} is not a glob: {}", error.kind())))
+    /// Globs in which `*` crosses every separator: names of tensors are no paths.
+    fn new<E: serde::de::Error>(texts: &[String]) -> Result<Self, E> {
+        let mut set = GlobSetBuilder::new();
+        for text in texts {
+            let glob = GlobBuilder::new(text)
+                .literal_separator(false)
+                .backslash_escape(true)
+                .build();
+            set.add(
+                glob.map_err(|error| {
+                    E::custom(format!("{text:?} is not a glob: {}", error.kind()))
+                })?,
+            );
+        }
+        // What is sound glob by glob may still be too much to compile.
+        let set = set.build();
+        set.map(Globs)
+            .map_err(|error| E::custom(format!("cannot be used: {}", error.kind())))
+    }
 }
 
 impl<'de> Deserialize<'de> for Globs {
@@ -56,18 +66,18 @@ impl<'de> Deserialize<'de> for Globs {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Globs, E> {
-                Ok(Globs(vec![glob(text)?]))
+                Globs::new(&[text.to_owned()])
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Globs, A::Error> {
-                let mut globs = Vec::new();
+                let mut texts = Vec::new();
                 while let Some(text) = list.next_element::<String>()? {
-                    globs.push(glob(&text)?);
+                    texts.push(text);
                 }
-                if globs.is_empty() {
+                if texts.is_empty() {
                     return Err(A::Error::invalid_length(0, &self));
                 }
-                Ok(Globs(globs))
+                Globs::new(&texts)
             }
         }
         deserializer.deserialize_any(OneOrMany)
@@ -82,4 +92,43 @@ where
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Globs;
+
+    fn globs(text: &str) -> Result<Globs, serde::de::value::Error> {
+        Globs::new(&[text.to_owned()])
+    }
+
+    #[test]
+    fn globs_match_whole_names_across_separators() {
+        for (glob, name, matches) in [
+            ("*.weight", "a.b/c.weight", true),
+            ("*.weight", ".weight", true),
+            ("*.weight", "weight", false),
+            ("*.weight", "a.weight.x", false),
+            ("*weight", "weight", true),
+            ("*.weight", "a/b.weight/", false),
+            ("h.*.w", "h.1/2.3.w", true),
+            ("*", "", true),
+            ("*", "a/b.", true),
+            ("*.", "a.", true),
+            ("a/*", "a/", true),
+            ("**/w", "a/b/w", true),
+            ("h.?.w", "h.1.w", true),
+            ("h.[0-3].w", "h.4.w", false),
+            ("{a,b}.w", "b.w", true),
+            ("a", "A", false),
+        ] {
+            assert_eq!(globs(glob).unwrap().matches(name), matches, "{glob} {name}");
+        }
+    }
+
+    #[test]
+    fn a_glob_too_large_to_compile_is_refused() {
+        let error = globs(&"?".repeat(500_000)).unwrap_err().to_string();
+        assert!(error.contains("cannot be used"), "{error:.300}");
+    }
 }

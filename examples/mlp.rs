@@ -1,0 +1,38 @@
+//! What most tutorials start from: layer sizes in, weights and zero biases out.
+//!
+//! cargo run --release --example mlp
+
+use fanin::{Fill, Init, cpu, init};
+
+fn main() -> fanin::Result<()> {
+    // W1 ~ N(0, 1/input_size), b1 = 0, W2 ~ N(0, 1/hidden_size), b2 = 0. Before ReLU take
+    // Init::he_normal(), 2/n; before tanh or sigmoid Init::xavier_normal(), 2/(in + out).
+    let layers = init::initialize_parameters(784, 128, 10, &Init::lecun_normal(), 42)?;
+    for fill in [&layers.w1, &layers.b1, &layers.w2, &layers.b2] {
+        let values = weights(fill)?;
+        let square = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+        let rms = (square / values.len() as f64).sqrt();
+        println!(
+            "{:3} {:>10} rms {rms:.5}",
+            fill.name(),
+            fill.shape().to_string()
+        );
+    }
+
+    // Any number of layers.
+    for layer in init::dense_layers(&[784, 512, 256, 10], &Init::he_normal(), 42)? {
+        println!(
+            "{} {}, {} zeros",
+            layer.weight.name(),
+            layer.weight.shape(),
+            layer.bias.elements()
+        );
+    }
+    Ok(())
+}
+
+fn weights(fill: &Fill) -> fanin::Result<Vec<f32>> {
+    let mut weights = vec![0f32; fill.elements() as usize];
+    cpu::fill_slice(fill, &mut weights)?;
+    Ok(weights)
+}
