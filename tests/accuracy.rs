@@ -1,0 +1,431 @@
+//! How close the normal core is to the exact Box-Muller transform: |f * 2^-26 - exact| <= 2^-25
+//! for every pair of words.
+//!
+//! There are 2^64 pairs, but the error takes apart. With r and s for the exact radius and the
+//! exact sine or cosine, R and S for what the kernel computes in their place,
+//!
+//! ```text
+//! |f 2^-26 - r s|  <=  |f 2^-26 - R S| + R |S - s| + |R - r| |s|  <=  2^-27 + R D + |R - r|
+//! ```
+//!
+//! where D is the largest |S - s| of all angles. What is left depends on the word a alone, so its
+//! maximum over all a is a bound for all pairs. That f is R S rounded to nearest is checked to the
+//! bit. The ignored tests go through all 2^32 words of either kind and print what they find:
+//!
+//! ```text
+//! cargo test --release --test accuracy -- --ignored --nocapture
+//! ```
+
+use std::f64::consts::{FRAC_PI_4, TAU};
+use std::fmt;
+
+use fanin::kernel::box_muller::{cos_sin, normal_pair, radius};
+use fanin::kernel::philox::philox;
+use rayon::prelude::*;
+
+/// 2^-25: what is promised.
+const PROMISE: f64 = 1.0 / (1u64 << 25) as f64;
+/// 2^-27, half a unit of the last of 26 fraction bits: what rounding to nearest takes.
+const ROUNDING: f64 = 1.0 / (1u64 << 27) as f64;
+/// The largest magnitude, in units of 2^-26: the smallest u, next to an axis.
+const LARGEST: i64 = 453_904_601;
+
+/// More than the binary64 references here are off by, always added before a comparison.
+///
+/// The errors of `libm`'s log, log1p, sin and cos are below one unit in the last place, the
+/// arguments of the logarithms are exact, and no angle is off by more than 2^-51 (2^-53 for each
+/// of pi, a product and a sum, all of them times at most 2 pi). With a radius below 8 that makes
+/// less than 2^-47.
+const REFERENCE: f64 = 1.0 / (1u64 << 47) as f64;
+
+/// `sqrt(-2 ln((a + 1/2) / 2^32))`.
+fn exact_radius(a: u32) -> f64 {
+    const STEPS: f64 = (1u64 << 32) as f64;
+    let log = if a < 1 << 31 {
+        libm::log((f64::from(a) + 0.5) / STEPS)
+    } else {
+        // ln u = ln(1 - v), with v exact: u itself goes to 1, v to 0.
+        libm::log1p(-((f64::from(!a) + 0.5) / STEPS))
+    };
+    (-2.0 * log).sqrt()
+}
+
+/// Cosine and sine of `2 pi (b + 1/2) / 2^32`.
+fn exact_cos_sin(b: u32) -> (f64, f64) {
+    let turns = (f64::from(b) + 0.5) / (1u64 << 32) as f64;
+    let (sin, cos) = libm::sincos(TAU * turns);
+    (cos, sin)
+}
+
+fn computed_radius(a: u32) -> f64 {
+    f64::from(radius(a)) / (1u64 << 28) as f64
+}
+
+/// The number that a core stands for, in units of 2^-26.
+fn number(core: u32) -> i64 {
+    let magnitude = i64::from(core & 0x7fff_ffff);
+    if core >> 31 == 1 {
+        -magnitude
+    } else {
+        magnitude
+    }
+}
+
+fn value(core: u32) -> f64 {
+    number(core) as f64 / (1u64 << 26) as f64
+}
+
+/// Every `step`-th word.
+fn words(step: u64) -> impl ParallelIterator<Item = u32> {
+    (0..1u64 << 16).into_par_iter().flat_map_iter(move |chunk| {
+        let first = (chunk << 16).next_multiple_of(step);
+        (first..(chunk + 1) << 16)
+            .step_by(step as usize)
+            .map(|word| word as u32)
+    })
+}
+
+/// The words up to `reach` away from `center`, cut off at the ends.
+fn around(center: u64, reach: u64) -> impl Iterator<Item = u32> {
+    (center.saturating_sub(reach)..=(center + reach).min(u32::MAX.into())).map(|word| word as u32)
+}
+
+/// Words a where the radius changes its ways: the ends, the powers of two, the segments of the
+/// logarithm in each octave, and where the logarithm enters another segment of the square root.
+fn notable_radius_words() -> Vec<u32> {
+    let mut words: Vec<u32> = around(0, 1 << 16).collect();
+    words.extend(around(1 << 32, 1 << 16));
+    for octave in 0..32 {
+        words.extend(around(1 << octave, 64));
+        for segment in 33..64u64 {
+            words.extend(around((segment << octave) >> 5, 8));
+        }
+    }
+    // -ln u lies between 2^-33 and 22.9.
+    for exponent in -34..5 {
+        for segment in 32..64 {
+            let log = f64::from(segment) / 32.0 * f64::from(exponent).exp2();
+            let u = (-log).exp();
+            words.extend(around((u * (1u64 << 32) as f64) as u64, 64));
+        }
+    }
+    words
+}
+
+/// Words b next to the axes and the diagonals, where quadrants and signs change.
+fn notable_angle_words() -> Vec<u32> {
+    (0..=8)
+        .flat_map(|eighth| around(eighth << 29, 1 << 12))
+        .collect()
+}
+
+/// The largest error of the kernel's sines and cosines.
+#[derive(Clone, Copy, Debug, Default)]
+struct AngleError {
+    cosine: f64,
+    sine: f64,
+}
+
+impl AngleError {
+    /// With the angle `pi/4 * x`, x in units of 2^-32.
+    fn with(self, x: u32) -> Self {
+        const ONE: f64 = (1u64 << 32) as f64;
+        let (cosine, sine) = cos_sin(x);
+        let (exact_sine, exact_cosine) = libm::sincos(FRAC_PI_4 * (f64::from(x) / ONE));
+        AngleError {
+            cosine: self
+                .cosine
+                .max((f64::from(cosine) / ONE - exact_cosine).abs()),
+            sine: self.sine.max((f64::from(sine) / ONE - exact_sine).abs()),
+        }
+    }
+
+    fn merge(self, other: Self) -> Self {
+        AngleError {
+            cosine: self.cosine.max(other.cosine),
+            sine: self.sine.max(other.sine),
+        }
+    }
+
+    fn largest(self) -> f64 {
+        self.cosine.max(self.sine)
+    }
+}
+
+/// Every `step`-th of the 2^29 angles that occur: their x is 4 modulo 8.
+fn angle_error(step: usize) -> AngleError {
+    (0..1u32 << 13)
+        .into_par_iter()
+        .map(|chunk| {
+            (chunk << 16..(chunk + 1) << 16)
+                .step_by(step)
+                .fold(AngleError::default(), |worst, i| worst.with(8 * i + 4))
+        })
+        .reduce(AngleError::default, AngleError::merge)
+}
+
+/// What the radii in `[n, n + 1)` come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct RadiusBin {
+    words: u64,
+    /// The largest |R - r| and the word that has it.
+    error: f64,
+    at: u32,
+    /// The largest 2^-27 + R D + |R - r|.
+    bound: f64,
+}
+
+/// The errors of the kernel's radii, by the integer part of the radius.
+#[derive(Clone, Copy, Debug)]
+struct RadiusError {
+    /// D, with the error of the reference.
+    angle: f64,
+    bins: [RadiusBin; 7],
+    smallest: u32,
+    largest: u32,
+}
+
+impl RadiusError {
+    fn new(angle: f64) -> Self {
+        RadiusError {
+            angle,
+            bins: Default::default(),
+            smallest: u32::MAX,
+            largest: 0,
+        }
+    }
+
+    fn with(mut self, a: u32) -> Self {
+        let computed = computed_radius(a);
+        let error = (computed - exact_radius(a)).abs();
+        let bin = &mut self.bins[computed as usize];
+        bin.words += 1;
+        if error > bin.error {
+            (bin.error, bin.at) = (error, a);
+        }
+        bin.bound = bin
+            .bound
+            .max(ROUNDING + computed * self.angle + error + REFERENCE);
+        self.smallest = self.smallest.min(radius(a));
+        self.largest = self.largest.max(radius(a));
+        self
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        for (bin, other) in self.bins.iter_mut().zip(other.bins) {
+            bin.words += other.words;
+            if other.error > bin.error {
+                (bin.error, bin.at) = (other.error, other.at);
+            }
+            bin.bound = bin.bound.max(other.bound);
+        }
+        self.smallest = self.smallest.min(other.smallest);
+        self.largest = self.largest.max(other.largest);
+        self
+    }
+
+    fn of(words: impl ParallelIterator<Item = u32>, angle: f64) -> Self {
+        words
+            .fold(|| RadiusError::new(angle), RadiusError::with)
+            .reduce(|| RadiusError::new(angle), RadiusError::merge)
+    }
+
+    /// The promise, for all pairs of the words a that were seen and the angles behind `angle`.
+    fn check(&self) {
+        for (n, bin) in self.bins.iter().enumerate() {
+            assert!(bin.words > 0, "no radius in [{n}, {})", n + 1);
+            assert!(bin.bound <= PROMISE, "radii in [{n}, {}): {bin:?}", n + 1);
+        }
+        assert!(self.smallest > 0);
+        assert_eq!(self.largest, radius(0));
+        // Times the largest sine that 32 bits hold, and rounded to 26 fraction bits.
+        let largest = (u64::from(self.largest) * u64::from(u32::MAX) + (1 << 33)) >> 34;
+        assert_eq!(largest, LARGEST as u64);
+        assert_eq!(number(normal_pair(0, 0).0), LARGEST);
+    }
+}
+
+impl fmt::Display for RadiusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNIT: f64 = (1u64 << 27) as f64;
+        writeln!(f, "in units of 2^-27; the promise is 4 for the sum")?;
+        writeln!(f, "radius        words a  |R - r|     at a       sum")?;
+        for (n, bin) in self.bins.iter().enumerate() {
+            writeln!(
+                f,
+                "[{n}, {})  {:>13}  {:.4}   {:08x}  {:.4}",
+                n + 1,
+                bin.words,
+                bin.error * UNIT,
+                bin.at,
+                bin.bound * UNIT
+            )?;
+        }
+        let radius = |r: u32| f64::from(r) / (1u64 << 28) as f64;
+        write!(
+            f,
+            "radii from {:.9} to {:.9}",
+            radius(self.smallest),
+            radius(self.largest)
+        )
+    }
+}
+
+/// `|kernel(a, b) - exact|`, the larger of the two lanes, given the exact values.
+fn pair_error(a: u32, b: u32, radius: f64, (cosine, sine): (f64, f64)) -> f64 {
+    let (even, odd) = normal_pair(a, b);
+    let error = (value(even) - radius * cosine).abs();
+    error.max((value(odd) - radius * sine).abs())
+}
+
+/// The magnitudes that a pair must have: R times the cosine and the sine of the angle's distance
+/// from the nearest axis, rounded to nearest.
+fn rounded_products(a: u32, b: u32) -> (u32, u32) {
+    let position = b % (1 << 29);
+    let eighth = b >> 29;
+    // In the odd eighths of a turn the nearest axis is the one above.
+    let x = if eighth % 2 == 0 {
+        8 * position + 4
+    } else {
+        (8 * position + 4).wrapping_neg()
+    };
+    let (cosine, sine) = cos_sin(x);
+    let nearest_is_horizontal = matches!(eighth, 0 | 3 | 4 | 7);
+    let (even, odd) = if nearest_is_horizontal {
+        (cosine, sine)
+    } else {
+        (sine, cosine)
+    };
+    // 28 and 32 fraction bits, rounded to 26.
+    let product = |s: u32| ((u64::from(radius(a)) * u64::from(s) + (1 << 33)) >> 34) as u32;
+    (product(even), product(odd))
+}
+
+/// What is exact about a pair: it is the rounded product, it has the signs of cosine and sine,
+/// and it turns and mirrors with the angle.
+fn check_pair(a: u32, b: u32, (cosine, sine): (f64, f64)) {
+    let (even, odd) = normal_pair(a, b);
+    assert_eq!(
+        (even & 0x7fff_ffff, odd & 0x7fff_ffff),
+        rounded_products(a, b),
+        "words {a:#010x} {b:#010x}"
+    );
+    assert_eq!(
+        (even >> 31 == 1, odd >> 31 == 1),
+        (cosine < 0.0, sine < 0.0),
+        "words {a:#010x} {b:#010x}"
+    );
+    let numbers = |(even, odd)| (number(even), number(odd));
+    let (x, y) = numbers((even, odd));
+    assert!(x.abs() <= LARGEST && y.abs() <= LARGEST);
+    assert_eq!(numbers(normal_pair(a, b.wrapping_add(1 << 30))), (-y, x));
+    assert_eq!(numbers(normal_pair(a, b.wrapping_add(1 << 31))), (-x, -y));
+    assert_eq!(numbers(normal_pair(a, !b)), (x, -y));
+}
+
+#[test]
+fn sampled_words_keep_the_promise() {
+    let angle = angle_error(37).largest() + REFERENCE;
+    RadiusError::of(words(101), angle).check();
+    RadiusError::of(notable_radius_words().into_par_iter(), angle).check();
+}
+
+#[test]
+fn sampled_pairs_are_exact_products_with_the_right_signs() {
+    let radii = [0, 1, 0x1e5d_9147, 0x8000_0000, 0xf800_0000, u32::MAX];
+    words(1009)
+        .chain(notable_angle_words().into_par_iter())
+        .for_each(|b| {
+            for a in radii {
+                check_pair(a, b, exact_cos_sin(b));
+            }
+        });
+}
+
+#[test]
+fn notable_pairs_are_close_to_binary64() {
+    let angles = notable_angle_words();
+    notable_radius_words()
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(i, a)| {
+            let radius = exact_radius(a);
+            // 16 of the angles, others for each radius.
+            for &b in angles
+                .iter()
+                .cycle()
+                .skip(i % angles.len())
+                .step_by(4567)
+                .take(16)
+            {
+                let error = pair_error(a, b, radius, exact_cos_sin(b));
+                assert!(error + REFERENCE <= PROMISE, "words {a:#010x} {b:#010x}");
+            }
+        });
+}
+
+#[test]
+fn random_pairs_are_close_to_binary64() {
+    let worst = (0..1u32 << 22)
+        .into_par_iter()
+        .map(|i| {
+            let [a, b, ..] = philox([i, 0, 0, 0], [1, 0]);
+            pair_error(a, b, exact_radius(a), exact_cos_sin(b))
+        })
+        .reduce(|| 0.0, f64::max);
+    assert!(worst + REFERENCE <= PROMISE, "{worst:e}");
+    // Not a comparison of something with itself: rounding alone takes half of 2^-26.
+    assert!(worst > ROUNDING, "{worst:e}");
+}
+
+#[test]
+#[ignore = "exhaustive, about a minute in release on two cores: \
+            cargo test --release --test accuracy -- --ignored --nocapture"]
+fn all_words_keep_the_promise() {
+    let angle = angle_error(1);
+    println!(
+        "all 2^29 angles, in units of 2^-32: |cosine| off by {:.4}, |sine| off by {:.4}",
+        angle.cosine * (1u64 << 32) as f64,
+        angle.sine * (1u64 << 32) as f64
+    );
+    let radii = RadiusError::of(words(1), angle.largest() + REFERENCE);
+    println!("all 2^32 radii, {radii}");
+    assert_eq!(radii.bins.iter().map(|bin| bin.words).sum::<u64>(), 1 << 32);
+    radii.check();
+}
+
+#[test]
+#[ignore = "exhaustive, about a minute in release on two cores: \
+            cargo test --release --test accuracy -- --ignored --nocapture"]
+fn all_angles_are_exact_products_with_the_right_signs() {
+    const STEPS: u32 = 1 << 12;
+    // Within a chunk of words, angles are added by the theorem: exact to a few 2^-53.
+    let steps: Vec<(f64, f64)> = (0..STEPS).map(exact_cos_sin).collect();
+    let radii = [0, 0x1e5d_9147, 0xf800_0000].map(|a| (a, exact_radius(a)));
+    let worst = (0..u32::MAX / STEPS + 1)
+        .into_par_iter()
+        .map(|chunk| {
+            let start = TAU * f64::from(chunk) / f64::from(u32::MAX / STEPS + 1);
+            let (start_sine, start_cosine) = libm::sincos(start);
+            let mut worst = [0f64; 3];
+            for (b, &(cosine, sine)) in (chunk * STEPS..).zip(&steps) {
+                let exact = (
+                    start_cosine * cosine - start_sine * sine,
+                    start_sine * cosine + start_cosine * sine,
+                );
+                for ((a, radius), worst) in radii.into_iter().zip(&mut worst) {
+                    check_pair(a, b, exact);
+                    *worst = worst.max(pair_error(a, b, radius, exact));
+                }
+            }
+            worst
+        })
+        .reduce(|| [0.0; 3], |x, y| std::array::from_fn(|i| x[i].max(y[i])));
+    for ((a, radius), worst) in radii.into_iter().zip(worst) {
+        println!(
+            "a = {a:08x}, radius {radius:.4}, all 2^32 words b: off by {:.4} units of 2^-27",
+            worst * (1u64 << 27) as f64
+        );
+        assert!(worst + REFERENCE <= PROMISE);
+    }
+}
