@@ -190,15 +190,15 @@ pub enum Error {
 
     /// A GPU buffer that ends before the fill does.
     #[error(
-        "tensor {tensor:?}: the fill needs {needed} bytes from its offset on, the buffer has \
-         {available}"
+        "tensor {tensor:?}: the fill ends at byte {needed} of the buffer, which has {available} \
+         bytes"
     )]
     BufferTooSmall {
         /// The tensor.
         tensor: String,
-        /// Bytes that the fill writes.
+        /// Where the fill ends, in bytes from the start of the buffer, rounded up to whole words.
         needed: u64,
-        /// Bytes that the buffer has from the offset on.
+        /// Bytes that the buffer has.
         available: u64,
     },
 
@@ -222,15 +222,6 @@ pub enum Error {
         expected: DType,
         /// The output's dtype.
         got: DType,
-    },
-
-    /// An offset that cannot be written to.
-    #[error("tensor {tensor:?}: offset refused: {detail}")]
-    Offset {
-        /// The tensor.
-        tensor: String,
-        /// Which offset, and what would be accepted.
-        detail: String,
     },
 
     /// No GPU adapter answers the description.

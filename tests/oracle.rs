@@ -131,8 +131,8 @@ fn check_normal(bits: u32, expected: &str, case: &Case) {
         return;
     }
     let exact: f64 = exact.parse().unwrap();
-    let mean = f64::from_bits(hex(&case.parameters[0]));
-    let std = f64::from_bits(hex(&case.parameters[1]));
+    let parameter = |i: usize| f64::from(f64::from_bits(hex(&case.parameters[i])) as f32);
+    let (mean, std) = (parameter(0), parameter(1));
     let inner = ((exact - mean) as f32).to_bits();
     let rounding = half_ulp(inner, DType::F32)
         + half_ulp((exact as f32).to_bits(), DType::F32)
