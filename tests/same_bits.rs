@@ -373,3 +373,22 @@ fn any_slice_anywhere() {
         })
         .unwrap();
 }
+
+/// The tutorials' helper, in GPU memory.
+#[test]
+fn dense_layers_equal_the_cpu() {
+    for (name, gpu) in common::devices() {
+        let layers = fanin::init::dense_layers(&[33, 17, 5], &Init::he_normal(), 42).unwrap();
+        let buffers = gpu.fill_layers(&layers).unwrap();
+        assert_eq!(buffers.len(), 2);
+        for (layer, (weight, bias)) in layers.iter().zip(&buffers) {
+            for (fill, buffer) in [(&layer.weight, weight), (&layer.bias, bias)] {
+                let mut expected = vec![0; fill.bytes() as usize];
+                cpu::fill(fill, &mut expected).unwrap();
+                let mut seen = vec![0; expected.len()];
+                gpu.read(buffer, 0, &mut seen).unwrap();
+                assert!(seen == expected, "{name}: {}", fill.name());
+            }
+        }
+    }
+}

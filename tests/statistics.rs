@@ -1,448 +1,734 @@
-//! The numbers are what they claim to be: independent, and of their distribution.
+//! Large samples of the CPU fill against the distributions that they are drawn from, and against
+//! each other.
 //!
-//! Seeds are fixed, so a test passes always or never; thresholds come from the sample sizes. Every
-//! single check would fail for one in 10^7 streams of true random numbers ([`Z`] for what is
-//! normally distributed, likewise for the others), and there are fewer than 1,000 checks: together
-//! a false-alarm rate below 10^-4, once, when the seeds were chosen.
+//! Seeds are fixed, so a test passes always or never. The thresholds are those of hypothesis
+//! tests: with another seed, right weights would fail a single check with a probability of about
+//! 1e-6, [`FALSE_ALARM`], and one of all the checks of this file, some 600, with 6e-4. Where only
+//! a bound of that probability is known, it is the bound that is 1e-6.
+//!
+//! `cargo test --test statistics -- --nocapture` shows every statistic with its limits.
 
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
-use fanin::{DType, Fill, Init, Tensor, cpu, stream_id};
+use fanin::{DType, Fill, Init, Layout, Tensor, cpu};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-/// A standard normal exceeds it in magnitude with probability 10^-7.
-const Z: f64 = 5.327;
-/// Elements of the large samples: 2^26.
-const LARGE: u64 = 1 << 26;
-/// Elements of the others: 2^22.
-const SMALL: u64 = 1 << 22;
+/// How often a check of right weights fails, over all seeds.
+const FALSE_ALARM: f64 = 1e-6;
+/// A normal variable is farther than this from its mean with probability [`FALSE_ALARM`].
+const SIGMAS: f64 = 4.891_638_475_698_77;
+/// The Anderson-Darling statistic is larger with probability [`FALSE_ALARM`]: its tail goes to
+/// sqrt(3) erfc(sqrt(x)) from above (Zolotarev, "Concerning a certain probability problem",
+/// Theory of Probability and its Applications 6, 1961), by 5 % at x = 8.
+const ANDERSON_DARLING: f64 = 12.6;
 
-fn sample(name: &str, seed: u64, init: &Init, elements: u64) -> Vec<f32> {
-    let tensor = Tensor::new(name, [elements]).unwrap();
-    let fill = Fill::new(&tensor, init, seed).unwrap();
-    let mut values = vec![0f32; elements as usize];
-    cpu::fill_slice(&fill, &mut values).unwrap();
-    values
+/// Elements of the large samples.
+const SAMPLES: usize = 1 << 26;
+/// Work for one thread at a time.
+const CHUNK: usize = 1 << 16;
+
+fn fill<T: cpu::Element>(fill: &Fill) -> Vec<T> {
+    let mut out = vec![T::zeroed(); fill.elements() as usize];
+    cpu::fill_slice(fill, &mut out).unwrap();
+    out
 }
 
-fn standard_normal(name: &str, seed: u64, elements: u64) -> Vec<f32> {
-    sample(name, seed, &Init::normal(0.0, 1.0), elements)
-}
+// -------------------------------------------------------------------------------- the checks
 
-/// Sum over the sample in binary64.
-fn sum(values: &[f32], term: impl Fn(f64) -> f64 + Sync) -> f64 {
-    let parts = values.par_chunks(1 << 16);
-    let sums = parts.map(|part| part.iter().map(|&x| term(f64::from(x))).sum::<f64>());
-    sums.collect::<Vec<_>>().iter().sum()
-}
-
-/// Checks that a mean of `n` independent terms is within [`Z`] standard errors of its expectation.
 #[track_caller]
-fn check_mean(what: &str, sum: f64, n: f64, expected: f64, variance: f64) {
-    let z = (sum / n - expected) / (variance / n).sqrt();
-    assert!(z.abs() < Z, "{what}: {z} standard errors off");
+fn check(what: impl Debug, statistic: f64, limits: RangeInclusive<f64>) {
+    println!("{what:?}: {statistic:e} in {limits:?}");
+    assert!(
+        limits.contains(&statistic),
+        "{what:?}: {statistic:e} is not in {limits:?}"
+    );
 }
 
-/// P(X <= x) for a standard normal X.
-fn normal_cdf(x: f64) -> f64 {
-    0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
-}
-
-/// Checks a chi-square statistic of equally likely cells: Wilson and Hilferty's cube root is normal
-/// to far beyond [`Z`] at these degrees of freedom.
+/// A mean of `n` independent terms of this expectation and variance, as large n have it.
 #[track_caller]
-fn check_chi_square(what: &str, counts: &[u64]) {
+fn check_mean(what: impl Debug, sum: f64, n: usize, expectation: f64, variance: f64) {
+    let n = n as f64;
+    let reach = SIGMAS * (variance / n).sqrt();
+    check(
+        ("mean", what),
+        sum / n,
+        expectation - reach..=expectation + reach,
+    );
+}
+
+/// A variable of the chi-square distribution with `freedom` degrees of freedom.
+///
+/// Limits from Laurent and Massart, "Adaptive estimation of a quadratic functional by model
+/// selection", Annals of Statistics 28 (2000), lemma 1. Too small is as suspect as too large.
+#[track_caller]
+fn check_chi_square(what: impl Debug, statistic: f64, freedom: f64) {
+    let t = (2.0 / FALSE_ALARM).ln();
+    let reach = 2.0 * (freedom * t).sqrt();
+    check(
+        ("chi-square", what),
+        statistic,
+        freedom - reach..=freedom + reach + 2.0 * t,
+    );
+}
+
+/// Counts of cells that all have the same probability, by Pearson's chi-square.
+#[track_caller]
+fn check_even(what: impl Debug, counts: &[u64]) {
     let n: u64 = counts.iter().sum();
     let expected = n as f64 / counts.len() as f64;
-    assert!(expected >= 50.0, "{what}: too few in a cell");
-    let squares = counts
+    // Fewer, and Pearson's statistic is not close to a chi-square.
+    assert!(expected > 100.0, "{what:?}: {expected} a cell");
+    let statistic = counts
         .iter()
-        .map(|&count| (count as f64 - expected).powi(2));
-    let chi_square = squares.sum::<f64>() / expected;
-    let freedom = counts.len() as f64 - 1.0;
-    let spread = 2.0 / (9.0 * freedom);
-    let z = ((chi_square / freedom).cbrt() - (1.0 - spread)) / spread.sqrt();
-    assert!(
-        z.abs() < Z,
-        "{what}: chi-square of {chi_square} at {freedom} degrees, z = {z}"
+        .map(|&count| (count as f64 - expected).powi(2) / expected)
+        .sum();
+    check_chi_square(what, statistic, counts.len() as f64 - 1.0);
+}
+
+/// The number of rare events where `expected` are expected, by the Poisson distribution, whose
+/// tails are heavier than those of the binomial distribution.
+#[track_caller]
+fn check_rare(what: impl Debug, count: usize, expected: f64) {
+    let count = count as f64;
+    let term = |k: f64| (k * expected.ln() - expected - libm::lgamma(k + 1.0)).exp();
+    // The tail that the count is in. Its terms fall and underflow in the end.
+    let step = if count < expected { -1.0 } else { 1.0 };
+    let tail: f64 = (0..)
+        .map(|i| count + step * f64::from(i))
+        .take_while(|&k| k >= 0.0)
+        .map(term)
+        .take_while(|&term| term > 0.0)
+        .sum();
+    check(
+        ("probability of so many", what, count, expected),
+        tail,
+        FALSE_ALARM / 2.0..=1.0,
     );
 }
 
-/// Counts in cells, given the cell of each of `n` things.
-fn histogram(cells: usize, n: usize, cell: impl Fn(usize) -> usize + Sync) -> Vec<u64> {
-    (0..n.div_ceil(1 << 16))
+/// Sums of terms over `0..n`.
+fn sums<const N: usize>(n: usize, terms: impl Fn(usize) -> [f64; N] + Sync) -> [f64; N] {
+    let add = |a: [f64; N], b: [f64; N]| std::array::from_fn(|i| a[i] + b[i]);
+    (0..n.div_ceil(CHUNK))
         .into_par_iter()
-        .fold(
-            || vec![0u64; cells],
-            |mut counts, part| {
-                for i in part << 16..n.min((part + 1) << 16) {
-                    counts[cell(i)] += 1;
-                }
-                counts
-            },
-        )
+        .map(|chunk| {
+            (chunk * CHUNK..n.min((chunk + 1) * CHUNK)).fold([0.0; N], |sum, i| add(sum, terms(i)))
+        })
+        .reduce(|| [0.0; N], add)
+}
+
+/// How often each cell occurs among those of `0..n`.
+fn counts(n: usize, cells: usize, cell: impl Fn(usize) -> usize + Sync) -> Vec<u64> {
+    let tasks = n.div_ceil(8 * rayon::current_num_threads()).max(CHUNK);
+    (0..n.div_ceil(tasks))
+        .into_par_iter()
+        .map(|task| {
+            let mut counts = vec![0; cells];
+            for i in task * tasks..n.min((task + 1) * tasks) {
+                counts[cell(i)] += 1;
+            }
+            counts
+        })
         .reduce(
             || vec![0; cells],
-            |mut a, b| {
-                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-                a
-            },
+            |a, b| a.iter().zip(b).map(|(a, b)| a + b).collect(),
         )
 }
 
-/// The cell of a number in [0, 1).
-fn cell(u: f64, cells: usize) -> usize {
-    ((u * cells as f64) as usize).min(cells - 1)
+// --------------------------------------------------------------------------- the distributions
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Law {
+    /// Standard normal.
+    Normal,
+    /// Uniform on (-1, 1).
+    Uniform,
 }
 
-/// Checks that two samples of standardized values are uncorrelated, and their squares too, whose
-/// variance is given.
-#[track_caller]
-fn check_uncorrelated<'a>(what: &str, pairs: impl Fn() -> Pairs<'a>, variance_of_square: f64) {
-    let n = pairs().0.len().min(pairs().1.len());
-    let (a, b) = pairs();
-    let sums = (0..n.div_ceil(1 << 16)).into_par_iter().map(|part| {
-        let range = part << 16..n.min((part + 1) << 16);
-        let mut sums = [0.0; 2];
-        for (&x, &y) in a[range.clone()].iter().zip(&b[range]) {
-            let (x, y) = (f64::from(x), f64::from(y));
-            sums[0] += x * y;
-            sums[1] += (x * x - 1.0) * (y * y - 1.0);
+impl Law {
+    fn init(self) -> Init {
+        match self {
+            Law::Normal => Init::normal(0.0, 1.0),
+            Law::Uniform => Init::uniform(-1.0, 1.0),
         }
-        sums
+    }
+
+    /// The probability of less than x. That of more than x is this of -x.
+    fn below(self, x: f64) -> f64 {
+        match self {
+            Law::Normal => libm::erfc(-x * FRAC_1_SQRT_2) / 2.0,
+            Law::Uniform => x.clamp(-1.0, 1.0).midpoint(1.0),
+        }
+    }
+
+    /// The expectation of x^k.
+    fn moment(self, k: i32) -> f64 {
+        match self {
+            _ if k % 2 == 1 => 0.0,
+            Law::Normal => (1..k).step_by(2).map(f64::from).product(),
+            Law::Uniform => 1.0 / f64::from(k + 1),
+        }
+    }
+}
+
+/// Elements from the start of a stream.
+struct Sample {
+    law: Law,
+    values: Vec<f32>,
+    /// Which of 256 intervals of equal probability each is in.
+    intervals: Vec<u8>,
+}
+
+impl Sample {
+    fn new(law: Law, tensor: &Tensor, seed: u64) -> Self {
+        Sample::of(law, &Fill::new(tensor, &law.init(), seed).unwrap())
+    }
+
+    fn of(law: Law, request: &Fill) -> Self {
+        let values: Vec<f32> = fill(request);
+        let intervals = values
+            .par_iter()
+            .map(|&x| (256.0 * law.below(x.into())) as u8)
+            .collect();
+        Sample {
+            law,
+            values,
+            intervals,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+fn large(law: Law) -> Sample {
+    let tensor = Tensor::new("statistics", [SAMPLES as u64]).unwrap();
+    Sample::new(law, &tensor, 20_240_229)
+}
+
+static NORMAL: LazyLock<Sample> = LazyLock::new(|| large(Law::Normal));
+static UNIFORM: LazyLock<Sample> = LazyLock::new(|| large(Law::Uniform));
+
+fn large_samples() -> [&'static Sample; 2] {
+    [&NORMAL, &UNIFORM]
+}
+
+/// Pairs of elements `(x[i], y[i])`: neither they nor their squares are correlated.
+///
+/// The products have the same variance and are uncorrelated themselves also where x and y are
+/// the same sequence, shifted.
+#[track_caller]
+fn check_uncorrelated(what: impl Debug, law: Law, x: &[f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len());
+    let variance = law.moment(2);
+    let of_squares = law.moment(4) - variance * variance;
+    let [products, of_square_products] = sums(x.len(), |i| {
+        let (x, y) = (f64::from(x[i]), f64::from(y[i]));
+        [x * y, (x * x - variance) * (y * y - variance)]
     });
-    let [product, squares] = sums.reduce(|| [0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
-    check_mean(&format!("{what}: products"), product, n as f64, 0.0, 1.0);
-    let variance = variance_of_square.powi(2);
+    let n = x.len();
+    check_mean(("x y", &what), products, n, 0.0, variance.powi(2));
     check_mean(
-        &format!("{what}: squares"),
-        squares,
-        n as f64,
+        ("x^2 y^2", &what),
+        of_square_products,
+        n,
         0.0,
-        variance,
+        of_squares.powi(2),
     );
 }
 
-type Pairs<'a> = (&'a [f32], &'a [f32]);
+/// Pairs of elements, no element in two of them: all 64 x 64 cells of the square are equally full.
+#[track_caller]
+fn check_independent(what: impl Debug, n: usize, pair: impl Fn(usize) -> (u8, u8) + Sync) {
+    let cells = counts(n, 1 << 12, |i| {
+        let (x, y) = pair(i);
+        usize::from(x >> 2) << 6 | usize::from(y >> 2)
+    });
+    check_even(("pairs", what), &cells);
+}
+
+/// Pairs of elements `distance` apart, no element in two of them.
+#[track_caller]
+fn check_independent_at(what: impl Debug, sample: &Sample, distance: usize) {
+    let pairs = sample.len() / (2 * distance) * distance;
+    check_independent((what, distance), pairs, |i| {
+        let first = i / distance * 2 * distance + i % distance;
+        (sample.intervals[first], sample.intervals[first + distance])
+    });
+}
+
+// -------------------------------------------------------------------- one element on its own
 
 #[test]
-fn normal_moments() {
-    for (name, seed) in [("w", 42), ("transformer.wte.weight", 0), ("b", u64::MAX)] {
-        let values = standard_normal(name, seed, LARGE);
-        let n = LARGE as f64;
-        // E x^2k = (2k - 1)!!, so Var x^k = (2k - 1)!! - (E x^k)^2.
-        let moments = [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)];
-        let higher = [(5, 0.0, 945.0), (6, 15.0, 10_170.0)];
-        for (power, expected, variance) in moments.into_iter().chain(higher) {
-            let what = format!("{name}, seed {seed}: moment {power}");
+fn moments_are_those_of_the_distribution() {
+    for sample in large_samples() {
+        let law = sample.law;
+        let powers = [1, 2, 3, 4, 5, 6, 8];
+        let moments = sums(sample.len(), |i| {
+            let x = f64::from(sample.values[i]);
+            powers.map(|k| x.powi(k))
+        });
+        for (k, sum) in powers.into_iter().zip(moments) {
+            let variance = law.moment(2 * k) - law.moment(k).powi(2);
             check_mean(
-                &what,
-                sum(&values, |x| x.powi(power)),
-                n,
-                expected,
+                (law, "x to the", k),
+                sum,
+                sample.len(),
+                law.moment(k),
                 variance,
             );
         }
     }
 }
 
+/// Kolmogorov-Smirnov and Anderson-Darling, on all elements.
 #[test]
-fn uniform_moments() {
-    let values = sample("w", 42, &Init::uniform(-1.0, 1.0), LARGE);
-    for power in 1..=6 {
-        let even = |k: i32| {
-            if k % 2 == 0 {
-                1.0 / f64::from(k + 1)
-            } else {
-                0.0
-            }
-        };
-        let variance = even(2 * power) - even(power).powi(2);
-        let sum = sum(&values, |x| x.powi(power));
-        check_mean(
-            &format!("moment {power}"),
-            sum,
-            LARGE as f64,
-            even(power),
-            variance,
+fn the_distribution_function_is_that_of_the_distribution() {
+    for sample in large_samples() {
+        let law = sample.law;
+        let mut sorted = sample.values.clone();
+        sorted.par_sort_unstable_by(f32::total_cmp);
+        let n = sorted.len() as f64;
+
+        let largest_gap = (0..sorted.len())
+            .into_par_iter()
+            .map(|i| {
+                let below = law.below(sorted[i].into());
+                (below - i as f64 / n)
+                    .abs()
+                    .max((below - (i + 1) as f64 / n).abs())
+            })
+            .reduce(|| 0.0, f64::max);
+        // The inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant: for every n.
+        let limit = ((2.0 / FALSE_ALARM).ln() / (2.0 * n)).sqrt();
+        check((law, "Kolmogorov-Smirnov"), largest_gap, 0.0..=limit);
+
+        let [sum] = sums(sorted.len(), |i| {
+            let x = f64::from(sorted[i]);
+            let rank = (2 * i + 1) as f64;
+            [rank * law.below(x).ln() + (2.0 * n - rank) * law.below(-x).ln()]
+        });
+        let anderson_darling = -n - sum / n;
+        check(
+            (law, "Anderson-Darling"),
+            anderson_darling,
+            0.0..=ANDERSON_DARLING,
         );
     }
 }
 
-/// Kolmogorov-Smirnov and Anderson-Darling on a sorted sample of probabilities.
-#[track_caller]
-fn check_distribution(mut values: Vec<f32>, cdf: impl Fn(f64) -> f64 + Sync) {
-    values.par_sort_unstable_by(f32::total_cmp);
-    let n = values.len();
-    let largest = |part: usize| {
-        let range = part << 16..n.min((part + 1) << 16);
-        let mut distance = 0f64;
-        let mut anderson = 0.0;
-        for i in range {
-            let u = cdf(f64::from(values[i]));
-            // The complement from the far side, where it keeps its precision.
-            let v = cdf(-f64::from(values[n - 1 - i]));
-            distance = distance.max((u - i as f64 / n as f64).abs());
-            distance = distance.max((u - (i + 1) as f64 / n as f64).abs());
-            anderson += (2 * i + 1) as f64 * (u.ln() + v.ln());
+#[test]
+fn intervals_of_equal_probability_are_equally_full() {
+    for sample in large_samples() {
+        let law = sample.law;
+        let cells = counts(sample.len(), 1 << 16, |i| {
+            let below = law.below(sample.values[i].into());
+            ((65536.0 * below) as usize).min(65535)
+        });
+        check_even((law, "all"), &cells);
+        for lane in 0..4 {
+            let cells = counts(sample.len() / 4, 256, |i| {
+                sample.intervals[4 * i + lane].into()
+            });
+            check_even((law, "lane", lane), &cells);
         }
-        (distance, anderson)
-    };
-    let parts: Vec<_> = (0..n.div_ceil(1 << 16))
-        .into_par_iter()
-        .map(largest)
-        .collect();
-    let distance = parts.iter().map(|part| part.0).fold(0.0, f64::max);
-    let anderson = -(n as f64) - parts.iter().map(|part| part.1).sum::<f64>() / n as f64;
-    // Kolmogorov's distribution: P(sqrt(n) D > 2.9) = 2 exp(-2 * 2.9^2) = 10^-7.
-    let kolmogorov = distance * (n as f64).sqrt();
-    assert!(kolmogorov < 2.9, "Kolmogorov-Smirnov: {kolmogorov}");
-    // P(A^2 > 6.0) = 0.001, and from there on it falls faster than exp(-A^2), the leading
-    // eigenvalue of the limit process being 1/2: P(A^2 > 16) < 10^-3 exp(-10) < 10^-7.
-    assert!(anderson < 16.0, "Anderson-Darling: {anderson}");
-    // Nor closer than chance allows: P(sqrt(n) D < 0.25) < 10^-7.
-    assert!(
-        kolmogorov > 0.25,
-        "Kolmogorov-Smirnov, too close: {kolmogorov}"
-    );
-}
-
-#[test]
-fn normal_distribution_function() {
-    check_distribution(standard_normal("w", 42, LARGE), normal_cdf);
-}
-
-#[test]
-fn uniform_distribution_function() {
-    // Values that rounded to -1 have no probability below them, which a logarithm cannot take: the
-    // middle of their step stands for them.
-    let values = sample("w", 42, &Init::uniform(-1.0, 1.0), LARGE);
-    let half_step = (-29f64).exp2();
-    check_distribution(values, |x| {
-        (0.5 * (x + 1.0)).clamp(half_step, 1.0 - half_step)
-    });
-}
-
-#[test]
-fn values_fall_equally_into_equally_likely_cells() {
-    let cells = 1 << 16;
-    let values = standard_normal("w", 7, LARGE);
-    let counts = histogram(cells, values.len(), |i| {
-        cell(normal_cdf(f64::from(values[i])), cells)
-    });
-    check_chi_square("normal", &counts);
-    let values = sample("w", 7, &Init::uniform(0.0, 1.0), LARGE);
-    let counts = histogram(cells, values.len(), |i| cell(f64::from(values[i]), cells));
-    check_chi_square("uniform", &counts);
-}
-
-/// P(X >= count) and P(X <= count) for a Poisson X.
-fn poisson_tails(count: u64, mean: f64) -> (f64, f64) {
-    let probability = |k: u64| {
-        let k = k as f64;
-        (k * mean.ln() - mean - libm::lgamma(k + 1.0)).exp()
-    };
-    let spread = (40.0 * mean.sqrt() + 40.0) as u64;
-    let low = (mean as u64).saturating_sub(spread);
-    let at_most: f64 = (low..=count).map(probability).sum();
-    let at_least: f64 = (count..=count.max(mean as u64) + spread)
-        .map(probability)
-        .sum();
-    (at_least, at_most)
+    }
 }
 
 #[test]
 fn tails_are_as_heavy_as_they_should_be() {
-    let values = standard_normal("tail", 1, LARGE);
-    for sigma in [3.0f32, 4.0, 4.5, 5.0, 5.5, 6.0] {
-        for sign in [-1.0, 1.0] {
-            let count = values.par_iter().filter(|&&x| sign * x > sigma).count() as u64;
-            let mean = LARGE as f64 * normal_cdf(-f64::from(sigma));
-            let (at_least, at_most) = poisson_tails(count, mean);
-            assert!(
-                at_least > 5e-8 && at_most > 5e-8,
-                "{count} beyond {} sigma, {mean} expected",
-                sign * sigma
-            );
+    let values = &NORMAL.values;
+    for sigmas in 3..=6 {
+        let limit = sigmas as f32;
+        let probability = Law::Normal.below(-f64::from(limit));
+        let expected = probability * values.len() as f64;
+        let below = values.par_iter().filter(|&&x| x < -limit).count();
+        let above = values.par_iter().filter(|&&x| x > limit).count();
+        check_rare(("below", sigmas), below, expected);
+        check_rare(("above", sigmas), above, expected);
+    }
+    // The ends of a uniform sample. Next to 1 binary32 numbers are 2^-24 apart, and each takes what
+    // rounds to it: half a step more than lies beyond it.
+    let values = &UNIFORM.values;
+    for exponent in [10, 16, 20, 22, 24] {
+        let reach = (-f64::from(exponent)).exp2();
+        let probability = (reach + (-25f64).exp2()) / 2.0;
+        let expected = probability * values.len() as f64;
+        let limit = (1.0 - reach) as f32;
+        let below = values.par_iter().filter(|&&x| x <= -limit).count();
+        let above = values.par_iter().filter(|&&x| x >= limit).count();
+        check_rare(("low end", exponent), below, expected);
+        check_rare(("high end", exponent), above, expected);
+        assert!(values.par_iter().all(|x| (-1.0..1.0).contains(x)));
+    }
+}
+
+/// Bits that no interval is fine enough to show. Of elements so small that binary32 holds the
+/// core exactly, the low bits of the core, each alone and with its neighbour.
+#[test]
+fn low_bits_of_the_cores_are_fair() {
+    for (sample, fraction_bits, limit, lowest) in [
+        (&NORMAL, 26, 0.25, 0),
+        // Always odd: the lowest bit that varies is the next.
+        (&UNIFORM, 28, 0.0625, 1),
+    ] {
+        let small: Vec<u32> = sample
+            .values
+            .par_iter()
+            .filter(|x| x.abs() < limit)
+            .map(|&x| (x.abs() * (1u64 << fraction_bits) as f32) as u32)
+            .collect();
+        for bit in lowest..13 {
+            let cells = counts(small.len(), 4, |i| (small[i] >> bit) as usize % 4);
+            check_even((sample.law, "bits", bit), &cells);
+        }
+        let cells = counts(small.len(), 1 << 12, |i| {
+            (small[i] >> lowest) as usize % 4096
+        });
+        check_even((sample.law, "low bits"), &cells);
+    }
+}
+
+// ------------------------------------------------------------------ elements of one tensor
+
+/// Near neighbours, and elements whose blocks differ in one bit of the counter.
+#[test]
+fn elements_are_not_correlated_with_later_ones() {
+    let strides = (0..=22).map(|k| 4 << k);
+    let lags: Vec<usize> = (1..=8).chain(strides).collect();
+    for sample in large_samples() {
+        for &lag in &lags {
+            let (x, y) = (&sample.values[..sample.len() - lag], &sample.values[lag..]);
+            check_uncorrelated((sample.law, "lag", lag), sample.law, x, y);
         }
     }
-    assert!(values.par_iter().all(|x| x.abs() <= 6.77));
 }
 
-/// Neighbours, blocks, strides of powers of two: no lag shows.
+/// The elements of a matrix above each other are one row length apart.
 #[test]
-fn values_are_serially_uncorrelated() {
-    let values = standard_normal("w", 42, LARGE);
-    for lag in (1..=9).chain((2..=22).map(|power| 4 << power)) {
-        let pairs = || (&values[lag..], &values[..values.len() - lag]);
-        check_uncorrelated(&format!("normal, lag {lag}"), pairs, 2.0);
-    }
-    // The standardized uniform's square has variance 4/5.
-    let bound = 3f64.sqrt();
-    let values = sample("w", 42, &Init::uniform(-bound, bound), LARGE);
-    for lag in (1..=9).chain((2..=22).map(|power| 4 << power)) {
-        let pairs = || (&values[lag..], &values[..values.len() - lag]);
-        check_uncorrelated(&format!("uniform, lag {lag}"), pairs, 0.8);
+fn rows_of_a_matrix_are_independent() {
+    for sample in large_samples() {
+        for row_length in [1, 2, 3, 64, 768, 1000, 1023, 4096, 50_257] {
+            check_independent_at((sample.law, "row length"), sample, row_length);
+        }
     }
 }
 
-/// Each lane on its own against each other one, and the parts of a Box-Muller pair: radius and angle
-/// are uniform and independent.
 #[test]
 fn lanes_of_a_block_are_independent() {
-    let values = standard_normal("w", 3, LARGE);
-    let lane = |l: usize| {
-        values
-            .iter()
-            .skip(l)
-            .step_by(4)
-            .copied()
-            .collect::<Vec<_>>()
-    };
-    let lanes = [lane(0), lane(1), lane(2), lane(3)];
-    for i in 0..4 {
-        for j in 0..i {
-            check_uncorrelated(
-                &format!("lanes {j}, {i}"),
-                || (&lanes[i][..], &lanes[j][..]),
-                2.0,
-            );
+    for sample in large_samples() {
+        let blocks = sample.len() / 4;
+        for (first, second) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            check_independent((sample.law, "lanes", first, second), blocks, |i| {
+                (
+                    sample.intervals[4 * i + first],
+                    sample.intervals[4 * i + second],
+                )
+            });
+        }
+        // All four at once, in 8^4 cells.
+        let cells = counts(blocks, 1 << 12, |i| {
+            (0..4).fold(0, |cell, lane| {
+                cell << 3 | usize::from(sample.intervals[4 * i + lane] >> 5)
+            })
+        });
+        check_even((sample.law, "all lanes"), &cells);
+    }
+}
+
+/// Of the two normals that Box and Muller make at a time, the angle is uniform, exp(-r^2 / 2) is
+/// uniform, and the two are independent.
+#[test]
+fn radius_and_angle_of_a_pair_are_independent() {
+    let pairs: Vec<(u8, u8)> = NORMAL
+        .values
+        .par_chunks_exact(2)
+        .map(|pair| {
+            let (x, y) = (f64::from(pair[0]), f64::from(pair[1]));
+            let turns = libm::atan2(y, x) / TAU + 0.5;
+            let u = libm::exp(-(x * x + y * y) / 2.0);
+            ((256.0 * turns) as u8, (256.0 * u) as u8)
+        })
+        .collect();
+    let cells = counts(pairs.len(), 1 << 16, |i| {
+        usize::from(pairs[i].0) << 8 | usize::from(pairs[i].1)
+    });
+    check_even("angle and radius", &cells);
+    // Of one block, and of one block and the next.
+    let second = |i: usize| (pairs[2 * i], pairs[2 * i + 1]);
+    let n = pairs.len() / 2;
+    check_independent("radii of a block", n, |i| (second(i).0.1, second(i).1.1));
+    check_independent("angles of a block", n, |i| (second(i).0.0, second(i).1.0));
+    check_independent("radius and next angle", n, |i| {
+        (second(i).0.1, second(i).1.0)
+    });
+    check_independent("angle and next radius", n, |i| {
+        (second(i).0.0, second(i).1.1)
+    });
+}
+
+// ------------------------------------------------------------- tensors, seeds, far elements
+
+/// Streams that a poor generator would let run in step: from one name, number, seed or block to
+/// another that differs in one bit, or in what halves of it stand where.
+#[test]
+fn streams_are_independent() {
+    const N: u64 = 1 << 22;
+    let named = |name: &str| Tensor::new(name, [fanin::MAX_ELEMENTS]).unwrap();
+    let numbered = |stream| named("n").with_stream_id(stream);
+    let from = |tensor: Tensor, seed, start: u64| (tensor, seed, start);
+    for law in [Law::Normal, Law::Uniform] {
+        for (what, one, other) in [
+            ("names", from(named("a"), 1, 0), from(named("b"), 1, 0)),
+            (
+                "layers",
+                from(named("layers.0.weight"), 1, 0),
+                from(named("layers.1.weight"), 1, 0),
+            ),
+            (
+                "streams 0, 1",
+                from(numbered(0), 1, 0),
+                from(numbered(1), 1, 0),
+            ),
+            (
+                "streams 1, 2^32",
+                from(numbered(1), 1, 0),
+                from(numbered(1 << 32), 1, 0),
+            ),
+            (
+                "streams 0, 2^63",
+                from(numbered(0), 1, 0),
+                from(numbered(1 << 63), 1, 0),
+            ),
+            ("seeds 0, 1", from(named("w"), 0, 0), from(named("w"), 1, 0)),
+            (
+                "seeds 1, 2^32",
+                from(named("w"), 1, 0),
+                from(named("w"), 1 << 32, 0),
+            ),
+            (
+                "seeds 0, 2^63",
+                from(named("w"), 0, 0),
+                from(named("w"), 1 << 63, 0),
+            ),
+            (
+                "seed and stream",
+                from(numbered(5), 9, 0),
+                from(numbered(9), 5, 0),
+            ),
+            (
+                "block + 2^32",
+                from(named("w"), 1, 0),
+                from(named("w"), 1, 1 << 34),
+            ),
+            (
+                "block + 2^47",
+                from(named("w"), 1, 0),
+                from(named("w"), 1, 1 << 49),
+            ),
+        ] {
+            let [one, other] = [one, other].map(|(tensor, seed, start)| {
+                let request = Fill::new(&tensor, &law.init(), seed)
+                    .unwrap()
+                    .slice(std::slice::from_ref(&(start..start + N)))
+                    .unwrap();
+                Sample::of(law, &request)
+            });
+            let n = one.len();
+            for shift in [0, 1, 2, 3, 4] {
+                let (x, y) = (&one.values[..n - shift], &other.values[shift..]);
+                check_uncorrelated((law, what, shift), law, x, y);
+            }
+            check_independent((law, what), n, |i| (one.intervals[i], other.intervals[i]));
         }
     }
-    for (even, odd) in [(0, 1), (2, 3)] {
-        let counts = histogram(256 * 256, lanes[0].len(), |i| {
-            let (x, y) = (f64::from(lanes[even][i]), f64::from(lanes[odd][i]));
-            let radius = (-0.5 * (x * x + y * y)).exp();
-            let angle = (y.atan2(x) / TAU).rem_euclid(1.0);
-            256 * cell(radius, 256) + cell(angle, 256)
-        });
-        check_chi_square(&format!("radius and angle of lanes {even}, {odd}"), &counts);
-    }
 }
 
-/// Pairs of neighbours, in a row and in a column of a matrix, fill the square evenly.
+/// Many small tensors, as biases are: their first elements, in the order of names and seeds, are
+/// as good as the elements of a single tensor.
 #[test]
-fn neighbours_fill_the_square_evenly() {
-    let values = standard_normal("matrix", 5, LARGE);
-    let u = |i: usize| normal_cdf(f64::from(values[i]));
-    for stride in [1, 2, 4, 1024, 4096] {
-        // Disjoint pairs: each half of 2 * stride values with the other half.
-        let counts = histogram(256 * 256, values.len() / 2, |i| {
-            let first = i / stride * 2 * stride + i % stride;
-            256 * cell(u(first), 256) + cell(u(first + stride), 256)
-        });
-        check_chi_square(&format!("stride {stride}"), &counts);
-    }
-}
-
-#[test]
-fn streams_and_seeds_are_uncorrelated() {
-    let n = 1 << 24;
-    let base = standard_normal("layers.0.weight", 42, n);
-    for (name, seed) in [
-        ("layers.1.weight", 42),
-        ("layers.0.bias", 42),
-        ("layers.0.weight", 43),
-        ("layers.0.weight", 42 ^ (1 << 63)),
-        ("layers.0.weight", 42 + (1 << 32)),
-    ] {
-        let other = standard_normal(name, seed, n);
-        let what = format!("{name}, seed {seed}");
-        check_uncorrelated(&what, || (&base[..], &other[..]), 2.0);
-        // And shifted, should one run after the other.
-        check_uncorrelated(&what, || (&base[4..], &other[..]), 2.0);
-        check_uncorrelated(&what, || (&base[..], &other[4..]), 2.0);
-    }
-    // Stream ids that differ in one bit.
-    let fill = |stream| {
-        let tensor = Tensor::new("w", [n]).unwrap().with_stream_id(stream);
-        let fill = Fill::new(&tensor, &Init::normal(0.0, 1.0), 42).unwrap();
-        let mut values = vec![0f32; n as usize];
-        cpu::fill_slice(&fill, &mut values).unwrap();
-        values
+fn first_elements_of_many_tensors_are_a_sample() {
+    const TENSORS: u64 = 1 << 18;
+    let first = |name: String, seed| {
+        let tensor = Tensor::new(name, [4]).unwrap();
+        fill::<f32>(&Fill::new(&tensor, &Init::normal(0.0, 1.0), seed).unwrap())
     };
-    let id = stream_id("w");
-    let base = fill(id);
-    for bit in [0, 31, 32, 63] {
-        let other = fill(id ^ (1 << bit));
-        check_uncorrelated(
-            &format!("stream bit {bit}"),
-            || (&base[..], &other[..]),
-            2.0,
-        );
+    let by_name: Vec<f32> = (0..TENSORS)
+        .into_par_iter()
+        .flat_map_iter(|i| first(format!("layers.{i}.bias"), 1))
+        .collect();
+    let by_seed: Vec<f32> = (0..TENSORS)
+        .into_par_iter()
+        .flat_map_iter(|i| first("bias".to_owned(), i))
+        .collect();
+    for (what, values) in [("names", by_name), ("seeds", by_seed)] {
+        let n = values.len();
+        let [sum, squares] = sums(n, |i| {
+            let x = f64::from(values[i]);
+            [x, x * x]
+        });
+        check_mean((what, "x"), sum, n, 0.0, 1.0);
+        check_mean((what, "x^2"), squares, n, 1.0, 2.0);
+        for lag in [4, 8, 16, 40, 400] {
+            check_uncorrelated((what, lag), Law::Normal, &values[..n - lag], &values[lag..]);
+        }
+        let cells = counts(n, 4096, |i| {
+            (4096.0 * Law::Normal.below(values[i].into())) as usize
+        });
+        check_even(what, &cells);
     }
 }
 
-/// f16 and bf16 are the f32 values, rounded: whatever holds of those holds of these but for the
-/// rounding.
+// ------------------------------------------------------------------------------ 16 bits
+
+/// The numbers of a 16-bit dtype from 0 up; those beyond 64 have no probability in binary64.
+fn magnitudes(dtype: DType) -> Vec<f64> {
+    let number = |bits| match dtype {
+        DType::F16 => f16::from_bits(bits).to_f64(),
+        _ => bf16::from_bits(bits).to_f64(),
+    };
+    (0..).map(number).take_while(|&x| x < 64.0).collect()
+}
+
+/// The elements' bits.
+fn half_bits(request: &Fill) -> Vec<u16> {
+    match request.dtype() {
+        DType::F16 => fill::<f16>(request).into_iter().map(f16::to_bits).collect(),
+        _ => fill::<bf16>(request)
+            .into_iter()
+            .map(bf16::to_bits)
+            .collect(),
+    }
+}
+
+/// Rounded to 16 bits, each number has the probability of what rounds to it: the frequencies of
+/// all of them and the moments, which rounding changes, are those of that discrete distribution.
 #[test]
-fn halves_are_rounded_f32() {
-    for init in [
-        Init::normal(0.0, 0.02),
-        Init::uniform(-1.0, 1.0),
-        Init::normal(0.0, 1e-6),
+fn sixteen_bits_have_the_distribution_of_rounded_values() {
+    let n = 1usize << 24;
+    let tensor = Tensor::new("half", [n as u64]).unwrap();
+    for law in [Law::Normal, Law::Uniform] {
+        for dtype in [DType::F16, DType::BF16] {
+            let request = Fill::new(&tensor, &law.init(), 5)
+                .unwrap()
+                .with_dtype(dtype);
+            let bits = half_bits(&request);
+            let counts = counts(n, 1 << 16, |i| bits[i].into());
+
+            let values = magnitudes(dtype);
+            // From the middle to the next smaller to the middle to the next larger; for 0 that is
+            // the half on either side, which +0 and -0 share.
+            let probability = |i: usize| {
+                let from = if i == 0 {
+                    0.0
+                } else {
+                    values[i - 1].midpoint(values[i])
+                };
+                let to = values
+                    .get(i + 1)
+                    .map_or(f64::INFINITY, |&next| values[i].midpoint(next));
+                law.below(-from) - law.below(-to)
+            };
+            let probabilities: Vec<f64> = (0..values.len()).map(probability).collect();
+
+            for k in [1, 2, 3, 4, 6] {
+                let exact = |k: i32| -> f64 {
+                    let moment = |(x, p): (&f64, &f64)| 2.0 * p * x.powi(k);
+                    if k % 2 == 1 {
+                        return 0.0;
+                    }
+                    values.iter().zip(&probabilities).map(moment).sum()
+                };
+                let sum = (0..values.len())
+                    .map(|i| {
+                        let (above, below) = (counts[i] as f64, counts[i | 1 << 15] as f64);
+                        let odd = if k % 2 == 1 {
+                            above - below
+                        } else {
+                            above + below
+                        };
+                        odd * values[i].powi(k)
+                    })
+                    .sum();
+                let variance = exact(2 * k) - exact(k).powi(2);
+                check_mean((law, dtype, "x to the", k), sum, n, exact(k), variance);
+            }
+
+            // Pearson's chi-square; numbers too rare for it share a cell with their neighbours.
+            let mut statistic = 0.0;
+            let mut cells = 0;
+            for sign in [0, 1 << 15] {
+                let (mut count, mut expected) = (0.0, 0.0);
+                let mut left: f64 = 0.5 * n as f64;
+                for (i, p) in probabilities.iter().enumerate() {
+                    count += counts[i | sign] as f64;
+                    expected += p * n as f64;
+                    left -= p * n as f64;
+                    // The last cell takes the tail.
+                    if expected >= 200.0 && left >= 200.0 || i + 1 == probabilities.len() {
+                        statistic += (count - expected).powi(2) / expected;
+                        cells += 1;
+                        (count, expected) = (0.0, 0.0);
+                    }
+                }
+            }
+            check_chi_square((law, dtype, cells), statistic, f64::from(cells - 1));
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------ the rules
+
+/// Weights have the variance that the rule's formula gives, on the fans of the layer.
+#[test]
+fn weights_have_the_variance_of_their_rule() {
+    let linear = Tensor::new("fc.weight", [1024, 784]).unwrap();
+    let keras = linear.clone().with_layout(Layout::InOut);
+    let conv = Tensor::new("conv.weight", [256, 128, 3, 3]).unwrap();
+    for (tensor, fan_in, fan_out) in [
+        (&linear, 784.0, 1024.0),
+        (&keras, 1024.0, 784.0),
+        (&conv, 1152.0, 2304.0),
     ] {
-        let tensor = Tensor::new("w", [SMALL]).unwrap();
-        let fill = Fill::new(&tensor, &init, 9).unwrap();
-        let full = sample("w", 9, &init, SMALL);
-        let mut half = vec![f16::ZERO; SMALL as usize];
-        cpu::fill_slice(&fill.clone().with_dtype(DType::F16), &mut half).unwrap();
-        assert!(
-            half.iter()
-                .zip(&full)
-                .all(|(h, &x)| h.to_bits() == f16::from_f32(x).to_bits())
-        );
-        let mut brain = vec![bf16::ZERO; SMALL as usize];
-        cpu::fill_slice(&fill.with_dtype(DType::BF16), &mut brain).unwrap();
-        assert!(
-            brain
-                .iter()
-                .zip(&full)
-                .all(|(b, &x)| b.to_bits() == bf16::from_f32(x).to_bits())
-        );
-    }
-}
-
-/// The variance of every rule is what its paper says, for the shape at hand.
-#[test]
-fn rules_have_their_variance() {
-    // (rule, dims, variance, variance of the square of a standardized value)
-    let cases: [(Init, &[u64], f64, f64); 9] = [
-        (Init::xavier_normal(), &[512, 2048], 2.0 / 2560.0, 2.0),
-        (Init::xavier_uniform(), &[512, 2048], 2.0 / 2560.0, 0.8),
-        (Init::he_normal(), &[512, 2048], 2.0 / 2048.0, 2.0),
-        (Init::he_uniform(), &[512, 2048], 2.0 / 2048.0, 0.8),
-        (Init::lecun_normal(), &[512, 2048], 1.0 / 2048.0, 2.0),
-        (Init::lecun_uniform(), &[512, 2048], 1.0 / 2048.0, 0.8),
-        (Init::he_normal(), &[256, 128, 3, 3], 2.0 / 1152.0, 2.0),
-        (
-            Init::bias_uniform(784),
-            &[1 << 20],
-            1.0 / (3.0 * 784.0),
-            0.8,
-        ),
-        (
-            Init::residual_normal(0.02, 12),
-            &[768, 3072],
-            0.0004 / 24.0,
-            2.0,
-        ),
-    ];
-    for (init, dims, variance, of_square) in cases {
-        let tensor = Tensor::new("w", dims).unwrap();
-        let fill = Fill::new(&tensor, &init, 11).unwrap();
-        let mut values = vec![0f32; fill.elements() as usize];
-        cpu::fill_slice(&fill, &mut values).unwrap();
-        let n = values.len() as f64;
-        check_mean(
-            &format!("{init}: mean"),
-            sum(&values, |x| x),
-            n,
-            0.0,
-            variance,
-        );
-        let squares = sum(&values, |x| x * x / variance);
-        check_mean(&format!("{init}: variance"), squares, n, 1.0, of_square);
+        for (rule, variance) in [
+            ("xavier", 2.0 / (fan_in + fan_out)),
+            ("kaiming", 2.0 / fan_in),
+            ("lecun", 1.0 / fan_in),
+        ] {
+            for family in ["normal", "uniform"] {
+                let init: Init = format!("{rule}_{family}").parse().unwrap();
+                let request = Fill::new(tensor, &init, 99).unwrap();
+                let weights: Vec<f32> = fill(&request);
+                let n = weights.len();
+                let [sum, squares] = sums(n, |i| {
+                    let x = f64::from(weights[i]);
+                    [x, x * x / variance]
+                });
+                let what = (rule, family, tensor.name(), tensor.layout());
+                check_mean(what, sum, n, 0.0, variance);
+                if family == "normal" {
+                    check_chi_square(what, squares, n as f64);
+                    continue;
+                }
+                // x^2 / variance: expectation 1, variance 9/5 - 1.
+                check_mean(("x^2", what), squares, n, 1.0, 0.8);
+                // The largest of n reaches the bound but for a share that is exponentially
+                // distributed with mean 1 / n.
+                let bound = (3.0 * variance).sqrt();
+                let largest = weights.iter().fold(0f32, |max, x| max.max(x.abs()));
+                let share = 1.0 - f64::from(largest) / bound;
+                let rounding = f64::from(f32::EPSILON);
+                check(
+                    ("distance to the bound", what),
+                    share,
+                    -rounding..=(1.0 / FALSE_ALARM).ln() / n as f64,
+                );
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ const MAX_DIMENSIONS: usize = 7;
 
 /// Elements of one dispatch at most, and the size from which on a row or a dimension is not
 /// divided by on the device, so that sums of positions and digits stay below 2^32.
-const MAX_ELEMENTS: u64 = 1 << 30;
+const MAX_DISPATCH: u64 = 1 << 30;
 
 /// Workgroups along one dimension of a grid: the WebGPU default of
 /// `max_compute_workgroups_per_dimension`, which every device has.
@@ -123,7 +123,7 @@ fn next_dispatch(
     let fits = limits.binding_size / size - destination;
     let length = (positions.end - positions.start)
         .min(fits)
-        .min(MAX_ELEMENTS);
+        .min(MAX_DISPATCH);
 
     let rows = Rows::new(job, positions.start, length);
     let sliced = rows.dimensions > 0;
@@ -189,7 +189,7 @@ impl Rows {
         let first = position % region.row_length;
         let rest_of_row = region.row_length - first;
         // One row, or a row too long to divide by: a run on its own.
-        if length <= rest_of_row || region.row_length >= MAX_ELEMENTS {
+        if length <= rest_of_row || region.row_length >= MAX_DISPATCH {
             let base = region.row_start(row) + first;
             let length = length.min(rest_of_row);
             return Rows {
@@ -222,7 +222,7 @@ impl Rows {
                 rows.base += digit * stride;
                 continue;
             }
-            if size < MAX_ELEMENTS && rows.dimensions < MAX_DIMENSIONS {
+            if size < MAX_DISPATCH && rows.dimensions < MAX_DIMENSIONS {
                 rows.push(size as u32, digit as u32, stride);
                 span *= size;
                 continue;
