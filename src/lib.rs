@@ -8,7 +8,7 @@
 //! 2. an [`Init`]: normal, uniform, constant, xavier, kaiming, lecun, ...;
 //! 3. a [`Fill`]: both of them with a seed, a [`DType`] and, if only a part is needed, a slice;
 //!
-//! and hand it to who does it: [`cpu::fill`], or [`gpu::Initializer::fill`] for a `wgpu` buffer.
+//! and hand it to who does it: [`cpu::fill`], or `gpu::Initializer::fill` for a `wgpu` buffer.
 //!
 //! ```
 //! use fanin::{Fill, Init, Tensor, cpu};
@@ -25,15 +25,11 @@
 //!
 //! # Features
 //!
-//! `gpu` (default): the module [`gpu`], on wgpu 30. `cli` (default): what the `fanin` command
+//! `gpu` (default): the module `gpu`, on wgpu 30. `cli` (default): what the `fanin` command
 //! needs; a library can leave it out.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
-#![cfg_attr(
-    not(feature = "gpu"),
-    doc = "\n[`gpu`]: https://docs.rs/fanin\n[`gpu::Initializer::fill`]: https://docs.rs/fanin\n"
-)]
 
 pub mod checkpoint;
 pub mod cpu;
