@@ -11,11 +11,20 @@ override SHIFTED: bool;
 override CLAMPED: bool;
 // More than one row: a slice that is not contiguous in the whole tensor.
 override SLICED: bool;
+// What of the rest is zero, by its place.
+override MASK: u32;
 override WORKGROUP_SIZE: u32;
 
 const CORE_CONSTANT: u32 = 0u;
 const CORE_UNIFORM: u32 = 1u;
 const CORE_NORMAL: u32 = 2u;
+const CORE_QUANTILE: u32 = 3u;
+const CORE_SINE: u32 = 4u;
+const CORE_COLUMNS: u32 = 5u;
+const MASK_NONE: u32 = 0u;
+const MASK_DIAGONAL: u32 = 1u;
+const MASK_RANGE: u32 = 2u;
+const MASK_SPARSE: u32 = 3u;
 const DTYPE_F32: u32 = 0u;
 const DTYPE_F16: u32 = 1u;
 const DTYPE_BF16: u32 = 2u;
@@ -48,7 +57,9 @@ struct Fill {
     invocations: u32,
     grid_width: u32,
     dimensions: u32,
-    padding: u32,
+    // Elements of a row of the whole tensor, where the place counts, and what the mask is told.
+    columns: u32,
+    pattern: vec4<u32>,
     // Of each outer dimension, innermost first: its size, the digit of the first row, and the
     // stride, in elements of the whole tensor, as two words.
     dimension: array<vec4<u32>, MAX_DIMENSIONS>,
@@ -95,6 +106,39 @@ fn finish(core: u32) -> u32 {
     return pack(bits);
 }
 
+// Whether an element is zero by its place.
+fn is_masked(element: vec2<u32>, row: u32, column: u32) -> bool {
+    if (MASK == MASK_DIAGONAL) {
+        return !on_diagonal(row, column, request.pattern);
+    }
+    if (MASK == MASK_RANGE) {
+        return in_range(element, request.pattern);
+    }
+    if (MASK == MASK_SPARSE) {
+        return is_sparse_zero(row, column, request.pattern, request.stream, request.key);
+    }
+    return false;
+}
+
+// The stored bits of an element, given what its words alone would make of it.
+fn place(element: vec2<u32>, row: u32, column: u32, drawn: u32) -> u32 {
+    if (is_masked(element, row, column)) {
+        return 0u;
+    }
+    if (CORE == CORE_SINE) {
+        return finish(sine(angle(row, fill_table[column])));
+    }
+    if (CORE == CORE_COLUMNS) {
+        return pack(fill_table[column].x);
+    }
+    return drawn;
+}
+
+// Whether rows and columns matter.
+fn has_rows() -> bool {
+    return (CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (MASK == MASK_DIAGONAL) || (MASK == MASK_SPARSE);
+}
+
 fn pack(bits: u32) -> u32 {
     if (DTYPE == DTYPE_F16) {
         return to_f16(bits);
@@ -107,8 +151,37 @@ fn pack(bits: u32) -> u32 {
 
 // The four elements of a block.
 fn block_values(block: vec2<u32>) -> vec4<u32> {
+    let drawn = drawn_values(block);
+    if (!has_rows() && (MASK == MASK_NONE)) {
+        return drawn;
+    }
+    let first = vec2<u32>(block.x << 2u, (block.y << 2u) | (block.x >> 30u));
+    var row = 0u;
+    var column = 0u;
+    if (has_rows()) {
+        let start = row_and_column(first, request.columns);
+        row = start.x;
+        column = start.z;
+    }
+    var values = drawn;
+    for (var lane = 0u; lane < 4u; lane++) {
+        values[lane] = place(vec2<u32>(first.x + lane, first.y), row, column, drawn[lane]);
+        column += 1u;
+        if (column == request.columns) {
+            column = 0u;
+            row += 1u;
+        }
+    }
+    return values;
+}
+
+// The four elements of a block, as their words alone make them.
+fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if (CORE == CORE_CONSTANT) {
         return vec4<u32>(pack(request.mean));
+    }
+    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS)) {
+        return vec4<u32>();
     }
     let words = philox(counter(block, 0u, request.stream), request.key);
     if (CORE == CORE_UNIFORM) {
@@ -119,6 +192,14 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
             finish(uniform_core(words.w)),
         );
     }
+    if (CORE == CORE_QUANTILE) {
+        return vec4<u32>(
+            finish(quantile(words.x)),
+            finish(quantile(words.y)),
+            finish(quantile(words.z)),
+            finish(quantile(words.w)),
+        );
+    }
     let front = normal_pair(words.x, words.y);
     let back = normal_pair(words.z, words.w);
     return vec4<u32>(finish(front.x), finish(front.y), finish(back.x), finish(back.y));
@@ -126,14 +207,31 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
 
 // One element on its own.
 fn element_value(element: vec2<u32>) -> u32 {
+    if (!has_rows() && (MASK == MASK_NONE)) {
+        return drawn_value(element);
+    }
+    var start = vec3<u32>();
+    if (has_rows()) {
+        start = row_and_column(element, request.columns);
+    }
+    return place(element, start.x, start.z, drawn_value(element));
+}
+
+fn drawn_value(element: vec2<u32>) -> u32 {
     if (CORE == CORE_CONSTANT) {
         return pack(request.mean);
+    }
+    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS)) {
+        return 0u;
     }
     let words = philox(counter(block_of(element), 0u, request.stream), request.key);
     let pair = select(words.xy, words.zw, (element.x & 2u) != 0u);
     let odd = (element.x & 1u) != 0u;
     if (CORE == CORE_UNIFORM) {
         return finish(uniform_core(select(pair.x, pair.y, odd)));
+    }
+    if (CORE == CORE_QUANTILE) {
+        return finish(quantile(select(pair.x, pair.y, odd)));
     }
     let cores = normal_pair(pair.x, pair.y);
     return finish(select(cores.x, cores.y, odd));

@@ -16,7 +16,7 @@ use crate::tensor::{DType, Shape, Slice, Tensor};
 /// use fanin::{DType, Fill, Init, Tensor};
 ///
 /// let weight = Tensor::new("encoder.weight", [512, 784])?;
-/// let fill = Fill::new(&weight, &Init::he_normal(), 42)?
+/// let fill = Fill::new(&weight, &Init::kaiming_normal(), 42)?
 ///     .with_dtype(DType::BF16)
 ///     .slice([128..256, 0..784])?;
 /// assert_eq!(fill.elements(), 128 * 784);

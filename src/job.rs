@@ -1,9 +1,11 @@
 //! What both backends work from: a [`Fill`] boiled down to the numbers that the kernels take.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::Distribution;
+use crate::init::{Distribution, Quantile, position_table};
 use crate::kernel::scale::Scale;
 use crate::tensor::DType;
 
@@ -11,6 +13,9 @@ use crate::tensor::DType;
 const UNIFORM_FRACTION_BITS: i32 = 28;
 /// Fraction bits of the normal core.
 const NORMAL_FRACTION_BITS: i32 = 26;
+
+/// Numbers that belong to one fill, in the layout that the shaders bind.
+pub(crate) type FillTable = Arc<Vec<[u32; 4]>>;
 
 /// Where the random numbers of a distribution come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +26,29 @@ pub(crate) enum Core {
     Uniform,
     /// Standard normal.
     Normal,
+    /// By the table, from one word.
+    Quantile,
+    /// Sine of an angle that the row and, by the table, the column give.
+    Sine,
+    /// None: every element is what the table holds for its column, as binary32 bits.
+    Columns,
 }
+
+/// Which elements are zero by their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Mask {
+    /// None.
+    None,
+    /// Those off a diagonal.
+    Diagonal,
+    /// Those of a range.
+    Range,
+    /// A number in each column.
+    Sparse,
+}
+
+/// Fraction bits of the sine.
+const SINE_FRACTION_BITS: i32 = 31;
 
 /// `value = clamp(mean + scale * core)`, all parameters as binary32 bits.
 #[derive(Clone, Debug)]
@@ -35,51 +62,213 @@ pub(crate) struct Job {
     pub mean: u32,
     /// Lowest and highest value.
     pub clamp: Option<[u32; 2]>,
+    /// What the quantile, sine and column cores look up.
+    pub table: Option<FillTable>,
+    pub mask: Mask,
+    /// Elements of a row of the whole tensor, where rows and columns matter; else 0.
+    pub columns: u32,
+    /// Numbers of the mask: see `src/kernel/pattern.rs`.
+    pub pattern: [u32; 4],
     pub region: Region,
 }
 
 impl Job {
-    pub fn new(fill: &Fill) -> Job {
-        let no_scale = Scale {
-            mantissa: 0,
-            exponent: 0,
+    /// # Errors
+    ///
+    /// [`Error::Parameter`], naming the tensor, where no value of the fill's dtype lies within
+    /// the bounds of its distribution.
+    pub fn new(fill: &Fill) -> Result<Job> {
+        let mut job = Job {
+            key: words(fill.seed()),
+            stream: words(fill.stream()),
+            dtype: fill.dtype(),
+            core: Core::Constant,
+            scale: Scale {
+                mantissa: 0,
+                exponent: 0,
+            },
+            mean: 0,
+            clamp: None,
+            table: None,
+            mask: Mask::None,
+            columns: 0,
+            pattern: [0; 4],
+            region: Region::new(fill.shape().dims(), fill.local().ranges()),
         };
-        let (core, scale, mean, clamp) = match *fill.distribution() {
-            Distribution::Constant { value } => (Core::Constant, no_scale, value, None),
-            Distribution::Normal { mean, std } => (
-                Core::Normal,
-                Scale::new(std, NORMAL_FRACTION_BITS),
-                mean,
-                None,
-            ),
+        job.draw(fill)?;
+        Ok(job)
+    }
+
+    /// Sets what the distribution asks for.
+    fn draw(&mut self, fill: &Fill) -> Result<()> {
+        match *fill.distribution() {
+            Distribution::Constant { value } => self.mean = value.to_bits(),
+            Distribution::Normal { mean, std } => self.normal(mean, std),
             Distribution::Uniform {
                 low,
                 high,
                 mean,
                 scale,
-            } => (
-                Core::Uniform,
-                Scale::new(scale, UNIFORM_FRACTION_BITS),
+            } => {
+                self.core = Core::Uniform;
+                self.scale = Scale::new(scale, UNIFORM_FRACTION_BITS);
+                self.mean = mean.to_bits();
+                self.clamp = Some([low.to_bits(), high.next_down().to_bits()]);
+            }
+            Distribution::TruncatedNormal {
                 mean,
-                Some([low.to_bits(), high.next_down().to_bits()]),
-            ),
-        };
-        Job {
-            key: words(fill.seed()),
-            stream: words(fill.stream()),
-            dtype: fill.dtype(),
-            core,
-            scale,
-            mean: mean.to_bits(),
-            clamp,
-            region: Region::new(fill.shape().dims(), fill.local().ranges()),
+                std,
+                lower,
+                upper,
+                width,
+                low,
+                high,
+            } => {
+                // Counted from the mean, or from the bound that is nearest to it.
+                let anchor = if lower > 0.0 {
+                    low
+                } else if upper < 0.0 {
+                    high
+                } else {
+                    mean
+                };
+                let quantile = Quantile::TruncatedNormal {
+                    lower,
+                    upper,
+                    width,
+                };
+                self.quantile(quantile, anchor, std);
+                let bounds = within(fill.dtype(), low, high);
+                self.clamp = Some(bounds.ok_or_else(|| Error::Parameter {
+                    tensor: Some(fill.name().to_owned()),
+                    parameter: "lower bound",
+                    value: low.into(),
+                    accepted: "some number of the dtype must lie between the bounds",
+                })?);
+            }
+            Distribution::LogUniform { low, high } => {
+                self.quantile(Quantile::LogUniform { low, high }, 0.0, 1.0);
+            }
+            Distribution::TimeStep { min, max, floor } => {
+                self.quantile(Quantile::TimeStep { min, max, floor }, 0.0, 1.0);
+            }
+            Distribution::Diagonal {
+                value,
+                columns,
+                rows,
+                ones,
+                stride,
+                offset,
+            } => {
+                self.mean = value.to_bits();
+                self.mask = Mask::Diagonal;
+                self.columns = columns as u32;
+                self.pattern = [rows, ones, stride, offset].map(|n| n as u32);
+            }
+            Distribution::NormalWithZeroRow {
+                mean,
+                std,
+                columns,
+                row,
+            } => {
+                self.normal(mean, std);
+                self.mask = Mask::Range;
+                let [start_low, start_high] = words(row.saturating_mul(columns));
+                let [end_low, end_high] = words((row.saturating_add(1)).saturating_mul(columns));
+                self.pattern = [start_low, start_high, end_low, end_high];
+            }
+            Distribution::Sparse {
+                std,
+                rows,
+                columns,
+                zeros,
+            } => {
+                self.normal(0.0, std);
+                self.mask = Mask::Sparse;
+                self.columns = columns as u32;
+                // The bits of the largest row's number, at least one in each half.
+                let bits = (64 - (rows - 1).leading_zeros()).max(2);
+                self.pattern = [rows as u32, zeros as u32, bits / 2, bits - bits / 2];
+            }
+            Distribution::Sinusoid {
+                columns,
+                max_timescale,
+                interleaved,
+            } => {
+                self.core = Core::Sine;
+                self.scale = Scale::new(1.0, SINE_FRACTION_BITS);
+                self.columns = columns as u32;
+                let table = position_table(columns, max_timescale, interleaved);
+                self.table = Some(Arc::new(table));
+            }
+            Distribution::LogRamp { columns } => {
+                self.core = Core::Columns;
+                self.columns = columns as u32;
+                self.table = Some(Arc::new(crate::init::log_table(columns)));
+            }
         }
+        Ok(())
+    }
+
+    /// The table; empty where there is none.
+    pub fn table(&self) -> &[[u32; 4]] {
+        self.table.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    fn normal(&mut self, mean: f32, std: f32) {
+        self.core = Core::Normal;
+        self.scale = Scale::new(std, NORMAL_FRACTION_BITS);
+        self.mean = mean.to_bits();
+    }
+
+    fn quantile(&mut self, quantile: Quantile, mean: f32, scale: f32) {
+        let table = quantile.table();
+        self.core = Core::Quantile;
+        self.scale = Scale::new(scale, table.fraction_bits);
+        self.mean = mean.to_bits();
+        self.table = Some(Arc::clone(&table.entries));
     }
 
     /// Whether the mean is neither +0 nor -0: only then is the outer addition made.
     pub fn shifted(&self) -> bool {
         self.mean << 1 != 0
     }
+}
+
+/// The bits of the lowest and the highest binary32 that are numbers of a dtype and lie within
+/// bounds, so that rounding to the dtype cannot lead outside.
+fn within(dtype: DType, low: f32, high: f32) -> Option<[u32; 2]> {
+    let (low, high) = match dtype {
+        DType::F32 => (low, high),
+        DType::F16 | DType::BF16 => (not_below(dtype, low), -not_below(dtype, -high)),
+    };
+    (low <= high).then(|| [low.to_bits(), high.to_bits()])
+}
+
+/// The lowest number of a 16-bit dtype that is not below a number.
+fn not_below(dtype: DType, bound: f32) -> f32 {
+    let half = dtype == DType::F16;
+    let bits = if half {
+        half::f16::from_f32(bound).to_bits()
+    } else {
+        half::bf16::from_f32(bound).to_bits()
+    };
+    let from = |bits| {
+        if half {
+            half::f16::from_bits(bits).to_f32()
+        } else {
+            half::bf16::from_bits(bits).to_f32()
+        }
+    };
+    if from(bits) >= bound && from(bits) != f32::NEG_INFINITY {
+        return from(bits);
+    }
+    // The next one up: towards 0 for negative numbers, and from -0 to the smallest above 0.
+    from(match bits {
+        0x8000 => 1,
+        bits if bits & 0x8000 != 0 => bits - 1,
+        bits => bits + 1,
+    })
 }
 
 fn words(value: u64) -> [u32; 2] {

@@ -40,6 +40,7 @@ fn job(fill: &Fill) -> Value {
                 "bindingOffset": dispatch.binding_offset,
                 "bindingSize": dispatch.binding_size,
                 "request": base64(&dispatch.request),
+                "table": base64(&dispatch.table.iter().flatten().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()),
                 "grid": dispatch.grid,
             })
         })

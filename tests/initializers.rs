@@ -52,7 +52,6 @@ fn rules_are_torchs() {
             "kaiming_normal(mode=fan_avg,nonlinearity=linear)",
             1.0 / 360f64.sqrt(),
         ),
-        ("lecun_normal", 1.0 / fan_in.sqrt()),
     ] {
         let Distribution::Normal { mean, std: got } = resolve(spec, &conv) else {
             panic!("{spec} is not normal");
@@ -83,6 +82,7 @@ fn the_same_layer_has_the_same_rule_in_either_layout() {
     for spec in [
         "he_normal(mode=fan_in)",
         "he_normal(mode=fan_out)",
+        "kaiming_normal(mode=fan_out)",
         "glorot_uniform",
     ] {
         assert_eq!(resolve(spec, &torch), resolve(spec, &keras), "{spec}");
@@ -97,7 +97,9 @@ fn weights_have_the_moments_of_their_rule() {
     for (spec, mean, std, kurtosis) in [
         ("normal(mean=3,std=0.5)", 3.0, 0.5, 3.0),
         ("uniform(low=-1,high=5)", 2.0, 3f64.sqrt(), 1.8),
-        ("he_normal", 0.0, (2f64 / 1024.0).sqrt(), 3.0),
+        ("kaiming_normal", 0.0, (2f64 / 1024.0).sqrt(), 3.0),
+        // That of a standard normal cut off at 2: its fourth moment over its variance squared.
+        ("he_normal", 0.0, (2f64 / 1024.0).sqrt(), 2.365_538_9),
         ("glorot_uniform", 0.0, (1f64 / 1024.0).sqrt(), 1.8),
         ("bias_uniform(fan_in=100)", 0.0, 0.1 / 3f64.sqrt(), 1.8),
         (
@@ -157,10 +159,13 @@ fn uniform_stays_within_its_half_open_range() {
 #[test]
 fn the_tutorials_network_in_each_of_its_three_ways() {
     for (init, variance) in [
-        (Init::lecun_normal(), [1.0 / 784.0, 1.0 / 128.0]),
-        (Init::he_normal(), [2.0 / 784.0, 2.0 / 128.0]),
         (
-            Init::glorot_normal(),
+            "variance_scaling(distribution=normal)".parse().unwrap(),
+            [1.0 / 784.0, 1.0 / 128.0],
+        ),
+        (Init::kaiming_normal(), [2.0 / 784.0, 2.0 / 128.0]),
+        (
+            Init::xavier_normal(),
             [2.0 / (784.0 + 128.0), 2.0 / (128.0 + 10.0)],
         ),
     ] {

@@ -1,10 +1,12 @@
 //! The inner loop of the CPU fill: a run of contiguous elements, in batches of blocks laid out
 //! lane by lane, so that the compiler can keep them in vector registers.
 
-use crate::job::{Core, Job};
+use crate::job::{Core, Job, Mask};
 use crate::kernel::LANES;
 use crate::kernel::box_muller::normal_pair;
+use crate::kernel::pattern::{angle, in_range, is_sparse_zero, on_diagonal, row_and_column, sine};
 use crate::kernel::philox::{counter, philox};
+use crate::kernel::quantile::quantile;
 use crate::kernel::scale::{add, clamp, scale, to_bf16, to_f16};
 use crate::kernel::uniform::uniform;
 use crate::tensor::DType;
@@ -58,9 +60,16 @@ fn fill_run_as<const SIZE: usize>(
 /// `block` on.
 fn fill_batch(job: &Job, block: u64, blocks: usize, values: &mut [u32; BATCH]) {
     match job.core {
-        Core::Constant => return values.fill(job.mean),
-        Core::Uniform | Core::Normal => {}
+        Core::Constant => values.fill(job.mean),
+        Core::Uniform | Core::Normal | Core::Quantile => draw_batch(job, block, blocks, values),
+        Core::Sine | Core::Columns => {}
     }
+    let elements = &mut values[..blocks * LANES as usize];
+    place(job, block * LANES, elements);
+}
+
+/// What the words make of the elements.
+fn draw_batch(job: &Job, block: u64, blocks: usize, values: &mut [u32; BATCH]) {
     // Short runs (narrow slices, biases) pay for the blocks that they touch.
     if blocks == BLOCKS {
         fill_blocks::<BLOCKS>(job, block, values);
@@ -85,7 +94,13 @@ fn fill_blocks<const N: usize>(job: &Job, block: u64, values: &mut [u32]) {
         }
     }
     match job.core {
-        Core::Constant => {}
+        Core::Constant | Core::Sine | Core::Columns => {}
+        Core::Quantile => {
+            let table = job.table();
+            for word in lanes.as_flattened_mut() {
+                *word = quantile(*word, table);
+            }
+        }
         Core::Uniform => {
             for word in lanes.as_flattened_mut() {
                 *word = uniform(*word);
@@ -105,6 +120,48 @@ fn fill_blocks<const N: usize>(job: &Job, block: u64, values: &mut [u32]) {
     for (i, block) in values.chunks_exact_mut(LANES as usize).enumerate().take(N) {
         for (value, lane) in block.iter_mut().zip(&lanes) {
             *value = lane[i];
+        }
+    }
+}
+
+/// Sets what depends on where an element stands.
+fn place(job: &Job, first: u64, values: &mut [u32]) {
+    let by_place = matches!(job.core, Core::Sine | Core::Columns);
+    if job.mask == Mask::Range {
+        let [start_low, start_high, end_low, end_high] = job.pattern.map(u64::from);
+        let (start, end) = (start_low | start_high << 32, end_low | end_high << 32);
+        for (element, value) in (first..).zip(&mut *values) {
+            if in_range(element, start, end) {
+                *value = 0;
+            }
+        }
+    }
+    if !by_place && matches!(job.mask, Mask::None | Mask::Range) {
+        return;
+    }
+    let (row, mut column) = row_and_column(first, job.columns);
+    let mut row = row as u32;
+    for value in values {
+        match job.core {
+            Core::Sine => {
+                let core = sine(angle(row, job.table()[column as usize]));
+                *value = scale(core, job.scale.mantissa, job.scale.exponent);
+            }
+            Core::Columns => *value = job.table()[column as usize][0],
+            _ => {}
+        }
+        let masked = match job.mask {
+            Mask::None | Mask::Range => false,
+            Mask::Diagonal => !on_diagonal(row, column, job.pattern),
+            Mask::Sparse => is_sparse_zero(row, column, job.pattern, job.stream, job.key),
+        };
+        if masked {
+            *value = 0;
+        }
+        column += 1;
+        if column == job.columns {
+            column = 0;
+            row = row.wrapping_add(1);
         }
     }
 }

@@ -110,7 +110,7 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
     let size = fill.dtype().size();
     fill.check_range(start, out.len() as u64)?;
-    let job = Job::new(fill);
+    let job = Job::new(fill)?;
     let task_elements = TASK_BYTES as u64 / size;
     out.par_chunks_mut(TASK_BYTES)
         .enumerate()

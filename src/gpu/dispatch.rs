@@ -42,7 +42,8 @@ pub(super) struct Request {
     invocations: u32,
     grid_width: u32,
     dimensions: u32,
-    padding: u32,
+    columns: u32,
+    pattern: [u32; 4],
     dimension: [[u32; 4]; MAX_DIMENSIONS],
 }
 
@@ -161,7 +162,8 @@ fn next_dispatch(
             invocations: invocations as u32,
             grid_width,
             dimensions: rows.dimensions as u32,
-            padding: 0,
+            columns: job.columns,
+            pattern: job.pattern,
             dimension: rows.dimension,
         },
         grid: [grid_width, workgroups.div_ceil(grid_width)],

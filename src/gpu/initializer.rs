@@ -1,13 +1,18 @@
 //! Recording fills on a device that the caller owns.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{FillTable, Job};
 
 use super::dispatch::{self, Dispatch, Request};
 use super::pipeline::{self, Pipelines};
 use super::raw::Limits;
 use super::scope::checked;
+
+/// Tables of fills that a device keeps: a model has a handful of distinct ones.
+const FILL_TABLES: usize = 16;
 
 /// Choices that change how a device fills, never what.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +36,7 @@ pub struct Initializer {
     device: wgpu::Device,
     bindings: wgpu::BindGroupLayout,
     tables: wgpu::Buffer,
+    fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
     pipelines: Pipelines,
     limits: Limits,
     request_stride: u32,
@@ -102,6 +108,7 @@ impl Initializer {
                 context: context(),
                 detail,
             })?,
+            fill_tables: Mutex::default(),
             pipelines,
             limits,
             request_stride: (size_of::<Request>() as u32)
@@ -206,7 +213,7 @@ impl Initializer {
         offset: u64,
     ) -> Result<Recorded> {
         check_buffer(fill, length, buffer, offset)?;
-        let job = Job::new(fill);
+        let job = Job::new(fill)?;
         let dispatches: Vec<Dispatch> =
             dispatch::dispatches(&job, start..start + length, offset, self.limits).collect();
         let mut steps = Vec::with_capacity(dispatches.len());
@@ -227,6 +234,7 @@ impl Initializer {
             context: context(fill),
             detail,
         })?;
+        let table = self.fill_table(fill, &job)?;
         checked(
             &self.device,
             || context(fill),
@@ -234,7 +242,7 @@ impl Initializer {
                 for (i, (dispatch, pipeline)) in dispatches.iter().zip(pipelines).enumerate() {
                     steps.push(Step {
                         pipeline,
-                        bind_group: self.bind_group(&requests, buffer, dispatch),
+                        bind_group: self.bind_group(&requests, buffer, &table, dispatch),
                         request: i as u32 * self.request_stride,
                         grid: dispatch.grid,
                     });
@@ -242,6 +250,41 @@ impl Initializer {
             },
         )?;
         Ok(Recorded { steps })
+    }
+
+    /// The fill's own table on the device: uploaded once for all fills that share it.
+    fn fill_table(&self, fill: &Fill, job: &Job) -> Result<wgpu::Buffer> {
+        let table = pipeline::fill_table(job);
+        // A panic elsewhere leaves the list as it was: whole buffers only.
+        let mut known = self
+            .fill_tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, buffer)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, &table)) {
+            return Ok(buffer.clone());
+        }
+        let contents = bytemuck::cast_slice(&table);
+        let buffer = checked(
+            &self.device,
+            || context(fill),
+            || {
+                upload(
+                    &self.device,
+                    "fanin fill table",
+                    contents,
+                    wgpu::BufferUsages::STORAGE,
+                )
+            },
+        )?
+        .map_err(|detail| Error::Device {
+            context: context(fill),
+            detail,
+        })?;
+        if known.len() >= FILL_TABLES {
+            known.clear();
+        }
+        known.push((table, buffer.clone()));
+        Ok(buffer)
     }
 
     /// The requests of all dispatches in one uniform buffer, at the stride of dynamic offsets.
@@ -263,6 +306,7 @@ impl Initializer {
         &self,
         requests: &wgpu::Buffer,
         buffer: &wgpu::Buffer,
+        table: &wgpu::Buffer,
         dispatch: &Dispatch,
     ) -> wgpu::BindGroup {
         let part = |buffer, offset, size| {
@@ -287,6 +331,10 @@ impl Initializer {
                 wgpu::BindGroupEntry {
                     binding: 2,
                     resource: self.tables.as_entire_binding(),
+                },
+                wgpu::BindGroupEntry {
+                    binding: 3,
+                    resource: table.as_entire_binding(),
                 },
             ],
         })
@@ -339,6 +387,7 @@ fn bind_group_layout(device: &wgpu::Device, tables: u64) -> wgpu::BindGroupLayou
             ),
             entry(1, storage(false), false, 4),
             entry(2, storage(true), false, tables),
+            entry(3, storage(true), false, 16),
         ],
     })
 }

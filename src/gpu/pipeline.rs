@@ -2,10 +2,10 @@
 //! first needed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
-use crate::job::{Core, Job};
+use crate::job::{Core, FillTable, Job, Mask};
 use crate::kernel::box_muller;
 use crate::tensor::DType;
 
@@ -17,6 +17,8 @@ const PORTABLE: &str = concat!(
     include_str!("../../shaders/philox.wgsl"),
     include_str!("../../shaders/uniform.wgsl"),
     include_str!("../../shaders/box_muller.wgsl"),
+    include_str!("../../shaders/quantile.wgsl"),
+    include_str!("../../shaders/pattern.wgsl"),
     include_str!("../../shaders/scale.wgsl"),
     include_str!("../../shaders/fill.wgsl"),
 );
@@ -27,9 +29,14 @@ const INT64: &str = concat!(
     include_str!("../../shaders/philox.wgsl"),
     include_str!("../../shaders/uniform.wgsl"),
     include_str!("../../shaders/box_muller.wgsl"),
+    include_str!("../../shaders/quantile.wgsl"),
+    include_str!("../../shaders/pattern.wgsl"),
     include_str!("../../shaders/scale.wgsl"),
     include_str!("../../shaders/fill.wgsl"),
 );
+
+/// The number of `override`s of `shaders/fill.wgsl`.
+pub(super) const CONSTANTS: usize = 7;
 
 /// How the invocations of a dispatch share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,11 +66,12 @@ pub(super) struct Variant {
     pub shifted: bool,
     pub clamped: bool,
     pub sliced: bool,
+    pub mask: Mask,
 }
 
 impl Variant {
     pub fn new(job: &Job, entry: Entry, sliced: bool) -> Variant {
-        let random = job.core != Core::Constant;
+        let random = !matches!(job.core, Core::Constant | Core::Columns);
         Variant {
             entry,
             core: job.core,
@@ -71,15 +79,25 @@ impl Variant {
             shifted: random && job.shifted(),
             clamped: job.clamp.is_some(),
             sliced,
+            mask: job.mask,
         }
     }
 
     /// The pipeline constants, by the names in the shader.
-    pub fn constants(self, workgroup_size: u32) -> [(&'static str, f64); 6] {
+    pub fn constants(self, workgroup_size: u32) -> [(&'static str, f64); CONSTANTS] {
         let core = match self.core {
             Core::Constant => 0,
             Core::Uniform => 1,
             Core::Normal => 2,
+            Core::Quantile => 3,
+            Core::Sine => 4,
+            Core::Columns => 5,
+        };
+        let mask = match self.mask {
+            Mask::None => 0,
+            Mask::Diagonal => 1,
+            Mask::Range => 2,
+            Mask::Sparse => 3,
         };
         let dtype = match self.dtype {
             DType::F32 => 0,
@@ -92,6 +110,7 @@ impl Variant {
             ("SHIFTED", f64::from(u8::from(self.shifted))),
             ("CLAMPED", f64::from(u8::from(self.clamped))),
             ("SLICED", f64::from(u8::from(self.sliced))),
+            ("MASK", f64::from(mask)),
             ("WORKGROUP_SIZE", f64::from(workgroup_size)),
         ]
     }
@@ -105,6 +124,14 @@ pub(super) fn tables() -> Vec<u32> {
         &box_muller::ROOT[..],
     ]
     .concat()
+}
+
+/// The fill's own table, as `shaders/quantile.wgsl` binds it: one entry of no meaning where the
+/// fill needs none, because a binding cannot be empty.
+pub(super) fn fill_table(job: &Job) -> FillTable {
+    static NONE: OnceLock<FillTable> = OnceLock::new();
+    let none = NONE.get_or_init(|| Arc::new(vec![[0; 4]]));
+    Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
 /// The text of the shader, in one of its two spellings.

@@ -4,10 +4,11 @@
 //! [`Initializer`](super::Initializer) does no more than this with it: compile [`shader`], make
 //! a pipeline for each [`Dispatch`] (its entry point and constants say which), bind the
 //! dispatch's `request` as a uniform buffer at group 0 binding 0, the range of the destination
-//! at binding 1 (read-write storage) and [`tables`] at binding 2 (read-only storage), and
-//! dispatch `grid` workgroups.
+//! at binding 1 (read-write storage), [`tables`] at binding 2 and the dispatch's own `table` at
+//! binding 3 (both read-only storage), and dispatch `grid` workgroups.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -44,13 +45,15 @@ pub struct Dispatch {
     /// The shader's entry point.
     pub entry_point: &'static str,
     /// The values of the shader's `override` constants.
-    pub constants: [(&'static str, f64); 6],
+    pub constants: [(&'static str, f64); pipeline::CONSTANTS],
     /// Start of the range of the destination that is bound, in bytes, aligned.
     pub binding_offset: u64,
     /// Bytes of that range, a multiple of 4.
     pub binding_size: u64,
     /// The contents of the uniform buffer.
     pub request: [u8; size_of::<Request>()],
+    /// The contents of the fill's own table, at least one entry.
+    pub table: Arc<Vec<[u32; 4]>>,
     /// Workgroups in x and y.
     pub grid: [u32; 2],
 }
@@ -97,7 +100,8 @@ pub fn dispatches(
         });
     }
     dispatch::check(limits)?;
-    let job = Job::new(fill);
+    let job = Job::new(fill)?;
+    let table = pipeline::fill_table(&job);
     let cut = dispatch::dispatches(&job, range, offset, limits);
     Ok(cut
         .map(|dispatch| Dispatch {
@@ -106,6 +110,7 @@ pub fn dispatches(
             binding_offset: dispatch.binding_offset,
             binding_size: dispatch.binding_size,
             request: bytemuck::cast(dispatch.request),
+            table: Arc::clone(&table),
             grid: dispatch.grid,
         })
         .collect())

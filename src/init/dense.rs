@@ -20,7 +20,7 @@ pub struct DenseLayer {
 /// ```
 /// use fanin::{Init, init};
 ///
-/// let layers = init::dense_layers(&[784, 512, 10], &Init::he_normal(), 42)?;
+/// let layers = init::dense_layers(&[784, 512, 10], &Init::kaiming_normal(), 42)?;
 /// assert_eq!(layers.len(), 2);
 /// assert_eq!(layers[1].weight.name(), "layers.1.weight");
 /// assert_eq!(layers[1].weight.shape().dims(), [10, 512]);
@@ -71,18 +71,21 @@ pub struct TwoLayers {
 ///
 /// | variance | `init` |
 /// |---|---|
-/// | 1/n | [`Init::lecun_normal`] |
-/// | 2/n, "He" | [`Init::he_normal`] |
-/// | 2/(inputs + outputs), "Xavier" | [`Init::glorot_normal`] |
+/// | 1/n, "LeCun" | `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)` |
+/// | 2/n, "He" | [`Init::kaiming_normal`] |
+/// | 2/(inputs + outputs), "Xavier" | [`Init::xavier_normal`] |
+///
+/// [`Init::lecun_normal`], [`Init::he_normal`] and [`Init::glorot_normal`] have the same variances
+/// and are cut off at two standard deviations, as in Keras and JAX.
 ///
 /// ```
 /// use fanin::{Init, init};
 ///
-/// let network = init::initialize_parameters(784, 128, 10, &Init::lecun_normal(), 42)?;
+/// let network = init::initialize_parameters(784, 128, 10, &Init::kaiming_normal(), 42)?;
 /// let mut w1 = vec![0f32; 128 * 784];
 /// fanin::cpu::fill_slice(&network.w1, &mut w1)?;
 /// let variance = w1.iter().map(|w| w * w).sum::<f32>() / w1.len() as f32;
-/// assert!((variance * 784.0 - 1.0).abs() < 0.02);
+/// assert!((variance * 784.0 / 2.0 - 1.0).abs() < 0.02);
 /// # Ok::<(), fanin::Error>(())
 /// ```
 ///

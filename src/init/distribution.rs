@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 ///
 /// [`Init`](crate::Init) with a shape gives one of these. All arithmetic before it is in
 /// binary64; here every number has been rounded once to binary32. The fields can be read and
-/// matched; build with [`Distribution::constant`], [`Distribution::normal`] and
-/// [`Distribution::uniform`], which keep them consistent.
+/// matched; build with [`Distribution::constant`], [`Distribution::normal`],
+/// [`Distribution::uniform`] and [`Distribution::truncated_normal`], which keep them consistent,
+/// and get the others from [`Init::resolve`](crate::Init::resolve).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Distribution {
@@ -34,6 +35,99 @@ pub enum Distribution {
         mean: f32,
         /// `(high - low) / 2`, computed in binary64 and rounded once.
         scale: f32,
+    },
+    /// Normal, given that it lies within bounds: no value lies outside, none piles up on a
+    /// bound, however far in a tail or wide apart the bounds are.
+    ///
+    /// One word an element goes through the inverse of the distribution function, which is
+    /// within 8 units of the core's last place of exact: 2^-25 standard deviations for wide
+    /// bounds, less for narrower ones. Words have 32 bits: |z| <= 6.34 however wide the bounds.
+    TruncatedNormal {
+        /// The mean of the normal distribution, before it is cut.
+        mean: f32,
+        /// Its standard deviation, before it is cut; above 0.
+        std: f32,
+        /// The lower bound, in standard deviations from the mean.
+        lower: f64,
+        /// The upper bound, in standard deviations from the mean.
+        upper: f64,
+        /// `upper - lower`, more exactly than from the two where they are far from the mean.
+        width: f64,
+        /// The smallest binary32 that is not below the lower bound.
+        low: f32,
+        /// The largest binary32 that is not above the upper bound.
+        high: f32,
+    },
+    /// The logarithm of a number drawn uniformly from `[low, high)`.
+    LogUniform {
+        /// The lower end of the number, above 0.
+        low: f64,
+        /// The upper end of the number.
+        high: f64,
+    },
+    /// `ln(e^dt - 1)`, which softplus turns into `dt = max(floor, e^v)`, v drawn uniformly from
+    /// `[ln min, ln max)`: the bias of a time step in state space models.
+    TimeStep {
+        /// The smallest step, above 0.
+        min: f64,
+        /// The largest step.
+        max: f64,
+        /// No step is below it.
+        floor: f64,
+    },
+    /// `value` on the diagonal of each group of rows, 0 elsewhere. Rows are runs of `columns`
+    /// elements.
+    Diagonal {
+        /// The value on the diagonal.
+        value: f32,
+        /// Elements of a row, 1 to 2^31 - 1.
+        columns: u64,
+        /// Rows of a group.
+        rows: u64,
+        /// Rows of a group that have a one: the first ones.
+        ones: u64,
+        /// The one of row r of a group stands in column `r * stride + offset`.
+        stride: u64,
+        /// The column of the first row's one.
+        offset: u64,
+    },
+    /// Normal, but for one row of zeros.
+    NormalWithZeroRow {
+        /// The mean of the other rows.
+        mean: f32,
+        /// The standard deviation of the other rows, above 0.
+        std: f32,
+        /// Elements of a row.
+        columns: u64,
+        /// The row of zeros.
+        row: u64,
+    },
+    /// Normal of mean 0, with exactly `zeros` zeros in each column of a matrix.
+    Sparse {
+        /// The standard deviation of what is not zero, above 0.
+        std: f32,
+        /// Rows of the matrix, 1 to 2^31 - 1.
+        rows: u64,
+        /// Columns of the matrix, 1 to 2^31 - 1.
+        columns: u64,
+        /// Zeros in each column.
+        zeros: u64,
+    },
+    /// Sines and cosines of the row's number times a frequency that falls geometrically with the
+    /// column: position tables. No random number is drawn; values are within 2^-28 of exact for
+    /// rows below 2^20.
+    Sinusoid {
+        /// Columns of the table, 1 to 2^24; even but for interleaved ones.
+        columns: u64,
+        /// Frequencies fall from 1 to 1 / `max_timescale`.
+        max_timescale: f64,
+        /// Sines and cosines in turns; else all sines, then all cosines.
+        interleaved: bool,
+    },
+    /// `ln(c + 1)` in column c; no random number is drawn.
+    LogRamp {
+        /// Columns, 1 to 2^24.
+        columns: u64,
     },
 }
 
@@ -109,6 +203,79 @@ impl Distribution {
         })
     }
 
+    /// The normal distribution of this mean and standard deviation, given that it lies in
+    /// `[low, high]`. Bounds can be infinite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] where `mean` or `std` is not finite in binary32, `std` is not above 0
+    /// there, `low` is not below `high`, or no binary32 lies between them.
+    pub fn truncated_normal(mean: f64, std: f64, low: f64, high: f64) -> Result<Self> {
+        let (mean32, std32) = (finite("mean", mean)?, positive_std(std)?);
+        // Counted from the rounded parameters: these are what the elements are made with.
+        let (m, s) = (f64::from(mean32), f64::from(std32));
+        Distribution::truncated(
+            [mean32, std32],
+            [(low - m) / s, (high - m) / s, (high - low) / s],
+            [low, high],
+            ["a", "b"],
+        )
+    }
+
+    /// The same, with the bounds counted in standard deviations from the mean.
+    ///
+    /// # Errors
+    ///
+    /// As [`Distribution::truncated_normal`].
+    pub fn truncated_normal_at(mean: f64, std: f64, lower: f64, upper: f64) -> Result<Self> {
+        let (mean32, std32) = (finite("mean", mean)?, positive_std(std)?);
+        let (m, s) = (f64::from(mean32), f64::from(std32));
+        Distribution::truncated(
+            [mean32, std32],
+            [lower, upper, upper - lower],
+            [m + s * lower, m + s * upper],
+            ["lower", "upper"],
+        )
+    }
+
+    fn truncated(
+        [mean, std]: [f32; 2],
+        [lower, upper, width]: [f64; 3],
+        [low, high]: [f64; 2],
+        names: [&'static str; 2],
+    ) -> Result<Self> {
+        let refused = |i: usize, accepted| {
+            Err(Error::Parameter {
+                tensor: None,
+                parameter: names[i],
+                value: [low, high][i],
+                accepted,
+            })
+        };
+        if low.is_nan() || high.is_nan() {
+            return refused(
+                usize::from(!low.is_nan()),
+                "it must be a number, or infinite",
+            );
+        }
+        if low >= high || lower >= upper && width <= 0.0 {
+            return refused(0, "the lower bound must be below the upper bound");
+        }
+        let (low32, high32) = (at_least(low), at_most(high));
+        if low32 > high32 || low32.is_infinite() || high32.is_infinite() {
+            return refused(0, "some f32 must lie between the lower and the upper bound");
+        }
+        Ok(Distribution::TruncatedNormal {
+            mean,
+            std,
+            lower,
+            upper,
+            width,
+            low: low32,
+            high: high32,
+        })
+    }
+
     /// Checks numbers that did not come from the constructors.
     ///
     /// # Errors
@@ -125,9 +292,193 @@ impl Distribution {
                 scale,
             } => Distribution::normal(mean.into(), scale.into())
                 .and_then(|_| Distribution::uniform(low.into(), high.into())),
+            Distribution::TruncatedNormal {
+                mean,
+                std,
+                lower,
+                upper,
+                width,
+                low,
+                high,
+            } => Distribution::truncated(
+                [finite("mean", mean.into())?, positive_std(std.into())?],
+                [lower, upper, width],
+                [low.into(), f64::from(high).max(f64::from(low).next_up())],
+                ["low", "high"],
+            ),
+            Distribution::LogUniform { low, high } => Distribution::log_uniform(low, high),
+            Distribution::TimeStep { min, max, floor } => Distribution::time_step(min, max, floor),
+            Distribution::Diagonal {
+                value,
+                columns,
+                rows,
+                ones,
+                stride,
+                offset,
+            } => {
+                below_2_31("columns", columns)?;
+                below_2_31("rows", rows)?;
+                // The last one of a group must stand in its row.
+                if ones > rows || ones > 0 && (ones - 1).saturating_mul(stride) + offset >= columns
+                {
+                    return Err(Error::Parameter {
+                        tensor: None,
+                        parameter: "ones",
+                        value: ones as f64,
+                        accepted: "each must have a row and a column of its own",
+                    });
+                }
+                Distribution::constant(value.into())
+            }
+            Distribution::NormalWithZeroRow { mean, std, .. } => {
+                Distribution::normal(mean.into(), std.into())
+            }
+            Distribution::Sparse {
+                std,
+                rows,
+                columns,
+                zeros: _,
+            } => {
+                below_2_31("rows", rows)?;
+                below_2_31("columns", columns)?;
+                Distribution::normal(0.0, positive_std(std.into())?.into())
+            }
+            Distribution::Sinusoid {
+                columns,
+                max_timescale,
+                ..
+            } => table_columns(columns).and_then(|()| {
+                at_least_one("max_timescale", max_timescale)?;
+                Ok(*self)
+            }),
+            Distribution::LogRamp { columns } => table_columns(columns).map(|()| *self),
         }
         .map(drop)
     }
+
+    /// The logarithm of a number drawn uniformly from `[low, high)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless 0 < low < high, both finite in binary32.
+    pub(crate) fn log_uniform(low: f64, high: f64) -> Result<Self> {
+        positive32("low", low)?;
+        positive32("high", high)?;
+        ordered("low", low, high)?;
+        Ok(Distribution::LogUniform { low, high })
+    }
+
+    /// The bias of a time step drawn log-uniformly from `[min, max)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] unless 0 < min < max <= 500 and floor is above 0 and below max.
+    pub(crate) fn time_step(min: f64, max: f64, floor: f64) -> Result<Self> {
+        positive32("min", min)?;
+        positive32("floor", floor)?;
+        ordered("min", min, max)?;
+        if max > 500.0 || max.is_nan() {
+            return Err(Error::Parameter {
+                tensor: None,
+                parameter: "max",
+                value: max,
+                accepted: "it must be at most 500",
+            });
+        }
+        ordered("floor", floor, max)?;
+        Ok(Distribution::TimeStep { min, max, floor })
+    }
+}
+
+/// The smallest binary32 that is not below a number; for minus infinity the lowest finite one.
+fn at_least(bound: f64) -> f32 {
+    let near = (bound as f32).max(f32::MIN);
+    if f64::from(near) < bound {
+        near.next_up()
+    } else {
+        near
+    }
+}
+
+/// The largest binary32 that is not above a number; for infinity the highest finite one.
+fn at_most(bound: f64) -> f32 {
+    -at_least(-bound)
+}
+
+fn ordered(parameter: &'static str, low: f64, high: f64) -> Result<()> {
+    if low < high {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter,
+        value: low,
+        accepted: "it must be below the upper end",
+    })
+}
+
+/// A number above 0 that is a normal, finite binary32.
+fn positive32(parameter: &'static str, value: f64) -> Result<()> {
+    let range = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter,
+        value,
+        accepted: "it must be above 0, between 1.2e-38 and 3.4e38",
+    })
+}
+
+pub(super) fn at_least_one(parameter: &'static str, value: f64) -> Result<f64> {
+    if value >= 1.0 && value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter,
+        value,
+        accepted: "it must be at least 1 and finite",
+    })
+}
+
+pub(super) fn below_2_31(parameter: &'static str, value: u64) -> Result<()> {
+    if (1..1 << 31).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter,
+        value: value as f64,
+        accepted: "it must be between 1 and 2147483647",
+    })
+}
+
+pub(super) fn table_columns(columns: u64) -> Result<()> {
+    if (1..=1 << 24).contains(&columns) {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter: "columns",
+        value: columns as f64,
+        accepted: "it must be between 1 and 16777216",
+    })
+}
+
+/// A standard deviation that is above 0 once rounded to binary32.
+fn positive_std(std: f64) -> Result<f32> {
+    let rounded = finite("std", std)?;
+    if rounded > 0.0 {
+        return Ok(rounded);
+    }
+    Err(Error::Parameter {
+        tensor: None,
+        parameter: "std",
+        value: std,
+        accepted: "it must be above 0 when rounded to f32",
+    })
 }
 
 /// Rounds once to binary32, refusing what is not finite before or after.

@@ -3,19 +3,27 @@
 //! [`Init`] is the rule as a user writes it, with numbers in binary64. [`Init::resolve`] turns
 //! it, for one tensor, into a [`Distribution`]: numbers only, rounded once to binary32.
 
+mod catalogue;
 mod dense;
 mod distribution;
 mod fans;
 mod gain;
+mod models;
+mod position;
+mod quantile;
 mod spec;
 
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{Layout, Tensor};
 
+pub use catalogue::{CATALOGUE, Entry};
 pub use dense::{DenseLayer, TwoLayers, dense_layers, initialize_parameters};
 pub use distribution::Distribution;
 pub use fans::{FanMode, Fans};
 pub use gain::Nonlinearity;
+pub use models::{MupRole, TransformerSide};
+pub(crate) use position::{log_table, position_table};
+pub(crate) use quantile::Quantile;
 
 /// A rule that initializes a tensor.
 ///
@@ -25,23 +33,10 @@ pub use gain::Nonlinearity;
 /// # As text
 ///
 /// `name` or `name(key=value,...)`, the same on the command line and in recipes. Blanks around
-/// the parts are allowed; every key may be given once; numbers are decimal. What stands after
-/// `=` below is the default, a key without one must be given.
-///
-/// | text | what it is |
-/// |---|---|
-/// | `zeros`, `ones`, `constant(value)` | every element the same |
-/// | `normal(mean=0,std=1)` | normal, as `torch.nn.init.normal_` |
-/// | `uniform(low=0,high=1)` | uniform on [low, high), as `torch.nn.init.uniform_` |
-/// | `xavier_uniform(gain=1)`, `xavier_normal(gain=1)` | [`Init::xavier_uniform`]; also `glorot_...` |
-/// | `kaiming_uniform(a=0,mode=fan_in,nonlinearity=leaky_relu)`, `kaiming_normal(...)` | [`Init::kaiming_uniform`]; also `he_...`; `gain` in place of `a` and `nonlinearity` |
-/// | `lecun_uniform(mode=fan_in)`, `lecun_normal(mode=fan_in)` | [`Init::lecun_uniform`] |
-/// | `variance_scaling(scale=1,mode=fan_in,distribution)` | what all of these come to: [`Init::VarianceScaling`] |
-/// | `bias_uniform(fan_in)` | torch's default bias: [`Init::BiasUniform`]; a recipe finds `fan_in` itself |
-/// | `residual_normal(std,layers)` | GPT-2's residual projections: [`Init::ResidualNormal`]; a recipe counts `layers` itself |
-///
-/// `mode` is `fan_in`, `fan_out` or `fan_avg`; `nonlinearity` is one of torch's names, see
-/// [`Nonlinearity`]; `distribution` is `normal` or `uniform`.
+/// the parts are allowed; every key may be given once; numbers are decimal. Every name, with its
+/// keys, defaults, formula and source, is in [`CATALOGUE`], in `docs/INITIALIZERS.md` of the
+/// repository and in what `fanin inits` prints. Keras' class names (`HeNormal`) and torch's
+/// functions (`kaiming_normal_`) are understood as they are spelled there.
 ///
 /// ```
 /// use fanin::{Init, Tensor, init::{Distribution, FanMode, Nonlinearity}};
@@ -55,12 +50,13 @@ pub use gain::Nonlinearity;
 /// # Ok::<(), fanin::Error>(())
 /// ```
 ///
-/// # Normal means normal
+/// # The same name, or not the same
 ///
-/// Nothing here truncates. Keras' and JAX' `glorot_normal`, `he_normal` and `lecun_normal` cut
-/// their normal distribution off at two standard deviations and widen it to make up for that;
-/// torch's `xavier_normal_` and `kaiming_normal_` do not, and the rules here are torch's under
-/// whichever of the names. The uniform rules are the same everywhere.
+/// `xavier_normal` and `kaiming_normal` are torch's names, and normal as they are there.
+/// `glorot_normal`, `he_normal` and `lecun_normal` are Keras' and JAX' names, and truncated as
+/// they are there: cut off at two standard deviations and widened to keep the variance. The
+/// uniform rules are the same everywhere, whatever the name. (JAX also has `xavier_normal` and
+/// `kaiming_normal`, as other names of its truncated ones.)
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
@@ -86,8 +82,7 @@ pub enum Init {
     /// Variance `scale / fan`: normal with `std = sqrt(scale / fan)`, or uniform on
     /// `[-bound, bound)` with `bound = sqrt(3 * scale / fan)`.
     ///
-    /// `keras.initializers.VarianceScaling` and `jax.nn.initializers.variance_scaling`, except
-    /// for their truncated normal, which is not built yet.
+    /// `keras.initializers.VarianceScaling` and `jax.nn.initializers.variance_scaling`.
     VarianceScaling {
         /// The variance times the fan: the square of torch's gain; above 0, finite.
         scale: f64,
@@ -115,16 +110,125 @@ pub enum Init {
         /// The number of layers, at least 1. `None`: a recipe counts them in the tensor list.
         layers: Option<u64>,
     },
+    /// Normal of this mean and standard deviation, given that it lies in `[a, b]`:
+    /// `torch.nn.init.trunc_normal_`, whose bounds are absolute, as here.
+    ///
+    /// The distribution is exact for any bounds, where torch's has outliers for wide ones
+    /// (pytorch#155588) and loses its precision in the tails.
+    TruncNormal {
+        /// The mean before the cut; finite in binary32.
+        mean: f64,
+        /// The standard deviation before the cut; above 0, finite in binary32.
+        std: f64,
+        /// The lower bound, or minus infinity.
+        a: f64,
+        /// The upper bound, or infinity; above `a`.
+        b: f64,
+    },
+    /// The same, with the bounds counted in standard deviations from the mean:
+    /// `keras.initializers.TruncatedNormal` (with -2 and 2) and
+    /// `jax.nn.initializers.truncated_normal`.
+    TruncatedNormal {
+        /// The mean before the cut; finite in binary32.
+        mean: f64,
+        /// The standard deviation before the cut, which is not made up for; above 0.
+        std: f64,
+        /// The lower bound.
+        lower: f64,
+        /// The upper bound, above `lower`.
+        upper: f64,
+    },
+    /// `scale / fan` for the standard deviation (normal) or the bound (uniform): weights that
+    /// fall with the width itself, not with its square root.
+    InverseFan {
+        /// The standard deviation or bound times the fan; above 0, finite.
+        scale: f64,
+        /// Which fan divides the scale.
+        mode: FanMode,
+        /// What is drawn.
+        distribution: Family,
+    },
+    /// `gain` on the diagonal of a matrix, 0 elsewhere: `keras.initializers.Identity`, and with
+    /// gain 1 `torch.nn.init.eye_`.
+    Identity {
+        /// The value on the diagonal.
+        gain: f64,
+    },
+    /// A convolution that passes its inputs through: `torch.nn.init.dirac_`. Rank 3 to 5, layout
+    /// [`OutIn`](crate::Layout::OutIn).
+    Dirac {
+        /// Groups, each of which passes its inputs through; they must divide the outputs. `None`:
+        /// those of the tensor.
+        groups: Option<u64>,
+    },
+    /// Normal of mean 0, with exactly `ceil(sparsity * rows)` zeros in each column of a matrix:
+    /// `torch.nn.init.sparse_`; Martens, "Deep learning via Hessian-free optimization", ICML
+    /// 2010.
+    Sparse {
+        /// The share of zeros, 0 to 1.
+        sparsity: f64,
+        /// The standard deviation of the rest; above 0.
+        std: f64,
+    },
+    /// Normal, but for one row of zeros: `torch.nn.Embedding` with a `padding_idx`.
+    Embedding {
+        /// The mean of the other rows.
+        mean: f64,
+        /// The standard deviation of the other rows; above 0.
+        std: f64,
+        /// The row of zeros.
+        padding_idx: u64,
+    },
+    /// Sines and cosines of the position times frequencies from 1 down to `1 / max_timescale`;
+    /// positions are rows, the last dimension is the columns.
+    ///
+    /// Vaswani et al., "Attention is all you need", 2017, section 3.5 (interleaved); Whisper's
+    /// `sinusoids` (not interleaved), which counts the frequencies up to and including the last.
+    Sinusoid {
+        /// The base of the frequencies, 10000 in both papers; at least 1.
+        max_timescale: f64,
+        /// Sine and cosine in turns, as in the paper; else all sines, then all cosines.
+        interleaved: bool,
+    },
+    /// `ln(c + 1)` for column c: Mamba's `A_log` (S4D-Real). Gu and Dao, "Mamba", 2023; Gu et
+    /// al., "On the parameterization and initialization of diagonal state space models", 2022.
+    LogRamp,
+    /// The logarithm of a number drawn uniformly from `[low, high)`: Mamba-2's `A_log`. Dao and
+    /// Gu, "Transformers are SSMs", 2024; `Mamba2.__init__` in mamba_ssm.
+    LogUniform {
+        /// The lower end, above 0.
+        low: f64,
+        /// The upper end, above `low`.
+        high: f64,
+    },
+    /// The bias that softplus turns into a time step drawn log-uniformly from `[min, max)`, but
+    /// no smaller than `floor`: `dt_proj.bias` of `Mamba.__init__` in mamba_ssm.
+    TimeStep {
+        /// The smallest step, above 0.
+        min: f64,
+        /// The largest step, at most 500.
+        max: f64,
+        /// No step is below it.
+        floor: f64,
+    },
 }
 
 /// What [`Init::VarianceScaling`] draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Normal, not truncated.
+    /// Normal, not truncated. Keras calls it `untruncated_normal`.
     Normal,
     /// Uniform around 0, of the same variance.
     Uniform,
+    /// Normal, cut off at two standard deviations and widened so that the variance is the same:
+    /// its standard deviation before the cut is that after it over 0.87962566103423978, as in
+    /// Keras and JAX.
+    TruncatedNormal,
 }
+
+/// The standard deviation of a standard normal that is cut off at -2 and 2. Keras' and JAX'
+/// constant.
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 impl Init {
     /// Every element 0.
@@ -193,10 +297,11 @@ impl Init {
         Init::xavier_uniform()
     }
 
-    /// [`Init::xavier_normal`] by its other name. Not truncated, as Keras' and JAX' are.
+    /// Truncated normal with variance `2 / (fan_in + fan_out)`: `keras.initializers.GlorotNormal`
+    /// and `jax.nn.initializers.glorot_normal`. torch's is [`Init::xavier_normal`].
     #[must_use]
-    pub fn glorot_normal() -> Self {
-        Init::xavier_normal()
+    pub const fn glorot_normal() -> Self {
+        Init::variance_scaling(1.0, FanMode::FanAvg, Family::TruncatedNormal)
     }
 
     /// Uniform with `bound = sqrt(6 / fan_in)`.
@@ -236,10 +341,11 @@ impl Init {
         Init::kaiming_uniform()
     }
 
-    /// [`Init::kaiming_normal`] by its other name. Not truncated, as Keras' and JAX' are.
+    /// Truncated normal with variance `2 / fan_in`: `keras.initializers.HeNormal` and
+    /// `jax.nn.initializers.he_normal`. torch's is [`Init::kaiming_normal`].
     #[must_use]
-    pub fn he_normal() -> Self {
-        Init::kaiming_normal()
+    pub const fn he_normal() -> Self {
+        Init::variance_scaling(2.0, FanMode::FanIn, Family::TruncatedNormal)
     }
 
     /// Uniform with `bound = sqrt(3 / fan_in)`.
@@ -251,10 +357,12 @@ impl Init {
         Init::variance_scaling(1.0, FanMode::FanIn, Family::Uniform)
     }
 
-    /// Normal with `std = sqrt(1 / fan_in)`: LeCun et al. 1998. Not truncated.
+    /// Truncated normal with variance `1 / fan_in`: LeCun et al. 1998;
+    /// `keras.initializers.LecunNormal`, `jax.nn.initializers.lecun_normal`. Not truncated it is
+    /// `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)`.
     #[must_use]
-    pub fn lecun_normal() -> Self {
-        Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)
+    pub const fn lecun_normal() -> Self {
+        Init::variance_scaling(1.0, FanMode::FanIn, Family::TruncatedNormal)
     }
 
     /// Variance `scale / fan`: [`Init::VarianceScaling`].
@@ -281,6 +389,61 @@ impl Init {
         Init::ResidualNormal {
             std,
             layers: Some(layers),
+        }
+    }
+
+    /// Normal cut off at the absolute bounds `a` and `b`: [`Init::TruncNormal`]. torch's defaults
+    /// are 0, 1, -2 and 2.
+    #[must_use]
+    pub const fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Self {
+        Init::TruncNormal { mean, std, a, b }
+    }
+
+    /// Normal cut off at bounds in standard deviations: [`Init::TruncatedNormal`]. Keras' bounds,
+    /// and JAX' defaults, are -2 and 2.
+    #[must_use]
+    pub const fn truncated_normal(mean: f64, std: f64, lower: f64, upper: f64) -> Self {
+        Init::TruncatedNormal {
+            mean,
+            std,
+            lower,
+            upper,
+        }
+    }
+
+    /// Ones on the diagonal: `torch.nn.init.eye_`.
+    #[must_use]
+    pub const fn eye() -> Self {
+        Init::Identity { gain: 1.0 }
+    }
+
+    /// `gain` on the diagonal: [`Init::Identity`].
+    #[must_use]
+    pub const fn identity(gain: f64) -> Self {
+        Init::Identity { gain }
+    }
+
+    /// A convolution that passes its inputs through, in this many groups: [`Init::Dirac`].
+    #[must_use]
+    pub const fn dirac(groups: u64) -> Self {
+        Init::Dirac {
+            groups: Some(groups),
+        }
+    }
+
+    /// Zeros strewn over each column: [`Init::Sparse`]. torch's default std is 0.01.
+    #[must_use]
+    pub const fn sparse(sparsity: f64, std: f64) -> Self {
+        Init::Sparse { sparsity, std }
+    }
+
+    /// `N(0, 1)` but for a row of zeros: [`Init::Embedding`], torch's default.
+    #[must_use]
+    pub const fn embedding(padding_idx: u64) -> Self {
+        Init::Embedding {
+            mean: 0.0,
+            std: 1.0,
+            padding_idx,
         }
     }
 
@@ -313,6 +476,19 @@ impl Init {
                 match distribution {
                     Family::Normal => Distribution::normal(0.0, (scale / fan).sqrt()),
                     Family::Uniform => around_zero((3.0 * scale / fan).sqrt()),
+                    Family::TruncatedNormal => two_stds((scale / fan).sqrt()),
+                }
+            }
+            Init::InverseFan {
+                scale,
+                mode,
+                distribution,
+            } => {
+                let size = scale / Fans::of(tensor)?.get(mode);
+                match distribution {
+                    Family::Normal => Distribution::normal(0.0, size),
+                    Family::Uniform => around_zero(size),
+                    Family::TruncatedNormal => two_stds(size),
                 }
             }
             Init::BiasUniform {
@@ -337,7 +513,136 @@ impl Init {
                          tensors with their layer's number in their name"
                     .to_owned(),
             }),
+            Init::TruncNormal { mean, std, a, b } => {
+                Distribution::truncated_normal(mean, std, a, b)
+            }
+            Init::TruncatedNormal {
+                mean,
+                std,
+                lower,
+                upper,
+            } => Distribution::truncated_normal_at(mean, std, lower, upper),
+            Init::LogUniform { low, high } => Distribution::log_uniform(low, high),
+            Init::TimeStep { min, max, floor } => Distribution::time_step(min, max, floor),
+            Init::Identity { .. }
+            | Init::Dirac { .. }
+            | Init::Sparse { .. }
+            | Init::Embedding { .. }
+            | Init::Sinusoid { .. }
+            | Init::LogRamp => self.resolve_by_place(tensor),
         }
+    }
+
+    fn resolve_by_place(&self, tensor: &Tensor) -> Result<Distribution> {
+        let dims = tensor.shape().dims();
+        let refused = |reason: String| {
+            Err(Error::Shape {
+                tensor: None,
+                shape: tensor.shape().to_string(),
+                reason,
+            })
+        };
+        let distribution = match (self, dims) {
+            (&Init::Identity { gain }, &[rows, columns]) => Distribution::Diagonal {
+                value: gain as f32,
+                columns,
+                rows,
+                ones: rows.min(columns),
+                stride: 1,
+                offset: 0,
+            },
+            (&Init::Dirac { groups }, &[outputs, inputs, ref kernel @ ..])
+                if (1..=3).contains(&kernel.len()) && tensor.layout() == Layout::OutIn =>
+            {
+                let groups = groups.unwrap_or(tensor.groups());
+                if groups == 0 || !outputs.is_multiple_of(groups) {
+                    return refused(format!(
+                        "cannot have {groups} groups: they must be at least 1 and divide its \
+                         {outputs} outputs"
+                    ));
+                }
+                let taps = kernel.iter().product::<u64>();
+                let rows = outputs / groups;
+                Distribution::Diagonal {
+                    value: 1.0,
+                    columns: inputs * taps,
+                    rows,
+                    ones: rows.min(inputs),
+                    stride: taps,
+                    offset: kernel.iter().fold(0, |at, &size| at * size + size / 2),
+                }
+            }
+            (&Init::Dirac { .. }, _) => {
+                return refused(
+                    "is no convolution that dirac can fill: it needs rank 3 to 5, [out, in, k...] \
+                     in layout out_in"
+                        .to_owned(),
+                );
+            }
+            (&Init::Sparse { sparsity, std }, &[rows, columns]) => Distribution::Sparse {
+                std: std as f32,
+                rows,
+                columns,
+                // At most the rows: the share is at most 1.
+                zeros: (sparsity * rows as f64).ceil() as u64,
+            },
+            (
+                &Init::Embedding {
+                    mean,
+                    std,
+                    padding_idx,
+                },
+                &[rows, columns],
+            ) => {
+                if padding_idx >= rows {
+                    return refused(format!(
+                        "has no row {padding_idx} for padding: its rows are 0 to {}",
+                        rows - 1
+                    ));
+                }
+                Distribution::NormalWithZeroRow {
+                    mean: mean as f32,
+                    std: std as f32,
+                    columns,
+                    row: padding_idx,
+                }
+            }
+            (
+                &Init::Sinusoid {
+                    max_timescale,
+                    interleaved,
+                },
+                &[.., _, columns],
+            ) => {
+                if !interleaved && !columns.is_multiple_of(2) {
+                    return refused(
+                        "has an odd last dimension, which sinusoids cannot halve into sines and \
+                         cosines"
+                            .to_owned(),
+                    );
+                }
+                Distribution::Sinusoid {
+                    columns,
+                    max_timescale,
+                    interleaved,
+                }
+            }
+            (Init::LogRamp, &[.., columns]) => Distribution::LogRamp { columns },
+            (Init::LogRamp, _) => {
+                return refused("is a scalar: mamba_a_log needs rank 1 or more".to_owned());
+            }
+            (Init::Sinusoid { .. }, _) => {
+                return refused(
+                    "is no position table: it needs rank 2 or more, [..., positions, columns]"
+                        .to_owned(),
+                );
+            }
+            (init, _) => {
+                return refused(format!("is no matrix: {init} needs rank 2"));
+            }
+        };
+        distribution.check()?;
+        Ok(distribution)
     }
 
     /// Checks what can be checked without a shape.
@@ -364,6 +669,41 @@ impl Init {
             Init::ResidualNormal { std, layers } => {
                 Distribution::normal(0.0, std).and(at_least_1("layers", layers))
             }
+            Init::TruncNormal { mean, std, a, b } => {
+                Distribution::truncated_normal(mean, std, a, b).map(drop)
+            }
+            Init::TruncatedNormal {
+                mean,
+                std,
+                lower,
+                upper,
+            } => Distribution::truncated_normal_at(mean, std, lower, upper).map(drop),
+            Init::InverseFan { scale, .. } => positive("scale", scale).map(drop),
+            Init::Identity { gain } => Distribution::constant(gain).map(drop),
+            Init::Dirac { groups } => at_least_1("groups", groups),
+            Init::Sparse { sparsity, std } => {
+                if !(0.0..=1.0).contains(&sparsity) {
+                    return Err(Error::Parameter {
+                        tensor: None,
+                        parameter: "sparsity",
+                        value: sparsity,
+                        accepted: "it must be between 0 and 1",
+                    });
+                }
+                Distribution::truncated_normal(0.0, std, -1.0, 1.0).map(drop)
+            }
+            Init::Embedding { mean, std, .. } => {
+                let unbounded = f64::INFINITY;
+                Distribution::truncated_normal(mean, std, -unbounded, unbounded).map(drop)
+            }
+            Init::Sinusoid { max_timescale, .. } => {
+                distribution::at_least_one("max_timescale", max_timescale).map(drop)
+            }
+            Init::LogRamp => Ok(()),
+            Init::LogUniform { low, high } => Distribution::log_uniform(low, high).map(drop),
+            Init::TimeStep { min, max, floor } => {
+                Distribution::time_step(min, max, floor).map(drop)
+            }
         }
     }
 }
@@ -371,6 +711,12 @@ impl Init {
 /// Uniform on `[-bound, bound)`.
 fn around_zero(bound: f64) -> Result<Distribution> {
     Distribution::uniform(-bound, bound)
+}
+
+/// Truncated normal around 0, cut off at two standard deviations, of this standard deviation
+/// after the cut.
+fn two_stds(std: f64) -> Result<Distribution> {
+    Distribution::truncated_normal_at(0.0, std / TRUNCATED_STD, -2.0, 2.0)
 }
 
 /// The square of a gain; that of a negative one stays negative, so that it is refused and not
@@ -406,6 +752,11 @@ mod tests {
         Distribution::normal(0.0, std).unwrap()
     }
 
+    fn two_stds(std: f64) -> Distribution {
+        let std = std / 0.879_625_661_034_239_8;
+        Distribution::truncated_normal_at(0.0, std, -2.0, 2.0).unwrap()
+    }
+
     fn bound(bound: f64) -> Distribution {
         Distribution::uniform(-bound, bound).unwrap()
     }
@@ -416,12 +767,19 @@ mod tests {
         let (fan_in, fan_out) = (784.0f64, 512.0f64);
         let sum = fan_in + fan_out;
         assert_eq!(resolve("xavier_uniform", &dims), bound((6.0 / sum).sqrt()));
-        assert_eq!(resolve("glorot_normal", &dims), normal((2.0 / sum).sqrt()));
+        assert_eq!(
+            resolve("glorot_normal", &dims),
+            two_stds((2.0 / sum).sqrt())
+        );
         assert_eq!(
             resolve("xavier_normal(gain=2)", &dims),
             normal(2.0 * (2.0 / sum).sqrt())
         );
-        assert_eq!(resolve("he_normal", &dims), normal((2.0 / fan_in).sqrt()));
+        assert_eq!(resolve("he_normal", &dims), two_stds((2.0 / fan_in).sqrt()));
+        assert_eq!(
+            resolve("kaiming_normal", &dims),
+            normal((2.0 / fan_in).sqrt())
+        );
         assert_eq!(
             resolve("kaiming_uniform", &dims),
             bound((6.0 / fan_in).sqrt())
@@ -436,7 +794,7 @@ mod tests {
         );
         assert_eq!(
             resolve("lecun_normal", &dims),
-            normal((1.0 / fan_in).sqrt())
+            two_stds((1.0 / fan_in).sqrt())
         );
         assert_eq!(
             resolve("lecun_uniform", &dims),

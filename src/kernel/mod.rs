@@ -8,7 +8,9 @@
 
 pub mod box_muller;
 pub mod mul;
+pub mod pattern;
 pub mod philox;
+pub mod quantile;
 pub mod scale;
 pub mod uniform;
 

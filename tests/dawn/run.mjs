@@ -35,6 +35,7 @@ const bindings = device.createBindGroupLayout({
     { binding: 0, visibility, buffer: { type: 'uniform' } },
     { binding: 1, visibility, buffer: { type: 'storage' } },
     { binding: 2, visibility, buffer: { type: 'read-only-storage' } },
+    { binding: 3, visibility, buffer: { type: 'read-only-storage' } },
   ],
 });
 const layout = device.createPipelineLayout({ bindGroupLayouts: [bindings] });
@@ -72,6 +73,7 @@ for (const fill of jobs.fills) {
       { binding: 0, resource: { buffer: request } },
       { binding: 1, resource: range },
       { binding: 2, resource: { buffer: tables } },
+      { binding: 3, resource: { buffer: upload(dispatch.table, GPUBufferUsage.STORAGE) } },
     ];
     pass.setBindGroup(0, device.createBindGroup({ layout: bindings, entries }));
     pass.dispatchWorkgroups(...dispatch.grid);

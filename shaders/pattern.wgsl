@@ -1,0 +1,84 @@
+// Cores and zeros that depend on where an element stands: its row and column.
+// Twin: src/kernel/pattern.rs, where each step is explained.
+
+const FEISTEL_ROUNDS: u32 = 6u;
+
+// Row (low word, high word) and column of an element below 2^50: quotient and remainder by a
+// number below 2^31.
+fn row_and_column(element: vec2<u32>, columns: u32) -> vec3<u32> {
+    if (element.y == 0u) {
+        return vec3<u32>(element.x / columns, 0u, element.x % columns);
+    }
+    var row = vec2<u32>(0u, element.y / columns);
+    var column = element.y % columns;
+    for (var bit = 0u; bit < 32u; bit++) {
+        column = (column << 1u) | ((element.x >> (31u - bit)) & 1u);
+        let fits = column >= columns;
+        column -= select(0u, columns, fits);
+        row.x = (row.x << 1u) | select(0u, 1u, fits);
+    }
+    return vec3<u32>(row, column);
+}
+
+// Whether an element lies in [start, end), given as (start, end) of two words each.
+fn in_range(element: vec2<u32>, range: vec4<u32>) -> bool {
+    let from_start = (element.y > range.y) || ((element.y == range.y) && (element.x >= range.x));
+    let before_end = (element.y < range.w) || ((element.y == range.w) && (element.x < range.z));
+    return from_start && before_end;
+}
+
+// Whether a row and column are on the diagonal of their group. The pattern is: rows of a group,
+// ones of a group, columns from a one to the next, column of the first.
+fn on_diagonal(row: u32, column: u32, pattern: vec4<u32>) -> bool {
+    let r = row % pattern.x;
+    return (r < pattern.y) && (column == ((r * pattern.z) + pattern.w));
+}
+
+// A keyed permutation of the numbers below 2^(left + right), another one for each column.
+fn permute(number: u32, column: u32, left: u32, right: u32, stream: vec2<u32>, key: vec2<u32>) -> u32 {
+    let left_mask = (1u << left) - 1u;
+    let right_mask = (1u << right) - 1u;
+    var low = number & left_mask;
+    var high = number >> left;
+    for (var round = 0u; round < FEISTEL_ROUNDS; round++) {
+        let even = (round & 1u) == 0u;
+        let half = select(low, high, even);
+        let block = vec2<u32>((column << 16u) | half, column >> 16u);
+        let word = philox(counter(block, round + 1u, stream), key).x;
+        low ^= select(0u, word & left_mask, even);
+        high ^= select(word & right_mask, 0u, even);
+    }
+    return (high << left) | low;
+}
+
+// Whether a row is among the zero rows of its column. The pattern is: rows, zeros of a column,
+// and the bits of the permutation's two halves.
+fn is_sparse_zero(row: u32, column: u32, pattern: vec4<u32>, stream: vec2<u32>, key: vec2<u32>) -> bool {
+    // Lanes past the end of the tensor: the walk might never come back.
+    if (row >= pattern.x) {
+        return false;
+    }
+    var place = permute(row, column, pattern.z, pattern.w, stream, key);
+    while (place >= pattern.x) {
+        place = permute(place, column, pattern.z, pattern.w, stream, key);
+    }
+    return place < pattern.y;
+}
+
+// The angle of a row, in turns of 2^32. The entry is: frequency (low word, high word), phase.
+fn angle(row: u32, entry: vec4<u32>) -> u32 {
+    return mul_hi(entry.x, row) + (entry.y * row) + entry.z;
+}
+
+// The sine of an angle in turns of 2^32, with 31 fraction bits, as sign and magnitude.
+fn sine(turns: u32) -> u32 {
+    let quadrant = (turns + (1u << 29u)) >> 30u;
+    let offset = (turns << 2u) | select(0u, 2u, (turns << 2u) != 0u);
+    let negative = offset >> 31u;
+    let magnitude = select(offset, 0u - offset, negative != 0u);
+    let cosine_sine = cos_sin(magnitude << 1u);
+    let swap = quadrant & 1u;
+    let value = select(cosine_sine.y, cosine_sine.x, swap != 0u);
+    let sign = (quadrant >> 1u) ^ ((swap ^ 1u) & negative);
+    return (value >> 1u) | (sign << 31u);
+}

@@ -1,0 +1,117 @@
+//! Cores and zeros that depend on where an element stands: its row and column.
+//!
+//! Twin of `shaders/pattern.wgsl`. A "row" here is a run of `columns` elements of the whole
+//! tensor: row and column of element i are `i div columns` and `i mod columns`.
+
+use super::box_muller::cos_sin;
+use super::mul::mul_wide;
+use super::philox::{counter, philox};
+
+/// Rounds of the Feistel network of [`permute`].
+const FEISTEL_ROUNDS: u32 = 6;
+
+/// Row and column of an element: quotient and remainder by a number below 2^31.
+#[inline(always)]
+pub const fn row_and_column(element: u64, columns: u32) -> (u64, u32) {
+    (element / columns as u64, (element % columns as u64) as u32)
+}
+
+/// Whether `element` lies in `[start, end)`.
+#[inline(always)]
+pub const fn in_range(element: u64, start: u64, end: u64) -> bool {
+    start <= element && element < end
+}
+
+/// Whether a row and column are on the diagonal of their group: `rows` rows a group, in each of
+/// which the row `r` has its one at column `r * stride + offset`, for r below `ones`.
+#[inline(always)]
+pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
+    let [rows, ones, stride, offset] = pattern;
+    let r = row % rows;
+    r < ones && column == r.wrapping_mul(stride).wrapping_add(offset)
+}
+
+/// A keyed permutation of the numbers below 2^(left + right), another one for each column: a
+/// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. Bits: `left` low
+/// ones and `right` above them, at most 16 each.
+///
+/// The words are those of draws 1 to 6 of the blocks `column * 2^16 + half`.
+#[inline(always)]
+pub const fn permute(
+    number: u32,
+    column: u32,
+    left: u32,
+    right: u32,
+    stream: [u32; 2],
+    key: [u32; 2],
+) -> u32 {
+    let left_mask = (1 << left) - 1;
+    let right_mask = (1 << right) - 1;
+    let mut low = number & left_mask;
+    let mut high = number >> left;
+    let mut round = 0;
+    while round < FEISTEL_ROUNDS {
+        let even = round & 1 == 0;
+        let half = if even { high } else { low };
+        let block = ((column as u64) << 16) | half as u64;
+        let word = philox(counter(block, round + 1, stream), key)[0];
+        if even {
+            low ^= word & left_mask;
+        } else {
+            high ^= word & right_mask;
+        }
+        round += 1;
+    }
+    (high << left) | low
+}
+
+/// Whether a row is among the `zeros` rows of its column that are zero. Which ones is a
+/// permutation of the `rows` rows: that of [`permute`], repeated while it leads past them.
+#[inline(always)]
+pub const fn is_sparse_zero(
+    row: u32,
+    column: u32,
+    pattern: [u32; 4],
+    stream: [u32; 2],
+    key: [u32; 2],
+) -> bool {
+    let [rows, zeros, left, right] = pattern;
+    // Lanes past the end of the tensor: the walk might never come back.
+    if row >= rows {
+        return false;
+    }
+    let mut place = permute(row, column, left, right, stream, key);
+    while place >= rows {
+        place = permute(place, column, left, right, stream, key);
+    }
+    place < zeros
+}
+
+/// The angle of a row, in turns of 2^32: the upper word of `row * frequency + phase`, the
+/// frequency being a fraction of a turn in 64 bits (low word, high word).
+#[inline(always)]
+pub const fn angle(row: u32, entry: [u32; 4]) -> u32 {
+    let (_, high) = mul_wide(entry[0], row);
+    high.wrapping_add(entry[1].wrapping_mul(row))
+        .wrapping_add(entry[2])
+}
+
+/// The sine of an angle in turns of 2^32, with 31 fraction bits, as sign and magnitude. Whole
+/// quarters of a turn are exact (but for 1, which is 2^-31 short until it is rounded); other
+/// angles stand for the middle of their step.
+#[inline(always)]
+pub const fn sine(angle: u32) -> u32 {
+    let quadrant = angle.wrapping_add(1 << 29) >> 30;
+    let offset = (angle << 2) | (if angle << 2 != 0 { 2 } else { 0 });
+    let negative = offset >> 31;
+    let magnitude = if negative != 0 {
+        offset.wrapping_neg()
+    } else {
+        offset
+    };
+    let (cos, sin) = cos_sin(magnitude << 1);
+    let swap = quadrant & 1;
+    let value = if swap != 0 { cos } else { sin };
+    let sign = (quadrant >> 1) ^ ((swap ^ 1) & negative);
+    (value >> 1) | (sign << 31)
+}
