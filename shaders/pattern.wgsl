@@ -40,7 +40,8 @@ fn permute(number: u32, column: u32, left: u32, right: u32, stream: vec2<u32>, k
     let right_mask = (1u << right) - 1u;
     var low = number & left_mask;
     var high = number >> left;
-    for (var round = 0u; round < FEISTEL_ROUNDS; round++) {
+    let rounds = max(4u + (48u / (left + right)), FEISTEL_ROUNDS);
+    for (var round = 0u; round < rounds; round++) {
         let even = (round & 1u) == 0u;
         let half = select(low, high, even);
         let block = vec2<u32>((column << 16u) | half, column >> 16u);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::{Distribution, Quantile, position_table};
+use crate::init::{Distribution, Quantile, inverse_softplus, position_table};
 use crate::kernel::scale::Scale;
 use crate::tensor::DType;
 
@@ -151,6 +151,9 @@ impl Job {
             }
             Distribution::TimeStep { min, max, floor } => {
                 self.quantile(Quantile::TimeStep { min, max, floor }, 0.0, 1.0);
+                // A floor between the ends is a corner that no cubic goes round.
+                let bounds = [inverse_softplus(min.max(floor)), inverse_softplus(max)];
+                self.clamp = Some(bounds.map(|bound| (bound as f32).to_bits()));
             }
             Distribution::Diagonal {
                 value,

@@ -25,6 +25,15 @@ pub enum Command {
     Stats(StatsArguments),
     /// Print a preset recipe, to read or to start an own one from.
     Recipe(RecipeArguments),
+    /// List the initializers, with their keys and defaults.
+    Inits(InitsArguments),
+}
+
+#[derive(Args)]
+pub struct InitsArguments {
+    /// As docs/INITIALIZERS.md has it, with sources and advice.
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 #[derive(Args)]

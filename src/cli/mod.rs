@@ -5,6 +5,7 @@ mod backend;
 mod devices;
 mod fill;
 mod init;
+mod inits;
 mod output;
 mod recipe;
 mod stats;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
+        Command::Inits(arguments) => inits::run(&arguments),
     };
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,

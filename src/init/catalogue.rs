@@ -9,7 +9,8 @@ pub struct Entry {
     pub name: &'static str,
     /// Other names of the same rule.
     pub aliases: &'static [&'static str],
-    /// Keys and their defaults: `-` where one must be given, `auto` where a recipe can find it.
+    /// Keys and their defaults: `-` where one must be given, `auto` where a recipe can find it,
+    /// words where what stands there depends on something else.
     pub keys: &'static [(&'static str, &'static str)],
     /// What an element is drawn from, or is.
     pub formula: &'static str,
@@ -33,7 +34,8 @@ impl Entry {
             .iter()
             .map(|(key, default)| match *default {
                 "-" => (*key).to_owned(),
-                "auto" => format!("[{key}]"),
+                "auto" | "none" => format!("[{key}]"),
+                default if default.contains(' ') => format!("[{key}]"),
                 default => format!("{key}={default}"),
             })
             .collect();
@@ -50,6 +52,62 @@ impl Entry {
         }
     }
 }
+
+/// The catalogue as a page of Markdown: `docs/INITIALIZERS.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = PREFACE.to_owned();
+    for entry in CATALOGUE {
+        page.push_str(&format!("### `{}`\n\n", entry.signature()));
+        let mut line = |title: &str, text: &str| {
+            if text != "-" {
+                page.push_str(&format!("- {title}: {text}\n"));
+            }
+        };
+        line("an element is", entry.formula);
+        if !entry.aliases.is_empty() {
+            line("also", &format!("`{}`", entry.aliases.join("`, `")));
+        }
+        line("known as", entry.frameworks);
+        line("source", entry.source);
+        line("use it for", entry.when);
+        line("exactness", entry.exactness());
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
+}
+
+const PREFACE: &str = "\
+# Initializers
+
+Every name that `fanin fill --init`, recipes and `Init`'s `FromStr` accept. This page is what
+`fanin inits --markdown` prints; a test keeps the two the same.
+
+`name(key=default,...)`: a key without `=` must be given, one in brackets can be left out (a recipe
+finds `layers` and the `fan_in` of a bias by itself).
+Keras' class names (`HeNormal`) and torch's functions (`kaiming_normal_`) are accepted as they are
+spelled there, and so are the keys `stddev`, `minval`, `maxval` and, for `uniform`, `a` and `b`.
+
+`fan` is `fan_in`, `fan_out` or their mean, as `mode` says; in layout `out_in` (torch) of shape
+`[out, in, k...]`, in layout `in_out` (Keras, JAX) of `[k..., in, out]`, times the taps of a
+convolution. Gains are those of `torch.nn.init.calculate_gain`.
+
+## Where names bite
+
+- `xavier_normal` and `kaiming_normal` are normal, as in torch; `glorot_normal`, `he_normal` and
+  `lecun_normal` are cut off at two standard deviations and widened to keep the variance (by
+  1 / 0.87962566103423978), as in Keras and JAX. JAX uses the first two names for the second kind.
+- `trunc_normal` has absolute bounds, as in torch; `truncated_normal` has bounds in standard
+  deviations, as in Keras and JAX. In neither is the std made up for what the cut takes away.
+- `normal` has torch's default std, 1. Keras' `RandomNormal` has 0.05, JAX' `normal` 0.01.
+- `TruncatedNormal`, spelled as in Keras, has Keras' default std, 0.05.
+- A `groups` of a tensor divides fan_out; torch itself does not know of groups there.
+
+## The list
+
+";
 
 const KAIMING: &[(&str, &str)] = &[
     ("a", "0"),
@@ -443,3 +501,74 @@ pub const CATALOGUE: &[Entry] = &[
         when: "time steps of Mamba and S4",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Init, Tensor};
+
+    /// The page in the repository is the catalogue.
+    #[test]
+    fn the_page_is_the_catalogue() {
+        let page = include_str!("../../docs/INITIALIZERS.md");
+        assert!(
+            page == markdown(),
+            "docs/INITIALIZERS.md is out of date: fanin inits --markdown > docs/INITIALIZERS.md"
+        );
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = CATALOGUE
+            .iter()
+            .flat_map(|entry| std::iter::once(entry.name).chain(entry.aliases.iter().copied()))
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    /// Every entry is implemented, and its defaults are the ones that stand there.
+    #[test]
+    fn defaults_are_what_stands_there() {
+        for entry in CATALOGUE {
+            let given = |wanted: &dyn Fn(&str) -> bool| {
+                let keys: Vec<String> = entry
+                    .keys
+                    .iter()
+                    .filter(|(_, default)| wanted(default))
+                    .map(|(key, default)| match (*key, *default) {
+                        ("role", "-") => "role=hidden".to_owned(),
+                        (key, "-") if ["std", "sparsity"].contains(&key) => format!("{key}=0.5"),
+                        (key, "-") => format!("{key}=4"),
+                        (key, default) => format!("{key}={default}"),
+                    })
+                    .collect();
+                format!("({})", keys.join(","))
+            };
+            let optional =
+                |default: &str| default == "auto" || default == "none" || default.contains(' ');
+            for name in std::iter::once(&entry.name).chain(entry.aliases) {
+                let parse = |keys: String| {
+                    let spec = format!("{name}{keys}");
+                    spec.parse::<Init>()
+                        .unwrap_or_else(|error| panic!("{error}"))
+                };
+                let spelled = parse(given(&|default| !optional(default)));
+                let short = parse(given(&|default| default == "-"));
+                assert_eq!(spelled, short, "{name}");
+                // And it can be resolved, but for what only a recipe knows.
+                let dims: &[u64] = if *name == "dirac" {
+                    &[4, 4, 3]
+                } else {
+                    &[4, 4]
+                };
+                let tensor = Tensor::new("w", dims).unwrap();
+                if entry.keys.iter().all(|(_, default)| *default != "auto") {
+                    short.resolve(&tensor).unwrap();
+                }
+            }
+        }
+    }
+}

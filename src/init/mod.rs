@@ -16,14 +16,14 @@ mod spec;
 use crate::error::{Error, Result};
 use crate::tensor::{Layout, Tensor};
 
-pub use catalogue::{CATALOGUE, Entry};
+pub use catalogue::{CATALOGUE, Entry, markdown};
 pub use dense::{DenseLayer, TwoLayers, dense_layers, initialize_parameters};
 pub use distribution::Distribution;
 pub use fans::{FanMode, Fans};
 pub use gain::Nonlinearity;
 pub use models::{MupRole, TransformerSide};
 pub(crate) use position::{log_table, position_table};
-pub(crate) use quantile::Quantile;
+pub(crate) use quantile::{Quantile, inverse_softplus};
 
 /// A rule that initializes a tensor.
 ///

@@ -1,5 +1,6 @@
 //! Constructors for what modern models start from, beyond the classic rules.
 
+use super::quantile::{exp, ln};
 use super::{Family, FanMode, Init, square};
 
 /// What a weight does in a network whose width is scaled by mu-P.
@@ -47,7 +48,7 @@ impl Init {
     /// Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", 2022, figure 2.
     #[must_use]
     pub fn deepnorm(layers: u64) -> Self {
-        Init::xavier_normal_with((8.0 * layers as f64).powf(-0.25))
+        Init::xavier_normal_with(inverse_fourth_root(8.0 * layers as f64))
     }
 
     /// Kaiming normal times `layers^(-1 / (2 m - 2))`: the weights within `layers` residual
@@ -57,12 +58,8 @@ impl Init {
     /// Zhang, Dauphin and Ma, "Fixup Initialization", ICLR 2019.
     #[must_use]
     pub fn fixup(layers: u64, m: u64) -> Self {
-        let power = -1.0 / (m as f64 - 1.0);
-        Init::variance_scaling(
-            2.0 * (layers as f64).powf(power),
-            FanMode::FanIn,
-            Family::Normal,
-        )
+        let scale = 2.0 * exp(-ln(layers as f64) / (m as f64 - 1.0));
+        Init::variance_scaling(scale, FanMode::FanIn, Family::Normal)
     }
 
     /// Xavier uniform times `0.67 layers^(-1/4)` in the encoder and `(9 layers)^(-1/4)` in the
@@ -74,8 +71,8 @@ impl Init {
     pub fn t_fixup(layers: u64, side: TransformerSide) -> Self {
         let layers = layers as f64;
         Init::xavier_uniform_with(match side {
-            TransformerSide::Encoder => 0.67 * layers.powf(-0.25),
-            TransformerSide::Decoder => (9.0 * layers).powf(-0.25),
+            TransformerSide::Encoder => 0.67 * inverse_fourth_root(layers),
+            TransformerSide::Decoder => inverse_fourth_root(9.0 * layers),
         })
     }
 
@@ -175,4 +172,9 @@ impl Init {
             interleaved: true,
         }
     }
+}
+
+/// `x^(-1/4)` by square roots, which are the same everywhere; a platform's `pow` is not.
+fn inverse_fourth_root(x: f64) -> f64 {
+    1.0 / x.sqrt().sqrt()
 }

@@ -130,15 +130,17 @@ impl Quantile {
             }
             Quantile::TimeStep { min, max, floor } => {
                 let (start, end) = (ln(min), ln(max));
-                let bias = |v: f64| {
-                    let dt = exp(v).max(floor);
-                    dt + ln(1.0 - exp(-dt))
-                };
+                let bias = |v: f64| inverse_softplus(exp(v).max(floor));
                 let span = end - start;
                 table(|p| bias(start + span * p), |p| bias(end - span * p))
             }
         }
     }
+}
+
+/// `ln(e^x - 1)` for 0 < x <= 500.
+pub(crate) fn inverse_softplus(x: f64) -> f64 {
+    x + ln(1.0 - exp(-x))
 }
 
 /// Chebyshev's nodes of a cubic on [0, 1].

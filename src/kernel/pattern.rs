@@ -7,7 +7,7 @@ use super::box_muller::cos_sin;
 use super::mul::mul_wide;
 use super::philox::{counter, philox};
 
-/// Rounds of the Feistel network of [`permute`].
+/// Rounds of the Feistel network of [`permute`] at least.
 const FEISTEL_ROUNDS: u32 = 6;
 
 /// Row and column of an element: quotient and remainder by a number below 2^31.
@@ -35,7 +35,9 @@ pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
 /// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. Bits: `left` low
 /// ones and `right` above them, at most 16 each.
 ///
-/// The words are those of draws 1 to 6 of the blocks `column * 2^16 + half`.
+/// The words are those of draws 1, 2, ... of the blocks `column * 2^16 + half`. How far two numbers
+/// are from independent falls by 2^bits with every two rounds, so few bits take more rounds: 2^-24
+/// and two more rounds on either side.
 #[inline(always)]
 pub const fn permute(
     number: u32,
@@ -49,8 +51,14 @@ pub const fn permute(
     let right_mask = (1 << right) - 1;
     let mut low = number & left_mask;
     let mut high = number >> left;
+    let wanted = 4 + 48 / (left + right);
+    let rounds = if wanted < FEISTEL_ROUNDS {
+        FEISTEL_ROUNDS
+    } else {
+        wanted
+    };
     let mut round = 0;
-    while round < FEISTEL_ROUNDS {
+    while round < rounds {
         let even = round & 1 == 0;
         let half = if even { high } else { low };
         let block = ((column as u64) << 16) | half as u64;
