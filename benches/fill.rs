@@ -26,6 +26,10 @@ fn cases() -> Vec<(&'static str, Fill)> {
     vec![
         ("normal f32", fill(Init::normal(0.0, 0.02), DType::F32)),
         ("normal bf16", fill(Init::normal(0.0, 0.02), DType::BF16)),
+        (
+            "truncated normal f32",
+            fill(Init::trunc_normal(0.0, 0.02, -0.04, 0.04), DType::F32),
+        ),
         ("uniform f32", fill(Init::uniform(-0.05, 0.05), DType::F32)),
     ]
 }

@@ -50,7 +50,7 @@ pub use init::Init;
 pub use kernel::STREAM_VERSION;
 pub use recipe::{Plan, Recipe};
 pub use tensor::{
-    DType, Layout, ListedTensor, MAX_ELEMENTS, Shape, Slice, Tensor, TensorList, stream_id,
+    DType, FanAxes, Layout, ListedTensor, MAX_ELEMENTS, Shape, Slice, Tensor, TensorList, stream_id,
 };
 
 /// The examples of the README, compiled and run.

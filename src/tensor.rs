@@ -402,8 +402,36 @@ pub struct Tensor {
     name: String,
     shape: Shape,
     layout: Layout,
+    fan_axes: Option<FanAxes>,
     groups: u64,
     stream: u64,
+}
+
+/// Which axes hold the inputs, the outputs and a batch, where no [`Layout`] says it: the
+/// `in_axis`, `out_axis` and `batch_axis` of `jax.nn.initializers.variance_scaling`. Negative
+/// numbers count from the last axis; the axes that are not named are the receptive field.
+///
+/// ```
+/// use fanin::{FanAxes, Tensor, init::Fans};
+///
+/// // The query projection of 12 heads at once: [model, heads, head].
+/// let query = Tensor::new("query.kernel", [768, 12, 64])?.with_fan_axes(FanAxes {
+///     inputs: vec![0],
+///     outputs: vec![1, 2],
+///     batch: vec![],
+/// });
+/// assert_eq!(Fans::of(&query)?, Fans { fan_in: 768, fan_out: 768 });
+/// # Ok::<(), fanin::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FanAxes {
+    /// Axes of the inputs.
+    pub inputs: Vec<i64>,
+    /// Axes of the outputs.
+    pub outputs: Vec<i64>,
+    /// Axes along which stand independent weights, as of the experts of a mixture: they do not
+    /// count.
+    pub batch: Vec<i64>,
 }
 
 impl Tensor {
@@ -429,6 +457,7 @@ impl Tensor {
             name,
             shape,
             layout: Layout::OutIn,
+            fan_axes: None,
             groups: 1,
             stream,
         }
@@ -438,6 +467,15 @@ impl Tensor {
     #[must_use]
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
+        self
+    }
+
+    /// Sets which axes are inputs and outputs one by one, for fans; the layout has no say then.
+    ///
+    /// That they are axes of the shape, and each named once, is checked where fans are computed.
+    #[must_use]
+    pub fn with_fan_axes(mut self, axes: FanAxes) -> Self {
+        self.fan_axes = Some(axes);
         self
     }
 
@@ -476,6 +514,12 @@ impl Tensor {
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// The axes that [`Tensor::with_fan_axes`] set.
+    #[must_use]
+    pub fn fan_axes(&self) -> Option<&FanAxes> {
+        self.fan_axes.as_ref()
     }
 
     /// The number of groups; 1 unless set.

@@ -105,10 +105,34 @@ fn fills_under_dawn_equal_the_cpu() {
             Init::uniform(-0.05, 0.05),
             Init::uniform(-1.0, 3.0),
             Init::kaiming_normal(),
+            Init::trunc_normal(0.0, 0.02, -2.0, 2.0),
+            Init::trunc_normal(0.1, 0.5, -0.3, 0.9),
+            Init::trunc_normal(0.0, 1.0, 5.0, f64::INFINITY),
+            Init::he_normal(),
+            "mamba_dt_bias".parse().unwrap(),
+            "eye".parse().unwrap(),
+            "sparse(sparsity=0.3,std=1)".parse().unwrap(),
+            "embedding(padding_idx=3)".parse().unwrap(),
+            "sinusoidal".parse().unwrap(),
+            "mamba_a_log".parse().unwrap(),
             Init::constant(0.1),
         ] {
             fills.push(fill(&[129, 77], &[0..129, 0..77], init, dtype));
         }
+        fills.push(fill(
+            &[8, 3, 3, 5],
+            &[1..8, 0..3, 0..3, 1..5],
+            Init::dirac(2),
+            dtype,
+        ));
+        let far = [(1 << 18)..(1 << 18) + 30, (1 << 18) + 3..(1 << 18) + 29];
+        fills.push(fill(&[1 << 30, 1 << 19], &far, Init::eye(), dtype));
+        fills.push(fill(
+            &[1 << 31, 8],
+            &[(1 << 30) + 1..(1 << 30) + 20, 0..8],
+            Init::sinusoids(),
+            dtype,
+        ));
         let normal = || Init::normal(0.0, 1.0);
         fills.push(fill(&[64, 48], &[3..50, 7..22], normal(), dtype));
         fills.push(fill(&[64, 48], &[3..50, 8..22], normal(), dtype));

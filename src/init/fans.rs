@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::tensor::{Layout, Tensor};
+use crate::tensor::{FanAxes, Layout, Tensor};
 
 /// Which fan a rule divides by.
 ///
@@ -65,6 +65,8 @@ impl FromStr for FanMode {
 /// | [`Layout::OutIn`] | `[out, in / groups, k...]` | `in / groups * k` | `out / groups * k` |
 /// | [`Layout::InOut`] | `[k..., in / groups, out]` | `in / groups * k` | `out / groups * k` |
 ///
+/// [`Tensor::with_fan_axes`] takes the place of the layout where it is set.
+///
 /// For one group this is `torch.nn.init._calculate_fan_in_and_fan_out`, and
 /// `jax.nn.initializers` with its default axes. torch does not know of groups there and gives
 /// fan_out as `out * k`; so does this unless [`Tensor::with_groups`] is set. fan_in needs no such
@@ -95,8 +97,9 @@ impl Fans {
     ///
     /// # Errors
     ///
-    /// [`Error::Fans`] for a tensor of rank 0 or 1, and for groups that do not divide the
-    /// outputs; it names the tensor.
+    /// [`Error::Fans`] for a tensor of rank 0 or 1 in a [`Layout`], for axes that the shape does
+    /// not have or that are named twice, and for groups that do not divide the outputs; it names
+    /// the tensor.
     pub fn of(tensor: &Tensor) -> Result<Self> {
         let dims = tensor.shape().dims();
         let groups = tensor.groups();
@@ -105,6 +108,9 @@ impl Fans {
             shape: tensor.shape().to_string(),
             reason,
         };
+        if let Some(axes) = tensor.fan_axes() {
+            return Fans::of_axes(dims, axes, groups).map_err(refused);
+        }
         let (inputs, outputs, receptive) = match (tensor.layout(), dims) {
             (Layout::OutIn, [outputs, inputs, receptive @ ..]) => (inputs, outputs, receptive),
             (Layout::InOut, [receptive @ .., inputs, outputs]) => (inputs, outputs, receptive),
@@ -128,6 +134,42 @@ impl Fans {
         }
         // Products of dimensions of a shape, which has at most 2^50 elements.
         let receptive: u64 = receptive.iter().product();
+        Ok(Fans {
+            fan_in: inputs * receptive,
+            fan_out: outputs / groups * receptive,
+        })
+    }
+
+    /// `jax.nn.initializers._compute_fans`: the sizes of the input and of the output axes, each
+    /// times the axes that are not named.
+    fn of_axes(dims: &[u64], axes: &FanAxes, groups: u64) -> Result<Self, String> {
+        let rank = dims.len() as i64;
+        let mut rest: Vec<Option<u64>> = dims.iter().copied().map(Some).collect();
+        let mut size = |axes: &[i64]| {
+            axes.iter().try_fold(1u64, |size, &axis| {
+                let index = if axis < 0 { axis + rank } else { axis };
+                let slot = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| rest.get_mut(index))
+                    .ok_or_else(|| {
+                        format!("has no axis {axis}: its axes are {} to {}", -rank, rank - 1)
+                    })?;
+                let dim = slot.take().ok_or_else(|| {
+                    format!("has axis {axis} named twice: an axis is input, output or batch")
+                })?;
+                Ok::<u64, String>(size * dim)
+            })
+        };
+        let inputs = size(&axes.inputs)?;
+        let outputs = size(&axes.outputs)?;
+        size(&axes.batch)?;
+        if groups == 0 || !outputs.is_multiple_of(groups) {
+            return Err(format!(
+                "cannot have {groups} groups: they must be at least 1 and divide its {outputs} \
+                 outputs"
+            ));
+        }
+        let receptive: u64 = rest.into_iter().flatten().product();
         Ok(Fans {
             fan_in: inputs * receptive,
             fan_out: outputs / groups * receptive,
@@ -175,6 +217,38 @@ mod tests {
         assert_eq!(fans(tensor(&[784, 512])), (784, 512));
         assert_eq!(fans(tensor(&[5, 8, 16])), (40, 80));
         assert_eq!(fans(tensor(&[2, 3, 4, 3, 8])), (72, 192));
+    }
+
+    #[test]
+    fn axes_are_jaxs() {
+        // jax._src.nn.initializers._compute_fans(shape, in_axis, out_axis, batch_axis).
+        let of = |dims: &[u64], inputs: &[i64], outputs: &[i64], batch: &[i64]| {
+            fans(tensor(dims).with_fan_axes(FanAxes {
+                inputs: inputs.to_vec(),
+                outputs: outputs.to_vec(),
+                batch: batch.to_vec(),
+            }))
+        };
+        assert_eq!(of(&[3, 3, 16, 64], &[-2], &[-1], &[]), (144, 576));
+        assert_eq!(of(&[768, 12, 64], &[0], &[1, 2], &[]), (768, 768));
+        assert_eq!(of(&[12, 64, 768], &[0, 1], &[2], &[]), (768, 768));
+        assert_eq!(of(&[8, 512, 2048], &[1], &[2], &[0]), (512, 2048));
+        assert_eq!(of(&[5, 8, 512, 2048], &[-2], &[-1], &[0]), (4096, 16384));
+        assert_eq!(of(&[7], &[], &[0], &[]), (1, 7));
+        for (inputs, outputs, expected) in [
+            (vec![3], vec![0], "has no axis 3: its axes are -3 to 2"),
+            (vec![-4], vec![0], "has no axis -4"),
+            (vec![1], vec![-2], "has axis -2 named twice"),
+        ] {
+            let axes = FanAxes {
+                inputs,
+                outputs,
+                batch: vec![],
+            };
+            let tensor = tensor(&[4, 5, 6]).with_fan_axes(axes);
+            let error = Fans::of(&tensor).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -433,8 +433,8 @@ mod tests {
                     magnitude
                 }
             };
-            for segment in 0..32 * 16 {
-                let start = ((1u64 << 31) * (16 + segment % 16) >> (segment / 16)) >> 5;
+            for segment in 0..32 * 16u64 {
+                let start = (((16 + segment % 16) << 31) >> (segment / 16)) >> 5;
                 for word in [start as u32, u32::MAX - start as u32] {
                     for near in word.saturating_sub(3)..word.saturating_add(3) {
                         assert!(
