@@ -336,7 +336,7 @@ fn bad_fills_are_refused() {
         (&[("--init", "constant(value=nan)")], &[w, "value = NaN"]),
         (
             &[("--init", "noral")],
-            &[w, "did you mean \"normal\"?", "zeros, ones"],
+            &[w, "did you mean \"normal\"?", "zeros, lora_b"],
         ),
         (
             &[("--init", "normal(sigma=1)")],

@@ -24,6 +24,7 @@ pub use gain::Nonlinearity;
 pub use models::{MupRole, TransformerSide};
 pub(crate) use position::{log_table, position_table};
 pub(crate) use quantile::{Quantile, inverse_softplus};
+pub(crate) use spec::check_call;
 
 /// A rule that initializes a tensor.
 ///

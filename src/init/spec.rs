@@ -68,6 +68,15 @@ impl FromStr for Init {
     }
 }
 
+/// Whether name and keys are those of the catalogue, whatever the values are worth.
+///
+/// # Errors
+///
+/// What is wrong with them, and what would be accepted.
+pub(crate) fn check_call(spec: &str) -> Result<(), String> {
+    Call::parse(spec).map(drop)
+}
+
 /// Why a call is no initializer.
 enum Fault {
     Reason(String),

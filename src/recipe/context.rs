@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Recipe;
-use super::rule::Rule;
+use super::expression::{Argument, Template, Variable};
+use super::rule::{Globs, Rule};
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init};
 use crate::tensor::{ListedTensor, Tensor, TensorList};
@@ -11,6 +12,7 @@ use crate::tensor::{ListedTensor, Tensor, TensorList};
 /// A list, made ready for the questions that rules ask of it.
 pub(super) struct Context<'a> {
     recipe: &'a Recipe,
+    list: &'a TensorList,
     by_name: HashMap<&'a str, &'a ListedTensor>,
     /// The numbers that follow each prefix: `transformer.h.` -> {0, ..., 11}.
     layers: HashMap<&'a str, BTreeSet<u64>>,
@@ -27,6 +29,7 @@ impl<'a> Context<'a> {
         let named = list.tensors().iter().map(|t| (t.name.as_str(), t));
         Context {
             recipe,
+            list,
             by_name: named.collect(),
             layers,
         }
@@ -48,20 +51,104 @@ impl<'a> Context<'a> {
     /// The tensor with the layout and groups that its rule and the recipe give it.
     pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
         let layout = rule.layout.or(self.recipe.rules.layout);
-        Tensor::with_shape(&listed.name, listed.shape.clone())
+        let tensor = Tensor::with_shape(&listed.name, listed.shape.clone())
             .with_layout(layout.unwrap_or_default())
-            .with_groups(rule.groups.unwrap_or(1))
+            .with_groups(rule.groups.unwrap_or(1));
+        match rule.fan_axes() {
+            Some(axes) => tensor.with_fan_axes(axes),
+            None => tensor,
+        }
+    }
+
+    /// The initializer of a rule for a tensor, all its numbers known.
+    pub fn init(&self, rule: &Rule, listed: &ListedTensor) -> Result<Init> {
+        match &rule.init {
+            Template::Fixed(init) => self.complete(init, listed),
+            Template::Computed { name, arguments } => {
+                let texts = arguments.iter().map(|(key, argument)| match argument {
+                    Argument::Text(text) => Ok(format!("{key}={text}")),
+                    Argument::Expression(expression) => {
+                        let number =
+                            expression.value(&|variable| self.look_up(variable, rule, listed))?;
+                        Ok(format!("{key}={number}"))
+                    }
+                });
+                let arguments = texts.collect::<Result<Vec<_>>>()?.join(",");
+                let init = format!("{name}({arguments})").parse()?;
+                self.complete(&init, listed)
+            }
+        }
+    }
+
+    /// What a variable stands for.
+    fn look_up(&self, variable: &Variable, rule: &Rule, listed: &ListedTensor) -> Result<f64> {
+        let refused = |what: &str, reason: String| Error::Context {
+            tensor: None,
+            init: what.to_owned(),
+            reason,
+        };
+        let dimension = |what: &str, tensor: &ListedTensor, axis: i64| {
+            let dims = tensor.shape.dims();
+            let index = if axis < 0 {
+                axis + dims.len() as i64
+            } else {
+                axis
+            };
+            let dim = usize::try_from(index)
+                .ok()
+                .and_then(|index| dims.get(index));
+            dim.map(|&dim| dim as f64).ok_or_else(|| {
+                refused(
+                    what,
+                    format!(
+                        "finds no axis {axis} in shape {} of {:?}",
+                        tensor.shape, tensor.name
+                    ),
+                )
+            })
+        };
+        // Compiled for each tensor: presets ask for a handful of globs.
+        let matching = |what: &str, glob: &str| {
+            let globs = Globs::one(glob).map_err(|reason| refused(what, reason))?;
+            let all = self.list.tensors().iter();
+            Ok(all.filter(move |tensor| globs.matches(&tensor.name)))
+        };
+        match variable {
+            Variable::Layers => Ok(self.count_layers("layers", listed)? as f64),
+            Variable::Layer => layer_of(&listed.name)
+                .map(|(_, layer)| layer as f64)
+                .ok_or_else(|| refused("layer", "finds no layer's number in the name".to_owned())),
+            Variable::FanIn => Ok(Fans::of(&self.tensor(listed, rule))?.fan_in as f64),
+            Variable::FanOut => Ok(Fans::of(&self.tensor(listed, rule))?.fan_out as f64),
+            Variable::Rank => Ok(listed.shape.rank() as f64),
+            Variable::Dim(axis) => dimension("dim", listed, *axis),
+            Variable::Size(glob, axis) => {
+                let tensor = matching("size", glob)?.next().ok_or_else(|| {
+                    refused("size", format!("finds no tensor that matches {glob:?}"))
+                })?;
+                dimension("size", tensor, *axis)
+            }
+            Variable::Sibling(name, axis) => {
+                let end = listed.name.rfind(SEPARATORS).map_or(0, |at| at + 1);
+                let wanted = format!("{}{name}", &listed.name[..end]);
+                let tensor = self.by_name.get(wanted.as_str()).ok_or_else(|| {
+                    refused("sibling", format!("finds no tensor {wanted:?} in the list"))
+                })?;
+                dimension("sibling", tensor, *axis)
+            }
+            Variable::Count(glob) => Ok(matching("count", glob)?.count() as f64),
+        }
     }
 
     /// The initializer, with the numbers filled in that only the list knows.
-    pub fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
+    fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
         match *init {
             Init::BiasUniform { fan_in: None } => {
                 let fan_in = self.fan_in_of_sibling(init, listed)?;
                 Ok(Init::bias_uniform(fan_in))
             }
             Init::ResidualNormal { std, layers: None } => {
-                let layers = self.count_layers(init, listed)?;
+                let layers = self.count_layers(&init.to_string(), listed)?;
                 Ok(Init::residual_normal(std, layers))
             }
             _ => Ok(init.clone()),
@@ -95,10 +182,11 @@ impl<'a> Context<'a> {
         Ok(Fans::of(&tensor)?.fan_in)
     }
 
-    fn count_layers(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
+    /// `asking` is named where they cannot be counted.
+    fn count_layers(&self, asking: &str, listed: &ListedTensor) -> Result<u64> {
         let refused = |reason: String| Error::Context {
             tensor: None,
-            init: init.to_string(),
+            init: asking.to_owned(),
             reason,
         };
         let found =

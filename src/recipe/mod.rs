@@ -17,7 +17,8 @@
 //!
 //! [[rule]]
 //! match = ["*.conv*.weight", "stem.weight"]
-//! groups = 1             # optional, as are dtype and layout, for what the rule matches
+//! groups = 1             # optional, as are dtype and layout, for what the rule matches, and
+//!                        # in_axis, out_axis, batch_axis (a number or a list), as in JAX
 //! init = "kaiming_normal(mode=fan_out,nonlinearity=relu)"
 //! ```
 //!
@@ -37,6 +38,22 @@
 //! `transformer.h.`. They must be 0, 1, 2 and so on without a gap: a list that holds only the
 //! later part of a model is refused. One that holds only its first layers looks like a smaller
 //! model; there, write `layers=N`.
+//!
+//! # Computed numbers
+//!
+//! A number of an initializer can be an expression: `normal(std=0.02/sqrt(2*layers))`. It may hold
+//! decimal numbers, `+ - * /`, parentheses, `sqrt(x)`, `min(x, y)`, `max(x, y)` and
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `layers`, `layer` | the layers, counted as above, and the tensor's own, from 0 |
+//! | `fan_in`, `fan_out` | the tensor's fans, by layout, groups and axes |
+//! | `rank`, `dim(k)` | its rank and dimension k; negative k count from the last |
+//! | `size("glob", k)` | dimension k of the first tensor of the list that matches the glob |
+//! | `sibling("name", k)` | dimension k of the tensor that has this name for the last part of its own |
+//! | `count("glob")` | how many tensors match the glob |
+//!
+//! They are checked when the recipe is read and computed, in binary64, for each tensor.
 //!
 //! # Example
 //!
@@ -62,6 +79,7 @@
 //! ```
 
 mod context;
+mod expression;
 mod plan;
 mod rule;
 
@@ -77,11 +95,24 @@ use rule::Rule;
 pub use plan::{Plan, PlanEntry};
 
 /// The presets: each is a recipe file within the crate.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 15] = [
+    ("bert", include_str!("presets/bert.toml")),
+    ("convnext", include_str!("presets/convnext.toml")),
     ("gpt2", include_str!("presets/gpt2.toml")),
     ("kaiming", include_str!("presets/kaiming.toml")),
     ("lecun", include_str!("presets/lecun.toml")),
+    ("llama", include_str!("presets/llama.toml")),
+    (
+        "llama_torchtitan",
+        include_str!("presets/llama_torchtitan.toml"),
+    ),
+    ("mixtral", include_str!("presets/mixtral.toml")),
+    ("mobilenet_v3", include_str!("presets/mobilenet_v3.toml")),
+    ("resnet", include_str!("presets/resnet.toml")),
+    ("t5", include_str!("presets/t5.toml")),
     ("torch", include_str!("presets/torch.toml")),
+    ("vit", include_str!("presets/vit.toml")),
+    ("whisper", include_str!("presets/whisper.toml")),
     ("xavier", include_str!("presets/xavier.toml")),
 ];
 
@@ -111,10 +142,20 @@ impl Recipe {
     ///
     /// | preset | what it gives |
     /// |---|---|
+    /// | `bert` | BERT in every size, as Hugging Face transformers initializes it |
+    /// | `convnext` | ConvNeXt, as timm initializes it |
     /// | `gpt2` | GPT-2 in every size, as Hugging Face transformers initializes it |
     /// | `kaiming` | weights Kaiming normal for ReLU, biases 0, normalization 1 |
     /// | `lecun` | weights LeCun normal, biases 0, normalization 1 |
-    /// | `torch` | PyTorch's own defaults for Linear, Conv, Embedding and normalization |
+    /// | `llama` | Llama and its kin (Mistral, Qwen), as Hugging Face transformers initializes them |
+    /// | `llama_torchtitan` | Llama 3, as Meta's torchtitan initializes it: truncated, scaled with the depth |
+    /// | `mixtral` | Mixtral, as Hugging Face transformers initializes it |
+    /// | `mobilenet_v3` | MobileNetV3, as torchvision initializes it |
+    /// | `resnet` | ResNet, as torchvision initializes it |
+    /// | `t5` | T5 and T5 v1.1, as Hugging Face transformers initializes them |
+    /// | `torch` | PyTorch's own defaults: Linear, Conv, Embedding, normalization, RNNs, attention |
+    /// | `vit` | vision transformers, as timm initializes them |
+    /// | `whisper` | Whisper, as Hugging Face transformers initializes it |
     /// | `xavier` | weights Xavier uniform, biases 0, normalization 1 |
     #[must_use]
     pub fn presets() -> impl ExactSizeIterator<Item = &'static str> {
@@ -248,7 +289,7 @@ impl Recipe {
                 })?;
                 let rule = &self.rules.rule[index];
                 let init = context
-                    .complete(&rule.init, listed)
+                    .init(rule, listed)
                     .map_err(|error| error.named(&listed.name))?;
                 let dtype = dtype.or(rule.dtype).or(self.rules.dtype).or(listed.dtype);
                 let tensor = context.tensor(listed, rule);

@@ -1,14 +1,13 @@
 //! One rule of a recipe, as its file has it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::init::Init;
-use crate::tensor::{DType, Layout};
+use super::expression::Template;
+use crate::tensor::{DType, FanAxes, Layout};
 
 /// `[[rule]]`: the tensors it speaks of, and what they get.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,11 +17,47 @@ pub(super) struct Rule {
     pub globs: Globs,
     pub rank: Option<usize>,
     pub sibling_rank: Option<usize>,
-    #[serde(deserialize_with = "from_text")]
-    pub init: Init,
+    pub init: Template,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
     pub groups: Option<u64>,
+    pub in_axis: Option<Axes>,
+    pub out_axis: Option<Axes>,
+    pub batch_axis: Option<Axes>,
+}
+
+/// One axis or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Axes {
+    One(i64),
+    Many(Vec<i64>),
+}
+
+impl Rule {
+    /// The axes that the rule names: JAX' defaults are -2, -1 and none.
+    pub fn fan_axes(&self) -> Option<FanAxes> {
+        if self.in_axis.is_none() && self.out_axis.is_none() && self.batch_axis.is_none() {
+            return None;
+        }
+        let list = |axes: &Option<Axes>, default: &[i64]| match axes {
+            None => default.to_vec(),
+            Some(Axes::One(axis)) => vec![*axis],
+            Some(Axes::Many(axes)) => axes.clone(),
+        };
+        Some(FanAxes {
+            inputs: list(&self.in_axis, &[-2]),
+            outputs: list(&self.out_axis, &[-1]),
+            batch: list(&self.batch_axis, &[]),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Template::parse(&text).map_err(D::Error::custom)
+    }
 }
 
 /// One glob or several, of which one must match the whole name.
@@ -30,6 +65,11 @@ pub(super) struct Rule {
 pub(super) struct Globs(GlobSet);
 
 impl Globs {
+    /// A single glob, as an expression has it.
+    pub fn one(text: &str) -> Result<Self, String> {
+        Globs::new::<serde::de::value::Error>(&[text.to_owned()]).map_err(|error| error.to_string())
+    }
+
     pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
@@ -82,16 +122,6 @@ impl<'de> Deserialize<'de> for Globs {
         }
         deserializer.deserialize_any(OneOrMany)
     }
-}
-
-/// Anything that reads itself from text.
-fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err: fmt::Display>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

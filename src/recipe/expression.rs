@@ -1,0 +1,524 @@
+//! Numbers of a rule that are computed from the tensor and the list: `0.02/sqrt(2*layers)`.
+//!
+//! Only operations that IEEE 754 defines to the last bit: a recipe gives the same numbers on every
+//! host.
+
+use crate::init::{Init, check_call};
+
+/// Parentheses and signs that may stand within each other.
+const MAX_DEPTH: usize = 64;
+/// The longest text of an initializer with expressions.
+const MAX_LENGTH: usize = 4096;
+
+/// What an expression can ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Variable {
+    /// The layers that are counted by the number in the tensor's name.
+    Layers,
+    /// The tensor's own layer, from 0.
+    Layer,
+    /// fan_in of the tensor.
+    FanIn,
+    /// fan_out of the tensor.
+    FanOut,
+    /// The tensor's rank.
+    Rank,
+    /// A dimension of the tensor; negative numbers count from the last.
+    Dim(i64),
+    /// A dimension of the first tensor whose name matches the glob.
+    Size(String, i64),
+    /// A dimension of the tensor that differs in the last part of its name only.
+    Sibling(String, i64),
+    /// The tensors whose names match the glob.
+    Count(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Expression {
+    Number(f64),
+    Variable(Variable),
+    Negative(Box<Expression>),
+    Sqrt(Box<Expression>),
+    Binary(Operation, Box<Expression>, Box<Expression>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Minimum,
+    Maximum,
+}
+
+impl Expression {
+    pub fn parse(text: &str) -> Result<Expression, String> {
+        let mut parser = Parser { rest: text };
+        let expression = parser.sum(0)?;
+        match parser.peek() {
+            None => Ok(expression),
+            Some(c) => Err(format!("{c:?} is out of place in {text:?}")),
+        }
+    }
+
+    /// The value, with the variables that `look_up` knows.
+    pub fn value<E>(&self, look_up: &impl Fn(&Variable) -> Result<f64, E>) -> Result<f64, E> {
+        Ok(match self {
+            Expression::Number(number) => *number,
+            Expression::Variable(variable) => look_up(variable)?,
+            Expression::Negative(inner) => -inner.value(look_up)?,
+            Expression::Sqrt(inner) => inner.value(look_up)?.sqrt(),
+            Expression::Binary(operation, left, right) => {
+                let (left, right) = (left.value(look_up)?, right.value(look_up)?);
+                match operation {
+                    Operation::Add => left + right,
+                    Operation::Subtract => left - right,
+                    Operation::Multiply => left * right,
+                    Operation::Divide => left / right,
+                    Operation::Minimum => left.min(right),
+                    Operation::Maximum => left.max(right),
+                }
+            }
+        })
+    }
+
+    /// Whether there is more to it than a number that can be read as it stands.
+    fn is_computed(&self) -> bool {
+        match self {
+            Expression::Number(_) => false,
+            Expression::Negative(inner) => inner.is_computed(),
+            _ => true,
+        }
+    }
+}
+
+/// Recursive descent. Each call that goes deeper counts, so that no text can exhaust the stack.
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&mut self) -> Option<char> {
+        self.rest = self.rest.trim_start();
+        self.rest.chars().next()
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.rest = &self.rest[wanted.len_utf8()..];
+        }
+        found
+    }
+
+    fn expect(&mut self, wanted: char) -> Result<(), String> {
+        if self.take(wanted) {
+            return Ok(());
+        }
+        Err(match self.peek() {
+            Some(c) => format!("{wanted:?} is expected in place of {c:?}"),
+            None => format!("{wanted:?} is expected at its end"),
+        })
+    }
+
+    fn sum(&mut self, depth: usize) -> Result<Expression, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!(
+                "more than {MAX_DEPTH} levels stand within each other"
+            ));
+        }
+        let mut left = self.product(depth)?;
+        loop {
+            let operation = if self.take('+') {
+                Operation::Add
+            } else if self.take('-') {
+                Operation::Subtract
+            } else {
+                return Ok(left);
+            };
+            let right = self.product(depth)?;
+            left = Expression::Binary(operation, Box::new(left), Box::new(right));
+        }
+    }
+
+    fn product(&mut self, depth: usize) -> Result<Expression, String> {
+        let mut left = self.factor(depth)?;
+        loop {
+            let operation = if self.take('*') {
+                Operation::Multiply
+            } else if self.take('/') {
+                Operation::Divide
+            } else {
+                return Ok(left);
+            };
+            let right = self.factor(depth)?;
+            left = Expression::Binary(operation, Box::new(left), Box::new(right));
+        }
+    }
+
+    fn factor(&mut self, depth: usize) -> Result<Expression, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!(
+                "more than {MAX_DEPTH} levels stand within each other"
+            ));
+        }
+        if self.take('-') {
+            return Ok(Expression::Negative(Box::new(self.factor(depth + 1)?)));
+        }
+        if self.take('(') {
+            let inner = self.sum(depth + 1)?;
+            self.expect(')')?;
+            return Ok(inner);
+        }
+        match self.peek() {
+            Some(c) if c.is_ascii_digit() || c == '.' => self.number(),
+            Some(c) if c.is_ascii_alphabetic() => self.name(depth),
+            Some(c) => Err(format!("a number or a name is expected in place of {c:?}")),
+            None => Err("a number or a name is expected at its end".to_owned()),
+        }
+    }
+
+    fn number(&mut self) -> Result<Expression, String> {
+        let bytes = self.rest.as_bytes();
+        let mut end = 0;
+        while let Some(&byte) = bytes.get(end) {
+            let sign =
+                matches!(byte, b'+' | b'-') && end > 0 && matches!(bytes[end - 1], b'e' | b'E');
+            if !(byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E') || sign) {
+                break;
+            }
+            end += 1;
+        }
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        text.parse()
+            .map(Expression::Number)
+            .map_err(|_| format!("{text:?} is not a decimal number"))
+    }
+
+    fn name(&mut self, depth: usize) -> Result<Expression, String> {
+        let end = self
+            .rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let variable = match name {
+            "layers" => Variable::Layers,
+            "layer" => Variable::Layer,
+            "fan_in" => Variable::FanIn,
+            "fan_out" => Variable::FanOut,
+            "rank" => Variable::Rank,
+            "dim" => {
+                self.expect('(')?;
+                let axis = self.integer()?;
+                self.expect(')')?;
+                Variable::Dim(axis)
+            }
+            "size" | "sibling" => {
+                self.expect('(')?;
+                let text = self.quoted()?;
+                self.expect(',')?;
+                let axis = self.integer()?;
+                self.expect(')')?;
+                if name == "size" {
+                    Variable::Size(text, axis)
+                } else {
+                    Variable::Sibling(text, axis)
+                }
+            }
+            "count" => {
+                self.expect('(')?;
+                let glob = self.quoted()?;
+                self.expect(')')?;
+                Variable::Count(glob)
+            }
+            "sqrt" => {
+                self.expect('(')?;
+                let inner = self.sum(depth + 1)?;
+                self.expect(')')?;
+                return Ok(Expression::Sqrt(Box::new(inner)));
+            }
+            "min" | "max" => {
+                self.expect('(')?;
+                let left = self.sum(depth + 1)?;
+                self.expect(',')?;
+                let right = self.sum(depth + 1)?;
+                self.expect(')')?;
+                let operation = if name == "min" {
+                    Operation::Minimum
+                } else {
+                    Operation::Maximum
+                };
+                return Ok(Expression::Binary(
+                    operation,
+                    Box::new(left),
+                    Box::new(right),
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "unknown name {name:?}: use layers, layer, fan_in, fan_out, rank, dim(k), \
+                     size(\"glob\", k), sibling(\"name\", k), count(\"glob\"), sqrt(x), min(x, y) or max(x, y)"
+                ));
+            }
+        };
+        Ok(Expression::Variable(variable))
+    }
+
+    fn integer(&mut self) -> Result<i64, String> {
+        let negative = self.take('-');
+        self.peek();
+        let end = self
+            .rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(self.rest.len());
+        let (digits, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let number: i64 = digits
+            .parse()
+            .map_err(|_| "a whole number is expected for the axis".to_owned())?;
+        Ok(if negative { -number } else { number })
+    }
+
+    fn quoted(&mut self) -> Result<String, String> {
+        self.expect('"')?;
+        let (text, rest) = self
+            .rest
+            .split_once('"')
+            .ok_or_else(|| "a quote is not closed".to_owned())?;
+        self.rest = rest;
+        Ok(text.to_owned())
+    }
+}
+
+/// The `init` of a rule: an initializer, or one whose numbers are still to be computed.
+#[derive(Clone, Debug)]
+pub(super) enum Template {
+    Fixed(Init),
+    Computed {
+        name: String,
+        arguments: Vec<(String, Argument)>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Argument {
+    Text(String),
+    Expression(Expression),
+}
+
+impl Template {
+    /// # Errors
+    ///
+    /// Why the text is no initializer, for people.
+    pub fn parse(text: &str) -> Result<Template, String> {
+        let plain = match text.parse() {
+            Ok(init) => return Ok(Template::Fixed(init)),
+            Err(error) => error,
+        };
+        let Some((name, arguments)) = split(text) else {
+            return Err(plain.to_string());
+        };
+        let refused = |reason| format!("{text:?} is not an initializer: {reason}");
+        if text.len() > MAX_LENGTH {
+            return Err(plain.to_string());
+        }
+        let mut computed = false;
+        let mut parsed = Vec::new();
+        let mut sample = Vec::new();
+        for (key, value) in arguments {
+            let argument = match Expression::parse(value) {
+                Ok(expression) if expression.is_computed() => {
+                    computed = true;
+                    sample.push(format!("{key}=0"));
+                    Argument::Expression(expression)
+                }
+                // An expression that went wrong, and not a word such as fan_out.
+                Err(reason) if value.contains(['(', '*', '/', '+']) => {
+                    return Err(refused(format!("{key}: {reason}")));
+                }
+                _ => {
+                    sample.push(format!("{key}={value}"));
+                    Argument::Text(value.to_owned())
+                }
+            };
+            parsed.push((key.to_owned(), argument));
+        }
+        if !computed {
+            return Err(plain.to_string());
+        }
+        check_call(&format!("{name}({})", sample.join(","))).map_err(refused)?;
+        Ok(Template::Computed {
+            name: name.to_owned(),
+            arguments: parsed,
+        })
+    }
+}
+
+/// Name and arguments, cut at the commas that no parenthesis and no quote holds.
+fn split(text: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+    let (name, rest) = text.trim().split_once('(')?;
+    let inner = rest.strip_suffix(')')?;
+    let (mut depth, mut quoted, mut start) = (0usize, false, 0);
+    let mut parts = Vec::new();
+    for (i, c) in inner.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.checked_sub(1)?,
+            ',' if !quoted && depth == 0 => {
+                parts.push(&inner[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inner[start..]);
+    let arguments = parts
+        .into_iter()
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| {
+            let (key, value) = part.split_once('=')?;
+            Some((key.trim(), value.trim()))
+        })
+        .collect::<Option<_>>()?;
+    Some((name.trim(), arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(text: &str) -> f64 {
+        let known = |variable: &Variable| {
+            Ok::<f64, String>(match variable {
+                Variable::Layers => 12.0,
+                Variable::Layer => 3.0,
+                Variable::FanIn => 64.0,
+                Variable::FanOut => 256.0,
+                Variable::Rank => 2.0,
+                Variable::Dim(axis) => 100.0 + *axis as f64,
+                Variable::Size(glob, axis) => glob.len() as f64 * 10.0 + *axis as f64,
+                Variable::Sibling(name, axis) => name.len() as f64 - *axis as f64,
+                Variable::Count(glob) => glob.len() as f64,
+            })
+        };
+        let expression = Expression::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        expression.value(&known).unwrap()
+    }
+
+    #[test]
+    fn arithmetic() {
+        for (text, expected) in [
+            ("1", 1.0),
+            (" 2 + 3 * 4 ", 14.0),
+            ("(2+3)*4", 20.0),
+            ("2-3-4", -5.0),
+            ("64/4/2", 8.0),
+            ("-2*-3", 6.0),
+            ("--2", 2.0),
+            ("1e-3*1E3", 1.0),
+            (".5+2.", 2.5),
+            ("sqrt(layers+4)", 4.0),
+            ("0.02/sqrt(2*layers)", 0.02 / 24f64.sqrt()),
+            ("0.02/sqrt(2*(layer+1))", 0.02 / 8f64.sqrt()),
+            ("1/sqrt(fan_in)", 0.125),
+            ("min(fan_in, fan_out)-max(1,rank)", 62.0),
+            ("dim(-1)+dim(0)", 199.0),
+            ("size(\"a.*, (b\", -1)", 69.0),
+            ("sibling(\"weight\", 1)", 5.0),
+            ("count(\"ab\")*2", 4.0),
+        ] {
+            assert_eq!(value(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (text, expected) in [
+            ("", "expected at its end"),
+            ("1+", "expected at its end"),
+            ("(1", "')' is expected at its end"),
+            ("1)", "')' is out of place"),
+            ("2 3", "'3' is out of place"),
+            ("width", "unknown name \"width\""),
+            ("sqrt 2", "'(' is expected in place of '2'"),
+            ("min(1)", "',' is expected in place of ')'"),
+            ("dim(x)", "a whole number is expected"),
+            ("size(a, 0)", "'\"' is expected in place of 'a'"),
+            ("size(\"a, 0)", "a quote is not closed"),
+            ("1.2.3", "\"1.2.3\" is not a decimal number"),
+            ("2^3", "'^' is out of place"),
+        ] {
+            let error = Expression::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        for deep in [
+            "(".repeat(100_000),
+            "-".repeat(100_000),
+            "sqrt(".repeat(100_000),
+        ] {
+            let error = Expression::parse(&deep).unwrap_err();
+            assert!(error.contains("within each other"), "{error}");
+        }
+    }
+
+    #[test]
+    fn templates_are_checked_when_they_are_read() {
+        for text in [
+            "normal(std=0.02/sqrt(2*layers))",
+            "uniform(low=-1/sqrt(fan_in),high=1/sqrt(fan_in))",
+            "kaiming_normal(mode=fan_out,gain=1/layers)",
+            "embedding(padding_idx=size(\"a,b\", 0)-1)",
+        ] {
+            assert!(
+                matches!(Template::parse(text), Ok(Template::Computed { .. })),
+                "{text}"
+            );
+        }
+        for text in ["zeros", "normal(std=0.02)", "kaiming_normal(mode=fan_out)"] {
+            assert!(
+                matches!(Template::parse(text), Ok(Template::Fixed(_))),
+                "{text}"
+            );
+        }
+        for (text, expected) in [
+            ("normal(std=1/width)", "std: unknown name \"width\""),
+            (
+                "normal(sd=1/layers)",
+                "unknown key \"sd\", did you mean \"std\"?",
+            ),
+            ("norml(std=1/layers)", "did you mean \"normal\"?"),
+            ("normal(std=1/layers,std=2)", "key \"std\" is given twice"),
+            ("normal(std=(1)", "')' is expected"),
+            ("normal(std=wide)", "std=\"wide\" is not a decimal number"),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(
+                error.starts_with(&format!("{text:?} is not an initializer: ")),
+                "{error}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Whatever the text, it is read or refused.
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+*/().,=a-z0-9 \"]{0,60}") {
+            let _ = Expression::parse(&text);
+            let _ = Template::parse(&text);
+        }
+
+        /// Precedence and grouping: sums of products, as Rust computes them.
+        #[test]
+        fn sums_of_products(numbers in proptest::collection::vec((1u32..100, 1u32..100), 1..8)) {
+            let text: Vec<String> = numbers.iter().map(|(a, b)| format!("{a}*{b}")).collect();
+            let exact: f64 = numbers.iter().map(|&(a, b)| f64::from(a) * f64::from(b)).sum();
+            prop_assert_eq!(value(&text.join("+")), exact);
+        }
+    }
+}
