@@ -21,6 +21,7 @@ const CORE_NORMAL: u32 = 2u;
 const CORE_QUANTILE: u32 = 3u;
 const CORE_SINE: u32 = 4u;
 const CORE_COLUMNS: u32 = 5u;
+const CORE_MATRIX: u32 = 6u;
 const MASK_NONE: u32 = 0u;
 const MASK_DIAGONAL: u32 = 1u;
 const MASK_RANGE: u32 = 2u;
@@ -131,10 +132,22 @@ fn place(element: vec2<u32>, row: u32, column: u32, drawn: u32) -> u32 {
     if (CORE == CORE_COLUMNS) {
         return pack(fill_table[column].x);
     }
+    if (CORE == CORE_MATRIX) {
+        let at = matrix_place(element, request.columns, request.pattern);
+        if (at == 0xffffffffu) {
+            return 0u;
+        }
+        return pack(fill_table[at >> 2u][at & 3u]);
+    }
     return drawn;
 }
 
-// Whether rows and columns matter.
+// Whether it matters where an element stands.
+fn has_place() -> bool {
+    return has_rows() || (MASK == MASK_RANGE) || (CORE == CORE_MATRIX);
+}
+
+// Whether rows and columns do.
 fn has_rows() -> bool {
     return (CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (MASK == MASK_DIAGONAL) || (MASK == MASK_SPARSE);
 }
@@ -152,7 +165,7 @@ fn pack(bits: u32) -> u32 {
 // The four elements of a block.
 fn block_values(block: vec2<u32>) -> vec4<u32> {
     let drawn = drawn_values(block);
-    if (!has_rows() && (MASK == MASK_NONE)) {
+    if (!has_place()) {
         return drawn;
     }
     let first = vec2<u32>(block.x << 2u, (block.y << 2u) | (block.x >> 30u));
@@ -180,7 +193,7 @@ fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if (CORE == CORE_CONSTANT) {
         return vec4<u32>(pack(request.mean));
     }
-    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS)) {
+    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return vec4<u32>();
     }
     let words = philox(counter(block, 0u, request.stream), request.key);
@@ -207,7 +220,7 @@ fn drawn_values(block: vec2<u32>) -> vec4<u32> {
 
 // One element on its own.
 fn element_value(element: vec2<u32>) -> u32 {
-    if (!has_rows() && (MASK == MASK_NONE)) {
+    if (!has_place()) {
         return drawn_value(element);
     }
     var start = vec3<u32>();
@@ -221,7 +234,7 @@ fn drawn_value(element: vec2<u32>) -> u32 {
     if (CORE == CORE_CONSTANT) {
         return pack(request.mean);
     }
-    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS)) {
+    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return 0u;
     }
     let words = philox(counter(block_of(element), 0u, request.stream), request.key);

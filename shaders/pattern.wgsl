@@ -66,6 +66,23 @@ fn is_sparse_zero(row: u32, column: u32, pattern: vec4<u32>, stream: vec2<u32>, 
     return place < pattern.y;
 }
 
+const MATRIX_TAPS_LAST: u32 = 1u;
+const MATRIX_TRANSPOSED: u32 = 4u;
+
+// Where in memory the number of an element stands, in a matrix that is held tall; all ones outside
+// the middle tap. The pattern is: mode, middle tap, columns of the matrix, stride.
+fn matrix_place(element: vec2<u32>, columns: u32, pattern: vec4<u32>) -> u32 {
+    let divided = row_and_column(element, columns);
+    let taps_last = (pattern.x & 3u) == MATRIX_TAPS_LAST;
+    let index = select(divided.z, divided.x, taps_last);
+    let tap = select(divided.x, divided.z, taps_last);
+    let row = index / pattern.z;
+    let column = index % pattern.z;
+    let transposed = (pattern.x & MATRIX_TRANSPOSED) != 0u;
+    let at = select((row * pattern.w) + column, (column * pattern.w) + row, transposed);
+    return select(0xffffffffu, at, tap == pattern.y);
+}
+
 // The angle of a row, in turns of 2^32. The entry is: frequency (low word, high word), phase.
 fn angle(row: u32, entry: vec4<u32>) -> u32 {
     return mul_hi(entry.x, row) + (entry.y * row) + entry.z;

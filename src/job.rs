@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, Quantile, inverse_softplus, position_table};
+use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::scale::Scale;
 use crate::tensor::DType;
 
@@ -32,6 +33,8 @@ pub(crate) enum Core {
     Sine,
     /// None: every element is what the table holds for its column, as binary32 bits.
     Columns,
+    /// None: every element is a binary32 of a matrix, which the table holds whole.
+    Matrix,
 }
 
 /// Which elements are zero by their place.
@@ -204,6 +207,28 @@ impl Job {
                 let table = position_table(columns, max_timescale, interleaved);
                 self.table = Some(Arc::new(table));
             }
+            Distribution::Orthogonal {
+                rows,
+                columns,
+                taps,
+                middle,
+                taps_last,
+                ..
+            } => {
+                self.core = Core::Matrix;
+                let mode = match (taps, taps_last) {
+                    (1, _) => MATRIX,
+                    (_, true) => MATRIX_TAPS_LAST,
+                    (_, false) => MATRIX_TAPS_FIRST,
+                };
+                self.columns = match mode {
+                    MATRIX_TAPS_LAST => taps as u32,
+                    _ => (rows * columns) as u32,
+                };
+                // The matrix is held tall; how wide its rows are there, the backend says.
+                let transposed = if rows < columns { MATRIX_TRANSPOSED } else { 0 };
+                self.pattern = [mode | transposed, middle as u32, columns as u32, 0];
+            }
             Distribution::LogRamp { columns } => {
                 self.core = Core::Columns;
                 self.columns = columns as u32;
@@ -216,6 +241,11 @@ impl Job {
     /// The table; empty where there is none.
     pub fn table(&self) -> &[[u32; 4]] {
         self.table.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Sets how many elements lie between two rows of the matrix in the table.
+    pub fn set_stride(&mut self, stride: u32) {
+        self.pattern[3] = stride;
     }
 
     fn normal(&mut self, mean: f32, std: f32) {

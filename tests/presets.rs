@@ -250,7 +250,7 @@ fn check(preset: &str) {
 #[test]
 fn large_models_are_matched_whole() {
     for (preset, name, tensors, parameters) in [
-        ("llama", "llama-3-8b", 291, 8_030_261_248u64),
+        ("llama", "llama-3-8b", 291, 8_030_261_248u128),
         ("mixtral", "mixtral-8x7b", 291, 46_702_792_704),
     ] {
         let lists = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/lists");

@@ -4,7 +4,9 @@
 use crate::job::{Core, Job, Mask};
 use crate::kernel::LANES;
 use crate::kernel::box_muller::normal_pair;
-use crate::kernel::pattern::{angle, in_range, is_sparse_zero, on_diagonal, row_and_column, sine};
+use crate::kernel::pattern::{
+    angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine,
+};
 use crate::kernel::philox::{counter, philox};
 use crate::kernel::quantile::quantile;
 use crate::kernel::scale::{add, clamp, scale, to_bf16, to_f16};
@@ -62,7 +64,7 @@ fn fill_batch(job: &Job, block: u64, blocks: usize, values: &mut [u32; BATCH]) {
     match job.core {
         Core::Constant => values.fill(job.mean),
         Core::Uniform | Core::Normal | Core::Quantile => draw_batch(job, block, blocks, values),
-        Core::Sine | Core::Columns => {}
+        Core::Sine | Core::Columns | Core::Matrix => {}
     }
     let elements = &mut values[..blocks * LANES as usize];
     place(job, block * LANES, elements);
@@ -94,7 +96,7 @@ fn fill_blocks<const N: usize>(job: &Job, block: u64, values: &mut [u32]) {
         }
     }
     match job.core {
-        Core::Constant | Core::Sine | Core::Columns => {}
+        Core::Constant | Core::Sine | Core::Columns | Core::Matrix => {}
         Core::Quantile => {
             let table = job.table();
             for word in lanes.as_flattened_mut() {
@@ -135,6 +137,15 @@ fn place(job: &Job, first: u64, values: &mut [u32]) {
                 *value = 0;
             }
         }
+    }
+    if job.core == Core::Matrix {
+        let matrix = job.table().as_flattened();
+        for (element, value) in (first..).zip(&mut *values) {
+            let at = matrix_place(element, job.columns, job.pattern);
+            // Outside of the middle tap, and past the end of the tensor.
+            *value = matrix.get(at as usize).copied().unwrap_or(0);
+        }
+        return;
     }
     if !by_place && matches!(job.mask, Mask::None | Mask::Range) {
         return;

@@ -21,13 +21,14 @@
 //! ```
 
 mod batch;
+mod orthogonal;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{Core, Job};
 use crate::tensor::DType;
 
 /// Bytes that one task fills: enough to hide rayon's overhead, few enough to balance the cores.
@@ -88,7 +89,9 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 }
 
 /// Fills `out` with the elements from `start` on, counted in the slice's own row-major order:
-/// a large tensor can be made piece by piece in bounded memory.
+/// a large tensor can be made piece by piece in bounded memory. (But an orthogonal matrix, of
+/// which every piece needs the whole: it is kept from the first piece to the last, or to the
+/// next matrix.)
 ///
 /// # Errors
 ///
@@ -110,7 +113,10 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
     let size = fill.dtype().size();
     fill.check_range(start, out.len() as u64)?;
-    let job = Job::new(fill)?;
+    let mut job = Job::new(fill)?;
+    if start < fill.elements() {
+        orthogonal::prepare(&mut job, fill)?;
+    }
     let task_elements = TASK_BYTES as u64 / size;
     out.par_chunks_mut(TASK_BYTES)
         .enumerate()
@@ -123,6 +129,9 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
                 part = rest;
             }
         });
+    if job.core == Core::Matrix && start + out.len() as u64 / size == fill.elements() {
+        orthogonal::forget();
+    }
     Ok(())
 }
 

@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
+use crate::init::Distribution;
 
 use super::initializer::{Initializer, InitializerOptions};
+use super::orthogonal::Matrix;
 use super::scope::{checked, device_error};
 
 /// Bytes of one step of a fill that is read back: bounds the memory on both sides.
@@ -44,6 +46,22 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     initializer: Initializer,
+    /// The matrix that was made last, so that a tensor that is read in pieces is made once.
+    matrix: Mutex<Option<Arc<Made>>>,
+}
+
+/// The matrix of an orthogonal fill, made on the device, and what it depends on.
+struct Made {
+    seed: u64,
+    stream: u64,
+    distribution: Distribution,
+    matrix: Matrix,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.distribution.fmt(f)
+    }
 }
 
 impl Gpu {
@@ -119,6 +137,7 @@ impl Gpu {
             device,
             queue,
             initializer,
+            matrix: Mutex::default(),
         })
     }
 
@@ -202,15 +221,47 @@ impl Gpu {
         fill.check_range(start, out.len() as u64)?;
         let step = READ_BACK_BYTES.min(self.device.limits().max_buffer_size / 4 * 4);
         let buffer = self.new_buffer(fill, step.min(out.len() as u64))?;
+        let made = self.matrix(fill)?;
+        let matrix = made.as_ref().map(|made| &made.matrix);
         let mut start = start;
         for part in out.chunks_mut(step as usize) {
-            let length = part.len() as u64 / size;
+            let end = start + part.len() as u64 / size;
             self.initializer
-                .submit_range(&self.queue, fill, start, length, &buffer, 0)?;
+                .submit_range(&self.queue, fill, start..end, &buffer, 0, matrix)?;
             self.read_async(&buffer, 0, part).await?;
-            start += length;
+            start = end;
+        }
+        if start == fill.elements() {
+            // The last piece: the device's memory is wanted for other things.
+            *self.matrix.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(())
+    }
+
+    /// The matrix of an orthogonal fill, made once for all of its pieces; nothing for others.
+    fn matrix(&self, fill: &Fill) -> Result<Option<Arc<Made>>> {
+        let distribution = *fill.distribution();
+        if !matches!(distribution, Distribution::Orthogonal { .. }) {
+            return Ok(None);
+        }
+        let mut last = self.matrix.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*last
+            && (made.seed, made.stream) == (fill.seed(), fill.stream())
+            && made.distribution == distribution
+        {
+            return Ok(Some(Arc::clone(made)));
+        }
+        *last = None;
+        let matrix = self.initializer.submit_matrix(&self.queue, fill)?;
+        *last = matrix.map(|matrix| {
+            Arc::new(Made {
+                seed: fill.seed(),
+                stream: fill.stream(),
+                distribution,
+                matrix,
+            })
+        });
+        Ok(last.clone())
     }
 
     /// Copies bytes of a buffer of this device, made with `COPY_SRC`, to the host, and waits for

@@ -1,12 +1,14 @@
 //! Recording fills on a device that the caller owns.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{FillTable, Job};
 
 use super::dispatch::{self, Dispatch, Request};
+use super::orthogonal::{self, Matrix};
 use super::pipeline::{self, Pipelines};
 use super::raw::Limits;
 use super::scope::checked;
@@ -38,6 +40,7 @@ pub struct Initializer {
     tables: wgpu::Buffer,
     fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
     pipelines: Pipelines,
+    orthogonal: OnceLock<orthogonal::Pipelines>,
     limits: Limits,
     request_stride: u32,
     int64: bool,
@@ -109,6 +112,7 @@ impl Initializer {
                 detail,
             })?,
             fill_tables: Mutex::default(),
+            orthogonal: OnceLock::new(),
             pipelines,
             limits,
             request_stride: (size_of::<Request>() as u32)
@@ -138,12 +142,12 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<()> {
-        let recorded = self.prepare(fill, 0, fill.elements(), buffer, offset)?;
+        let steps = self.prepare(fill, 0, fill.elements(), buffer, offset, None)?;
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("fanin"),
             timestamp_writes: None,
         });
-        recorded.record(&mut pass);
+        steps.record(&mut pass);
         Ok(())
     }
 
@@ -160,7 +164,7 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<()> {
-        self.prepare(fill, 0, fill.elements(), buffer, offset)?
+        self.prepare(fill, 0, fill.elements(), buffer, offset, None)?
             .record(pass);
         Ok(())
     }
@@ -177,48 +181,94 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<wgpu::SubmissionIndex> {
-        self.submit_range(queue, fill, 0, fill.elements(), buffer, offset)
+        self.submit_range(queue, fill, 0..fill.elements(), buffer, offset, None)
     }
 
-    /// Records and submits the fill of `length` elements from `start` on, counted in the slice's
-    /// own row-major order.
+    /// Makes the matrix of an orthogonal fill, for pieces of it to be taken from.
+    pub(super) fn submit_matrix(&self, queue: &wgpu::Queue, fill: &Fill) -> Result<Option<Matrix>> {
+        let Some(mut matrix) = self.matrix(fill)? else {
+            return Ok(None);
+        };
+        let steps = std::mem::take(&mut matrix.steps);
+        self.submit_steps(queue, fill, &steps)?;
+        Ok(Some(matrix))
+    }
+
+    /// Records and submits the fill of the elements `range`, counted in the slice's own row-major
+    /// order.
     pub(super) fn submit_range(
         &self,
         queue: &wgpu::Queue,
         fill: &Fill,
-        start: u64,
-        length: u64,
+        range: Range<u64>,
         buffer: &wgpu::Buffer,
         offset: u64,
+        matrix: Option<&Matrix>,
     ) -> Result<wgpu::SubmissionIndex> {
-        let recorded = self.prepare(fill, start, length, buffer, offset)?;
+        let length = range.end - range.start;
+        let steps = self.prepare(fill, range.start, length, buffer, offset, matrix)?;
+        self.submit_steps(queue, fill, &steps)
+    }
+
+    fn submit_steps(
+        &self,
+        queue: &wgpu::Queue,
+        fill: &Fill,
+        steps: &Steps,
+    ) -> Result<wgpu::SubmissionIndex> {
         checked(
             &self.device,
             || context(fill),
             || {
                 let mut encoder = self.device.create_command_encoder(&Default::default());
-                recorded.record(&mut encoder.begin_compute_pass(&Default::default()));
+                steps.record(&mut encoder.begin_compute_pass(&Default::default()));
                 queue.submit([encoder.finish()])
             },
         )
     }
 
+    /// The device.
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The pipelines of orthogonal matrices, made when they are first needed.
+    pub(super) fn orthogonal_pipelines(&self) -> Result<&orthogonal::Pipelines> {
+        if let Some(pipelines) = self.orthogonal.get() {
+            return Ok(pipelines);
+        }
+        let made = orthogonal::Pipelines::new(&self.device)?;
+        Ok(self.orthogonal.get_or_init(|| made))
+    }
+
     /// All that a fill needs, checked: recording it cannot fail.
-    fn prepare(
+    ///
+    /// An orthogonal fill takes its elements from `matrix`, which is made first where it is not
+    /// given.
+    pub(super) fn prepare(
         &self,
         fill: &Fill,
         start: u64,
         length: u64,
         buffer: &wgpu::Buffer,
         offset: u64,
-    ) -> Result<Recorded> {
+        matrix: Option<&Matrix>,
+    ) -> Result<Steps> {
         check_buffer(fill, length, buffer, offset)?;
-        let job = Job::new(fill)?;
+        let mut job = Job::new(fill)?;
+        let made = match matrix {
+            None if length > 0 => self.matrix(fill)?,
+            _ => None,
+        };
+        let matrix = matrix.or(made.as_ref());
+        if let Some(matrix) = matrix {
+            job.set_stride(matrix.stride);
+        }
         let dispatches: Vec<Dispatch> =
             dispatch::dispatches(&job, start..start + length, offset, self.limits).collect();
         let mut steps = Vec::with_capacity(dispatches.len());
         if dispatches.is_empty() {
-            return Ok(Recorded { steps });
+            return Ok(Steps { steps });
         }
         let pipelines = dispatches
             .iter()
@@ -234,7 +284,10 @@ impl Initializer {
             context: context(fill),
             detail,
         })?;
-        let table = self.fill_table(fill, &job)?;
+        let table = match matrix {
+            Some(matrix) => matrix.buffer.clone(),
+            None => self.fill_table(fill, &job)?,
+        };
         checked(
             &self.device,
             || context(fill),
@@ -243,13 +296,19 @@ impl Initializer {
                     steps.push(Step {
                         pipeline,
                         bind_group: self.bind_group(&requests, buffer, &table, dispatch),
-                        request: i as u32 * self.request_stride,
+                        offset: i as u32 * self.request_stride,
                         grid: dispatch.grid,
                     });
                 }
             },
         )?;
-        Ok(Recorded { steps })
+        match made {
+            Some(Matrix { steps: mut all, .. }) => {
+                all.steps.append(&mut steps);
+                Ok(all)
+            }
+            None => Ok(Steps { steps }),
+        }
     }
 
     /// The fill's own table on the device: uploaded once for all fills that share it.
@@ -341,23 +400,26 @@ impl Initializer {
     }
 }
 
-/// A fill ready to be recorded.
-struct Recorded {
-    steps: Vec<Step>,
+/// Work ready to be recorded.
+#[derive(Default)]
+pub(super) struct Steps {
+    pub steps: Vec<Step>,
 }
 
-struct Step {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    request: u32,
-    grid: [u32; 2],
+/// One dispatch.
+pub(super) struct Step {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    /// The dynamic offset of the uniform buffer.
+    pub offset: u32,
+    pub grid: [u32; 2],
 }
 
-impl Recorded {
+impl Steps {
     fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         for step in &self.steps {
             pass.set_pipeline(&step.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[step.request]);
+            pass.set_bind_group(0, &step.bind_group, &[step.offset]);
             pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
         }
     }
@@ -393,7 +455,7 @@ fn bind_group_layout(device: &wgpu::Device, tables: u64) -> wgpu::BindGroupLayou
 }
 
 /// A buffer with contents, a multiple of 4 bytes; what is wrong if there cannot be one.
-fn upload(
+pub(super) fn upload(
     device: &wgpu::Device,
     label: &'static str,
     contents: &[u8],
@@ -436,7 +498,7 @@ fn check_buffer(fill: &Fill, length: u64, buffer: &wgpu::Buffer, offset: u64) ->
     Ok(())
 }
 
-fn context(fill: &Fill) -> String {
+pub(super) fn context(fill: &Fill) -> String {
     format!("filling tensor {:?}", fill.name())
 }
 

@@ -33,6 +33,7 @@
 mod dispatch;
 mod headless;
 mod initializer;
+mod orthogonal;
 mod pipeline;
 pub mod raw;
 mod scope;

@@ -71,7 +71,7 @@ pub(super) struct Variant {
 
 impl Variant {
     pub fn new(job: &Job, entry: Entry, sliced: bool) -> Variant {
-        let random = !matches!(job.core, Core::Constant | Core::Columns);
+        let random = !matches!(job.core, Core::Constant | Core::Columns | Core::Matrix);
         Variant {
             entry,
             core: job.core,
@@ -92,6 +92,7 @@ impl Variant {
             Core::Quantile => 3,
             Core::Sine => 4,
             Core::Columns => 5,
+            Core::Matrix => 6,
         };
         let mask = match self.mask {
             Mask::None => 0,

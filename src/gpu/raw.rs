@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{Core, Job};
 
 use super::dispatch::{self, Request};
 use super::pipeline;
@@ -74,7 +74,7 @@ pub fn tables() -> Vec<u32> {
 /// # Errors
 ///
 /// [`Error::LengthMismatch`] if the range reaches past the end of the slice, [`Error::Device`]
-/// if no binding of these limits could hold an element at any offset.
+/// if no binding of these limits could hold an element at any offset, or for an orthogonal fill.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, gpu::raw};
@@ -101,6 +101,13 @@ pub fn dispatches(
     }
     dispatch::check(limits)?;
     let job = Job::new(fill)?;
+    if job.core == Core::Matrix {
+        return Err(Error::Device {
+            context: format!("filling tensor {:?}", fill.name()),
+            detail: "an orthogonal matrix is not made by one shader: use Initializer, or the CPU"
+                .into(),
+        });
+    }
     let table = pipeline::fill_table(&job);
     let cut = dispatch::dispatches(&job, range, offset, limits);
     Ok(cut

@@ -113,6 +113,25 @@ pub enum Distribution {
         /// Zeros in each column.
         zeros: u64,
     },
+    /// A random orthogonal matrix times `gain`, in the middle tap of a kernel, 0 in its others.
+    ///
+    /// Made in floating point, all of it for any part: see [`Init::Orthogonal`].
+    ///
+    /// [`Init::Orthogonal`]: crate::Init::Orthogonal
+    Orthogonal {
+        /// The factor.
+        gain: f32,
+        /// Rows of the matrix.
+        rows: u64,
+        /// Columns of the matrix; with the rows below 2^31 elements.
+        columns: u64,
+        /// Taps of the kernel; 1 where the tensor is the matrix.
+        taps: u64,
+        /// The tap that the matrix stands in.
+        middle: u64,
+        /// Whether the taps are the last dimensions of the tensor, or the first.
+        taps_last: bool,
+    },
     /// Sines and cosines of the row's number times a frequency that falls geometrically with the
     /// column: position tables. No random number is drawn; values are within 2^-28 of exact for
     /// rows below 2^20.
@@ -352,6 +371,17 @@ impl Distribution {
                 Ok(*self)
             }),
             Distribution::LogRamp { columns } => table_columns(columns).map(|()| *self),
+            Distribution::Orthogonal {
+                gain,
+                rows,
+                columns,
+                taps,
+                ..
+            } => {
+                below_2_31("elements of the matrix", rows.saturating_mul(columns))?;
+                below_2_31("taps", taps)?;
+                Distribution::constant(gain.into())
+            }
         }
         .map(drop)
     }

@@ -162,6 +162,30 @@ pub enum Init {
         /// those of the tensor.
         groups: Option<u64>,
     },
+    /// A random orthogonal matrix times `gain`: orthonormal rows where there are no more rows than
+    /// columns, else orthonormal columns, distributed as Haar's measure has it. The matrix is the
+    /// tensor flattened: `[out, in * k...]` in layout `OutIn`, `[k... * in, out]` in layout
+    /// `InOut`.
+    ///
+    /// Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+    /// deep linear neural networks", 2014; `torch.nn.init.orthogonal_`,
+    /// `keras.initializers.Orthogonal`, `jax.nn.initializers.orthogonal`.
+    ///
+    /// This one is made in floating point: the same bits on one device, within 1e-5 across
+    /// devices; and a slice makes the whole.
+    Orthogonal {
+        /// The factor; finite, at least 0.
+        gain: f64,
+    },
+    /// A convolution that is an orthogonal matrix in its middle tap and 0 elsewhere. Rank 3 to 5,
+    /// no more inputs than outputs.
+    ///
+    /// Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", 2018;
+    /// `jax.nn.initializers.delta_orthogonal`. Made as [`Init::Orthogonal`] is.
+    DeltaOrthogonal {
+        /// The factor; finite, at least 0.
+        gain: f64,
+    },
     /// Normal of mean 0, with exactly `ceil(sparsity * rows)` zeros in each column of a matrix:
     /// `torch.nn.init.sparse_`; Martens, "Deep learning via Hessian-free optimization", ICML
     /// 2010.
@@ -432,6 +456,24 @@ impl Init {
         }
     }
 
+    /// A random orthogonal matrix: [`Init::Orthogonal`] with gain 1.
+    #[must_use]
+    pub const fn orthogonal() -> Self {
+        Init::Orthogonal { gain: 1.0 }
+    }
+
+    /// A random orthogonal matrix times `gain`: [`Init::Orthogonal`].
+    #[must_use]
+    pub const fn orthogonal_with(gain: f64) -> Self {
+        Init::Orthogonal { gain }
+    }
+
+    /// An orthogonal matrix in a convolution's middle tap: [`Init::DeltaOrthogonal`] with gain 1.
+    #[must_use]
+    pub const fn delta_orthogonal() -> Self {
+        Init::DeltaOrthogonal { gain: 1.0 }
+    }
+
     /// Zeros strewn over each column: [`Init::Sparse`]. torch's default std is 0.01.
     #[must_use]
     pub const fn sparse(sparsity: f64, std: f64) -> Self {
@@ -530,7 +572,9 @@ impl Init {
             | Init::Sparse { .. }
             | Init::Embedding { .. }
             | Init::Sinusoid { .. }
-            | Init::LogRamp => self.resolve_by_place(tensor),
+            | Init::LogRamp
+            | Init::Orthogonal { .. }
+            | Init::DeltaOrthogonal { .. } => self.resolve_by_place(tensor),
         }
     }
 
@@ -628,6 +672,57 @@ impl Init {
                     interleaved,
                 }
             }
+            (&Init::Orthogonal { gain }, &[first, .., last]) => {
+                let elements = tensor.shape().elements();
+                let (rows, columns) = match tensor.layout() {
+                    Layout::OutIn => (first, elements / first),
+                    Layout::InOut => (elements / last, last),
+                };
+                Distribution::Orthogonal {
+                    gain: gain as f32,
+                    rows,
+                    columns,
+                    taps: 1,
+                    middle: 0,
+                    taps_last: false,
+                }
+            }
+            (&Init::DeltaOrthogonal { gain }, dims) if (3..=5).contains(&dims.len()) => {
+                let taps_last = tensor.layout() == Layout::OutIn;
+                let (kernel, rows, columns) = match (tensor.layout(), dims) {
+                    (Layout::OutIn, &[rows, columns, ref kernel @ ..])
+                    | (Layout::InOut, &[ref kernel @ .., rows, columns]) => (kernel, rows, columns),
+                    _ => return refused("is no convolution".to_owned()),
+                };
+                let (inputs, outputs) = if taps_last {
+                    (columns, rows)
+                } else {
+                    (rows, columns)
+                };
+                if inputs > outputs {
+                    return refused(format!(
+                        "has {inputs} inputs and {outputs} outputs: delta_orthogonal needs no \
+                         more inputs than outputs"
+                    ));
+                }
+                Distribution::Orthogonal {
+                    gain: gain as f32,
+                    rows,
+                    columns,
+                    taps: kernel.iter().product(),
+                    // JAX' own choice: (k - 1) // 2.
+                    middle: kernel
+                        .iter()
+                        .fold(0, |at, &size| at * size + (size - 1) / 2),
+                    taps_last,
+                }
+            }
+            (Init::Orthogonal { .. }, _) => {
+                return refused("is no matrix: orthogonal needs rank 2 or more".to_owned());
+            }
+            (Init::DeltaOrthogonal { .. }, _) => {
+                return refused("is no convolution: delta_orthogonal needs rank 3 to 5".to_owned());
+            }
             (Init::LogRamp, &[.., columns]) => Distribution::LogRamp { columns },
             (Init::LogRamp, _) => {
                 return refused("is a scalar: mamba_a_log needs rank 1 or more".to_owned());
@@ -681,6 +776,17 @@ impl Init {
             } => Distribution::truncated_normal_at(mean, std, lower, upper).map(drop),
             Init::InverseFan { scale, .. } => positive("scale", scale).map(drop),
             Init::Identity { gain } => Distribution::constant(gain).map(drop),
+            Init::Orthogonal { gain } | Init::DeltaOrthogonal { gain } => {
+                if gain < 0.0 {
+                    return Err(Error::Parameter {
+                        tensor: None,
+                        parameter: "gain",
+                        value: gain,
+                        accepted: "it must be at least 0",
+                    });
+                }
+                Distribution::constant(gain).map(drop)
+            }
             Init::Dirac { groups } => at_least_1("groups", groups),
             Init::Sparse { sparsity, std } => {
                 if !(0.0..=1.0).contains(&sparsity) {

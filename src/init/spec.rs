@@ -334,6 +334,10 @@ impl<'a> Call<'a> {
             }
             "eye" => Init::eye(),
             "identity" => Init::identity(self.number_or("gain", 1.0)?),
+            "orthogonal" => Init::orthogonal_with(self.number_or("gain", 1.0)?),
+            "delta_orthogonal" => Init::DeltaOrthogonal {
+                gain: self.number_or("gain", 1.0)?,
+            },
             "dirac" => Init::Dirac {
                 groups: self.count("groups")?,
             },
@@ -530,6 +534,8 @@ impl fmt::Display for Init {
             }
             Init::Identity { gain: 1.0 } => f.write_str("eye"),
             Init::Identity { gain } => write!(f, "identity(gain={})", Number(gain)),
+            Init::Orthogonal { gain } => write!(f, "orthogonal(gain={})", Number(gain)),
+            Init::DeltaOrthogonal { gain } => write!(f, "delta_orthogonal(gain={})", Number(gain)),
             Init::Dirac { groups: None } => f.write_str("dirac"),
             Init::Dirac {
                 groups: Some(groups),
@@ -700,6 +706,8 @@ mod tests {
             "truncated_normal(mean=1,std=0.5,lower=-3,upper=3)",
             "eye",
             "identity(gain=0.5)",
+            "orthogonal(gain=1.5)",
+            "delta_orthogonal(gain=1)",
             "dirac",
             "dirac(groups=4)",
             "sparse(sparsity=0.1,std=0.01)",

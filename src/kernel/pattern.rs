@@ -95,6 +95,38 @@ pub const fn is_sparse_zero(
     place < zeros
 }
 
+/// Modes of [`matrix_place`]: the tensor is the matrix.
+pub const MATRIX: u32 = 0;
+/// The taps of a kernel are the last dimensions of the tensor.
+pub const MATRIX_TAPS_LAST: u32 = 1;
+/// The taps of a kernel are the first dimensions of the tensor.
+pub const MATRIX_TAPS_FIRST: u32 = 2;
+/// Added to the mode where the matrix is held transposed.
+pub const MATRIX_TRANSPOSED: u32 = 4;
+
+/// Where in memory the number of an element stands, in a matrix that is held tall; `u32::MAX`
+/// outside the middle tap. The pattern is: the mode, the middle tap, columns of the matrix, and
+/// elements from one row to the next in memory; `columns` are the taps where they are last, else
+/// the elements of the matrix.
+#[inline(always)]
+pub const fn matrix_place(element: u64, columns: u32, pattern: [u32; 4]) -> u32 {
+    let [mode, middle, matrix_columns, stride] = pattern;
+    let (quotient, remainder) = row_and_column(element, columns);
+    let (index, tap) = if mode & 3 == MATRIX_TAPS_LAST {
+        (quotient as u32, remainder)
+    } else {
+        (remainder, quotient as u32)
+    };
+    let row = index / matrix_columns;
+    let column = index % matrix_columns;
+    let at = if mode & MATRIX_TRANSPOSED != 0 {
+        column.wrapping_mul(stride).wrapping_add(row)
+    } else {
+        row.wrapping_mul(stride).wrapping_add(column)
+    };
+    if tap == middle { at } else { u32::MAX }
+}
+
 /// The angle of a row, in turns of 2^32: the upper word of `row * frequency + phase`, the
 /// frequency being a fraction of a turn in 64 bits (low word, high word).
 #[inline(always)]
