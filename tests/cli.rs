@@ -246,7 +246,7 @@ fn recipe_prints_a_preset_that_can_be_used() {
     run.refused(
         &["recipe", "gpt3"],
         2,
-        &["unknown preset \"gpt3\"", "gpt2, kaiming"],
+        &["unknown preset \"gpt3\"", "gpt2, kaiming, lecun, llama"],
     );
 }
 

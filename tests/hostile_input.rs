@@ -248,7 +248,7 @@ fn recipes_are_checked() {
         2,
         &[
             "unknown preset \"gpt3\"",
-            "gpt2, kaiming, lecun, torch, xavier, or a .toml file",
+            "torch, vit, whisper, xavier, or a .toml file",
         ],
     );
     run.refused(&init("missing.toml"), 1, &["missing.toml: cannot open"]);

@@ -38,7 +38,8 @@ pub struct InitsArguments {
 
 #[derive(Args)]
 pub struct InitArguments {
-    /// A preset's name (gpt2, kaiming, lecun, torch, xavier) or a .toml file.
+    /// A preset's name (bert, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan, mixtral,
+    /// mobilenet_v3, resnet, t5, torch, vit, whisper, xavier) or a .toml file.
     pub recipe: String,
     /// Where the tensors are listed: a .safetensors file (only its header is read), a
     /// model.safetensors.index.json, or a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
@@ -130,7 +131,8 @@ pub struct StatsArguments {
 
 #[derive(Args)]
 pub struct RecipeArguments {
-    /// gpt2, kaiming, lecun, torch or xavier.
+    /// bert, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan, mixtral, mobilenet_v3,
+    /// resnet, t5, torch, vit, whisper or xavier.
     pub name: String,
 }
 
