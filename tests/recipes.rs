@@ -278,10 +278,19 @@ fn the_generic_presets_cover_the_usual_names() {
         ("norm/gamma", &[20]),
         ("norm/beta", &[20]),
     ]);
-    for (preset, normal) in [
-        ("kaiming", Some(2.0)),
-        ("lecun", Some(1.0)),
-        ("xavier", None),
+    let std = |scale: f64| (scale / 10.0).sqrt();
+    // LeCun normal is what Keras and JAX call so: cut at two units, its deviation corrected for that.
+    let lecun = std(1.0) / 0.879_625_661_034_239_8;
+    for (preset, weight) in [
+        ("kaiming", Distribution::normal(0.0, std(2.0))),
+        (
+            "lecun",
+            Distribution::truncated_normal_at(0.0, lecun, -2.0, 2.0),
+        ),
+        (
+            "xavier",
+            Distribution::uniform(-(0.2f64.sqrt()), 0.2f64.sqrt()),
+        ),
     ] {
         let plan = Recipe::preset(preset)
             .unwrap()
@@ -292,10 +301,7 @@ fn the_generic_presets_cover_the_usual_names() {
             .iter()
             .map(|e| *e.fill.distribution())
             .collect();
-        let weight = match normal {
-            Some(scale) => Distribution::normal(0.0, (scale / 10.0f64).sqrt()).unwrap(),
-            None => Distribution::uniform(-(0.2f64.sqrt()), 0.2f64.sqrt()).unwrap(),
-        };
+        let weight = weight.unwrap();
         let constant = |value| Distribution::constant(value).unwrap();
         let (zero, one) = (constant(0.0), constant(1.0));
         assert_eq!(got, [weight, zero, one, weight, one, zero], "{preset}");
@@ -388,10 +394,10 @@ fn layout_and_groups_reach_the_fans() {
         match = "grouped.weight"
         layout = "out_in"
         groups = 4
-        init = "he_normal(mode=fan_out)"
+        init = "kaiming_normal(mode=fan_out)"
         [[rule]]
         match = "*.weight"
-        init = "he_normal"
+        init = "kaiming_normal"
         [[rule]]
         match = "*.bias"
         init = "bias_uniform"

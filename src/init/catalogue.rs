@@ -577,11 +577,8 @@ mod tests {
                 let short = parse(given(&|default| default == "-"));
                 assert_eq!(spelled, short, "{name}");
                 // And it can be resolved, but for what only a recipe knows.
-                let dims: &[u64] = if *name == "dirac" {
-                    &[4, 4, 3]
-                } else {
-                    &[4, 4]
-                };
+                let convolution = ["dirac", "delta_orthogonal"].contains(&entry.name);
+                let dims: &[u64] = if convolution { &[4, 4, 3] } else { &[4, 4] };
                 let tensor = Tensor::new("w", dims).unwrap();
                 if entry.keys.iter().all(|(_, default)| *default != "auto") {
                     short.resolve(&tensor).unwrap();
