@@ -96,7 +96,7 @@ fn block_of(element: vec2<u32>) -> vec2<u32> {
 }
 
 // From a core to the bits that are stored: 32, or 16 in the low half.
-fn finish(core: u32) -> u32 {
+fn finish(core: i32) -> u32 {
     var bits = scale(core, request.mantissa, request.exponent);
     if (SHIFTED) {
         bits = add(bits, request.mean);
@@ -250,15 +250,6 @@ fn drawn_value(element: vec2<u32>) -> u32 {
     return finish(select(cores.x, cores.y, odd));
 }
 
-fn load_tables(local: u32) {
-    if (CORE == CORE_NORMAL) {
-        for (var i = local; i < TABLE_ENTRIES; i += WORKGROUP_SIZE) {
-            table[i] = tables[i];
-        }
-    }
-    workgroupBarrier();
-}
-
 // Stores a 16-bit value and keeps the other half of its word. Only at the ends of a fill: the
 // word belongs to one invocation, and the other half to a neighbour that is not being written.
 fn store_half(element: u32, value: u32) {
@@ -271,7 +262,6 @@ fn store_half(element: u32, value: u32) {
 // for. 16-bit elements need a word to hold two elements of one pair of lanes: the host checks.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    load_tables(local);
     let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
     if (invocation >= request.invocations) {
         return;
@@ -317,7 +307,6 @@ fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
 // Each invocation makes one 32-bit word of two 16-bit elements that may come from anywhere.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_words(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    load_tables(local);
     let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
     if (invocation >= request.invocations) {
         return;

@@ -88,15 +88,28 @@ fn angle(row: u32, entry: vec4<u32>) -> u32 {
     return mul_hi(entry.x, row) + (entry.y * row) + entry.z;
 }
 
-// The sine of an angle in turns of 2^32, with 31 fraction bits, as sign and magnitude.
-fn sine(turns: u32) -> u32 {
+// (cos, sin) of pi/4 * x, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits.
+fn cos_sin(x: u32) -> vec2<u32> {
+    let x2 = mul_hi(x, x);
+    let x2_short = x2 >> 16u;
+    let c3 = 1399910u - ((60668u * x2_short) >> 18u);
+    let c2 = 68093819u - mul_hi(x2, c3);
+    let c1 = 1324675871u - mul_hi(x2, c2);
+    let s2 = 10693919u - ((38523u * x2_short) >> 14u);
+    let s1 = 346798712u - mul_hi(x2, s2);
+    let s0 = 3373259379u - mul_hi(x2, s1);
+    return vec2<u32>(~mul_hi(x2, c1), mul_hi(x, s0));
+}
+
+// The sine of an angle in turns of 2^32, with 31 fraction bits.
+fn sine(turns: u32) -> i32 {
     let quadrant = (turns + (1u << 29u)) >> 30u;
     let offset = (turns << 2u) | select(0u, 2u, (turns << 2u) != 0u);
     let negative = offset >> 31u;
     let magnitude = select(offset, 0u - offset, negative != 0u);
     let cosine_sine = cos_sin(magnitude << 1u);
     let swap = quadrant & 1u;
-    let value = select(cosine_sine.y, cosine_sine.x, swap != 0u);
+    let value = i32(select(cosine_sine.y, cosine_sine.x, swap != 0u) >> 1u);
     let sign = (quadrant >> 1u) ^ ((swap ^ 1u) & negative);
-    return (value >> 1u) | (sign << 31u);
+    return select(value, -value, sign != 0u);
 }

@@ -10,10 +10,10 @@ fn round_to_24_bits(significand: u32) -> u32 {
     return quotient + (((significand & 0xffu) + 0x7fu + (quotient & 1u)) >> 8u);
 }
 
-// RNE(scale * core) as binary32 bits. `core` is sign and magnitude; mantissa and exponent are
-// those of `Scale::new` in src/kernel/scale.rs. A core of 0 gives +0.
-fn scale(core: u32, mantissa: u32, exponent: i32) -> u32 {
-    let magnitude = core & 0x7fffffffu;
+// RNE(scale * core) as binary32 bits. Mantissa and exponent are those of `Scale::new` in
+// src/kernel/scale.rs. A core of 0 gives +0.
+fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
+    let magnitude = u32(abs(core));
     let zeros = countLeadingZeros(magnitude);
     let product = mul_wide(magnitude << (zeros & 31u), mantissa);
     // The low word can only break ties: one sticky bit stands for it.
@@ -30,7 +30,7 @@ fn scale(core: u32, mantissa: u32, exponent: i32) -> u32 {
     }
     // The leading bit of the significand adds 1 to the exponent field.
     let bits = (u32(biased - 1) << 23u) + round_to_24_bits(significand);
-    let signed_bits = min(bits, INFINITY) | (core & 0x80000000u);
+    let signed_bits = min(bits, INFINITY) | (u32(core) & 0x80000000u);
     return select(signed_bits, 0u, magnitude == 0u);
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::{Distribution, Quantile, inverse_softplus, position_table};
+use crate::init::{
+    Distribution, Quantile, inverse_softplus, normal_table, position_table, power_of_two,
+};
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::scale::Scale;
 use crate::tensor::DType;
@@ -62,10 +64,12 @@ pub(crate) struct Job {
     pub core: Core,
     /// Any value where the core is constant.
     pub scale: Scale,
+    /// The scale of one unit of the core's last place, for arithmetic in binary64.
+    pub factor: f64,
     pub mean: u32,
     /// Lowest and highest value.
     pub clamp: Option<[u32; 2]>,
-    /// What the quantile, sine and column cores look up.
+    /// What the normal, quantile, sine and column cores look up, and the matrix.
     pub table: Option<FillTable>,
     pub mask: Mask,
     /// Elements of a row of the whole tensor, where rows and columns matter; else 0.
@@ -90,6 +94,7 @@ impl Job {
                 mantissa: 0,
                 exponent: 0,
             },
+            factor: 0.0,
             mean: 0,
             clamp: None,
             table: None,
@@ -114,7 +119,7 @@ impl Job {
                 scale,
             } => {
                 self.core = Core::Uniform;
-                self.scale = Scale::new(scale, UNIFORM_FRACTION_BITS);
+                self.set_scale(scale, UNIFORM_FRACTION_BITS);
                 self.mean = mean.to_bits();
                 self.clamp = Some([low.to_bits(), high.next_down().to_bits()]);
             }
@@ -202,7 +207,7 @@ impl Job {
                 interleaved,
             } => {
                 self.core = Core::Sine;
-                self.scale = Scale::new(1.0, SINE_FRACTION_BITS);
+                self.set_scale(1.0, SINE_FRACTION_BITS);
                 self.columns = columns as u32;
                 let table = position_table(columns, max_timescale, interleaved);
                 self.table = Some(Arc::new(table));
@@ -248,16 +253,24 @@ impl Job {
         self.pattern[3] = stride;
     }
 
+    fn set_scale(&mut self, scale: f32, fraction_bits: i32) {
+        self.scale = Scale::new(scale, fraction_bits);
+        // Never infinite: that times a core of 0 would be no number.
+        let factor = f64::from(scale) * power_of_two(-fraction_bits);
+        self.factor = factor.min(f64::MAX);
+    }
+
     fn normal(&mut self, mean: f32, std: f32) {
         self.core = Core::Normal;
-        self.scale = Scale::new(std, NORMAL_FRACTION_BITS);
+        self.table = Some(normal_table());
+        self.set_scale(std, NORMAL_FRACTION_BITS);
         self.mean = mean.to_bits();
     }
 
     fn quantile(&mut self, quantile: Quantile, mean: f32, scale: f32) {
         let table = quantile.table();
         self.core = Core::Quantile;
-        self.scale = Scale::new(scale, table.fraction_bits);
+        self.set_scale(scale, table.fraction_bits);
         self.mean = mean.to_bits();
         self.table = Some(Arc::clone(&table.entries));
     }

@@ -68,13 +68,8 @@ fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("jobs.json");
     let out = folder.path().join("out.bin");
-    let tables: Vec<u8> = raw::tables()
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .collect();
     let text = json!({
         "shader": raw::shader(false),
-        "tables": base64(&tables),
         "fills": fills.iter().map(job).collect::<Vec<_>>(),
     });
     std::fs::write(&jobs, text.to_string()).unwrap();

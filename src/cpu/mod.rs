@@ -22,6 +22,7 @@
 
 mod batch;
 mod orthogonal;
+mod simd;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -117,6 +118,7 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
     if start < fill.elements() {
         orthogonal::prepare(&mut job, fill)?;
     }
+    let set = simd::Set::best();
     let task_elements = TASK_BYTES as u64 / size;
     out.par_chunks_mut(TASK_BYTES)
         .enumerate()
@@ -125,7 +127,7 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
             let last = first + part.len() as u64 / size;
             for (element, length) in job.region.runs(first..last) {
                 let (run, rest) = part.split_at_mut((length * size) as usize);
-                batch::fill_run(&job, element, run);
+                batch::fill_run(set, &job, element, run);
                 part = rest;
             }
         });

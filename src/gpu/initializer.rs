@@ -37,7 +37,6 @@ pub struct InitializerOptions {
 pub struct Initializer {
     device: wgpu::Device,
     bindings: wgpu::BindGroupLayout,
-    tables: wgpu::Buffer,
     fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
     pipelines: Pipelines,
     orthogonal: OnceLock<orthogonal::Pipelines>,
@@ -92,25 +91,14 @@ impl Initializer {
         };
         dispatch::check(limits)?;
         let context = || "compiling the fill shader".to_owned();
-        let tables = pipeline::tables();
         let (bindings, pipelines) = checked(device, context, || {
-            let bindings = bind_group_layout(device, size_of_val(&tables[..]) as u64);
+            let bindings = bind_group_layout(device);
             let pipelines = Pipelines::new(device, &bindings, int64, workgroup_size);
             (bindings, pipelines)
         })?;
         Ok(Initializer {
             device: device.clone(),
             bindings,
-            tables: upload(
-                device,
-                "fanin tables",
-                bytemuck::cast_slice(&tables),
-                wgpu::BufferUsages::STORAGE,
-            )
-            .map_err(|detail| Error::Device {
-                context: context(),
-                detail,
-            })?,
             fill_tables: Mutex::default(),
             orthogonal: OnceLock::new(),
             pipelines,
@@ -389,10 +377,6 @@ impl Initializer {
                 },
                 wgpu::BindGroupEntry {
                     binding: 2,
-                    resource: self.tables.as_entire_binding(),
-                },
-                wgpu::BindGroupEntry {
-                    binding: 3,
                     resource: table.as_entire_binding(),
                 },
             ],
@@ -425,8 +409,8 @@ impl Steps {
     }
 }
 
-/// The bindings of `shaders/fill.wgsl` and `shaders/box_muller.wgsl`.
-fn bind_group_layout(device: &wgpu::Device, tables: u64) -> wgpu::BindGroupLayout {
+/// The bindings of `shaders/fill.wgsl` and `shaders/quantile.wgsl`.
+fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -448,8 +432,7 @@ fn bind_group_layout(device: &wgpu::Device, tables: u64) -> wgpu::BindGroupLayou
                 size_of::<Request>() as u64,
             ),
             entry(1, storage(false), false, 4),
-            entry(2, storage(true), false, tables),
-            entry(3, storage(true), false, 16),
+            entry(2, storage(true), false, 16),
         ],
     })
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
 use crate::job::{Core, FillTable, Job, Mask};
-use crate::kernel::box_muller;
 use crate::tensor::DType;
 
 use super::scope::checked;
@@ -117,16 +116,6 @@ impl Variant {
     }
 }
 
-/// The tables of Box-Muller in the order in which `shaders/box_muller.wgsl` reads them.
-pub(super) fn tables() -> Vec<u32> {
-    [
-        &box_muller::RECIPROCAL[..],
-        &box_muller::LOG[..],
-        &box_muller::ROOT[..],
-    ]
-    .concat()
-}
-
 /// The fill's own table, as `shaders/quantile.wgsl` binds it: one entry of no meaning where the
 /// fill needs none, because a binding cannot be empty.
 pub(super) fn fill_table(job: &Job) -> FillTable {
@@ -191,9 +180,7 @@ impl Pipelines {
                     entry_point: Some(variant.entry.name()),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &variant.constants(self.workgroup_size),
-                        // Every invocation of the fill writes its table entries before it
-                        // reads any.
-                        zero_initialize_workgroup_memory: false,
+                        ..Default::default()
                     },
                     cache: None,
                 })

@@ -4,8 +4,8 @@
 //! [`Initializer`](super::Initializer) does no more than this with it: compile [`shader`], make
 //! a pipeline for each [`Dispatch`] (its entry point and constants say which), bind the
 //! dispatch's `request` as a uniform buffer at group 0 binding 0, the range of the destination
-//! at binding 1 (read-write storage), [`tables`] at binding 2 and the dispatch's own `table` at
-//! binding 3 (both read-only storage), and dispatch `grid` workgroups.
+//! at binding 1 (read-write storage) and the dispatch's `table` at binding 2 (read-only storage),
+//! and dispatch `grid` workgroups.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,7 +52,8 @@ pub struct Dispatch {
     pub binding_size: u64,
     /// The contents of the uniform buffer.
     pub request: [u8; size_of::<Request>()],
-    /// The contents of the fill's own table, at least one entry.
+    /// The contents of the table that the fill looks up, at least one entry: the same `Arc` for all
+    /// normal fills, and for all that share a distribution.
     pub table: Arc<Vec<[u32; 4]>>,
     /// Workgroups in x and y.
     pub grid: [u32; 2],
@@ -61,11 +62,6 @@ pub struct Dispatch {
 /// The shader's text; with `int64` it needs naga's 64-bit integers, without it is plain WGSL.
 pub fn shader(int64: bool) -> &'static str {
     pipeline::shader(int64)
-}
-
-/// The contents of the table buffer.
-pub fn tables() -> Vec<u32> {
-    pipeline::tables()
 }
 
 /// The dispatches that fill the elements `range` of the slice, in its own row-major order, into a

@@ -3,6 +3,7 @@
 //! [`Init`] is the rule as a user writes it, with numbers in binary64. [`Init::resolve`] turns
 //! it, for one tensor, into a [`Distribution`]: numbers only, rounded once to binary32.
 
+mod box_muller;
 mod catalogue;
 mod dense;
 mod distribution;
@@ -16,6 +17,7 @@ mod spec;
 use crate::error::{Error, Result};
 use crate::tensor::{Layout, Tensor};
 
+pub use box_muller::normal_table;
 pub use catalogue::{CATALOGUE, Entry, markdown};
 pub use dense::{DenseLayer, TwoLayers, dense_layers, initialize_parameters};
 pub use distribution::Distribution;
@@ -23,7 +25,7 @@ pub use fans::{FanMode, Fans};
 pub use gain::Nonlinearity;
 pub use models::{MupRole, TransformerSide};
 pub(crate) use position::{log_table, position_table};
-pub(crate) use quantile::{Quantile, inverse_softplus};
+pub(crate) use quantile::{Quantile, inverse_softplus, power_of_two};
 pub(crate) use spec::check_call;
 
 /// A rule that initializes a tensor.

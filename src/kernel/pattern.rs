@@ -3,8 +3,7 @@
 //! Twin of `shaders/pattern.wgsl`. A "row" here is a run of `columns` elements of the whole
 //! tensor: row and column of element i are `i div columns` and `i mod columns`.
 
-use super::box_muller::cos_sin;
-use super::mul::mul_wide;
+use super::mul::{mul_hi, mul_wide};
 use super::philox::{counter, philox};
 
 /// Rounds of the Feistel network of [`permute`] at least.
@@ -136,11 +135,25 @@ pub const fn angle(row: u32, entry: [u32; 4]) -> u32 {
         .wrapping_add(entry[2])
 }
 
-/// The sine of an angle in turns of 2^32, with 31 fraction bits, as sign and magnitude. Whole
-/// quarters of a turn are exact (but for 1, which is 2^-31 short until it is rounded); other
+/// `(cos, sin)` of `pi/4 * x`, both with 32 fraction bits, for x in (0, 1) with 32 fraction
+/// bits. The cosine never reaches 1.
+#[inline(always)]
+pub const fn cos_sin(x: u32) -> (u32, u32) {
+    let x2 = mul_hi(x, x);
+    let x2_short = x2 >> 16;
+    let c3 = 1_399_910 - ((60_668 * x2_short) >> 18);
+    let c2 = 68_093_819 - mul_hi(x2, c3);
+    let c1 = 1_324_675_871 - mul_hi(x2, c2);
+    let s2 = 10_693_919 - ((38_523 * x2_short) >> 14);
+    let s1 = 346_798_712 - mul_hi(x2, s2);
+    let s0 = 3_373_259_379 - mul_hi(x2, s1);
+    (!mul_hi(x2, c1), mul_hi(x, s0))
+}
+
+/// The sine of an angle in turns of 2^32, with 31 fraction bits. Whole quarters of a turn are exact (but for 1, which is 2^-31 short until it is rounded); other
 /// angles stand for the middle of their step.
 #[inline(always)]
-pub const fn sine(angle: u32) -> u32 {
+pub const fn sine(angle: u32) -> i32 {
     let quadrant = angle.wrapping_add(1 << 29) >> 30;
     let offset = (angle << 2) | (if angle << 2 != 0 { 2 } else { 0 });
     let negative = offset >> 31;
@@ -153,5 +166,6 @@ pub const fn sine(angle: u32) -> u32 {
     let swap = quadrant & 1;
     let value = if swap != 0 { cos } else { sin };
     let sign = (quadrant >> 1) ^ ((swap ^ 1) & negative);
-    (value >> 1) | (sign << 31)
+    let magnitude = (value >> 1) as i32;
+    if sign != 0 { -magnitude } else { magnitude }
 }

@@ -7,9 +7,9 @@
 use super::mul::mul_wide;
 
 /// Multipliers of the two halves of a round (PHILOX_M4x32 in the paper's Random123).
-const MULTIPLIER: [u32; 2] = [0xd2511f53, 0xcd9e8d57];
+pub(crate) const MULTIPLIER: [u32; 2] = [0xd2511f53, 0xcd9e8d57];
 /// Weyl increments of the key: the golden ratio and sqrt(3) - 1 (PHILOX_W32).
-const WEYL: [u32; 2] = [0x9e3779b9, 0xbb67ae85];
+pub(crate) const WEYL: [u32; 2] = [0x9e3779b9, 0xbb67ae85];
 /// Rounds of Philox4x32-10.
 const ROUNDS: u32 = 10;
 

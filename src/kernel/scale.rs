@@ -18,12 +18,12 @@ const fn round_to_24_bits(significand: u32) -> u32 {
 
 /// `RNE(scale * core)` as binary32 bits.
 ///
-/// `core` is sign and magnitude. The scale is `mantissa * 2^(exponent - 190 + fraction)` with
+/// The scale is `mantissa * 2^(exponent - 190 + fraction)` with
 /// the mantissa's bit 31 set, where `fraction` is the core's number of fraction bits: see
 /// [`Scale::new`]. A core of 0 gives +0.
 #[inline(always)]
-pub const fn scale(core: u32, mantissa: u32, exponent: i32) -> u32 {
-    let magnitude = core & 0x7fff_ffff;
+pub const fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
+    let magnitude = core.unsigned_abs();
     let zeros = magnitude.leading_zeros();
     let (low, high) = mul_wide(magnitude << (zeros & 31), mantissa);
     // The low word can only break ties: one sticky bit stands for it.
@@ -44,7 +44,7 @@ pub const fn scale(core: u32, mantissa: u32, exponent: i32) -> u32 {
     if magnitude == 0 {
         0
     } else {
-        finite | (core & 0x8000_0000)
+        finite | (core as u32 & 0x8000_0000)
     }
 }
 

@@ -1,7 +1,7 @@
 // Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT
 //
-// JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, the
-// tables, and for each fill its dispatches. The bytes of all fills go to OUT, one after the
+// JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
+// each fill its dispatches. The bytes of all fills go to OUT, one after the
 // other. Nothing of the arithmetic is here.
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
@@ -35,7 +35,6 @@ const bindings = device.createBindGroupLayout({
     { binding: 0, visibility, buffer: { type: 'uniform' } },
     { binding: 1, visibility, buffer: { type: 'storage' } },
     { binding: 2, visibility, buffer: { type: 'read-only-storage' } },
-    { binding: 3, visibility, buffer: { type: 'read-only-storage' } },
   ],
 });
 const layout = device.createPipelineLayout({ bindGroupLayouts: [bindings] });
@@ -57,7 +56,15 @@ function upload(base64, usage) {
   return buffer;
 }
 
-const tables = upload(jobs.tables, GPUBufferUsage.STORAGE);
+// Most fills share their tables.
+const tables = new Map();
+function table(base64) {
+  if (!tables.has(base64)) {
+    tables.set(base64, upload(base64, GPUBufferUsage.STORAGE));
+  }
+  return tables.get(base64);
+}
+
 const out = openSync(outPath, 'w');
 for (const fill of jobs.fills) {
   const size = Math.max(4, Math.ceil(fill.bytes / 4) * 4);
@@ -72,8 +79,7 @@ for (const fill of jobs.fills) {
     const entries = [
       { binding: 0, resource: { buffer: request } },
       { binding: 1, resource: range },
-      { binding: 2, resource: { buffer: tables } },
-      { binding: 3, resource: { buffer: upload(dispatch.table, GPUBufferUsage.STORAGE) } },
+      { binding: 2, resource: { buffer: table(dispatch.table) } },
     ];
     pass.setBindGroup(0, device.createBindGroup({ layout: bindings, entries }));
     pass.dispatchWorkgroups(...dispatch.grid);
