@@ -40,7 +40,7 @@ pub const fn turn(b: u32, table: &[[u32; 4]]) -> (i32, i32) {
     // half a step, below 2^22 in magnitude.
     let point = (b >> (32 - POINT_BITS)) as usize;
     let pair = table[ENTRIES + point / 2];
-    let (cosine, sine) = if point % 2 == 0 {
+    let (cosine, sine) = if point.is_multiple_of(2) {
         (pair[0] as i32, pair[1] as i32)
     } else {
         (pair[2] as i32, pair[3] as i32)

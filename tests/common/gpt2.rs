@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 pub const HASHES: [(DType, &str); 3] = [
     (
         DType::F32,
-        "dc67685cb9694f88db576a170346070e6b856cfb834a40f366b89c72ed009cd6",
+        "7412b58a769f311520d06c32b33e0676d025fc9961e5dcb2b5d054cc04179655",
     ),
     (
         DType::F16,
-        "256423644ac3209d77d63367c3305c562df8db386ba6c0d63c847da88c082b3c",
+        "c98bbe028875f7f1d9e8dab67240a25b1a1b89100c9ccac2167c2f16f59bac8c",
     ),
     (
         DType::BF16,
-        "7f7895a52173fef43ec45bd9d11cc97637449bd526614f8e722973e8eb6419c1",
+        "6cba03c99c83ade8e769dcc93316b1032a5bd365ce20328987cb370143e50e1b",
     ),
 ];
 

@@ -566,7 +566,7 @@ mod tests {
                 let first = lane / 2 * 2;
                 let (even, odd) =
                     box_muller::normal_pair(words[first], words[first + 1], job.table());
-                if lane % 2 == 0 { even } else { odd }
+                if lane.is_multiple_of(2) { even } else { odd }
             }
             core => panic!("{core:?} draws nothing"),
         };
