@@ -13,6 +13,8 @@ override CLAMPED: bool;
 override SLICED: bool;
 // What of the rest is zero, by its place.
 override MASK: u32;
+// Products of core and scale can be subnormal or overflow.
+override EXTREMES: bool;
 override WORKGROUP_SIZE: u32;
 
 const CORE_CONSTANT: u32 = 0u;
@@ -68,6 +70,9 @@ struct Fill {
 
 @group(0) @binding(0) var<uniform> request: Fill;
 @group(0) @binding(1) var<storage, read_write> destination: array<u32>;
+// The same memory, for whole blocks of 32-bit and of 16-bit elements.
+@group(0) @binding(1) var<storage, read_write> destination_32: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> destination_16: array<vec2<u32>>;
 
 fn add_wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     let low = a.x + b.x;
@@ -256,6 +261,40 @@ fn store_half(element: u32, value: u32) {
     let shift = (element & 1u) << 4u;
     let word = element >> 1u;
     destination[word] = (destination[word] & (0xffff0000u >> shift)) | (value << shift);
+}
+
+// The block of an invocation, where each one makes a whole block of the destination.
+fn whole_block(invocation: u32) -> vec4<u32> {
+    var row = 0u;
+    var column = invocation << 2u;
+    if (SLICED) {
+        let position = request.first + column;
+        row = position / request.row_length;
+        column = position % request.row_length;
+    }
+    return block_values(add_wide(block_of(row_start(row)), vec2<u32>(column >> 2u, 0u)));
+}
+
+// Each invocation makes one block of the stream and stores it whole: the fastest way, for fills
+// whose blocks line up with the destination.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_whole_blocks_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
+    if (invocation >= request.invocations) {
+        return;
+    }
+    destination_32[(request.destination >> 2u) + invocation] = whole_block(invocation);
+}
+
+// The same for 16-bit elements, two in a word.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let invocation = ((workgroup.y * request.grid_width) + workgroup.x) * WORKGROUP_SIZE + local;
+    if (invocation >= request.invocations) {
+        return;
+    }
+    let values = whole_block(invocation);
+    destination_16[(request.destination >> 2u) + invocation] = values.xz | (values.yw << vec2<u32>(16u));
 }
 
 // Each invocation makes one block of the stream and stores those of its elements that are asked

@@ -21,7 +21,7 @@ fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
     let shift = (product.y >> 31u) ^ 1u;
     var significand = sticky << shift;
     var biased = exponent - i32(zeros) - i32(shift);
-    if (biased < 1) {
+    if (EXTREMES && (biased < 1)) {
         // Subnormal: shifted to the fixed exponent, what falls out stays sticky.
         let underflow = u32(min(1 - biased, 31));
         let lost = significand << (32u - underflow);
@@ -30,7 +30,8 @@ fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
     }
     // The leading bit of the significand adds 1 to the exponent field.
     let bits = (u32(biased - 1) << 23u) + round_to_24_bits(significand);
-    let signed_bits = min(bits, INFINITY) | (u32(core) & 0x80000000u);
+    let finite = select(bits, min(bits, INFINITY), EXTREMES);
+    let signed_bits = finite | (u32(core) & 0x80000000u);
     return select(signed_bits, 0u, magnitude == 0u);
 }
 

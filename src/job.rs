@@ -248,6 +248,14 @@ impl Job {
         self.table.as_deref().map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a core that is not 0 can give a subnormal number or an infinity.
+    pub fn has_extremes(&self) -> bool {
+        let smallest = self.factor;
+        // Cores have 31 bits at most.
+        let largest = self.factor * f64::from(1u32 << 31);
+        smallest < f64::from(f32::MIN_POSITIVE) || largest > f64::from(f32::MAX)
+    }
+
     /// Sets how many elements lie between two rows of the matrix in the table.
     pub fn set_stride(&mut self, stride: u32) {
         self.pattern[3] = stride;

@@ -18,6 +18,10 @@ const MAX_DIMENSIONS: usize = 7;
 /// divided by on the device, so that sums of positions and digits stay below 2^32.
 const MAX_DISPATCH: u64 = 1 << 30;
 
+/// Elements from which on the few at the end that fill no block get a dispatch of their own, so that
+/// the others can be stored a block at a time.
+const WORTH_A_TAIL: u64 = 1 << 14;
+
 /// Workgroups along one dimension of a grid: the WebGPU default of
 /// `max_compute_workgroups_per_dimension`, which every device has.
 const MAX_GRID_WIDTH: u32 = 65_535;
@@ -126,15 +130,24 @@ fn next_dispatch(
         .min(fits)
         .min(MAX_DISPATCH);
 
-    let rows = Rows::new(job, positions.start, length);
+    let mut rows = Rows::new(job, positions.start, length);
     let sliced = rows.dimensions > 0;
-    let entry = if job.dtype == DType::F32 || rows.words_line_up(destination) {
+    let tail = rows.length % LANES;
+    let whole = rows.blocks_line_up(destination) && limits.binding_alignment.is_multiple_of(16);
+    let entry = if whole && (tail == 0 || rows.length >= WORTH_A_TAIL) {
+        rows.length -= tail;
+        match job.dtype {
+            DType::F32 => Entry::WholeBlocks32,
+            DType::F16 | DType::BF16 => Entry::WholeBlocks16,
+        }
+    } else if job.dtype == DType::F32 || rows.words_line_up(destination) {
         Entry::Blocks
     } else {
         Entry::Words
     };
     let blocks_per_row = rows.blocks_per_row();
     let invocations = match entry {
+        Entry::WholeBlocks32 | Entry::WholeBlocks16 => rows.length / LANES,
         Entry::Blocks => rows.touched() * blocks_per_row,
         Entry::Words => (destination + rows.length).div_ceil(2) - destination / 2,
     };
@@ -261,6 +274,16 @@ impl Rows {
             LANES - 1
         };
         (lead + self.row_length).div_ceil(LANES)
+    }
+
+    /// Whether each aligned group of four elements in the destination is one block.
+    fn blocks_line_up(&self, destination: u64) -> bool {
+        let rows = if self.dimensions == 0 {
+            0
+        } else {
+            self.strides | self.row_length | self.first
+        };
+        (self.base | destination | rows).is_multiple_of(LANES)
     }
 
     /// Whether each 32-bit word of two 16-bit elements holds lanes 0 and 1 or 2 and 3 of one block,

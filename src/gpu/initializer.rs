@@ -431,7 +431,8 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
                 true,
                 size_of::<Request>() as u64,
             ),
-            entry(1, storage(false), false, 4),
+            // As much as the entry point needs, which differs.
+            entry(1, storage(false), false, 0),
             entry(2, storage(true), false, 16),
         ],
     })

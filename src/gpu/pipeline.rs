@@ -35,12 +35,17 @@ const INT64: &str = concat!(
 );
 
 /// The number of `override`s of `shaders/fill.wgsl`.
-pub(super) const CONSTANTS: usize = 7;
+pub(super) const CONSTANTS: usize = 8;
 
 /// How the invocations of a dispatch share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Entry {
-    /// One block of the stream each.
+    /// One block of the stream each, of which all elements are wanted and which is stored whole:
+    /// 32-bit elements.
+    WholeBlocks32,
+    /// The same with 16-bit elements.
+    WholeBlocks16,
+    /// One block of the stream each, and of it what is wanted.
     Blocks,
     /// One 32-bit word of the destination each: 16-bit elements whose words do not line up with
     /// the blocks.
@@ -50,6 +55,8 @@ pub(super) enum Entry {
 impl Entry {
     pub fn name(self) -> &'static str {
         match self {
+            Entry::WholeBlocks32 => "fill_whole_blocks_32",
+            Entry::WholeBlocks16 => "fill_whole_blocks_16",
             Entry::Blocks => "fill_blocks",
             Entry::Words => "fill_words",
         }
@@ -66,6 +73,7 @@ pub(super) struct Variant {
     pub clamped: bool,
     pub sliced: bool,
     pub mask: Mask,
+    pub extremes: bool,
 }
 
 impl Variant {
@@ -79,6 +87,7 @@ impl Variant {
             clamped: job.clamp.is_some(),
             sliced,
             mask: job.mask,
+            extremes: random && job.has_extremes(),
         }
     }
 
@@ -111,6 +120,7 @@ impl Variant {
             ("CLAMPED", f64::from(u8::from(self.clamped))),
             ("SLICED", f64::from(u8::from(self.sliced))),
             ("MASK", f64::from(mask)),
+            ("EXTREMES", f64::from(u8::from(self.extremes))),
             ("WORKGROUP_SIZE", f64::from(workgroup_size)),
         ]
     }

@@ -78,7 +78,7 @@ pub fn shader(int64: bool) -> &'static str {
 /// let tensor = Tensor::new("w", [1000, 1000])?;
 /// let fill = Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?;
 /// let dispatches = raw::dispatches(&fill, 0..fill.elements(), 0, raw::Limits::default())?;
-/// assert_eq!(dispatches[0].entry_point, "fill_blocks");
+/// assert_eq!(dispatches[0].entry_point, "fill_whole_blocks_32");
 /// assert_eq!(dispatches[0].grid, [977, 1]); // 10^6 elements, 4 an invocation, 256 a workgroup
 /// # Ok::<(), fanin::Error>(())
 /// ```
