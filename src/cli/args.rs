@@ -25,6 +25,8 @@ pub enum Command {
     Stats(StatsArguments),
     /// Print a preset recipe, to read or to start an own one from.
     Recipe(RecipeArguments),
+    /// Time fills on this machine's CPU and adapters, and check that they make the same bits.
+    Bench(BenchArguments),
     /// List the initializers, with their keys and defaults.
     Inits(InitsArguments),
 }
@@ -121,6 +123,26 @@ pub struct DevicesArguments {
 }
 
 #[derive(Args)]
+pub struct BenchArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Who is timed. auto: the CPU and every adapter; gpu: the adapters only.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: BackendKind,
+    /// The adapters to time: words that name, backend or driver hold, as `fanin devices` shows
+    /// them [default: all].
+    #[arg(long, value_name = "TEXT")]
+    pub adapter: Option<String>,
+    /// Threads of the CPU, beside the row of one thread [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// About how long to measure, all in all; below 5 seconds the buffers get smaller too.
+    #[arg(long, value_name = "S", value_parser = seconds, default_value = "20")]
+    pub seconds: f64,
+}
+
+#[derive(Args)]
 pub struct StatsArguments {
     /// A .safetensors or .npy file.
     pub file: PathBuf,
@@ -150,6 +172,13 @@ fn number(text: &str) -> Result<u64, String> {
     number.map_err(|_| {
         "use a whole number from 0 to 18446744073709551615, decimal or 0x...".to_owned()
     })
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("use a number of seconds from 0.001 to 86400".to_owned()),
+    }
 }
 
 fn shape(text: &str) -> Result<Dims, String> {

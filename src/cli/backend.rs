@@ -21,19 +21,8 @@ impl Backend {
     /// The backend that the arguments ask for. Where they leave the choice, says on standard
     /// error what was chosen and why.
     pub fn choose(arguments: &BackendArguments) -> Result<Self, Failure> {
-        if arguments.backend == BackendKind::Cpu && arguments.adapter.is_some() {
-            return Err(Failure::Usage(
-                "--adapter names a GPU: leave it out, or use --backend gpu".to_owned(),
-            ));
-        }
-        if let Some(threads) = arguments.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
-                .build_global()
-                .map_err(|error| {
-                    Failure::Run(format!("cannot start {threads} threads: {error}"))
-                })?;
-        }
+        no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
+        start_threads(arguments.threads)?;
         match arguments.backend {
             BackendKind::Cpu => Ok(Backend::cpu()),
             BackendKind::Gpu => Backend::gpu(arguments),
@@ -61,15 +50,8 @@ impl Backend {
         if arguments.adapter.is_some() {
             return Backend::gpu(arguments);
         }
-        let real = |gpu: &gpu::Gpu| {
-            use wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
-            matches!(
-                gpu.info().device_type,
-                DiscreteGpu | IntegratedGpu | VirtualGpu
-            )
-        };
         let why = match gpu::Gpu::headless(&gpu::Options::default()) {
-            Ok(gpu) if real(&gpu) => {
+            Ok(gpu) if is_hardware(gpu.info()) => {
                 let backend = Backend::Gpu(Box::new(gpu));
                 say(&format!("filling on the {}", backend.describe()));
                 return Ok(backend);
@@ -124,6 +106,37 @@ impl Backend {
             Backend::Gpu(gpu) => gpu.fill_range_to_host(fill, start, out),
         }
     }
+}
+
+/// Refuses an adapter's name where only the CPU is asked for.
+pub fn no_adapter_for_the_cpu(backend: BackendKind, adapter: Option<&str>) -> Result<(), Failure> {
+    match (backend, adapter) {
+        (BackendKind::Cpu, Some(_)) => Err(Failure::Usage(
+            "--adapter names a GPU: leave it out, or use --backend gpu".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Has the CPU fill on this many threads, or on one for each core.
+pub fn start_threads(threads: Option<u16>) -> Result<(), Failure> {
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()
+        .map_err(|error| Failure::Run(format!("cannot start {threads} threads: {error}")))
+}
+
+/// Whether an adapter is a GPU, and no driver that computes on the CPU.
+#[cfg(feature = "gpu")]
+pub fn is_hardware(adapter: &wgpu::AdapterInfo) -> bool {
+    use wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
+    matches!(
+        adapter.device_type,
+        DiscreteGpu | IntegratedGpu | VirtualGpu
+    )
 }
 
 /// Why there is no GPU in a build without one.

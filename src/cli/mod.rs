@@ -2,6 +2,7 @@
 
 mod args;
 mod backend;
+mod bench;
 mod devices;
 mod fill;
 mod init;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
         Command::Inits(arguments) => inits::run(&arguments),
     };

@@ -99,7 +99,10 @@ pub fn write(
 ) -> Result<(), Failure> {
     stop_in_good_order();
     let bytes = contents.weight_bytes();
-    let bar = progress_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
+    let bar = progress_bar(
+        u64::try_from(bytes).unwrap_or(u64::MAX),
+        "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+    );
     let mut progress = |made| {
         bar.inc(made);
         if INTERRUPTED.load(Ordering::Relaxed) {
@@ -141,13 +144,12 @@ pub fn write(
 }
 
 /// A bar on standard error, if that is a terminal.
-fn progress_bar(bytes: u64) -> ProgressBar {
+pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(bytes);
-    let template = "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-    // The template is a constant; a default bar would do as well.
+    let bar = ProgressBar::new(length);
+    // Templates are constants; a default bar would do as well.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
