@@ -1,5 +1,6 @@
 //! Filling weights, side by side in one run: fanin on the CPU and on every adapter, `rand` with
-//! `rand_distr`, and a plain fill of the same memory, the floor of them all.
+//! `rand_distr`, the upload of weights that these make, a Box-Muller in float WGSL, and a plain
+//! fill of the same memory, the floor of them all.
 //!
 //! `cargo bench --bench fill`; numbers of one run can be compared with each other, not with those
 //! of another. Results kept: `benches/results/`.
@@ -73,13 +74,11 @@ fn on_the_cpu(c: &mut Criterion) {
         let mut rng = SmallRng::seed_from_u64(42);
         b.iter(|| sample(&mut weights, &mut rng, uniform));
     });
-    // What the number of threads changes: a generator each, so other weights with other cores.
     group.bench_function("rand_distr SmallRng, all threads/normal f32", |b| {
-        b.iter(|| {
-            let parts = weights.par_chunks_mut(1 << 16).enumerate();
-            parts
-                .for_each(|(i, part)| sample(part, &mut SmallRng::seed_from_u64(i as u64), normal));
-        });
+        b.iter(|| sample_on_all_threads(&mut weights, normal));
+    });
+    group.bench_function("rand SmallRng, all threads/uniform f32", |b| {
+        b.iter(|| sample_on_all_threads(&mut weights, uniform));
     });
     group.finish();
 }
@@ -87,6 +86,113 @@ fn on_the_cpu(c: &mut Criterion) {
 fn sample(weights: &mut [f32], rng: &mut impl Rng, distribution: impl Distribution<f32> + Copy) {
     for weight in weights {
         *weight = rng.sample(distribution);
+    }
+}
+
+/// A generator for each part: other weights than those of one generator.
+fn sample_on_all_threads(
+    weights: &mut [f32],
+    distribution: impl Distribution<f32> + Copy + Send + Sync,
+) {
+    let parts = weights.par_chunks_mut(1 << 16).enumerate();
+    parts.for_each(|(i, part)| sample(part, &mut SmallRng::seed_from_u64(i as u64), distribution));
+}
+
+/// Box-Muller in float WGSL, ready to be dispatched.
+struct FloatBoxMuller {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl FloatBoxMuller {
+    const WORKGROUP: u32 = 256;
+
+    fn new(device: &wgpu::Device, weights: &wgpu::Buffer) -> Self {
+        let module = device.create_shader_module(wgpu::include_wgsl!("float_box_muller.wgsl"));
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some("float Box-Muller"),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let blocks = ELEMENTS as u32 / 4;
+        let workgroups = blocks.div_ceil(Self::WORKGROUP);
+        let width = workgroups.min(device.limits().max_compute_workgroups_per_dimension);
+        let stream = fanin::stream_id("layers.0.weight");
+        // `struct Request`: key, stream, standard deviation, blocks, invocations of a row.
+        let request = [
+            42,
+            0,
+            stream as u32,
+            (stream >> 32) as u32,
+            0.02f32.to_bits(),
+            blocks,
+            width * Self::WORKGROUP,
+            0,
+        ];
+        let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("float Box-Muller"),
+            size: size_of_val(&request) as u64,
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: true,
+        });
+        uniform
+            .get_mapped_range_mut(..)
+            .expect("mapped at creation")
+            .copy_from_slice(bytemuck::cast_slice(&request));
+        uniform.unmap();
+        let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("float Box-Muller"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[
+                wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: uniform.as_entire_binding(),
+                },
+                wgpu::BindGroupEntry {
+                    binding: 1,
+                    resource: weights.as_entire_binding(),
+                },
+            ],
+        });
+        FloatBoxMuller {
+            pipeline,
+            bindings,
+            grid: [width, workgroups.div_ceil(width)],
+        }
+    }
+
+    fn submit(&self, gpu: &Gpu) -> wgpu::SubmissionIndex {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.bindings, &[]);
+            pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+        }
+        gpu.queue().submit([encoder.finish()])
+    }
+}
+
+/// A bench that is wrong is worse than none: are these normals of standard deviation 0.02?
+fn assert_normal(gpu: &Gpu, buffer: &wgpu::Buffer) {
+    let mut weights = vec![0f32; ELEMENTS];
+    gpu.read(buffer, 0, bytemuck::cast_slice_mut(&mut weights))
+        .expect("the weights can be read");
+    let moment = |power: i32| {
+        let sum: f64 = weights
+            .iter()
+            .map(|&w| (f64::from(w) / 0.02).powi(power))
+            .sum();
+        sum / ELEMENTS as f64
+    };
+    // Ten standard errors of each mean.
+    for (power, expected, tolerance) in [(1, 0.0, 0.0025), (2, 1.0, 0.0035), (4, 3.0, 0.024)] {
+        let got = moment(power);
+        assert!((got - expected).abs() < tolerance, "moment {power}: {got}");
     }
 }
 
@@ -119,6 +225,29 @@ fn on_every_adapter(c: &mut Criterion) {
                 });
             });
         }
+
+        let float = fill(Init::normal(0.0, 0.02), DType::F32);
+        let buffer = gpu.fill_buffer(&float).expect("room for the weights");
+        group.throughput(Throughput::Bytes(float.bytes()));
+        let box_muller = FloatBoxMuller::new(gpu.device(), &buffer);
+        wait(box_muller.submit(&gpu));
+        assert_normal(&gpu, &buffer);
+        group.bench_function("float Box-Muller in WGSL/normal f32", |b| {
+            b.iter(|| wait(box_muller.submit(&gpu)));
+        });
+        let mut weights = vec![0f32; ELEMENTS];
+        let normal = Normal::new(0f32, 0.02).expect("a valid standard deviation");
+        group.bench_function(
+            "upload of CPU-made weights (rand_distr, all threads)/normal f32",
+            |b| {
+                b.iter(|| {
+                    sample_on_all_threads(&mut weights, normal);
+                    let bytes = bytemuck::cast_slice(&weights);
+                    gpu.queue().write_buffer(&buffer, 0, bytes);
+                    wait(gpu.queue().submit([]));
+                });
+            },
+        );
         group.finish();
     }
 }
