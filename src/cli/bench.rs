@@ -356,15 +356,18 @@ fn devices(arguments: &BenchArguments) -> Result<Vec<(String, Device)>, Failure>
     Ok(named)
 }
 
+#[cfg(feature = "gpu")]
 fn adapters(devices: &[(String, Device)]) -> Vec<Adapter> {
     let adapters = devices.iter().filter_map(|(name, device)| match device {
         Device::Cpu(_) => None,
-        #[cfg(feature = "gpu")]
         Device::Gpu(gpu) => Some(adapter::describe(name, gpu)),
     });
-    #[cfg(not(feature = "gpu"))]
-    let adapters = adapters.filter(|_: &Adapter| true);
     adapters.collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn adapters(_devices: &[(String, Device)]) -> Vec<Adapter> {
+    Vec::new()
 }
 
 fn measure_all(
