@@ -237,17 +237,14 @@ fn on_every_adapter(c: &mut Criterion) {
         });
         let mut weights = vec![0f32; ELEMENTS];
         let normal = Normal::new(0f32, 0.02).expect("a valid standard deviation");
-        group.bench_function(
-            "upload of CPU-made weights (rand_distr, all threads)/normal f32",
-            |b| {
-                b.iter(|| {
-                    sample_on_all_threads(&mut weights, normal);
-                    let bytes = bytemuck::cast_slice(&weights);
-                    gpu.queue().write_buffer(&buffer, 0, bytes);
-                    wait(gpu.queue().submit([]));
-                });
-            },
-        );
+        group.bench_function("upload of CPU-made weights/normal f32", |b| {
+            b.iter(|| {
+                sample_on_all_threads(&mut weights, normal);
+                let bytes = bytemuck::cast_slice(&weights);
+                gpu.queue().write_buffer(&buffer, 0, bytes);
+                wait(gpu.queue().submit([]));
+            });
+        });
         group.finish();
     }
 }

@@ -5,7 +5,7 @@
 struct Request {
     key: vec2<u32>,
     stream: vec2<u32>,
-    std: f32,
+    deviation: f32,
     // Four elements each.
     blocks: u32,
     // Invocations of a row of the grid.
@@ -53,5 +53,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let words = philox(vec4<u32>(block, 0u, request.stream), request.key);
-    weights[block] = request.std * vec4<f32>(box_muller(words.xy), box_muller(words.zw));
+    weights[block] = request.deviation * vec4<f32>(box_muller(words.xy), box_muller(words.zw));
 }
