@@ -249,6 +249,7 @@ impl Job {
     }
 
     /// Whether a core that is not 0 can give a subnormal number or an infinity.
+    #[cfg(feature = "gpu")]
     pub fn has_extremes(&self) -> bool {
         let smallest = self.factor;
         // Cores have 31 bits at most.

@@ -4,10 +4,12 @@
 use fanin::init::normal_table;
 use fanin::kernel::box_muller::normal_pair;
 use fanin::kernel::philox::{counter, philox};
+use fanin::kernel::quantile::ENTRIES;
 use fanin::kernel::scale::{Scale, add, clamp, scale, to_bf16, to_f16};
 use fanin::kernel::uniform::uniform;
 use half::{bf16, f16};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 /// The known answers of Random123 (`kat_vectors`, philox4x32 10).
 #[test]
@@ -88,6 +90,40 @@ fn normal_pairs_are_those_that_were_pinned() {
         (0x7fff_ffff, 0x1fff_ffff, 55_871_794, 55_871_794),
         (0xfbff_ffff, 0xa000_0000, -8_421_657, -8_421_657),
     ] {
+        assert_eq!(
+            normal_pair(a, b, &table),
+            (even, odd),
+            "words {a:#010x} {b:#010x}"
+        );
+    }
+}
+
+/// What `tests/data/stream.py` makes of `docs/STREAM.md`, without having seen this crate.
+#[test]
+fn normal_pairs_are_those_of_the_text() {
+    #[derive(serde::Deserialize)]
+    struct Text {
+        radii: String,
+        circle: String,
+        pairs: Vec<(u32, u32, i32, i32)>,
+    }
+    let text: Text = serde_json::from_str(include_str!("data/stream.json")).unwrap();
+    let table = normal_table();
+    let digest = |entries: &[[u32; 4]]| {
+        let words = entries.as_flattened().iter();
+        let hash = Sha256::digest(
+            words
+                .flat_map(|word| word.to_le_bytes())
+                .collect::<Vec<_>>(),
+        );
+        hash.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    assert_eq!(digest(&table[..ENTRIES]), text.radii);
+    assert_eq!(digest(&table[ENTRIES..]), text.circle);
+    assert_eq!(text.pairs.len(), 1000);
+    for (a, b, even, odd) in text.pairs {
         assert_eq!(
             normal_pair(a, b, &table),
             (even, odd),

@@ -90,29 +90,6 @@ fn cos_sin(x: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// As `docs/STREAM.md` has them.
-    #[test]
-    fn the_table_is_that_of_the_stream() {
-        use sha2::{Digest, Sha256};
-        let table = normal_table();
-        for (part, expected) in [
-            (
-                &table[..2 * HALF],
-                "c21e0c1ca149c35bb71cf3fd3f8a186eac40018e19fd94bc0c151427fc7fd3b9",
-            ),
-            (
-                &table[2 * HALF..],
-                "61791656c1837a948a669f782c6049fc9e5bff834cad7c6b2c43b8f68a1f8678",
-            ),
-        ] {
-            let words = part.as_flattened().iter();
-            let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-            let hash = Sha256::digest(bytes);
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hash, expected);
-        }
-    }
-
     #[test]
     fn points_are_the_nearest_integers() {
         let table = normal_table();

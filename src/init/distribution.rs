@@ -40,7 +40,7 @@ pub enum Distribution {
     /// bound, however far in a tail or wide apart the bounds are.
     ///
     /// One word an element goes through the inverse of the distribution function, which is
-    /// within 8 units of the core's last place of exact: 2^-25 standard deviations for wide
+    /// within 2 units of the core's last place of exact: 2^-25 standard deviations for wide
     /// bounds, less for narrower ones. Words have 32 bits: |z| <= 6.34 however wide the bounds.
     TruncatedNormal {
         /// The mean of the normal distribution, before it is cut.
