@@ -9,7 +9,7 @@ use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 use crate::kernel::scale::to_f16;
 
-use super::{Draw, Face, fill, in_memory, to_bf16};
+use super::{Draw, Face, fill, to_bf16};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(V3);
@@ -158,11 +158,11 @@ impl Face for Avx2 {
         self.0.avx2._mm256_blend_epi32::<0b1010_1010>(even, odd)
     }
     #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2] {
-        let indices = in_memory(cast(indices));
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
+        let indices: &[u32; 8] = bytemuck::cast_ref(indices);
         let avx2 = self.0.avx2;
-        let (a, b) = (two(self, table, &indices, 0), two(self, table, &indices, 2));
-        let (c, d) = (two(self, table, &indices, 1), two(self, table, &indices, 3));
+        let (a, b) = (two(self, table, indices, 0), two(self, table, indices, 2));
+        let (c, d) = (two(self, table, indices, 1), two(self, table, indices, 3));
         [
             [
                 avx2._mm256_unpacklo_epi64(a, b),
@@ -175,9 +175,9 @@ impl Face for Avx2 {
         ]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2] {
-        let indices = in_memory(cast(indices));
-        [four(table, &indices, 0), four(table, &indices, 1)]
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
+        let indices: &[u32; 8] = bytemuck::cast_ref(indices);
+        [four(table, indices, 0), four(table, indices, 1)]
     }
     #[inline(always)]
     fn upper(self, a: Self::V) -> Self::V {

@@ -8,8 +8,7 @@ use pulp::{NullaryFnOnce, cast};
 use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 
-use super::twice::Twice;
-use super::{Draw, Face, fill, in_memory};
+use super::{Draw, Face, fill};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(V4);
@@ -31,7 +30,7 @@ impl Avx512 {
             type Output = ();
             #[inline(always)]
             fn call(self) {
-                fill(Twice(self.face), self.draw, self.element, self.out);
+                fill(self.face, self.draw, self.element, self.out);
             }
         }
         let face = self;
@@ -154,26 +153,20 @@ impl Face for Avx512 {
         cast(f._mm512_mask_moveldup_ps(cast(even), 0xaaaa, cast(odd)))
     }
     #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2] {
-        let indices = in_memory(cast(indices));
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
+        let indices: &[u32; 16] = bytemuck::cast_ref(indices);
         let f = self.0.avx512f;
-        let (a, b) = (
-            four(self, table, &indices, 0),
-            four(self, table, &indices, 2),
-        );
-        let (c, d) = (
-            four(self, table, &indices, 1),
-            four(self, table, &indices, 3),
-        );
+        let (a, b) = (four(self, table, indices, 0), four(self, table, indices, 2));
+        let (c, d) = (four(self, table, indices, 1), four(self, table, indices, 3));
         [
             [f._mm512_unpacklo_epi64(a, b), f._mm512_unpackhi_epi64(a, b)],
             [f._mm512_unpacklo_epi64(c, d), f._mm512_unpackhi_epi64(c, d)],
         ]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2] {
-        let indices = in_memory(cast(indices));
-        [eight(table, &indices, 0), eight(table, &indices, 1)]
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
+        let indices: &[u32; 16] = bytemuck::cast_ref(indices);
+        [eight(table, indices, 0), eight(table, indices, 1)]
     }
     #[inline(always)]
     fn upper(self, a: Self::V) -> Self::V {

@@ -33,8 +33,12 @@ use crate::kernel::philox::{MULTIPLIER, WEYL};
 use crate::kernel::quantile::ENTRIES;
 use crate::tensor::DType;
 
+use twice::Twice;
+
 /// The bytes of one step of any face: what a short run is cut from.
-const STEP_BYTES: usize = 256;
+const STEP_BYTES: usize = 128;
+/// Steps that are made in two stages.
+const STAGE: usize = 8;
 
 /// The instructions of one kind of processor, on registers of `2 * BLOCKS` lanes.
 ///
@@ -84,9 +88,9 @@ trait Face: Copy {
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
     /// Entries of a table, for packed indices below its length: for the even and for the odd lanes
     /// the numbers 0 and 1, and 2 and 3, of the entries in the halves of wide lanes.
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2];
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2];
     /// The same of entries of two numbers.
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2];
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2];
     /// The upper halves of wide lanes, wide.
     fn upper(self, a: Self::V) -> Self::V;
     /// The upper halves of wide lanes, as signed numbers times [`Face::UPPER`].
@@ -216,14 +220,6 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
     fill(portable::Portable, draw, element, out);
 }
 
-/// Lets indices go through memory, from where each is loaded on its own: left alone, the compiler
-/// picks them out of the register with shuffles, which the kernel has too many of already.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn in_memory<const N: usize>(indices: [u32; N]) -> [u32; N] {
-    std::hint::black_box(indices)
-}
-
 /// The whole fill, made for one face: called where the compiler may use its instructions.
 ///
 /// All below it is inlined into it, and written without closures that might not be: a function on
@@ -249,13 +245,21 @@ fn fill<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8]) {
     }
 }
 
-/// What makes cores of words.
+/// What makes cores of words, in two stages.
 trait Cores: Copy {
+    /// What the first stage leaves for the second, in memory.
+    type Ready<F: Face>: Copy;
+    /// Finds where in the tables to look.
+    fn ready<F: Face>(self, face: F, words: [F::V; 4]) -> Self::Ready<F>;
     /// The cores of the four lanes of blocks, as binary64.
-    fn cores<F: Face>(self, face: F, words: [F::V; 4]) -> [F::D; 4];
+    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::D; 4];
 }
 
 /// Goes through the blocks of a run, whose ends may lie inside a block.
+///
+/// In two stages, for some steps at a time: words and indices first, then what becomes of them.
+/// Indices are loaded one by one, and a load of what was stored a moment ago waits; the rounds of
+/// Philox wait for each other, and four chains of them side by side keep the multipliers at work.
 #[inline(always)]
 fn fill_with<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], source: impl Cores) {
     let size = draw.dtype.size() as usize;
@@ -265,26 +269,49 @@ fn fill_with<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], sou
     let mut start = Start::new(draw, (block >> 32) as u32);
     let mut rest = out;
     let mut whole = [0; STEP_BYTES];
+    let four = Twice(Twice(face));
+    let none = source.ready(face, [face.splat(0); 4]);
+    let mut stage = [none; STAGE];
     while !rest.is_empty() {
-        // Where the upper word of the block number changes, a step ends before its time.
-        let blocks = (F::BLOCKS as u64).min((1 << 32) - (block & 0xffff_ffff));
+        // Where the upper word of the block number changes, a stage ends before its time.
+        let before_carry = (1 << 32) - (block & 0xffff_ffff);
+        let blocks = ((STAGE * F::BLOCKS) as u64).min(before_carry);
         let length = rest
             .len()
             .min(blocks as usize * LANES as usize * size - skip);
         let (bytes, after) = rest.split_at_mut(length);
-        let partial = length < step;
-        let target = if partial {
-            &mut whole[..step]
-        } else {
-            &mut *bytes
-        };
-        let words = philox(face, draw, start, face.blocks(block as u32));
-        finish(face, draw, source.cores(face, words), target);
-        if partial {
-            bytes.copy_from_slice(&whole[skip..skip + length]);
+        let steps = (skip + length).div_ceil(step);
+        if steps == 1 {
+            let words = philox(face, draw, start, face.blocks(block as u32));
+            stage[0] = source.ready(face, words);
+        }
+        for (i, ready) in stage.chunks_exact_mut(4).enumerate() {
+            if steps == 1 || 4 * i >= steps {
+                break;
+            }
+            let first = (block as u32).wrapping_add((4 * i * F::BLOCKS) as u32);
+            let [w, x, y, z] = philox(four, draw, start, four.blocks(first));
+            ready[0] = source.ready(face, [w[0][0], x[0][0], y[0][0], z[0][0]]);
+            ready[1] = source.ready(face, [w[0][1], x[0][1], y[0][1], z[0][1]]);
+            ready[2] = source.ready(face, [w[1][0], x[1][0], y[1][0], z[1][0]]);
+            ready[3] = source.ready(face, [w[1][1], x[1][1], y[1][1], z[1][1]]);
+        }
+        let ready = std::hint::black_box(&stage);
+        let mut bytes = bytes;
+        for ready in &ready[..steps] {
+            let length = bytes.len().min(step - skip);
+            let (part, after) = std::mem::take(&mut bytes).split_at_mut(length);
+            let cores = source.cores(face, ready);
+            if length == step {
+                finish(face, draw, cores, part);
+            } else {
+                finish(face, draw, cores, &mut whole[..step]);
+                part.copy_from_slice(&whole[skip..skip + length]);
+            }
+            bytes = after;
+            skip = 0;
         }
         rest = after;
-        skip = 0;
         block += blocks;
         if block & 0xffff_ffff == 0 {
             start = Start::new(draw, (block >> 32) as u32);
@@ -351,11 +378,15 @@ fn philox<F: Face>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V
 struct Uniform;
 
 impl Cores for Uniform {
+    type Ready<F: Face> = [F::V; 2];
+
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::D; 4] {
-        let front = uniform(face, face.zip(x0, x2));
-        let back = uniform(face, face.zip(x1, x3));
-        lanes(face, front, back)
+    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::V; 2] {
+        [face.zip(x0, x2), face.zip(x1, x3)]
+    }
+    #[inline(always)]
+    fn cores<F: Face>(self, face: F, ready: &[F::V; 2]) -> [F::D; 4] {
+        lanes(face, uniform(face, ready[0]), uniform(face, ready[1]))
     }
 }
 
@@ -376,9 +407,16 @@ fn lanes<F: Face>(face: F, even: F::V, odd: F::V) -> [F::D; 4] {
     ]
 }
 
-/// `kernel::quantile::segment`: entries, and places wide, of the even and of the odd lanes.
+/// What `kernel::quantile::segment` gives.
+#[derive(Clone, Copy)]
+struct Segment<V> {
+    entries: V,
+    places: V,
+}
+
+/// `kernel::quantile::segment`.
 #[inline(always)]
-fn segment<F: Face>(face: F, words: F::V) -> (F::V, [F::V; 2]) {
+fn segment<F: Face>(face: F, words: F::V) -> Segment<F::V> {
     let sign = face.shr_s::<31>(words);
     let distance = face.xor(words, sign);
     let odd = face.or(face.add(distance, distance), face.splat(1));
@@ -388,8 +426,10 @@ fn segment<F: Face>(face: F, words: F::V) -> (F::V, [F::V; 2]) {
     let segment = face.shr_u::<26>(mantissa);
     let half = face.and(sign, face.splat(ENTRIES as u32 / 2));
     let entry = face.add(face.shl::<5>(octave), face.sub(half, face.splat(32)));
-    let place = face.shr_u::<1>(face.shl::<6>(mantissa));
-    (face.add(entry, segment), [place, face.upper(place)])
+    Segment {
+        entries: face.add(entry, segment),
+        places: face.shr_u::<1>(face.shl::<6>(mantissa)),
+    }
 }
 
 /// `kernel::quantile::evaluate`, in the low halves of wide lanes.
@@ -408,21 +448,31 @@ struct Quantile<'a> {
 }
 
 impl Cores for Quantile<'_> {
+    type Ready<F: Face> = [(Segment<F::V>, F::V); 2];
+
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::D; 4] {
-        let front = quantile(face, self.table, face.zip(x0, x2));
-        let back = quantile(face, self.table, face.zip(x1, x3));
+    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> Self::Ready<F> {
+        let (front, back) = (face.zip(x0, x2), face.zip(x1, x3));
+        [(segment(face, front), front), (segment(face, back), back)]
+    }
+    #[inline(always)]
+    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::D; 4] {
+        let front = quantile(face, self.table, &ready[0]);
+        let back = quantile(face, self.table, &ready[1]);
         lanes(face, front, back)
     }
 }
 
 #[inline(always)]
-fn quantile<F: Face>(face: F, table: &[[u32; 4]; ENTRIES], words: F::V) -> F::V {
-    let (entry, places) = segment(face, words);
-    let cubics = face.cubics(table, entry);
-    let even = evaluate(face, cubics[0], places[0]);
-    let odd = evaluate(face, cubics[1], places[1]);
-    let sign = face.shr_s::<31>(words);
+fn quantile<F: Face>(
+    face: F,
+    table: &[[u32; 4]; ENTRIES],
+    (segment, words): &(Segment<F::V>, F::V),
+) -> F::V {
+    let cubics = face.cubics(table, &segment.entries);
+    let even = evaluate(face, cubics[0], segment.places);
+    let odd = evaluate(face, cubics[1], face.upper(segment.places));
+    let sign = face.shr_s::<31>(*words);
     face.sub(face.xor(face.zip(even, odd), sign), sign)
 }
 
@@ -433,24 +483,42 @@ struct Normal<'a> {
     circle: &'a [[u32; 2]; POINTS],
 }
 
-impl Cores for Normal<'_> {
-    #[inline(always)]
-    fn cores<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::D; 4] {
-        let (entry, places) = segment(face, face.zip(x0, x2));
-        let b = face.zip(x1, x3);
-        let points = face.points(self.circle, face.shr_u::<22>(b));
-        let cubics = face.cubics(self.radii, entry);
+/// Words `a` and `b` and where to look for them.
+#[derive(Clone, Copy)]
+struct NormalReady<V> {
+    segment: Segment<V>,
+    points: V,
+    b: V,
+}
 
-        let low = face.shr_u::<9>(face.shl::<10>(b));
+impl Cores for Normal<'_> {
+    type Ready<F: Face> = NormalReady<F::V>;
+
+    #[inline(always)]
+    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> NormalReady<F::V> {
+        let b = face.zip(x1, x3);
+        NormalReady {
+            segment: segment(face, face.zip(x0, x2)),
+            points: face.shr_u::<22>(b),
+            b,
+        }
+    }
+    #[inline(always)]
+    fn cores<F: Face>(self, face: F, ready: &NormalReady<F::V>) -> [F::D; 4] {
+        let points = face.points(self.circle, &ready.points);
+        let cubics = face.cubics(self.radii, &ready.segment.entries);
+
+        let low = face.shr_u::<9>(face.shl::<10>(ready.b));
         let rest = face.sub(low, face.splat((1 << 22) - 1));
         let short = face.shr_s::<7>(face.sub(low, face.splat((1 << 22) - 65)));
         let square = face.shr_u::<14>(face.mul(short, short));
         let loss = face.shr_u::<18>(face.mul(square, face.splat(25_736)));
         let along = face.sub(face.splat(ONE as u32), loss);
 
-        let radius = evaluate(face, cubics[0], places[0]);
+        let places = ready.segment.places;
+        let radius = evaluate(face, cubics[0], places);
         let [l0, l1] = normal_pair(face, radius, points[0], along, rest);
-        let radius = evaluate(face, cubics[1], places[1]);
+        let radius = evaluate(face, cubics[1], face.upper(places));
         let (along, rest) = (face.upper(along), face.upper(rest));
         let [l2, l3] = normal_pair(face, radius, points[1], along, rest);
         [l0, l1, l2, l3]

@@ -156,9 +156,9 @@ impl Face for Neon {
         self.0.neon.vtrn1q_u32(even, odd)
     }
     #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2] {
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
         let neon = self.0.neon;
-        let indices: [u32; 4] = cast(indices);
+        let indices: &[u32; 4] = bytemuck::cast_ref(indices);
         let (a, b) = (entry(table, indices[0]), entry(table, indices[2]));
         let (c, d) = (entry(table, indices[1]), entry(table, indices[3]));
         [
@@ -167,8 +167,8 @@ impl Face for Neon {
         ]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2] {
-        let indices: [u32; 4] = cast(indices);
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
+        let indices: &[u32; 4] = bytemuck::cast_ref(indices);
         [
             cast([
                 table[indices[0] as usize % POINTS],

@@ -147,7 +147,7 @@ impl Face for Portable {
         std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i - 1] })
     }
     #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2] {
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
         let entries = indices.map(|index| table[index as usize % ENTRIES]);
         let half = |odd: usize, from: usize| {
             std::array::from_fn(|i| entries[i / 2 * 2 + odd][from + i % 2])
@@ -155,7 +155,7 @@ impl Face for Portable {
         [[half(0, 0), half(0, 2)], [half(1, 0), half(1, 2)]]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2] {
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let entries = indices.map(|index| table[index as usize % POINTS]);
         [0, 1].map(|odd| std::array::from_fn(|i| entries[i / 2 * 2 + odd][i % 2]))
     }

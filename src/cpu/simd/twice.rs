@@ -121,10 +121,10 @@ impl<F: Face> Face for Twice<F> {
         [self.0.zip(even[0], odd[0]), self.0.zip(even[1], odd[1])]
     }
     #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: Self::V) -> [[Self::V; 2]; 2] {
+    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
         let [a, b] = [
-            self.0.cubics(table, indices[0]),
-            self.0.cubics(table, indices[1]),
+            self.0.cubics(table, &indices[0]),
+            self.0.cubics(table, &indices[1]),
         ];
         [
             [[a[0][0], b[0][0]], [a[0][1], b[0][1]]],
@@ -132,10 +132,10 @@ impl<F: Face> Face for Twice<F> {
         ]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: Self::V) -> [Self::V; 2] {
+    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let [a, b] = [
-            self.0.points(table, indices[0]),
-            self.0.points(table, indices[1]),
+            self.0.points(table, &indices[0]),
+            self.0.points(table, &indices[1]),
         ];
         [[a[0], b[0]], [a[1], b[1]]]
     }
