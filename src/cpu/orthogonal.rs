@@ -84,7 +84,10 @@ fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
     for (i, sign) in signs.into_iter().enumerate() {
         product[i * n + i] = sign * f64::from(key.gain);
     }
+    #[cfg(not(target_family = "wasm"))]
     let par = Par::rayon(0);
+    #[cfg(target_family = "wasm")]
+    let par = Par::Seq;
     let vectors = MatRef::from_row_major_slice(&vectors, m, n);
     let mut product = MatMut::from_row_major_slice_mut(&mut product, m, n);
     for start in (0..n).step_by(BLOCK).rev() {

@@ -3,7 +3,7 @@
 use std::arch::aarch64::{float64x2_t, int64x2_t, uint32x4_t, uint64x2_t};
 
 use pulp::aarch64::Neon as Token;
-use pulp::{NullaryFnOnce, Simd, cast};
+use pulp::{NullaryFnOnce, cast};
 
 use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
