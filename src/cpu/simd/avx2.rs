@@ -2,14 +2,14 @@
 
 use std::arch::x86_64::{__m128i, __m256d, __m256i};
 
+use pulp::cast;
 use pulp::x86::V3;
-use pulp::{NullaryFnOnce, cast};
 
 use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 use crate::kernel::scale::to_f16;
 
-use super::{Draw, Face, fill, to_bf16};
+use super::{Face, Registers, Run, to_bf16};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(V3);
@@ -19,36 +19,15 @@ impl Avx2 {
         V3::try_new().map(Avx2)
     }
 
-    /// [`fill`], compiled for this instruction set.
-    pub fn run(self, draw: Draw<'_>, element: u64, out: &mut [u8]) {
-        struct Run<'a> {
-            face: Avx2,
-            draw: Draw<'a>,
-            element: u64,
-            out: &'a mut [u8],
-        }
-        impl NullaryFnOnce for Run<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn call(self) {
-                fill(self.face, self.draw, self.element, self.out);
-            }
-        }
-        let face = self;
-        self.0.vectorize(Run {
-            face,
-            draw,
-            element,
-            out,
-        });
+    /// The fill, compiled for this instruction set.
+    pub fn run(self, run: Run<'_, Avx2>) {
+        self.0.vectorize(run);
     }
 }
 
-impl Face for Avx2 {
+impl Registers for Avx2 {
     const BLOCKS: usize = 4;
-    const UPPER: f64 = 1.0;
     type V = __m256i;
-    type D = __m256d;
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
@@ -63,16 +42,31 @@ impl Face for Avx2 {
         self.0.avx._mm256_set1_epi64x(number as i64)
     }
     #[inline(always)]
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_xor_si256(a, b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_mul_epu32(a, b)
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        // A shuffle: a processor makes more of them at a time than shifts.
+        cast(self.0.avx._mm256_movehdup_ps(cast(a)))
+    }
+}
+
+impl Face for Avx2 {
+    const UPPER: f64 = 1.0;
+    type D = __m256d;
+
+    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_and_si256(a, b)
     }
     #[inline(always)]
     fn or(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_or_si256(a, b)
-    }
-    #[inline(always)]
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_xor_si256(a, b)
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -145,10 +139,6 @@ impl Face for Avx2 {
         self.0.avx2._mm256_srli_epi64::<BITS>(a)
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_mul_epu32(a, b)
-    }
-    #[inline(always)]
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_mul_epi32(a, b)
     }
@@ -178,11 +168,6 @@ impl Face for Avx2 {
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 8] = bytemuck::cast_ref(indices);
         [four(table, indices, 0), four(table, indices, 1)]
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        // A shuffle: a processor makes more of them at a time than shifts.
-        cast(self.0.avx._mm256_movehdup_ps(cast(a)))
     }
     #[inline(always)]
     fn upper_to_f64(self, a: Self::V) -> Self::D {

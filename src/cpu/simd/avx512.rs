@@ -2,13 +2,13 @@
 
 use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512d, __m512i};
 
+use pulp::cast;
 use pulp::x86::V4;
-use pulp::{NullaryFnOnce, cast};
 
 use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 
-use super::{Draw, Face, fill};
+use super::{Face, Registers, Run};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(V4);
@@ -18,36 +18,15 @@ impl Avx512 {
         V4::try_new().map(Avx512)
     }
 
-    /// [`fill`], compiled for this instruction set.
-    pub fn run(self, draw: Draw<'_>, element: u64, out: &mut [u8]) {
-        struct Run<'a> {
-            face: Avx512,
-            draw: Draw<'a>,
-            element: u64,
-            out: &'a mut [u8],
-        }
-        impl NullaryFnOnce for Run<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn call(self) {
-                fill(self.face, self.draw, self.element, self.out);
-            }
-        }
-        let face = self;
-        self.0.vectorize(Run {
-            face,
-            draw,
-            element,
-            out,
-        });
+    /// The fill, compiled for this instruction set.
+    pub fn run(self, run: Run<'_, Avx512>) {
+        self.0.vectorize(run);
     }
 }
 
-impl Face for Avx512 {
+impl Registers for Avx512 {
     const BLOCKS: usize = 8;
-    const UPPER: f64 = 4_294_967_296.0;
     type V = __m512i;
-    type D = __m512d;
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
@@ -64,16 +43,31 @@ impl Face for Avx512 {
         self.0.avx512f._mm512_set1_epi64(number as i64)
     }
     #[inline(always)]
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_xor_si512(a, b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_mul_epu32(a, b)
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        // A shuffle: a processor makes more of them at a time than shifts.
+        cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
+    }
+}
+
+impl Face for Avx512 {
+    const UPPER: f64 = 4_294_967_296.0;
+    type D = __m512d;
+
+    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_and_si512(a, b)
     }
     #[inline(always)]
     fn or(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_or_si512(a, b)
-    }
-    #[inline(always)]
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_xor_si512(a, b)
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -140,10 +134,6 @@ impl Face for Avx512 {
         self.0.avx512f._mm512_srl_epi64(a, count(BITS))
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_mul_epu32(a, b)
-    }
-    #[inline(always)]
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_mul_epi32(a, b)
     }
@@ -167,11 +157,6 @@ impl Face for Avx512 {
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 16] = bytemuck::cast_ref(indices);
         [eight(table, indices, 0), eight(table, indices, 1)]
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        // A shuffle: a processor makes more of them at a time than shifts.
-        cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
     }
     #[inline(always)]
     fn upper_to_f64(self, a: Self::V) -> Self::D {

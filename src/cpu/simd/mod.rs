@@ -26,6 +26,8 @@ mod neon;
 
 use std::sync::OnceLock;
 
+use pulp::NullaryFnOnce;
+
 use crate::job::{Core, Job};
 use crate::kernel::LANES;
 use crate::kernel::box_muller::{ONE, POINTS};
@@ -40,27 +42,36 @@ const STEP_BYTES: usize = 128;
 /// Steps that are made in two stages.
 const STAGE: usize = 8;
 
-/// The instructions of one kind of processor, on registers of `2 * BLOCKS` lanes.
-///
-/// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
-/// of 32 bits, in functions whose name ends in 64 of 64 bits.
-trait Face: Copy {
+/// What Philox takes of the instructions of one kind of processor, on registers of `2 * BLOCKS` lanes.
+trait Registers: Copy {
     /// Blocks of the stream that are made at a time.
     const BLOCKS: usize;
-    /// What comes of 1 in [`Face::upper_to_f64`].
-    const UPPER: f64;
     /// A register.
     type V: Copy;
-    /// `BLOCKS` numbers of binary64.
-    type D: Copy;
 
     /// The numbers of the blocks from `first` on, wide, in the order that suits [`Face::values`].
     fn blocks(self, first: u32) -> Self::V;
     fn splat(self, number: u32) -> Self::V;
     fn splat64(self, number: u64) -> Self::V;
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Whole products of wide numbers.
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The upper halves of wide lanes, wide.
+    fn upper(self, a: Self::V) -> Self::V;
+}
+
+/// The other instructions of a kind of processor.
+///
+/// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
+/// of 32 bits, in functions whose name ends in 64 of 64 bits.
+trait Face: Registers {
+    /// What comes of 1 in [`Face::upper_to_f64`].
+    const UPPER: f64;
+    /// `BLOCKS` numbers of binary64.
+    type D: Copy;
+
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lower 32 bits of products.
@@ -81,8 +92,6 @@ trait Face: Copy {
     fn sub64(self, a: Self::V, b: Self::V) -> Self::V;
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V;
-    /// Whole products of wide numbers.
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
     /// Two wide registers as one that is packed.
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
@@ -91,8 +100,6 @@ trait Face: Copy {
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2];
     /// The same of entries of two numbers.
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2];
-    /// The upper halves of wide lanes, wide.
-    fn upper(self, a: Self::V) -> Self::V;
     /// The upper halves of wide lanes, as signed numbers times [`Face::UPPER`].
     fn upper_to_f64(self, a: Self::V) -> Self::D;
     fn splat_f64(self, number: f64) -> Self::D;
@@ -200,24 +207,62 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 => {
             if let Some(face) = avx512::Avx512::try_new() {
-                return face.run(draw, element, out);
+                return face.run(Run {
+                    face,
+                    draw,
+                    element,
+                    out,
+                });
             }
         }
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => {
             if let Some(face) = avx2::Avx2::try_new() {
-                return face.run(draw, element, out);
+                return face.run(Run {
+                    face,
+                    draw,
+                    element,
+                    out,
+                });
             }
         }
         #[cfg(target_arch = "aarch64")]
         Set::Neon => {
             if let Some(face) = neon::Neon::try_new() {
-                return face.run(draw, element, out);
+                return face.run(Run {
+                    face,
+                    draw,
+                    element,
+                    out,
+                });
             }
         }
         Set::Portable => {}
     }
-    fill(portable::Portable, draw, element, out);
+    Run {
+        face: portable::Portable,
+        draw,
+        element,
+        out,
+    }
+    .call();
+}
+
+/// A fill as a face takes it: what is compiled for its instruction set is what the call inlines.
+struct Run<'a, F> {
+    face: F,
+    draw: Draw<'a>,
+    element: u64,
+    out: &'a mut [u8],
+}
+
+impl<F: Face> NullaryFnOnce for Run<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        fill(self.face, self.draw, self.element, self.out);
+    }
 }
 
 /// The whole fill, made for one face: called where the compiler may use its instructions.
@@ -345,7 +390,7 @@ impl Start {
 
 /// The words of blocks, wide: `kernel::philox` with what is common to all blocks taken out.
 #[inline(always)]
-fn philox<F: Face>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V; 4] {
+fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V; 4] {
     let multiplier = [
         face.splat64(MULTIPLIER[0].into()),
         face.splat64(MULTIPLIER[1].into()),

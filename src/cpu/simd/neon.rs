@@ -9,7 +9,7 @@ use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 use crate::kernel::scale::to_f16;
 
-use super::{Draw, Face, fill, to_bf16};
+use super::{Face, Registers, Run, to_bf16};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(Token);
@@ -19,37 +19,15 @@ impl Neon {
         Token::try_new().map(Neon)
     }
 
-    /// [`fill`], compiled for this instruction set.
-    pub fn run(self, draw: Draw<'_>, element: u64, out: &mut [u8]) {
-        struct Run<'a> {
-            face: Neon,
-            draw: Draw<'a>,
-            element: u64,
-            out: &'a mut [u8],
-        }
-        impl NullaryFnOnce for Run<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn call(self) {
-                fill(self.face, self.draw, self.element, self.out);
-            }
-        }
-        // Every processor that this is compiled for has NEON: there is nothing to switch on.
-        Run {
-            face: self,
-            draw,
-            element,
-            out,
-        }
-        .call();
+    /// Every processor that this is compiled for has NEON: there is nothing to switch on.
+    pub fn run(self, run: Run<'_, Neon>) {
+        run.call();
     }
 }
 
-impl Face for Neon {
+impl Registers for Neon {
     const BLOCKS: usize = 2;
-    const UPPER: f64 = 1.0;
     type V = uint32x4_t;
-    type D = float64x2_t;
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
@@ -64,16 +42,32 @@ impl Face for Neon {
         cast(self.0.neon.vdupq_n_u64(number))
     }
     #[inline(always)]
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.veorq_u32(a, b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        let neon = self.0.neon;
+        let [a, b] = [a, b].map(|v| neon.vmovn_u64(cast::<_, uint64x2_t>(v)));
+        cast(neon.vmull_u32(a, b))
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        self.shr_u64::<32>(a)
+    }
+}
+
+impl Face for Neon {
+    const UPPER: f64 = 1.0;
+    type D = float64x2_t;
+
+    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.neon.vandq_u32(a, b)
     }
     #[inline(always)]
     fn or(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.neon.vorrq_u32(a, b)
-    }
-    #[inline(always)]
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.veorq_u32(a, b)
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -140,12 +134,6 @@ impl Face for Neon {
         cast(self.0.neon.vshrq_n_u64::<BITS>(cast(a)))
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        let neon = self.0.neon;
-        let [a, b] = [a, b].map(|v| neon.vmovn_u64(cast::<_, uint64x2_t>(v)));
-        cast(neon.vmull_u32(a, b))
-    }
-    #[inline(always)]
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
         let neon = self.0.neon;
         let [a, b] = [a, b].map(|v| neon.vmovn_s64(cast::<_, int64x2_t>(v)));
@@ -179,10 +167,6 @@ impl Face for Neon {
                 table[indices[3] as usize % POINTS],
             ]),
         ]
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
     }
     #[inline(always)]
     fn upper_to_f64(self, a: Self::V) -> Self::D {

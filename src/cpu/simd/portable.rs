@@ -4,7 +4,7 @@ use crate::kernel::box_muller::POINTS;
 use crate::kernel::quantile::ENTRIES;
 use crate::kernel::scale::to_f16;
 
-use super::{Face, to_bf16};
+use super::{Face, Registers, to_bf16};
 
 const BLOCKS: usize = 4;
 const WORDS: usize = 2 * BLOCKS;
@@ -34,11 +34,9 @@ fn map2_64(a: [u32; WORDS], b: [u32; WORDS], f: impl Fn(u64, u64) -> u64) -> [u3
     narrow(std::array::from_fn(|i| f(a[i], b[i])))
 }
 
-impl Face for Portable {
+impl Registers for Portable {
     const BLOCKS: usize = BLOCKS;
-    const UPPER: f64 = 1.0;
     type V = [u32; WORDS];
-    type D = [f64; BLOCKS];
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
@@ -53,16 +51,30 @@ impl Face for Portable {
         narrow([number; BLOCKS])
     }
     #[inline(always)]
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, |a, b| a ^ b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, |a, b| u64::from(a as u32) * u64::from(b as u32))
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        self.shr_u64::<32>(a)
+    }
+}
+
+impl Face for Portable {
+    const UPPER: f64 = 1.0;
+    type D = [f64; BLOCKS];
+
+    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| a & b)
     }
     #[inline(always)]
     fn or(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| a | b)
-    }
-    #[inline(always)]
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| a ^ b)
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -133,10 +145,6 @@ impl Face for Portable {
         narrow(wide(a).map(|a| a >> BITS))
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, |a, b| u64::from(a as u32) * u64::from(b as u32))
-    }
-    #[inline(always)]
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
         map2_64(a, b, |a, b| {
             (i64::from(a as u32 as i32) * i64::from(b as u32 as i32)) as u64
@@ -158,10 +166,6 @@ impl Face for Portable {
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let entries = indices.map(|index| table[index as usize % POINTS]);
         [0, 1].map(|odd| std::array::from_fn(|i| entries[i / 2 * 2 + odd][i % 2]))
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
     }
     #[inline(always)]
     fn upper_to_f64(self, a: Self::V) -> Self::D {
