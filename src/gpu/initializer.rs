@@ -411,7 +411,31 @@ impl Steps {
 
 /// The bindings of `shaders/fill.wgsl` and `shaders/quantile.wgsl`.
 fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
-    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("fanin"),
+        entries: &[
+            layout_entry(
+                0,
+                wgpu::BufferBindingType::Uniform,
+                true,
+                size_of::<Request>() as u64,
+            ),
+            // As much as the entry point needs, which differs.
+            layout_entry(1, storage(false), false, 0),
+            layout_entry(2, storage(true), false, 16),
+        ],
+    })
+}
+
+/// A buffer that a compute shader binds; a size of 0 leaves it to the shader.
+pub(super) fn layout_entry(
+    binding: u32,
+    ty: wgpu::BufferBindingType,
+    has_dynamic_offset: bool,
+    size: u64,
+) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
@@ -420,22 +444,7 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
             min_binding_size: wgpu::BufferSize::new(size),
         },
         count: None,
-    };
-    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some("fanin"),
-        entries: &[
-            entry(
-                0,
-                wgpu::BufferBindingType::Uniform,
-                true,
-                size_of::<Request>() as u64,
-            ),
-            // As much as the entry point needs, which differs.
-            entry(1, storage(false), false, 0),
-            entry(2, storage(true), false, 16),
-        ],
-    })
+    }
 }
 
 /// A buffer with contents, a multiple of 4 bytes; what is wrong if there cannot be one.

@@ -6,7 +6,7 @@ use crate::fill::Fill;
 use crate::init::{Distribution, Init};
 use crate::tensor::Tensor;
 
-use super::initializer::{Initializer, Step, Steps, context, upload};
+use super::initializer::{Initializer, Step, Steps, context, layout_entry, upload};
 use super::scope::checked;
 
 /// Reflections that are applied together: `BLOCK` of the shader.
@@ -86,27 +86,17 @@ impl Pipelines {
 }
 
 fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
-    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset,
-            min_binding_size: wgpu::BufferSize::new(size),
-        },
-        count: None,
-    };
     let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
     let shape = size_of::<Shape>() as u64;
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("fanin orthogonal"),
         entries: &[
-            entry(0, wgpu::BufferBindingType::Uniform, true, shape),
-            entry(1, storage(false), false, 4),
-            entry(2, storage(false), false, 4),
-            entry(3, storage(false), false, 4),
-            entry(4, storage(false), false, 4),
-            entry(5, storage(true), false, 4),
+            layout_entry(0, wgpu::BufferBindingType::Uniform, true, shape),
+            layout_entry(1, storage(false), false, 4),
+            layout_entry(2, storage(false), false, 4),
+            layout_entry(3, storage(false), false, 4),
+            layout_entry(4, storage(false), false, 4),
+            layout_entry(5, storage(true), false, 4),
         ],
     })
 }
