@@ -202,6 +202,21 @@ pub enum Error {
         available: u64,
     },
 
+    /// Two GPU fills of one call that would write the same bytes.
+    #[error(
+        "tensors {other:?} and {tensor:?} would both write bytes {start} to {end} of one buffer"
+    )]
+    Overlap {
+        /// The tensor that begins later in the buffer.
+        tensor: String,
+        /// The other one.
+        other: String,
+        /// The first byte of both.
+        start: u64,
+        /// The end of what both would write, in bytes from the start of the buffer.
+        end: u64,
+    },
+
     /// An output slice that does not hold exactly the elements that were asked for.
     #[error("tensor {tensor:?}: the output must hold {expected} elements, it holds {got}")]
     LengthMismatch {

@@ -16,15 +16,16 @@ const MAX_DIMENSIONS: usize = 7;
 
 /// Elements of one dispatch at most, and the size from which on a row or a dimension is not
 /// divided by on the device, so that sums of positions and digits stay below 2^32.
-const MAX_DISPATCH: u64 = 1 << 30;
+pub(super) const MAX_DISPATCH: u64 = 1 << 30;
 
 /// Elements from which on the few at the end that fill no block get a dispatch of their own, so that
 /// the others can be stored a block at a time.
 const WORTH_A_TAIL: u64 = 1 << 14;
 
 /// Workgroups along one dimension of a grid: the WebGPU default of
-/// `max_compute_workgroups_per_dimension`, which every device has.
-const MAX_GRID_WIDTH: u32 = 65_535;
+/// `max_compute_workgroups_per_dimension`, which every device has. `GRID_WIDTH` in
+/// `shaders/fill.wgsl`.
+const GRID_WIDTH: u32 = 65_535;
 
 /// `struct Fill` of `shaders/fill.wgsl`.
 #[repr(C)]
@@ -38,17 +39,27 @@ pub(super) struct Request {
     mean: u32,
     low: u32,
     high: u32,
-    destination: u32,
-    count: u32,
+    pub destination: u32,
+    pub count: u32,
     first: u32,
     row_length: u32,
     blocks_per_row: u32,
     invocations: u32,
-    grid_width: u32,
+    pub first_workgroup: u32,
     dimensions: u32,
     columns: u32,
     pattern: [u32; 4],
     dimension: [[u32; 4]; MAX_DIMENSIONS],
+}
+
+impl Request {
+    /// One that no invocation works for: its first workgroup is past all that there are.
+    pub fn unused() -> Request {
+        Request {
+            first_workgroup: u32::MAX,
+            ..bytemuck::Zeroable::zeroed()
+        }
+    }
 }
 
 /// One dispatch: the range of the buffer that it binds, and its request.
@@ -60,7 +71,13 @@ pub(super) struct Dispatch {
     /// Bytes, a multiple of 4.
     pub binding_size: u64,
     pub request: Request,
-    pub grid: [u32; 2],
+    pub workgroups: u32,
+}
+
+/// The grid of a number of workgroups, or of a few more: those find that they have no work.
+pub(super) fn grid(workgroups: u32) -> [u32; 2] {
+    let width = workgroups.min(GRID_WIDTH);
+    [width, workgroups.div_ceil(width)]
 }
 
 /// Refuses limits that a fill cannot be cut to.
@@ -152,7 +169,6 @@ fn next_dispatch(
         Entry::Words => (destination + rows.length).div_ceil(2) - destination / 2,
     };
     let workgroups = invocations.div_ceil(u64::from(limits.workgroup_size)) as u32;
-    let grid_width = workgroups.min(MAX_GRID_WIDTH);
     let [low, high] = job.clamp.unwrap_or_default();
     Dispatch {
         variant: Variant::new(job, entry, sliced),
@@ -173,13 +189,13 @@ fn next_dispatch(
             row_length: rows.row_length as u32,
             blocks_per_row: blocks_per_row as u32,
             invocations: invocations as u32,
-            grid_width,
+            first_workgroup: 0,
             dimensions: rows.dimensions as u32,
             columns: job.columns,
             pattern: job.pattern,
             dimension: rows.dimension,
         },
-        grid: [grid_width, workgroups.div_ceil(grid_width)],
+        workgroups,
     }
 }
 

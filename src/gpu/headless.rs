@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::Distribution;
 
-use super::initializer::{Initializer, InitializerOptions};
+use super::initializer::{Initializer, InitializerOptions, Target};
 use super::orthogonal::Matrix;
+use super::prepare::Piece;
 use super::scope::{checked, device_error};
 
 /// Bytes of one step of a fill that is read back: bounds the memory on both sides.
@@ -183,15 +184,23 @@ impl Gpu {
         &self,
         layers: &[crate::init::DenseLayer],
     ) -> Result<Vec<(wgpu::Buffer, wgpu::Buffer)>> {
-        layers
+        let buffer = |fill: &Fill| self.new_buffer(fill, fill.bytes());
+        let buffers = layers
             .iter()
-            .map(|layer| {
-                Ok((
-                    self.fill_buffer(&layer.weight)?,
-                    self.fill_buffer(&layer.bias)?,
-                ))
+            .map(|layer| Ok((buffer(&layer.weight)?, buffer(&layer.bias)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let targets: Vec<Target<'_>> = layers
+            .iter()
+            .zip(&buffers)
+            .flat_map(|(layer, (weight, bias))| {
+                [
+                    Target::new(&layer.weight, weight, 0),
+                    Target::new(&layer.bias, bias, 0),
+                ]
             })
-            .collect()
+            .collect();
+        self.initializer.submit_all(&self.queue, &targets)?;
+        Ok(buffers)
     }
 
     /// Fills on the GPU and reads back: `out` gets the elements from `start` on, counted in the
@@ -226,8 +235,14 @@ impl Gpu {
         let mut start = start;
         for part in out.chunks_mut(step as usize) {
             let end = start + part.len() as u64 / size;
-            self.initializer
-                .submit_range(&self.queue, fill, start..end, &buffer, 0, matrix)?;
+            let piece = Piece {
+                fill,
+                range: start..end,
+                buffer: &buffer,
+                offset: 0,
+                matrix,
+            };
+            self.initializer.submit_piece(&self.queue, piece)?;
             self.read_async(&buffer, 0, part).await?;
             start = end;
         }

@@ -1,20 +1,20 @@
 //! Recording fills on a device that the caller owns.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::{FillTable, Job};
+use crate::job::FillTable;
 
-use super::dispatch::{self, Dispatch, Request};
+use super::dispatch::{self, Request};
 use super::orthogonal::{self, Matrix};
-use super::pipeline::{self, Pipelines};
+use super::pipeline::{MAX_REQUESTS, Pipelines};
+use super::prepare::{self, Piece, Steps, context};
 use super::raw::Limits;
 use super::scope::checked;
 
-/// Tables of fills that a device keeps: a model has a handful of distinct ones.
-const FILL_TABLES: usize = 16;
+/// Bytes of the uniform buffer that a dispatch of many requests binds.
+const BATCH_BYTES: u64 = (MAX_REQUESTS * size_of::<Request>()) as u64;
 
 /// Choices that change how a device fills, never what.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,28 @@ pub struct InitializerOptions {
     pub max_binding_size: Option<u64>,
 }
 
+/// A fill and the place it goes to: one of many in [`Initializer::fill_all`].
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The values.
+    pub fill: &'a Fill,
+    /// A buffer with usage `STORAGE`.
+    pub buffer: &'a wgpu::Buffer,
+    /// Where in the buffer the first element goes, counted in elements of the fill's dtype.
+    pub offset: u64,
+}
+
+impl<'a> Target<'a> {
+    /// The fill, into `buffer` from element `offset` on.
+    pub fn new(fill: &'a Fill, buffer: &'a wgpu::Buffer, offset: u64) -> Target<'a> {
+        Target {
+            fill,
+            buffer,
+            offset,
+        }
+    }
+}
+
 /// Fills buffers of one device. Make it once and keep it: pipelines are compiled when a kind of
 /// fill is first used, and reused from then on.
 ///
@@ -36,12 +58,15 @@ pub struct InitializerOptions {
 #[derive(Debug)]
 pub struct Initializer {
     device: wgpu::Device,
-    bindings: wgpu::BindGroupLayout,
-    fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
-    pipelines: Pipelines,
+    pub(super) bindings: wgpu::BindGroupLayout,
+    pub(super) fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
+    pub(super) pipelines: Pipelines,
     orthogonal: OnceLock<orthogonal::Pipelines>,
-    limits: Limits,
-    request_stride: u32,
+    pub(super) limits: Limits,
+    /// Bytes that the requests of a dispatch are aligned to, in a buffer of them all.
+    pub(super) request_alignment: usize,
+    /// Requests of one dispatch at most.
+    pub(super) batch_size: usize,
     int64: bool,
 }
 
@@ -103,8 +128,12 @@ impl Initializer {
             orthogonal: OnceLock::new(),
             pipelines,
             limits,
-            request_stride: (size_of::<Request>() as u32)
-                .next_multiple_of(device_limits.min_uniform_buffer_offset_alignment),
+            request_alignment: device_limits.min_uniform_buffer_offset_alignment as usize,
+            batch_size: if device_limits.max_uniform_buffer_binding_size >= BATCH_BYTES {
+                MAX_REQUESTS
+            } else {
+                1
+            },
             int64,
         })
     }
@@ -122,7 +151,8 @@ impl Initializer {
     ///
     /// [`Error::BufferUsage`] if the buffer was made without `STORAGE`, [`Error::BufferTooSmall`]
     /// if it ends before the range (rounded up to whole 32-bit words), [`Error::Device`] if the
-    /// buffer belongs to another device or the device is lost. Nothing is recorded then.
+    /// buffer belongs to another device (of the same [`wgpu::Instance`]: wgpu cannot tell a buffer of
+    /// another instance) or the device is lost. Nothing is recorded then.
     pub fn fill(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -130,13 +160,7 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<()> {
-        let steps = self.prepare(fill, 0, fill.elements(), buffer, offset, None)?;
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: Some("fanin"),
-            timestamp_writes: None,
-        });
-        steps.record(&mut pass);
-        Ok(())
+        self.fill_all(encoder, &[Target::new(fill, buffer, offset)])
     }
 
     /// Records a fill into a compute pass, like [`fill`](Initializer::fill). The pass's pipeline
@@ -152,9 +176,88 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<()> {
-        self.prepare(fill, 0, fill.elements(), buffer, offset, None)?
-            .record(pass);
+        self.fill_all_in_pass(pass, &[Target::new(fill, buffer, offset)])
+    }
+
+    /// Records the fills of many tensors, a whole model say, into an encoder: in one compute pass,
+    /// and in few dispatches where tensors share a buffer. The targets may stand in any order, in
+    /// one buffer or in many, side by side without a gap; the bits are those of
+    /// [`fill`](Initializer::fill) for each.
+    ///
+    /// ```
+    /// use fanin::gpu::{Gpu, Options, Target};
+    /// use fanin::{Fill, Init, Tensor};
+    ///
+    /// # fn main() -> fanin::Result<()> {
+    /// # if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") { return Ok(()); }
+    /// # let gpu = Gpu::headless(&Options::default())?;
+    /// # let (device, queue, initializer) = (gpu.device(), gpu.queue(), gpu.initializer());
+    /// let weight = Fill::new(&Tensor::new("fc.weight", [256, 784])?, &Init::kaiming_normal(), 42)?;
+    /// let bias = Fill::new(&Tensor::new("fc.bias", [256])?, &Init::zeros(), 42)?;
+    /// let parameters = device.create_buffer(&wgpu::BufferDescriptor {
+    ///     label: Some("parameters"),
+    ///     size: weight.bytes() + bias.bytes(),
+    ///     usage: wgpu::BufferUsages::STORAGE,
+    ///     mapped_at_creation: false,
+    /// });
+    ///
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// let targets = [
+    ///     Target::new(&weight, &parameters, 0),
+    ///     Target::new(&bias, &parameters, weight.elements()),
+    /// ];
+    /// initializer.fill_all(&mut encoder, &targets)?;
+    /// queue.submit([encoder.finish()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill`](Initializer::fill), and [`Error::Overlap`] if two targets would write the
+    /// same bytes. Nothing is recorded then, of any target.
+    pub fn fill_all(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        targets: &[Target<'_>],
+    ) -> Result<()> {
+        let steps = self.prepare(&whole(targets))?;
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("fanin"),
+            timestamp_writes: None,
+        });
+        steps.record(&mut pass);
         Ok(())
+    }
+
+    /// Records the fills of many tensors into a compute pass, like
+    /// [`fill_all`](Initializer::fill_all). The pass's pipeline and bind group 0 are set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill_all`](Initializer::fill_all).
+    pub fn fill_all_in_pass(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        targets: &[Target<'_>],
+    ) -> Result<()> {
+        self.prepare(&whole(targets))?.record(pass);
+        Ok(())
+    }
+
+    /// Records and submits the fills of many tensors on their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fill_all`](Initializer::fill_all).
+    pub fn submit_all(
+        &self,
+        queue: &wgpu::Queue,
+        targets: &[Target<'_>],
+    ) -> Result<wgpu::SubmissionIndex> {
+        let pieces = whole(targets);
+        let steps = self.prepare(&pieces)?;
+        self.submit_steps(queue, &steps, || prepare::all(&pieces))
     }
 
     /// Records and submits a fill on its own.
@@ -169,7 +272,7 @@ impl Initializer {
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<wgpu::SubmissionIndex> {
-        self.submit_range(queue, fill, 0..fill.elements(), buffer, offset, None)
+        self.submit_all(queue, &[Target::new(fill, buffer, offset)])
     }
 
     /// Makes the matrix of an orthogonal fill, for pieces of it to be taken from.
@@ -178,41 +281,32 @@ impl Initializer {
             return Ok(None);
         };
         let steps = std::mem::take(&mut matrix.steps);
-        self.submit_steps(queue, fill, &steps)?;
+        self.submit_steps(queue, &steps, || context(fill))?;
         Ok(Some(matrix))
     }
 
-    /// Records and submits the fill of the elements `range`, counted in the slice's own row-major
-    /// order.
-    pub(super) fn submit_range(
+    /// Records and submits a piece of a fill.
+    pub(super) fn submit_piece(
         &self,
         queue: &wgpu::Queue,
-        fill: &Fill,
-        range: Range<u64>,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-        matrix: Option<&Matrix>,
+        piece: Piece<'_>,
     ) -> Result<wgpu::SubmissionIndex> {
-        let length = range.end - range.start;
-        let steps = self.prepare(fill, range.start, length, buffer, offset, matrix)?;
-        self.submit_steps(queue, fill, &steps)
+        let pieces = [piece];
+        let steps = self.prepare(&pieces)?;
+        self.submit_steps(queue, &steps, || prepare::all(&pieces))
     }
 
     fn submit_steps(
         &self,
         queue: &wgpu::Queue,
-        fill: &Fill,
         steps: &Steps,
+        context: impl Fn() -> String,
     ) -> Result<wgpu::SubmissionIndex> {
-        checked(
-            &self.device,
-            || context(fill),
-            || {
-                let mut encoder = self.device.create_command_encoder(&Default::default());
-                steps.record(&mut encoder.begin_compute_pass(&Default::default()));
-                queue.submit([encoder.finish()])
-            },
-        )
+        checked(&self.device, context, || {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            steps.record(&mut encoder.begin_compute_pass(&Default::default()));
+            queue.submit([encoder.finish()])
+        })
     }
 
     /// The device.
@@ -228,185 +322,18 @@ impl Initializer {
         let made = orthogonal::Pipelines::new(&self.device)?;
         Ok(self.orthogonal.get_or_init(|| made))
     }
-
-    /// All that a fill needs, checked: recording it cannot fail.
-    ///
-    /// An orthogonal fill takes its elements from `matrix`, which is made first where it is not
-    /// given.
-    pub(super) fn prepare(
-        &self,
-        fill: &Fill,
-        start: u64,
-        length: u64,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-        matrix: Option<&Matrix>,
-    ) -> Result<Steps> {
-        check_buffer(fill, length, buffer, offset)?;
-        let mut job = Job::new(fill)?;
-        let made = match matrix {
-            None if length > 0 => self.matrix(fill)?,
-            _ => None,
-        };
-        let matrix = matrix.or(made.as_ref());
-        if let Some(matrix) = matrix {
-            job.set_stride(matrix.stride);
-        }
-        let dispatches: Vec<Dispatch> =
-            dispatch::dispatches(&job, start..start + length, offset, self.limits).collect();
-        let mut steps = Vec::with_capacity(dispatches.len());
-        if dispatches.is_empty() {
-            return Ok(Steps { steps });
-        }
-        let pipelines = dispatches
-            .iter()
-            .map(|dispatch| self.pipelines.get(&self.device, dispatch.variant))
-            .collect::<Result<Vec<_>>>()?;
-        // The one call here that notices a lost device: error scopes do not.
-        let requests = checked(
-            &self.device,
-            || context(fill),
-            || self.requests(&dispatches),
-        )?
-        .map_err(|detail| Error::Device {
-            context: context(fill),
-            detail,
-        })?;
-        let table = match matrix {
-            Some(matrix) => matrix.buffer.clone(),
-            None => self.fill_table(fill, &job)?,
-        };
-        checked(
-            &self.device,
-            || context(fill),
-            || {
-                for (i, (dispatch, pipeline)) in dispatches.iter().zip(pipelines).enumerate() {
-                    steps.push(Step {
-                        pipeline,
-                        bind_group: self.bind_group(&requests, buffer, &table, dispatch),
-                        offset: i as u32 * self.request_stride,
-                        grid: dispatch.grid,
-                    });
-                }
-            },
-        )?;
-        match made {
-            Some(Matrix { steps: mut all, .. }) => {
-                all.steps.append(&mut steps);
-                Ok(all)
-            }
-            None => Ok(Steps { steps }),
-        }
-    }
-
-    /// The fill's own table on the device: uploaded once for all fills that share it.
-    fn fill_table(&self, fill: &Fill, job: &Job) -> Result<wgpu::Buffer> {
-        let table = pipeline::fill_table(job);
-        // A panic elsewhere leaves the list as it was: whole buffers only.
-        let mut known = self
-            .fill_tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, buffer)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, &table)) {
-            return Ok(buffer.clone());
-        }
-        let contents = bytemuck::cast_slice(&table);
-        let buffer = checked(
-            &self.device,
-            || context(fill),
-            || {
-                upload(
-                    &self.device,
-                    "fanin fill table",
-                    contents,
-                    wgpu::BufferUsages::STORAGE,
-                )
-            },
-        )?
-        .map_err(|detail| Error::Device {
-            context: context(fill),
-            detail,
-        })?;
-        if known.len() >= FILL_TABLES {
-            known.clear();
-        }
-        known.push((table, buffer.clone()));
-        Ok(buffer)
-    }
-
-    /// The requests of all dispatches in one uniform buffer, at the stride of dynamic offsets.
-    fn requests(&self, dispatches: &[Dispatch]) -> Result<wgpu::Buffer, String> {
-        let stride = self.request_stride as usize;
-        let mut contents = vec![0; stride * dispatches.len()];
-        for (slot, dispatch) in contents.chunks_exact_mut(stride).zip(dispatches) {
-            slot[..size_of::<Request>()].copy_from_slice(bytemuck::bytes_of(&dispatch.request));
-        }
-        upload(
-            &self.device,
-            "fanin requests",
-            &contents,
-            wgpu::BufferUsages::UNIFORM,
-        )
-    }
-
-    fn bind_group(
-        &self,
-        requests: &wgpu::Buffer,
-        buffer: &wgpu::Buffer,
-        table: &wgpu::Buffer,
-        dispatch: &Dispatch,
-    ) -> wgpu::BindGroup {
-        let part = |buffer, offset, size| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer,
-                offset,
-                size: wgpu::BufferSize::new(size),
-            })
-        };
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("fanin"),
-            layout: &self.bindings,
-            entries: &[
-                wgpu::BindGroupEntry {
-                    binding: 0,
-                    resource: part(requests, 0, size_of::<Request>() as u64),
-                },
-                wgpu::BindGroupEntry {
-                    binding: 1,
-                    resource: part(buffer, dispatch.binding_offset, dispatch.binding_size),
-                },
-                wgpu::BindGroupEntry {
-                    binding: 2,
-                    resource: table.as_entire_binding(),
-                },
-            ],
-        })
-    }
 }
 
-/// Work ready to be recorded.
-#[derive(Default)]
-pub(super) struct Steps {
-    pub steps: Vec<Step>,
-}
-
-/// One dispatch.
-pub(super) struct Step {
-    pub pipeline: wgpu::ComputePipeline,
-    pub bind_group: wgpu::BindGroup,
-    /// The dynamic offset of the uniform buffer.
-    pub offset: u32,
-    pub grid: [u32; 2],
-}
-
-impl Steps {
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        for step in &self.steps {
-            pass.set_pipeline(&step.pipeline);
-            pass.set_bind_group(0, &step.bind_group, &[step.offset]);
-            pass.dispatch_workgroups(step.grid[0], step.grid[1], 1);
-        }
-    }
+/// The targets, each with the whole of its fill.
+fn whole<'a>(targets: &[Target<'a>]) -> Vec<Piece<'a>> {
+    let piece = |target: &Target<'a>| Piece {
+        fill: target.fill,
+        range: 0..target.fill.elements(),
+        buffer: target.buffer,
+        offset: target.offset,
+        matrix: None,
+    };
+    targets.iter().map(piece).collect()
 }
 
 /// The bindings of `shaders/fill.wgsl` and `shaders/quantile.wgsl`.
@@ -415,13 +342,8 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("fanin"),
         entries: &[
-            layout_entry(
-                0,
-                wgpu::BufferBindingType::Uniform,
-                true,
-                size_of::<Request>() as u64,
-            ),
-            // As much as the entry point needs, which differs.
+            // As much as the shader needs, which differs: one request or many, words or blocks.
+            layout_entry(0, wgpu::BufferBindingType::Uniform, true, 0),
             layout_entry(1, storage(false), false, 0),
             layout_entry(2, storage(true), false, 16),
         ],
@@ -467,32 +389,6 @@ pub(super) fn upload(
         .copy_from_slice(contents);
     buffer.unmap();
     Ok(buffer)
-}
-
-fn check_buffer(fill: &Fill, length: u64, buffer: &wgpu::Buffer, offset: u64) -> Result<()> {
-    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-        return Err(Error::BufferUsage {
-            tensor: fill.name().to_owned(),
-            missing: "STORAGE",
-        });
-    }
-    let needed = offset
-        .checked_add(length)
-        .and_then(|elements| elements.checked_mul(fill.dtype().size()))
-        .and_then(|bytes| bytes.checked_next_multiple_of(4))
-        .unwrap_or(u64::MAX);
-    if length > 0 && needed > buffer.size() {
-        return Err(Error::BufferTooSmall {
-            tensor: fill.name().to_owned(),
-            needed,
-            available: buffer.size(),
-        });
-    }
-    Ok(())
-}
-
-pub(super) fn context(fill: &Fill) -> String {
-    format!("filling tensor {:?}", fill.name())
 }
 
 fn unsupported(detail: String) -> Error {

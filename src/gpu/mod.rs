@@ -30,13 +30,15 @@
 //! # }
 //! ```
 
+mod batch;
 mod dispatch;
 mod headless;
 mod initializer;
 mod orthogonal;
 mod pipeline;
+mod prepare;
 pub mod raw;
 mod scope;
 
 pub use headless::{AdapterReport, Gpu, Options, adapters, adapters_async};
-pub use initializer::{Initializer, InitializerOptions};
+pub use initializer::{Initializer, InitializerOptions, Target};

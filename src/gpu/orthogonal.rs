@@ -6,7 +6,8 @@ use crate::fill::Fill;
 use crate::init::{Distribution, Init};
 use crate::tensor::Tensor;
 
-use super::initializer::{Initializer, Step, Steps, context, layout_entry, upload};
+use super::initializer::{Initializer, layout_entry, upload};
+use super::prepare::{Piece, Step, Steps, context};
 use super::scope::checked;
 
 /// Reflections that are applied together: `BLOCK` of the shader.
@@ -197,7 +198,13 @@ impl Initializer {
         let tensor = Tensor::new(fill.name(), [rows, columns])?.with_stream_id(fill.stream());
         let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), fill.seed())?;
         let mut steps = self
-            .prepare(&gaussian, 0, gaussian.elements(), &gaussians, 0, None)?
+            .prepare(&[Piece {
+                fill: &gaussian,
+                range: 0..gaussian.elements(),
+                buffer: &gaussians,
+                offset: 0,
+                matrix: None,
+            }])?
             .steps;
 
         let pipelines = self.orthogonal_pipelines()?;

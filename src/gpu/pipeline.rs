@@ -10,29 +10,32 @@ use crate::tensor::DType;
 
 use super::scope::checked;
 
-/// The shader in plain WGSL: `shaders/` whole, one file after the other.
-const PORTABLE: &str = concat!(
-    include_str!("../../shaders/mul_u32.wgsl"),
-    include_str!("../../shaders/philox.wgsl"),
-    include_str!("../../shaders/uniform.wgsl"),
-    include_str!("../../shaders/box_muller.wgsl"),
-    include_str!("../../shaders/quantile.wgsl"),
-    include_str!("../../shaders/pattern.wgsl"),
-    include_str!("../../shaders/scale.wgsl"),
-    include_str!("../../shaders/fill.wgsl"),
-);
+/// The text of the fill shader: `shaders/` one file after the other, with one of the two spellings of
+/// the multiply, and with room for a number of requests.
+macro_rules! shader {
+    ($multiply:literal, $requests:literal) => {
+        concat!(
+            "const MAX_REQUESTS: u32 = ",
+            $requests,
+            "u;\n",
+            include_str!(concat!("../../shaders/", $multiply)),
+            include_str!("../../shaders/philox.wgsl"),
+            include_str!("../../shaders/uniform.wgsl"),
+            include_str!("../../shaders/box_muller.wgsl"),
+            include_str!("../../shaders/quantile.wgsl"),
+            include_str!("../../shaders/pattern.wgsl"),
+            include_str!("../../shaders/scale.wgsl"),
+            include_str!("../../shaders/fill.wgsl"),
+        )
+    };
+}
 
-/// The same with the multiply spelled in 64 bits, for devices with `SHADER_INT64`.
-const INT64: &str = concat!(
-    include_str!("../../shaders/mul_u64.wgsl"),
-    include_str!("../../shaders/philox.wgsl"),
-    include_str!("../../shaders/uniform.wgsl"),
-    include_str!("../../shaders/box_muller.wgsl"),
-    include_str!("../../shaders/quantile.wgsl"),
-    include_str!("../../shaders/pattern.wgsl"),
-    include_str!("../../shaders/scale.wgsl"),
-    include_str!("../../shaders/fill.wgsl"),
-);
+/// Requests of a dispatch that fills many tensors: as many as fit, by powers of two, in the 16 KiB of
+/// a uniform buffer that every WebGPU device binds.
+pub(super) const MAX_REQUESTS: usize = 64;
+
+/// The number that the texts below hold.
+const _: () = assert!(MAX_REQUESTS == 64);
 
 /// The number of `override`s of `shaders/fill.wgsl`.
 pub(super) const CONSTANTS: usize = 8;
@@ -134,18 +137,26 @@ pub(super) fn fill_table(job: &Job) -> FillTable {
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
-/// The text of the shader, in one of its two spellings.
-pub(super) fn shader(int64: bool) -> &'static str {
-    if int64 { INT64 } else { PORTABLE }
+/// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL;
+/// for one request or, batched, for [`MAX_REQUESTS`].
+pub(super) fn shader(int64: bool, batched: bool) -> &'static str {
+    match (int64, batched) {
+        (false, false) => shader!("mul_u32.wgsl", 1),
+        (false, true) => shader!("mul_u32.wgsl", 64),
+        (true, false) => shader!("mul_u64.wgsl", 1),
+        (true, true) => shader!("mul_u64.wgsl", 64),
+    }
 }
 
 /// The pipelines of a device.
 #[derive(Debug)]
 pub(super) struct Pipelines {
-    module: wgpu::ShaderModule,
+    /// For one request, and for many once there are many.
+    modules: [OnceLock<wgpu::ShaderModule>; 2],
     layout: wgpu::PipelineLayout,
+    int64: bool,
     workgroup_size: u32,
-    made: Mutex<HashMap<Variant, wgpu::ComputePipeline>>,
+    made: Mutex<HashMap<(Variant, bool), wgpu::ComputePipeline>>,
 }
 
 impl Pipelines {
@@ -155,28 +166,42 @@ impl Pipelines {
         int64: bool,
         workgroup_size: u32,
     ) -> Pipelines {
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some("fanin"),
-            source: wgpu::ShaderSource::Wgsl(shader(int64).into()),
-        });
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some("fanin"),
             bind_group_layouts: &[Some(bindings)],
             immediate_size: 0,
         });
-        Pipelines {
-            module,
+        let pipelines = Pipelines {
+            modules: Default::default(),
             layout,
+            int64,
             workgroup_size,
             made: Mutex::default(),
-        }
+        };
+        // Now, so that whoever makes them learns of a device that refuses it.
+        pipelines.module(device, false);
+        pipelines
     }
 
-    /// The pipeline of a variant, made on its first use.
-    pub fn get(&self, device: &wgpu::Device, variant: Variant) -> Result<wgpu::ComputePipeline> {
+    fn module(&self, device: &wgpu::Device, batched: bool) -> &wgpu::ShaderModule {
+        self.modules[usize::from(batched)].get_or_init(|| {
+            device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some("fanin"),
+                source: wgpu::ShaderSource::Wgsl(shader(self.int64, batched).into()),
+            })
+        })
+    }
+
+    /// The pipeline of a variant, for one request or for many, made on its first use.
+    pub fn get(
+        &self,
+        device: &wgpu::Device,
+        variant: Variant,
+        batched: bool,
+    ) -> Result<wgpu::ComputePipeline> {
         // A panic elsewhere leaves the map as it was: whole pipelines only.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(&variant) {
+        if let Some(pipeline) = made.get(&(variant, batched)) {
             return Ok(pipeline.clone());
         }
         let pipeline = checked(
@@ -186,7 +211,7 @@ impl Pipelines {
                 device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some("fanin"),
                     layout: Some(&self.layout),
-                    module: &self.module,
+                    module: self.module(device, batched),
                     entry_point: Some(variant.entry.name()),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &variant.constants(self.workgroup_size),
@@ -196,7 +221,7 @@ impl Pipelines {
                 })
             },
         )?;
-        made.insert(variant, pipeline.clone());
+        made.insert((variant, batched), pipeline.clone());
         Ok(pipeline)
     }
 }

@@ -61,7 +61,7 @@ pub struct Dispatch {
 
 /// The shader's text; with `int64` it needs naga's 64-bit integers, without it is plain WGSL.
 pub fn shader(int64: bool) -> &'static str {
-    pipeline::shader(int64)
+    pipeline::shader(int64, false)
 }
 
 /// The dispatches that fill the elements `range` of the slice, in its own row-major order, into a
@@ -114,7 +114,7 @@ pub fn dispatches(
             binding_size: dispatch.binding_size,
             request: bytemuck::cast(dispatch.request),
             table: Arc::clone(&table),
-            grid: dispatch.grid,
+            grid: dispatch::grid(dispatch.workgroups),
         })
         .collect())
 }

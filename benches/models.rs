@@ -1,0 +1,338 @@
+//! Whole models in one go: the tensors of GPT-2 and of Llama-3-8B filled on every adapter by one
+//! submission, against a plain fill of the same bytes, a plain fill of each tensor, and a
+//! submission for each tensor.
+//!
+//! `cargo bench --bench models [-- --adapter WORDS] [--seconds S] [--bytes B]`; a model of more than
+//! B bytes (by default 512 MiB on a software driver, without end on hardware), or than the device
+//! has room for, gets its dimensions halved until it fits, and the table says so.
+
+use std::time::Instant;
+
+use fanin::checkpoint::read_tensor_list;
+use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options, Target};
+use fanin::{DType, Fill, ListedTensor, Recipe, Shape, TensorList};
+
+/// Models: name, preset, list of tensors, dtype, number of tensors.
+const MODELS: [(&str, &str, &str, DType, usize); 2] = [
+    (
+        "GPT-2",
+        "gpt2",
+        "examples/models/gpt2.json",
+        DType::F32,
+        148,
+    ),
+    (
+        "Llama-3-8B",
+        "llama",
+        "tests/data/models/lists/llama-3-8b.json",
+        DType::BF16,
+        291,
+    ),
+];
+
+const SOFTWARE_BYTES: u64 = 512 << 20;
+const FEWEST_REPETITIONS: usize = 5;
+
+struct Arguments {
+    adapter: Option<String>,
+    seconds: f64,
+    bytes: Option<u64>,
+}
+
+fn arguments() -> Arguments {
+    let mut arguments = Arguments {
+        adapter: None,
+        seconds: 10.0,
+        bytes: None,
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(name) = given.next() {
+        let mut value = || {
+            given
+                .next()
+                .unwrap_or_else(|| panic!("{name} takes a value"))
+        };
+        match name.as_str() {
+            "--bench" => {}
+            "--adapter" => arguments.adapter = Some(value()),
+            "--seconds" => arguments.seconds = value().parse().expect("a number of seconds"),
+            "--bytes" => arguments.bytes = Some(value().parse().expect("a number of bytes")),
+            _ => panic!("{name} is none of --adapter, --seconds, --bytes"),
+        }
+    }
+    arguments
+}
+
+fn main() {
+    let arguments = arguments();
+    let options = Options {
+        adapter: arguments.adapter.clone(),
+        ..Options::default()
+    };
+    for gpu in Gpu::headless_all(&options) {
+        let gpu = gpu.expect("every adapter gives a device");
+        let info = gpu.info();
+        println!("## {} ({})\n", info.name, info.backend.to_str());
+        for (model, preset, list, dtype, count) in MODELS {
+            let software = info.device_type == wgpu::DeviceType::Cpu
+                || info.name.to_lowercase().contains("llvmpipe");
+            let most = match arguments.bytes {
+                Some(bytes) => bytes,
+                None if software => SOFTWARE_BYTES,
+                None => u64::MAX,
+            };
+            let arena = Arena::new(&gpu, preset, list, dtype, most);
+            assert_eq!(arena.fills.len(), count, "tensors of {model}");
+            let scaled = match arena.divisor {
+                1 => String::new(),
+                divisor => format!(", every dimension divided by {divisor}"),
+            };
+            println!(
+                "{model}: {count} tensors, {} bytes of {dtype}{scaled}\n",
+                arena.bytes
+            );
+            arena.compare(arguments.seconds);
+        }
+    }
+}
+
+/// A model's tensors, one behind the other in a buffer, and once more in a buffer each.
+struct Arena<'a> {
+    gpu: &'a Gpu,
+    fills: Vec<Fill>,
+    offsets: Vec<u64>,
+    bytes: u64,
+    divisor: u64,
+    buffer: wgpu::Buffer,
+    own: Vec<wgpu::Buffer>,
+}
+
+impl<'a> Arena<'a> {
+    fn new(gpu: &'a Gpu, preset: &str, list: &str, dtype: DType, most: u64) -> Arena<'a> {
+        let list = format!("{}/{list}", env!("CARGO_MANIFEST_DIR"));
+        let tensors = read_tensor_list(&list).expect("a list of tensors");
+        let recipe = Recipe::preset(preset).expect("a preset");
+        let mut divisor = 1;
+        loop {
+            let scaled = tensors.tensors().iter().map(|tensor| {
+                let dims = tensor.shape.dims().iter();
+                let dims: Vec<u64> = dims.map(|dim| dim.div_ceil(divisor)).collect();
+                ListedTensor {
+                    shape: Shape::new(dims).expect("a smaller shape"),
+                    ..tensor.clone()
+                }
+            });
+            let scaled = TensorList::new(scaled.collect()).expect("names that differ");
+            let plan = recipe.resolve(&scaled, Some(42), Some(dtype));
+            let fills = plan.expect("a plan").fills();
+            let mut elements = 0;
+            let offsets = fills
+                .iter()
+                .map(|fill| {
+                    let offset = elements;
+                    // Each tensor where a binding of its own could begin.
+                    elements += fill.elements().next_multiple_of(256 / dtype.size());
+                    offset
+                })
+                .collect();
+            let bytes = elements * dtype.size();
+            if bytes <= most
+                && let Some(buffer) = room(gpu, bytes)
+                && let Some(own) = fills.iter().map(|fill| room(gpu, fill.bytes())).collect()
+            {
+                return Arena {
+                    gpu,
+                    fills,
+                    offsets,
+                    bytes,
+                    divisor,
+                    buffer,
+                    own,
+                };
+            }
+            divisor *= 2;
+        }
+    }
+
+    fn targets(&self) -> Vec<Target<'_>> {
+        self.fills
+            .iter()
+            .zip(&self.offsets)
+            .map(|(fill, &offset)| Target::new(fill, &self.buffer, offset))
+            .collect()
+    }
+
+    fn own_targets(&self) -> Vec<Target<'_>> {
+        self.fills
+            .iter()
+            .zip(&self.own)
+            .map(|(fill, buffer)| Target::new(fill, buffer, 0))
+            .collect()
+    }
+
+    /// Seconds from an encoder to a device that has done what was recorded.
+    fn time(&self, record: impl Fn(&mut wgpu::CommandEncoder)) -> f64 {
+        let start = Instant::now();
+        let mut encoder = self
+            .gpu
+            .device()
+            .create_command_encoder(&Default::default());
+        record(&mut encoder);
+        self.wait(self.gpu.queue().submit([encoder.finish()]));
+        start.elapsed().as_secs_f64()
+    }
+
+    fn wait(&self, submission: wgpu::SubmissionIndex) {
+        let poll = wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        };
+        self.gpu.device().poll(poll).expect("the device answers");
+    }
+
+    fn clear(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.clear_buffer(&self.buffer, 0, None);
+    }
+
+    fn clear_each(&self, encoder: &mut wgpu::CommandEncoder) {
+        for (fill, &offset) in self.fills.iter().zip(&self.offsets) {
+            let size = fill.dtype().size();
+            let bytes = fill.bytes().next_multiple_of(4);
+            encoder.clear_buffer(&self.buffer, offset * size, Some(bytes));
+        }
+    }
+
+    fn submit_each(&self) -> f64 {
+        let start = Instant::now();
+        let mut last = None;
+        for Target {
+            fill,
+            buffer,
+            offset,
+        } in self.targets()
+        {
+            let initializer = self.gpu.initializer();
+            let submitted = initializer.submit(self.gpu.queue(), fill, buffer, offset);
+            last = Some(submitted.expect("a recorded fill"));
+        }
+        self.wait(last.expect("a model has tensors"));
+        start.elapsed().as_secs_f64()
+    }
+
+    /// Seconds until a new initializer, whose pipelines are not made yet, has filled all.
+    fn first(&self) -> f64 {
+        let start = Instant::now();
+        let options = InitializerOptions {
+            int64: Some(self.gpu.initializer().int64()),
+            ..InitializerOptions::default()
+        };
+        let initializer = Initializer::with_options(self.gpu.device(), &options);
+        let initializer = initializer.expect("an initializer");
+        let submitted = initializer.submit_all(self.gpu.queue(), &self.targets());
+        self.wait(submitted.expect("a recorded fill"));
+        start.elapsed().as_secs_f64()
+    }
+
+    fn compare(&self, seconds: f64) {
+        let (targets, own) = (self.targets(), self.own_targets());
+        let initializer = self.gpu.initializer();
+        let record = |targets: &[Target<'_>], encoder: &mut wgpu::CommandEncoder| {
+            initializer
+                .fill_all(encoder, targets)
+                .expect("a recorded fill");
+        };
+        let first = self.first();
+        type Case<'c> = (&'static str, Box<dyn Fn() -> f64 + 'c>);
+        let cases: [Case<'_>; 6] = [
+            (
+                "a plain fill of the whole buffer",
+                Box::new(|| self.time(|encoder| self.clear(encoder))),
+            ),
+            (
+                "a plain fill of each tensor, one submission",
+                Box::new(|| self.time(|encoder| self.clear_each(encoder))),
+            ),
+            (
+                "`fill_all`, one submission",
+                Box::new(|| self.time(|encoder| record(&targets, encoder))),
+            ),
+            (
+                "`fill_all`, a buffer for each tensor",
+                Box::new(|| self.time(|encoder| record(&own, encoder))),
+            ),
+            (
+                "`fill` for each tensor, one submission",
+                Box::new(|| {
+                    self.time(|encoder| {
+                        for target in &targets {
+                            record(&[*target], encoder);
+                        }
+                    })
+                }),
+            ),
+            ("`submit` for each tensor", Box::new(|| self.submit_each())),
+        ];
+        // All cases in turn, so that none meets a quieter machine; the first round warms up.
+        let mut times = vec![Vec::new(); cases.len()];
+        let start = Instant::now();
+        let mut rounds = 0;
+        while rounds <= FEWEST_REPETITIONS || start.elapsed().as_secs_f64() < seconds {
+            for (times, (_, case)) in times.iter_mut().zip(&cases) {
+                let seconds = case();
+                if rounds > 0 {
+                    times.push(seconds);
+                }
+            }
+            rounds += 1;
+        }
+        let recording = || {
+            let start = Instant::now();
+            let mut encoder = self
+                .gpu
+                .device()
+                .create_command_encoder(&Default::default());
+            record(&targets, &mut encoder);
+            start.elapsed().as_secs_f64()
+        };
+        let recorded = median((0..21).map(|_| recording()).collect());
+        let medians: Vec<f64> = times.into_iter().map(median).collect();
+
+        println!("| | ms | times the plain fill of each tensor |\n|---|---:|---:|");
+        for ((name, _), seconds) in cases.iter().zip(&medians) {
+            println!(
+                "| {name} | {:.2} | {:.2} |",
+                seconds * 1e3,
+                seconds / medians[1]
+            );
+        }
+        println!(
+            "| of `fill_all`: recording on the host | {:.2} | |",
+            recorded * 1e3
+        );
+        println!(
+            "| the first `fill_all` of a new initializer, which makes the pipelines | {:.2} | |\n",
+            first * 1e3
+        );
+    }
+}
+
+/// A buffer of so many bytes, if the device has room for it.
+fn room(gpu: &Gpu, bytes: u64) -> Option<wgpu::Buffer> {
+    let device = gpu.device();
+    if bytes > device.limits().max_buffer_size {
+        return None;
+    }
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("parameters"),
+        size: bytes.next_multiple_of(4),
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    pollster::block_on(memory.pop()).is_none().then_some(buffer)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
