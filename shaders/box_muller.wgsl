@@ -9,14 +9,13 @@ const ONE: i32 = 1367132160;
 // The Box-Muller radius sqrt(-2 ln((a + 1/2) / 2^32)), in units of ONE / 2^58.
 fn radius(a: u32) -> i32 {
     let place = segment(a);
-    return evaluate(fill_table[place.x], place.y);
+    return evaluate(table_entry(place.x), place.y);
 }
 
 // (cos, sin) of 2 pi (b + 1/2) / 2^32, in units of 1 / ONE.
 fn turn(b: u32) -> vec2<i32> {
     let point = b >> (32u - POINT_BITS);
-    let pair = fill_table[RADII + (point >> 1u)];
-    let unit = vec2<i32>(select(pair.xy, pair.zw, (point & 1u) != 0u));
+    let unit = vec2<i32>(table_pair((RADII << 1u) + point));
     let rest = i32((b << POINT_BITS) >> (POINT_BITS - 1u)) + (1 - (1 << 22u));
     let short = (rest + 64) >> 7u;
     let along = ONE - ((((short * short) >> 14u) * 25736) >> 18u);

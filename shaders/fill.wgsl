@@ -1,5 +1,6 @@
 // The fill: from an invocation's number to stored words. Shared by every entry point: what a
-// dispatch is told, and the value of an element.
+// dispatch is told, and the value of an element. `begin` and `outer_dimension` are in request_one.wgsl
+// or request_many.wgsl.
 // Host side: src/gpu/dispatch.rs, which lays out `Fill` and chooses the entry point.
 
 // What is specialized when a pipeline is made. The numbers are those of src/gpu/pipeline.rs.
@@ -70,12 +71,9 @@ struct Fill {
     dimension: array<vec4<u32>, MAX_DIMENSIONS>,
 }
 
-// What this dispatch fills, in the order of the workgroups. The host sets MAX_REQUESTS in front of
-// this text: 1, or, to fill many tensors at once, a power of two; entries that are not used have a
-// first workgroup that no dispatch reaches.
-@group(0) @binding(0) var<uniform> requests: array<Fill, MAX_REQUESTS>;
-// The one that this invocation works for.
-var<private> which: u32;
+// What the invocation's workgroup fills, once `begin` has run. A copy, made before invocations part:
+// software drivers load what is uniform once for all of them only where all of them are active.
+var<private> request: Fill;
 @group(0) @binding(1) var<storage, read_write> destination: array<u32>;
 // The same memory, for whole blocks of 32-bit and of 16-bit elements.
 @group(0) @binding(1) var<storage, read_write> destination_32: array<vec4<u32>>;
@@ -88,11 +86,11 @@ fn add_wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 
 // The index in the whole tensor of a row's first element.
 fn row_start(row: u32) -> vec2<u32> {
-    var start = requests[which].base;
+    var start = request.base;
     if (SLICED) {
         var rest = row;
-        for (var d = 0u; d < requests[which].dimensions; d++) {
-            let dimension = requests[which].dimension[d];
+        for (var d = 0u; d < request.dimensions; d++) {
+            let dimension = outer_dimension(d);
             let counted = rest + dimension.y;
             let digit = counted % dimension.x;
             rest = counted / dimension.x;
@@ -109,12 +107,12 @@ fn block_of(element: vec2<u32>) -> vec2<u32> {
 
 // From a core to the bits that are stored: 32, or 16 in the low half.
 fn finish(core: i32) -> u32 {
-    var bits = scale(core, requests[which].mantissa, requests[which].exponent);
+    var bits = scale(core, request.mantissa, request.exponent);
     if (SHIFTED) {
-        bits = add(bits, requests[which].mean);
+        bits = add(bits, request.mean);
     }
     if (CLAMPED) {
-        bits = clamp_bits(bits, requests[which].low, requests[which].high);
+        bits = clamp_bits(bits, request.low, request.high);
     }
     return pack(bits);
 }
@@ -122,13 +120,13 @@ fn finish(core: i32) -> u32 {
 // Whether an element is zero by its place.
 fn is_masked(element: vec2<u32>, row: u32, column: u32) -> bool {
     if (MASK == MASK_DIAGONAL) {
-        return !on_diagonal(row, column, requests[which].pattern);
+        return !on_diagonal(row, column, request.pattern);
     }
     if (MASK == MASK_RANGE) {
-        return in_range(element, requests[which].pattern);
+        return in_range(element, request.pattern);
     }
     if (MASK == MASK_SPARSE) {
-        return is_sparse_zero(row, column, requests[which].pattern, requests[which].stream, requests[which].key);
+        return is_sparse_zero(row, column, request.pattern, request.stream, request.key);
     }
     return false;
 }
@@ -139,17 +137,17 @@ fn place(element: vec2<u32>, row: u32, column: u32, drawn: u32) -> u32 {
         return 0u;
     }
     if (CORE == CORE_SINE) {
-        return finish(sine(angle(row, fill_table[column])));
+        return finish(sine(angle(row, table_entry(column))));
     }
     if (CORE == CORE_COLUMNS) {
-        return pack(fill_table[column].x);
+        return pack(table_entry(column).x);
     }
     if (CORE == CORE_MATRIX) {
-        let at = matrix_place(element, requests[which].columns, requests[which].pattern);
+        let at = matrix_place(element, request.columns, request.pattern);
         if (at == 0xffffffffu) {
             return 0u;
         }
-        return pack(fill_table[at >> 2u][at & 3u]);
+        return pack(table_entry(at >> 2u)[at & 3u]);
     }
     return drawn;
 }
@@ -184,7 +182,7 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
     var row = 0u;
     var column = 0u;
     if (has_rows()) {
-        let start = row_and_column(first, requests[which].columns);
+        let start = row_and_column(first, request.columns);
         row = start.x;
         column = start.z;
     }
@@ -192,7 +190,7 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
     for (var lane = 0u; lane < 4u; lane++) {
         values[lane] = place(vec2<u32>(first.x + lane, first.y), row, column, drawn[lane]);
         column += 1u;
-        if (column == requests[which].columns) {
+        if (column == request.columns) {
             column = 0u;
             row += 1u;
         }
@@ -203,12 +201,12 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
 // The four elements of a block, as their words alone make them.
 fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if (CORE == CORE_CONSTANT) {
-        return vec4<u32>(pack(requests[which].mean));
+        return vec4<u32>(pack(request.mean));
     }
     if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return vec4<u32>();
     }
-    let words = philox(counter(block, 0u, requests[which].stream), requests[which].key);
+    let words = philox(counter(block, 0u, request.stream), request.key);
     if (CORE == CORE_UNIFORM) {
         return vec4<u32>(
             finish(uniform_core(words.x)),
@@ -237,19 +235,19 @@ fn element_value(element: vec2<u32>) -> u32 {
     }
     var start = vec3<u32>();
     if (has_rows()) {
-        start = row_and_column(element, requests[which].columns);
+        start = row_and_column(element, request.columns);
     }
     return place(element, start.x, start.z, drawn_value(element));
 }
 
 fn drawn_value(element: vec2<u32>) -> u32 {
     if (CORE == CORE_CONSTANT) {
-        return pack(requests[which].mean);
+        return pack(request.mean);
     }
     if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return 0u;
     }
-    let words = philox(counter(block_of(element), 0u, requests[which].stream), requests[which].key);
+    let words = philox(counter(block_of(element), 0u, request.stream), request.key);
     let pair = select(words.xy, words.zw, (element.x & 2u) != 0u);
     let odd = (element.x & 1u) != 0u;
     if (CORE == CORE_UNIFORM) {
@@ -270,26 +268,14 @@ fn store_half(element: u32, value: u32) {
     destination[word] = (destination[word] & (0xffff0000u >> shift)) | (value << shift);
 }
 
-// Finds the request of an invocation, the last that begins no later than its workgroup. Returns the
-// invocation's number within the request.
-fn begin(workgroup: vec3<u32>, local: u32) -> u32 {
-    let number = (workgroup.y * GRID_WIDTH) + workgroup.x;
-    for (var skip = MAX_REQUESTS >> 1u; skip > 0u; skip >>= 1u) {
-        if (requests[which + skip].first_workgroup <= number) {
-            which += skip;
-        }
-    }
-    return ((number - requests[which].first_workgroup) * WORKGROUP_SIZE) + local;
-}
-
 // The block of an invocation, where each one makes a whole block of the destination.
 fn whole_block(invocation: u32) -> vec4<u32> {
     var row = 0u;
     var column = invocation << 2u;
     if (SLICED) {
-        let position = requests[which].first + column;
-        row = position / requests[which].row_length;
-        column = position % requests[which].row_length;
+        let position = request.first + column;
+        row = position / request.row_length;
+        column = position % request.row_length;
     }
     return block_values(add_wide(block_of(row_start(row)), vec2<u32>(column >> 2u, 0u)));
 }
@@ -299,21 +285,21 @@ fn whole_block(invocation: u32) -> vec4<u32> {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);
-    if (invocation >= requests[which].invocations) {
+    if (invocation >= request.invocations) {
         return;
     }
-    destination_32[(requests[which].destination >> 2u) + invocation] = whole_block(invocation);
+    destination_32[(request.destination >> 2u) + invocation] = whole_block(invocation);
 }
 
 // The same for 16-bit elements, two in a word.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);
-    if (invocation >= requests[which].invocations) {
+    if (invocation >= request.invocations) {
         return;
     }
     let values = whole_block(invocation);
-    destination_16[(requests[which].destination >> 2u) + invocation] = values.xz | (values.yw << vec2<u32>(16u));
+    destination_16[(request.destination >> 2u) + invocation] = values.xz | (values.yw << vec2<u32>(16u));
 }
 
 // Each invocation makes one block of the stream and stores those of its elements that are asked
@@ -321,25 +307,25 @@ fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(lo
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);
-    if (invocation >= requests[which].invocations) {
+    if (invocation >= request.invocations) {
         return;
     }
     var row = 0u;
     var block_in_row = invocation;
     if (SLICED) {
-        row = invocation / requests[which].blocks_per_row;
-        block_in_row = invocation % requests[which].blocks_per_row;
+        row = invocation / request.blocks_per_row;
+        block_in_row = invocation % request.blocks_per_row;
     }
     let start = row_start(row);
     let block = add_wide(block_of(start), vec2<u32>(block_in_row, 0u));
     // Column and distance from the first element of lane 0; before the start they wrap around
     // to large numbers, which the comparisons below refuse.
     let column = (block_in_row << 2u) - (start.x & 3u);
-    let distance = ((row * requests[which].row_length) + column) - requests[which].first;
+    let distance = ((row * request.row_length) + column) - request.first;
     let lanes = vec4<u32>(0u, 1u, 2u, 3u);
-    let wanted = (column + lanes < vec4<u32>(requests[which].row_length))
-        & (distance + lanes < vec4<u32>(requests[which].count));
-    let target_element = requests[which].destination + distance;
+    let wanted = (column + lanes < vec4<u32>(request.row_length))
+        & (distance + lanes < vec4<u32>(request.count));
+    let target_element = request.destination + distance;
 
     let values = block_values(block);
     if (DTYPE == DTYPE_F32) {
@@ -366,21 +352,21 @@ fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_words(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);
-    if (invocation >= requests[which].invocations) {
+    if (invocation >= request.invocations) {
         return;
     }
-    let word = (requests[which].destination >> 1u) + invocation;
+    let word = (request.destination >> 1u) + invocation;
     var value = 0u;
     var kept = 0u;
     for (var half = 0u; half < 2u; half++) {
-        let distance = ((word << 1u) + half) - requests[which].destination;
-        if (distance < requests[which].count) {
-            let position = requests[which].first + distance;
+        let distance = ((word << 1u) + half) - request.destination;
+        if (distance < request.count) {
+            let position = request.first + distance;
             var row = 0u;
             var column = position;
             if (SLICED) {
-                row = position / requests[which].row_length;
-                column = position % requests[which].row_length;
+                row = position / request.row_length;
+                column = position % request.row_length;
             }
             let element = add_wide(row_start(row), vec2<u32>(column, 0u));
             value |= element_value(element) << (half << 4u);

@@ -4,10 +4,6 @@
 
 const SEGMENT_BITS: u32 = 5u;
 
-// Numbers that belong to one distribution: cubics of a quantile function, the radii and the circle
-// of the normal core, a number for each column, or a matrix.
-@group(0) @binding(2) var<storage, read> fill_table: array<vec4<u32>>;
-
 // Where a word falls: the table's entry and, as a fraction of two segments with 32 fraction bits,
 // the place in its segment.
 fn segment(word: u32) -> vec2<u32> {
@@ -30,6 +26,6 @@ fn evaluate(entry: vec4<u32>, t: u32) -> i32 {
 // The core of a word. The upper half of the table holds the negated quantile.
 fn quantile(word: u32) -> i32 {
     let place = segment(word);
-    let value = evaluate(fill_table[place.x], place.y);
+    let value = evaluate(table_entry(place.x), place.y);
     return select(value, -value, (word >> 31u) != 0u);
 }

@@ -160,6 +160,7 @@ fn cuts_between_bindings() {
                 int64: Some(gpu.initializer().int64()),
                 workgroup_size: Some(workgroup_size),
                 max_binding_size: Some(max_binding_size),
+                ..InitializerOptions::default()
             };
             let initializer = Initializer::with_options(gpu.device(), &options).unwrap();
             check(&name, &gpu, &initializer, &fills);
@@ -173,7 +174,7 @@ fn more_workgroups_than_a_row_of_the_grid() {
     let fills: Vec<_> = (0..5)
         .map(|i| {
             (
-                fill(&format!("w.{i}"), &[100 + i, 700], INITS[0], DType::F32),
+                fill(&format!("w.{i}"), &[88 + i, 700], INITS[0], DType::F32),
                 0,
             )
         })
@@ -201,7 +202,7 @@ fn slices_and_matrices() {
         let fill = whole(i, INITS[i as usize % 3]);
         let ranges = [i % 4..40 - i, i % 3..30 - i / 2];
         fills.push((
-            fill.slice(&ranges.map(|r| r.start..r.end.max(r.start)))
+            fill.slice(ranges.map(|r| r.start..r.end.max(r.start)))
                 .unwrap(),
             i % 2,
         ));

@@ -283,6 +283,7 @@ fn cuts_do_not_show() {
                 int64: Some(gpu.initializer().int64()),
                 workgroup_size,
                 max_binding_size,
+                ..InitializerOptions::default()
             };
             Initializer::with_options(gpu.device(), &options).unwrap()
         };
@@ -312,6 +313,41 @@ fn cuts_do_not_show() {
             // 2^16 workgroups and some of one invocation each.
             let long = whole(&[4 * 66_000 + 1], &Init::normal(0.0, 1.0), dtype);
             check(&name, &gpu, &narrow, &long, 1);
+        }
+    }
+}
+
+/// Where the tables lie does not show.
+#[test]
+fn tables_in_uniform_and_in_storage_buffers() {
+    for (name, gpu) in common::devices() {
+        for uniform_tables in [true, false] {
+            let options = InitializerOptions {
+                int64: Some(gpu.initializer().int64()),
+                uniform_tables: Some(uniform_tables),
+                ..InitializerOptions::default()
+            };
+            let initializer = Initializer::with_options(gpu.device(), &options).unwrap();
+            for dtype in DTYPES {
+                for init in [
+                    Init::normal(0.0, 0.02),
+                    Init::trunc_normal(0.0, 0.02, -0.03, 0.05),
+                    Init::uniform(-1.0, 3.0),
+                    Init::ones(),
+                    Init::sparse(0.3, 0.02),
+                    Init::sinusoidal(),
+                ] {
+                    check(
+                        &name,
+                        &gpu,
+                        &initializer,
+                        &whole(&[301, 110], &init, dtype),
+                        1,
+                    );
+                    let slice = fill(&[70, 50], &[1..69, 3..46], &init, dtype);
+                    check(&name, &gpu, &initializer, &slice, 4);
+                }
+            }
         }
     }
 }

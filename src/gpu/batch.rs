@@ -12,6 +12,15 @@ use super::raw::Limits;
 /// no work, stay far below the one that marks an unused request.
 const MAX_WORKGROUPS: u32 = 1 << 31;
 
+/// What is put together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batching {
+    /// Requests of a batch at most.
+    pub requests: usize,
+    /// Elements from which on a dispatch stays alone.
+    pub elements: u64,
+}
+
 /// What runs as one dispatch.
 #[derive(Debug, PartialEq)]
 pub(super) struct Batch<Place> {
@@ -39,11 +48,11 @@ impl<Place> Batch<Place> {
     }
 
     /// Takes in a dispatch that begins no earlier in the buffer, if there is room for it.
-    fn take_in(&mut self, dispatch: &Dispatch, most: usize, limits: Limits) -> bool {
+    fn take_in(&mut self, dispatch: &Dispatch, batching: Batching, limits: Limits) -> bool {
         let size = dispatch.variant.dtype.size();
         let lead = dispatch.binding_offset - self.binding_offset;
         let binding_size = self.binding_size.max(lead + dispatch.binding_size);
-        let fits = self.requests.len() < most
+        let fits = self.requests.len() < batching.requests
             // An element's number within the binding stays below 2^32.
             && binding_size <= limits.binding_size.min(2 * MAX_DISPATCH * size)
             && u64::from(self.workgroups) + u64::from(dispatch.workgroups)
@@ -60,17 +69,22 @@ impl<Place> Batch<Place> {
     }
 }
 
-/// Puts dispatches that have their place (buffer, table) and their pipeline in common together, at
-/// most `most` in a batch. Their order is not kept: they must not depend on each other.
+/// Puts dispatches that have their place (buffer, table) and their pipeline in common together. Their
+/// order is not kept: they must not depend on each other.
 pub(super) fn batches<Place: Clone + Eq + Hash>(
     dispatches: impl IntoIterator<Item = (Dispatch, Place)>,
-    most: usize,
+    batching: Batching,
     limits: Limits,
 ) -> Vec<Batch<Place>> {
     // In the order in which they first appear, so that equal calls record equal commands.
     let mut groups: Vec<(Place, Vec<Dispatch>)> = Vec::new();
     let mut known = HashMap::new();
+    let mut batches: Vec<Batch<Place>> = Vec::new();
     for (dispatch, place) in dispatches {
+        if u64::from(dispatch.request.count) >= batching.elements {
+            batches.push(Batch::one(&dispatch, place));
+            continue;
+        }
         let group = *known
             .entry((dispatch.variant, place.clone()))
             .or_insert_with(|| {
@@ -79,13 +93,12 @@ pub(super) fn batches<Place: Clone + Eq + Hash>(
             });
         groups[group].1.push(dispatch);
     }
-    let mut batches: Vec<Batch<Place>> = Vec::new();
     for (place, mut dispatches) in groups {
         dispatches.sort_by_key(|dispatch| dispatch.binding_offset);
         let first = batches.len();
         for dispatch in &dispatches {
             let open = batches[first..].last_mut();
-            if !open.is_some_and(|batch| batch.take_in(dispatch, most, limits)) {
+            if !open.is_some_and(|batch| batch.take_in(dispatch, batching, limits)) {
                 batches.push(Batch::one(dispatch, place.clone()));
             }
         }

@@ -6,15 +6,19 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::FillTable;
 
+use super::batch::Batching;
 use super::dispatch::{self, Request};
 use super::orthogonal::{self, Matrix};
-use super::pipeline::{MAX_REQUESTS, Pipelines};
+use super::pipeline::{MAX_REQUESTS, Pipelines, UNIFORM_ENTRIES};
 use super::prepare::{self, Piece, Steps, context};
 use super::raw::Limits;
 use super::scope::checked;
 
 /// Bytes of the uniform buffer that a dispatch of many requests binds.
 const BATCH_BYTES: u64 = (MAX_REQUESTS * size_of::<Request>()) as u64;
+
+/// Bytes of a table in a uniform buffer.
+const UNIFORM_TABLE_BYTES: u64 = (UNIFORM_ENTRIES * size_of::<[u32; 4]>()) as u64;
 
 /// Choices that change how a device fills, never what.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,9 @@ pub struct InitializerOptions {
     pub int64: Option<bool>,
     /// Invocations of a workgroup, 1 to the device's limit; 256 or the limit by default.
     pub workgroup_size: Option<u32>,
+    /// Whether the tables of normal and truncated distributions are uniform buffers. By default they
+    /// are on software drivers, which read them faster so, and storage buffers on hardware.
+    pub uniform_tables: Option<bool>,
     /// Bytes that one dispatch fills at most; the device's `max_storage_buffer_binding_size` by
     /// default.
     pub max_binding_size: Option<u64>,
@@ -58,15 +65,15 @@ impl<'a> Target<'a> {
 #[derive(Debug)]
 pub struct Initializer {
     device: wgpu::Device,
-    pub(super) bindings: wgpu::BindGroupLayout,
     pub(super) fill_tables: Mutex<Vec<(FillTable, wgpu::Buffer)>>,
     pub(super) pipelines: Pipelines,
     orthogonal: OnceLock<orthogonal::Pipelines>,
     pub(super) limits: Limits,
     /// Bytes that the requests of a dispatch are aligned to, in a buffer of them all.
     pub(super) request_alignment: usize,
-    /// Requests of one dispatch at most.
-    pub(super) batch_size: usize,
+    /// Which dispatches are put together.
+    pub(super) batching: Batching,
+    pub(super) uniform_tables: bool,
     int64: bool,
 }
 
@@ -115,25 +122,40 @@ impl Initializer {
             workgroup_size,
         };
         dispatch::check(limits)?;
+        let software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let largest_uniform = device_limits.max_uniform_buffer_binding_size;
+        let uniform_tables = options
+            .uniform_tables
+            .unwrap_or(software && largest_uniform >= UNIFORM_TABLE_BYTES);
+        if uniform_tables && largest_uniform < UNIFORM_TABLE_BYTES {
+            return Err(unsupported(format!(
+                "tables of {UNIFORM_TABLE_BYTES} bytes asked for as uniform buffers, but the device \
+                 takes {largest_uniform}"
+            )));
+        }
+        let batching = Batching {
+            requests: if largest_uniform >= BATCH_BYTES {
+                MAX_REQUESTS
+            } else {
+                1
+            },
+            // A software driver starts a dispatch at once, and finds the one request of a dispatch
+            // faster.
+            elements: if software { 1 << 16 } else { u64::MAX },
+        };
         let context = || "compiling the fill shader".to_owned();
-        let (bindings, pipelines) = checked(device, context, || {
-            let bindings = bind_group_layout(device);
-            let pipelines = Pipelines::new(device, &bindings, int64, workgroup_size);
-            (bindings, pipelines)
+        let pipelines = checked(device, context, || {
+            Pipelines::new(device, int64, workgroup_size)
         })?;
         Ok(Initializer {
             device: device.clone(),
-            bindings,
             fill_tables: Mutex::default(),
             orthogonal: OnceLock::new(),
             pipelines,
             limits,
             request_alignment: device_limits.min_uniform_buffer_offset_alignment as usize,
-            batch_size: if device_limits.max_uniform_buffer_binding_size >= BATCH_BYTES {
-                MAX_REQUESTS
-            } else {
-                1
-            },
+            batching,
+            uniform_tables,
             int64,
         })
     }
@@ -334,39 +356,6 @@ fn whole<'a>(targets: &[Target<'a>]) -> Vec<Piece<'a>> {
         matrix: None,
     };
     targets.iter().map(piece).collect()
-}
-
-/// The bindings of `shaders/fill.wgsl` and `shaders/quantile.wgsl`.
-fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
-    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some("fanin"),
-        entries: &[
-            // As much as the shader needs, which differs: one request or many, words or blocks.
-            layout_entry(0, wgpu::BufferBindingType::Uniform, true, 0),
-            layout_entry(1, storage(false), false, 0),
-            layout_entry(2, storage(true), false, 16),
-        ],
-    })
-}
-
-/// A buffer that a compute shader binds; a size of 0 leaves it to the shader.
-pub(super) fn layout_entry(
-    binding: u32,
-    ty: wgpu::BufferBindingType,
-    has_dynamic_offset: bool,
-    size: u64,
-) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset,
-            min_binding_size: wgpu::BufferSize::new(size),
-        },
-        count: None,
-    }
 }
 
 /// A buffer with contents, a multiple of 4 bytes; what is wrong if there cannot be one.

@@ -6,7 +6,8 @@ use crate::fill::Fill;
 use crate::init::{Distribution, Init};
 use crate::tensor::Tensor;
 
-use super::initializer::{Initializer, layout_entry, upload};
+use super::initializer::{Initializer, upload};
+use super::pipeline::layout_entry;
 use super::prepare::{Piece, Step, Steps, context};
 use super::scope::checked;
 

@@ -6,36 +6,37 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
 use crate::job::{Core, FillTable, Job, Mask};
+use crate::kernel::box_muller::TABLE_ENTRIES;
 use crate::tensor::DType;
 
 use super::scope::checked;
 
-/// The text of the fill shader: `shaders/` one file after the other, with one of the two spellings of
-/// the multiply, and with room for a number of requests.
+/// The text of the fill shader: `shaders/` one file after the other, with one of the spellings of the
+/// multiply, of the table and of the request.
 macro_rules! shader {
-    ($multiply:literal, $requests:literal) => {
+    ($multiply:literal, $table:literal, $request:literal) => {
         concat!(
-            "const MAX_REQUESTS: u32 = ",
-            $requests,
-            "u;\n",
             include_str!(concat!("../../shaders/", $multiply)),
+            include_str!(concat!("../../shaders/", $table)),
             include_str!("../../shaders/philox.wgsl"),
             include_str!("../../shaders/uniform.wgsl"),
             include_str!("../../shaders/box_muller.wgsl"),
             include_str!("../../shaders/quantile.wgsl"),
             include_str!("../../shaders/pattern.wgsl"),
             include_str!("../../shaders/scale.wgsl"),
+            include_str!(concat!("../../shaders/", $request)),
             include_str!("../../shaders/fill.wgsl"),
         )
     };
 }
 
-/// Requests of a dispatch that fills many tensors: as many as fit, by powers of two, in the 16 KiB of
-/// a uniform buffer that every WebGPU device binds.
+/// Requests of a dispatch that fills many tensors, `MAX_REQUESTS` of `shaders/request_many.wgsl`: as
+/// many as fit, by powers of two, in the 16 KiB of a uniform buffer that every WebGPU device binds.
 pub(super) const MAX_REQUESTS: usize = 64;
 
-/// The number that the texts below hold.
-const _: () = assert!(MAX_REQUESTS == 64);
+/// Entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`: those of
+/// the largest, the normal core's.
+pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES;
 
 /// The number of `override`s of `shaders/fill.wgsl`.
 pub(super) const CONSTANTS: usize = 8;
@@ -80,6 +81,11 @@ pub(super) struct Variant {
 }
 
 impl Variant {
+    /// Whether its table is one that fits a uniform buffer.
+    pub fn has_short_table(self) -> bool {
+        matches!(self.core, Core::Normal | Core::Quantile)
+    }
+
     pub fn new(job: &Job, entry: Entry, sliced: bool) -> Variant {
         let random = !matches!(job.core, Core::Constant | Core::Columns | Core::Matrix);
         Variant {
@@ -137,71 +143,110 @@ pub(super) fn fill_table(job: &Job) -> FillTable {
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
-/// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL;
-/// for one request or, batched, for [`MAX_REQUESTS`].
-pub(super) fn shader(int64: bool, batched: bool) -> &'static str {
-    match (int64, batched) {
-        (false, false) => shader!("mul_u32.wgsl", 1),
-        (false, true) => shader!("mul_u32.wgsl", 64),
-        (true, false) => shader!("mul_u64.wgsl", 1),
-        (true, true) => shader!("mul_u64.wgsl", 64),
+/// How a pipeline is told what to do, and where it finds its table: what the shader's text, and the
+/// types of its bindings, depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bound {
+    /// Up to [`MAX_REQUESTS`] requests; one otherwise.
+    pub many: bool,
+    /// The table in a uniform buffer, of cubics or the circle; in a storage buffer otherwise.
+    pub uniform_table: bool,
+}
+
+impl Bound {
+    fn index(self) -> usize {
+        2 * usize::from(self.many) + usize::from(self.uniform_table)
+    }
+}
+
+/// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL.
+pub(super) fn shader(int64: bool, bound: Bound) -> &'static str {
+    match (int64, bound.uniform_table, bound.many) {
+        (false, false, false) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_one.wgsl"),
+        (false, false, true) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_many.wgsl"),
+        (false, true, false) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_one.wgsl"),
+        (false, true, true) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_many.wgsl"),
+        (true, false, false) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_one.wgsl"),
+        (true, false, true) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_many.wgsl"),
+        (true, true, false) => {
+            shader!("mul_u64.wgsl", "table_uniform_u64.wgsl", "request_one.wgsl")
+        }
+        (true, true, true) => {
+            shader!(
+                "mul_u64.wgsl",
+                "table_uniform_u64.wgsl",
+                "request_many.wgsl"
+            )
+        }
     }
 }
 
 /// The pipelines of a device.
 #[derive(Debug)]
 pub(super) struct Pipelines {
-    /// For one request, and for many once there are many.
-    modules: [OnceLock<wgpu::ShaderModule>; 2],
-    layout: wgpu::PipelineLayout,
+    /// By [`Bound::index`], made when they are first needed.
+    modules: [OnceLock<wgpu::ShaderModule>; 4],
+    /// With the table in a storage and in a uniform buffer.
+    bindings: [wgpu::BindGroupLayout; 2],
+    layouts: [wgpu::PipelineLayout; 2],
     int64: bool,
     workgroup_size: u32,
-    made: Mutex<HashMap<(Variant, bool), wgpu::ComputePipeline>>,
+    made: Mutex<HashMap<(Variant, Bound), wgpu::ComputePipeline>>,
 }
 
 impl Pipelines {
-    pub fn new(
-        device: &wgpu::Device,
-        bindings: &wgpu::BindGroupLayout,
-        int64: bool,
-        workgroup_size: u32,
-    ) -> Pipelines {
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("fanin"),
-            bind_group_layouts: &[Some(bindings)],
-            immediate_size: 0,
+    pub fn new(device: &wgpu::Device, int64: bool, workgroup_size: u32) -> Pipelines {
+        let bindings = [false, true].map(|uniform| bind_group_layout(device, uniform));
+        let layouts = bindings.each_ref().map(|bindings| {
+            device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some("fanin"),
+                bind_group_layouts: &[Some(bindings)],
+                immediate_size: 0,
+            })
         });
         let pipelines = Pipelines {
             modules: Default::default(),
-            layout,
+            bindings,
+            layouts,
             int64,
             workgroup_size,
             made: Mutex::default(),
         };
         // Now, so that whoever makes them learns of a device that refuses it.
-        pipelines.module(device, false);
+        pipelines.module(
+            device,
+            Bound {
+                many: false,
+                uniform_table: false,
+            },
+        );
         pipelines
     }
 
-    fn module(&self, device: &wgpu::Device, batched: bool) -> &wgpu::ShaderModule {
-        self.modules[usize::from(batched)].get_or_init(|| {
+    fn module(&self, device: &wgpu::Device, bound: Bound) -> &wgpu::ShaderModule {
+        self.modules[bound.index()].get_or_init(|| {
             device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("fanin"),
-                source: wgpu::ShaderSource::Wgsl(shader(self.int64, batched).into()),
+                source: wgpu::ShaderSource::Wgsl(shader(self.int64, bound).into()),
             })
         })
     }
 
-    /// The pipeline of a variant, for one request or for many, made on its first use.
+    /// What the pipelines of `bound` bind.
+    pub fn bindings(&self, bound: Bound) -> &wgpu::BindGroupLayout {
+        &self.bindings[usize::from(bound.uniform_table)]
+    }
+
+    /// The pipeline of a variant, made on its first use.
     pub fn get(
         &self,
         device: &wgpu::Device,
         variant: Variant,
-        batched: bool,
+        bound: Bound,
     ) -> Result<wgpu::ComputePipeline> {
         // A panic elsewhere leaves the map as it was: whole pipelines only.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(&(variant, batched)) {
+        if let Some(pipeline) = made.get(&(variant, bound)) {
             return Ok(pipeline.clone());
         }
         let pipeline = checked(
@@ -210,8 +255,8 @@ impl Pipelines {
             || {
                 device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some("fanin"),
-                    layout: Some(&self.layout),
-                    module: self.module(device, batched),
+                    layout: Some(&self.layouts[usize::from(bound.uniform_table)]),
+                    module: self.module(device, bound),
                     entry_point: Some(variant.entry.name()),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &variant.constants(self.workgroup_size),
@@ -221,7 +266,45 @@ impl Pipelines {
                 })
             },
         )?;
-        made.insert((variant, batched), pipeline.clone());
+        made.insert((variant, bound), pipeline.clone());
         Ok(pipeline)
+    }
+}
+
+/// The bindings of `shaders/request_*.wgsl`, `shaders/fill.wgsl` and `shaders/table_*.wgsl`.
+fn bind_group_layout(device: &wgpu::Device, uniform_table: bool) -> wgpu::BindGroupLayout {
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    let table = if uniform_table {
+        wgpu::BufferBindingType::Uniform
+    } else {
+        storage(true)
+    };
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("fanin"),
+        entries: &[
+            // As much as the shader needs, which differs: one request or many, words or blocks.
+            layout_entry(0, wgpu::BufferBindingType::Uniform, true, 0),
+            layout_entry(1, storage(false), false, 0),
+            layout_entry(2, table, false, 0),
+        ],
+    })
+}
+
+/// A buffer that a compute shader binds; a size of 0 leaves it to the shader.
+pub(super) fn layout_entry(
+    binding: u32,
+    ty: wgpu::BufferBindingType,
+    has_dynamic_offset: bool,
+    size: u64,
+) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: wgpu::BufferSize::new(size),
+        },
+        count: None,
     }
 }

@@ -11,7 +11,7 @@ use super::batch::{self, Batch};
 use super::dispatch::{self, Dispatch, Request};
 use super::initializer::{Initializer, upload};
 use super::orthogonal::Matrix;
-use super::pipeline::{self, MAX_REQUESTS};
+use super::pipeline::{self, Bound, MAX_REQUESTS, UNIFORM_ENTRIES};
 use super::scope::checked;
 
 /// Tables of fills that a device keeps: a model has a handful of distinct ones.
@@ -116,7 +116,7 @@ impl Initializer {
             };
             dispatches.extend(self.cut(&job, piece).map(|cut| (cut, place.clone())));
         }
-        let batches = batch::batches(dispatches, self.batch_size, self.limits);
+        let batches = batch::batches(dispatches, self.batching, self.limits);
         steps.extend(self.steps(&batches, || all(pieces))?);
         Ok(Steps { steps })
     }
@@ -137,10 +137,10 @@ impl Initializer {
         }
         let (requests, slots) = self.requests(batches, &context)?;
         for (batch, slot) in batches.iter().zip(slots) {
-            let batched = batch.requests.len() > 1;
-            let pipeline = self.pipelines.get(self.device(), batch.variant, batched)?;
+            let bound = self.bound(batch);
+            let pipeline = self.pipelines.get(self.device(), batch.variant, bound)?;
             let bind_group = checked(self.device(), &context, || {
-                self.bind_group(&requests, batch)
+                self.bind_group(&requests, batch, bound)
             })?;
             steps.push(Step {
                 pipeline,
@@ -150,6 +150,13 @@ impl Initializer {
             });
         }
         Ok(steps)
+    }
+
+    fn bound(&self, batch: &Batch<Place<'_>>) -> Bound {
+        Bound {
+            many: batch.requests.len() > 1,
+            uniform_table: self.uniform_tables && batch.variant.has_short_table(),
+        }
     }
 
     /// The fill's own table on the device: uploaded once for all fills that share it.
@@ -163,9 +170,13 @@ impl Initializer {
         if let Some((_, buffer)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, &table)) {
             return Ok(buffer.clone());
         }
-        let contents = bytemuck::cast_slice(&table);
-        let usage = wgpu::BufferUsages::STORAGE;
-        let buffer = self.upload("fanin fill table", contents, usage, || context(fill))?;
+        let mut contents = bytemuck::cast_slice(&table).to_vec();
+        let mut usage = wgpu::BufferUsages::STORAGE;
+        if self.uniform_tables && table.len() <= UNIFORM_ENTRIES {
+            usage |= wgpu::BufferUsages::UNIFORM;
+            contents.resize(UNIFORM_ENTRIES * size_of::<[u32; 4]>(), 0);
+        }
+        let buffer = self.upload("fanin fill table", &contents, usage, || context(fill))?;
         if known.len() >= FILL_TABLES {
             known.clear();
         }
@@ -212,7 +223,12 @@ impl Initializer {
         })
     }
 
-    fn bind_group(&self, requests: &wgpu::Buffer, batch: &Batch<Place<'_>>) -> wgpu::BindGroup {
+    fn bind_group(
+        &self,
+        requests: &wgpu::Buffer,
+        batch: &Batch<Place<'_>>,
+        bound: Bound,
+    ) -> wgpu::BindGroup {
         let part = |buffer, offset, size| {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer,
@@ -220,14 +236,14 @@ impl Initializer {
                 size: wgpu::BufferSize::new(size),
             })
         };
-        let bound = requests_bound(batch) * size_of::<Request>();
+        let bytes = requests_bound(batch) * size_of::<Request>();
         self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("fanin"),
-            layout: &self.bindings,
+            layout: self.pipelines.bindings(bound),
             entries: &[
                 wgpu::BindGroupEntry {
                     binding: 0,
-                    resource: part(requests, 0, bound as u64),
+                    resource: part(requests, 0, bytes as u64),
                 },
                 wgpu::BindGroupEntry {
                     binding: 1,

@@ -15,7 +15,7 @@ use crate::fill::Fill;
 use crate::job::{Core, Job};
 
 use super::dispatch::{self, Request};
-use super::pipeline;
+use super::pipeline::{self, Bound};
 
 /// The limits of a device that cut a fill into dispatches. No bit depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,13 @@ pub struct Dispatch {
 
 /// The shader's text; with `int64` it needs naga's 64-bit integers, without it is plain WGSL.
 pub fn shader(int64: bool) -> &'static str {
-    pipeline::shader(int64, false)
+    pipeline::shader(
+        int64,
+        Bound {
+            many: false,
+            uniform_table: false,
+        },
+    )
 }
 
 /// The dispatches that fill the elements `range` of the slice, in its own row-major order, into a
