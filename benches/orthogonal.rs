@@ -15,10 +15,12 @@ use std::ops::Neg;
 use common::{
     Arguments, cpu_name, is_software, name, print_machine, room, threads, three_digits, time, wait,
 };
+use faer::linalg::matmul::matmul;
 use faer::traits::RealField;
-use faer::{Mat, MatRef, Par};
+use faer::{Accum, Mat, MatRef, Par};
 use fanin::gpu::Gpu;
 use fanin::{Fill, Init, Tensor, cpu};
+use rayon::ThreadPool;
 
 /// The largest matrix for a software driver: the next one takes it a minute.
 const LARGEST_ON_SOFTWARE: usize = 1024;
@@ -46,7 +48,6 @@ fn main() {
     let adapters = arguments.adapters();
     print_machine(&adapters);
     let all = rayon::current_num_threads();
-    let counts = if all == 1 { vec![1] } else { vec![1, all] };
 
     println!(
         "`QR / time`: how often this fits into faer's QR of the same matrix on as many threads;"
@@ -55,10 +56,7 @@ fn main() {
     println!("| n | | seconds | GFLOP/s | QR f32 / time | QR f64 / time | max abs(QᵀQ − I) |");
     println!("|---:|---|---:|---:|---:|---:|---:|");
     for n in sizes {
-        let mut peers = Peers::default();
-        for &count in &counts {
-            peers = on_the_cpu(n, count, seconds);
-        }
+        let peers = on_the_cpu(n, all, seconds);
         for gpu in &adapters {
             if n > LARGEST_ON_SOFTWARE && is_software(gpu) {
                 continue;
@@ -67,6 +65,10 @@ fn main() {
                 Ok(row) => row.print(n, peers),
                 Err(reason) => println!("| {n} | fanin, {}: {reason} | | | | | |", name(gpu)),
             }
+        }
+        // What takes longest comes last.
+        if all > 1 {
+            on_the_cpu(n, 1, seconds);
         }
     }
 }
@@ -101,34 +103,34 @@ fn orthogonal(n: usize) -> Fill {
 
 /// Prints the rows of so many threads.
 fn on_the_cpu(n: usize, count: usize, seconds: f64) -> Peers {
-    let par = if count == 1 {
+    let pool = threads(count);
+    faer::set_global_parallelism(if count == 1 {
         Par::Seq
     } else {
         Par::rayon(count)
-    };
-    faer::set_global_parallelism(par);
+    });
     let cpu = cpu_name(count);
-    threads(count).install(|| {
-        let fill = orthogonal(n);
-        let mut weights = vec![0f32; n * n];
-        let fanin = Row {
-            seconds: time(seconds, || {
+    let fill = orthogonal(n);
+    let mut weights = vec![0f32; n * n];
+    let fanin = Row {
+        seconds: pool.install(|| {
+            time(seconds, || {
                 cpu::fill_slice(&fill, &mut weights).expect("a matching length");
-            }),
-            case: format!("fanin, {cpu}"),
-            operations: 4.0 / 3.0 * cube(n),
-            error: Some(row_major_error(n, &weights)),
-        };
-        let gaussian = gaussian(n);
-        let double = Mat::from_fn(n, n, |i, j| f64::from(gaussian[(i, j)]));
-        let (qr, product) = of_faer(&gaussian, "f32", &cpu, seconds);
-        let (double_qr, double_product) = of_faer(&double, "f64", &cpu, seconds);
-        let peers = [qr.seconds, double_qr.seconds];
-        for row in [fanin, qr, double_qr, product, double_product] {
-            row.print(n, peers);
-        }
-        peers
-    })
+            })
+        }),
+        case: format!("fanin, {cpu}"),
+        operations: 4.0 / 3.0 * cube(n),
+        error: Some(row_major_error(n, &weights)),
+    };
+    let gaussian = gaussian(n);
+    let double = Mat::from_fn(n, n, |i, j| f64::from(gaussian[(i, j)]));
+    let [qr, product] = of_faer(&gaussian, "f32", &pool, seconds);
+    let [double_qr, double_product] = of_faer(&double, "f64", &pool, seconds);
+    let peers = [qr.seconds, double_qr.seconds];
+    for row in [fanin, qr, double_qr, product, double_product] {
+        row.print(n, peers);
+    }
+    peers
 }
 
 fn gaussian(n: usize) -> Mat<f32> {
@@ -144,23 +146,24 @@ trait Number: RealField + Copy + Neg<Output = Self> + Into<f64> {}
 impl<T: RealField + Copy + Neg<Output = T> + Into<f64>> Number for T {}
 
 /// faer's QR and its product of matrices.
-fn of_faer<T: Number>(gaussian: &Mat<T>, dtype: &str, cpu: &str, seconds: f64) -> (Row, Row) {
+fn of_faer<T: Number>(gaussian: &Mat<T>, dtype: &str, pool: &ThreadPool, seconds: f64) -> [Row; 2] {
     let n = gaussian.nrows();
+    let cpu = cpu_name(pool.current_num_threads());
     let mut q = Mat::<T>::zeros(0, 0);
     let qr = Row {
-        seconds: time(seconds, || q = householder(gaussian)),
+        seconds: pool.install(|| time(seconds, || q = householder(gaussian))),
         case: format!("faer QR {dtype}, {cpu}"),
         operations: 8.0 / 3.0 * cube(n),
         error: Some(error(Mat::from_fn(n, n, |i, j| q[(i, j)].into()))),
     };
     let mut product = q.clone();
     let product = Row {
-        seconds: time(seconds, || product = gaussian * &q),
+        seconds: pool.install(|| time(seconds, || product = gaussian * &q)),
         case: format!("faer product {dtype}, {cpu}"),
         operations: 2.0 * cube(n),
         error: None,
     };
-    (qr, product)
+    [qr, product]
 }
 
 /// As torch does it.
@@ -200,9 +203,18 @@ fn row_major_error(n: usize, weights: &[f32]) -> f64 {
 
 /// max |Q^T Q - I|
 fn error(q: Mat<f64>) -> f64 {
-    let products = q.transpose() * &q;
-    let off = |i: usize, j: usize| (products[(i, j)] - f64::from(u8::from(i == j))).abs();
     let n = q.ncols();
+    let mut products = Mat::<f64>::zeros(n, n);
+    // On all threads, whatever was timed.
+    matmul(
+        &mut products,
+        Accum::Replace,
+        q.transpose(),
+        &q,
+        1.0,
+        Par::rayon(0),
+    );
+    let off = |i: usize, j: usize| (products[(i, j)] - f64::from(u8::from(i == j))).abs();
     (0..n)
         .flat_map(|j| (0..n).map(move |i| (i, j)))
         .map(|(i, j)| off(i, j))
