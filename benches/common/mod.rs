@@ -212,12 +212,12 @@ pub fn print_machine(adapters: &[Gpu]) {
     println!("Processor: {}.", processor());
     for gpu in adapters {
         let info = gpu.info();
+        let driver = format!("{} {}", info.driver, info.driver_info);
         println!(
-            "Adapter: {} ({}), {} {}.",
+            "Adapter: {} ({}), {}.",
             info.name,
             info.backend.to_str(),
-            info.driver,
-            info.driver_info
+            driver.trim()
         );
     }
     println!();
