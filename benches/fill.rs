@@ -2,8 +2,9 @@
 //! `rand_distr`, the upload of weights that these make, a Box-Muller in float WGSL, and a plain
 //! fill of the same memory, the floor of them all.
 //!
-//! `cargo bench --bench fill`; numbers of one run can be compared with each other, not with those
-//! of another. Results kept: `benches/results/`.
+//! `cargo bench --bench fill`, with `FANIN_BENCH_ADAPTER=WORDS` on the adapters that these words
+//! describe; numbers of one run can be compared with each other, not with those of another.
+//! Results kept: `benches/results/`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanin::gpu::{Gpu, Options};
@@ -197,7 +198,17 @@ fn assert_normal(gpu: &Gpu, buffer: &wgpu::Buffer) {
 }
 
 fn on_every_adapter(c: &mut Criterion) {
-    for gpu in Gpu::headless_all(&Options::default()).into_iter().flatten() {
+    let options = Options {
+        adapter: std::env::var("FANIN_BENCH_ADAPTER").ok(),
+        ..Options::default()
+    };
+    let adapters = Gpu::headless_all(&options);
+    assert!(
+        options.adapter.is_none() || !adapters.is_empty(),
+        "no adapter is {:?}",
+        options.adapter
+    );
+    for gpu in adapters.into_iter().flatten() {
         let info = gpu.info();
         let mut group = c.benchmark_group(format!("{} {}", info.backend.to_str(), info.name));
         group.sample_size(10);

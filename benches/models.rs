@@ -6,10 +6,13 @@
 //! B bytes (by default 512 MiB on a software driver, without end on hardware), or than the device
 //! has room for, gets its dimensions halved until it fits, and the table says so.
 
+mod common;
+
 use std::time::Instant;
 
+use common::{Arguments, is_software, median, room, wait};
 use fanin::checkpoint::read_tensor_list;
-use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options, Target};
+use fanin::gpu::{Gpu, Initializer, InitializerOptions, Target};
 use fanin::{DType, Fill, ListedTensor, Recipe, Shape, TensorList};
 
 /// Models: name, preset, list of tensors, dtype, number of tensors.
@@ -33,52 +36,16 @@ const MODELS: [(&str, &str, &str, DType, usize); 2] = [
 const SOFTWARE_BYTES: u64 = 512 << 20;
 const FEWEST_REPETITIONS: usize = 5;
 
-struct Arguments {
-    adapter: Option<String>,
-    seconds: f64,
-    bytes: Option<u64>,
-}
-
-fn arguments() -> Arguments {
-    let mut arguments = Arguments {
-        adapter: None,
-        seconds: 10.0,
-        bytes: None,
-    };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let mut value = || {
-            given
-                .next()
-                .unwrap_or_else(|| panic!("{name} takes a value"))
-        };
-        match name.as_str() {
-            "--bench" => {}
-            "--adapter" => arguments.adapter = Some(value()),
-            "--seconds" => arguments.seconds = value().parse().expect("a number of seconds"),
-            "--bytes" => arguments.bytes = Some(value().parse().expect("a number of bytes")),
-            _ => panic!("{name} is none of --adapter, --seconds, --bytes"),
-        }
-    }
-    arguments
-}
-
 fn main() {
-    let arguments = arguments();
-    let options = Options {
-        adapter: arguments.adapter.clone(),
-        ..Options::default()
-    };
-    for gpu in Gpu::headless_all(&options) {
-        let gpu = gpu.expect("every adapter gives a device");
+    let arguments = Arguments::read(&["adapter", "seconds", "bytes"]);
+    let seconds = arguments.number("seconds").unwrap_or(10.0);
+    for gpu in arguments.adapters() {
         let info = gpu.info();
         println!("## {} ({})\n", info.name, info.backend.to_str());
         for (model, preset, list, dtype, count) in MODELS {
-            let software = info.device_type == wgpu::DeviceType::Cpu
-                || info.name.to_lowercase().contains("llvmpipe");
-            let most = match arguments.bytes {
+            let most = match arguments.number("bytes") {
                 Some(bytes) => bytes,
-                None if software => SOFTWARE_BYTES,
+                None if is_software(&gpu) => SOFTWARE_BYTES,
                 None => u64::MAX,
             };
             let arena = Arena::new(&gpu, preset, list, dtype, most);
@@ -91,7 +58,7 @@ fn main() {
                 "{model}: {count} tensors, {} bytes of {dtype}{scaled}\n",
                 arena.bytes
             );
-            arena.compare(arguments.seconds);
+            arena.compare(seconds);
         }
     }
 }
@@ -109,8 +76,8 @@ struct Arena<'a> {
 
 impl<'a> Arena<'a> {
     fn new(gpu: &'a Gpu, preset: &str, list: &str, dtype: DType, most: u64) -> Arena<'a> {
-        let list = format!("{}/{list}", env!("CARGO_MANIFEST_DIR"));
-        let tensors = read_tensor_list(&list).expect("a list of tensors");
+        // From the root of the tree, where cargo runs a bench.
+        let tensors = read_tensor_list(list).expect("a list of tensors");
         let recipe = Recipe::preset(preset).expect("a preset");
         let mut divisor = 1;
         loop {
@@ -137,8 +104,8 @@ impl<'a> Arena<'a> {
                 .collect();
             let bytes = elements * dtype.size();
             if bytes <= most
-                && let Some(buffer) = room(gpu, bytes)
-                && let Some(own) = fills.iter().map(|fill| room(gpu, fill.bytes())).collect()
+                && let Ok(buffer) = room(gpu, bytes)
+                && let Ok(own) = fills.iter().map(|fill| room(gpu, fill.bytes())).collect()
             {
                 return Arena {
                     gpu,
@@ -178,16 +145,8 @@ impl<'a> Arena<'a> {
             .device()
             .create_command_encoder(&Default::default());
         record(&mut encoder);
-        self.wait(self.gpu.queue().submit([encoder.finish()]));
+        wait(self.gpu, self.gpu.queue().submit([encoder.finish()]));
         start.elapsed().as_secs_f64()
-    }
-
-    fn wait(&self, submission: wgpu::SubmissionIndex) {
-        let poll = wgpu::PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        };
-        self.gpu.device().poll(poll).expect("the device answers");
     }
 
     fn clear(&self, encoder: &mut wgpu::CommandEncoder) {
@@ -215,7 +174,7 @@ impl<'a> Arena<'a> {
             let submitted = initializer.submit(self.gpu.queue(), fill, buffer, offset);
             last = Some(submitted.expect("a recorded fill"));
         }
-        self.wait(last.expect("a model has tensors"));
+        wait(self.gpu, last.expect("a model has tensors"));
         start.elapsed().as_secs_f64()
     }
 
@@ -229,7 +188,7 @@ impl<'a> Arena<'a> {
         let initializer = Initializer::with_options(self.gpu.device(), &options);
         let initializer = initializer.expect("an initializer");
         let submitted = initializer.submit_all(self.gpu.queue(), &self.targets());
-        self.wait(submitted.expect("a recorded fill"));
+        wait(self.gpu, submitted.expect("a recorded fill"));
         start.elapsed().as_secs_f64()
     }
 
@@ -314,25 +273,4 @@ impl<'a> Arena<'a> {
             first * 1e3
         );
     }
-}
-
-/// A buffer of so many bytes, if the device has room for it.
-fn room(gpu: &Gpu, bytes: u64) -> Option<wgpu::Buffer> {
-    let device = gpu.device();
-    if bytes > device.limits().max_buffer_size {
-        return None;
-    }
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("parameters"),
-        size: bytes.next_multiple_of(4),
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    pollster::block_on(memory.pop()).is_none().then_some(buffer)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }

@@ -39,17 +39,43 @@ class Table:
 
     def row(self, case, elements, size, once, clock=host_clock):
         """`once` fills `elements` elements of `size` bytes; the first call is for warming up."""
-        clock(once)
-        times = []
-        end = time.perf_counter() + self.seconds
-        while len(times) < 3 or time.perf_counter() < end:
-            times.append(clock(once))
+        times = repeat(once, clock, self.seconds)
         median = statistics.median(times)
         print(
             f"| {case} | {duration(median)} (best {duration(min(times))})"
             f" | {median * 1e9 / elements:.3g} | {size * elements / median / 1e9:.3g} |",
             flush=True,
         )
+
+
+class OrthogonalTable:
+    """The rows of `cargo bench --bench orthogonal`, as far as a peer has them."""
+
+    def __init__(self, title, seconds):
+        self.seconds = seconds
+        print(f"{title}, orthogonal matrices of n x n\n")
+        print("| n | | seconds | GFLOP/s | max abs(QᵀQ − I) |")
+        print("|---:|---|---:|---:|---:|", flush=True)
+
+    def row(self, case, n, once, error, clock=host_clock):
+        """`once` makes a matrix, `error` says how far it is from an orthogonal one."""
+        median = statistics.median(repeat(once, clock, self.seconds))
+        # Of a QR and its Q, counted as benches/orthogonal.rs does.
+        operations = 8 / 3 * n**3
+        print(
+            f"| {n} | {case} | {median:.3g} | {operations / median / 1e9:.3g} | {error():.1e} |",
+            flush=True,
+        )
+
+
+def repeat(once, clock, seconds):
+    """Seconds of each repetition, three at least, after one for warming up."""
+    clock(once)
+    times = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        times.append(clock(once))
+    return times
 
 
 def duration(seconds):

@@ -4,9 +4,7 @@
 
 import torch
 
-from table import Table, arguments, host_clock
-
-MATRIX = 4096
+from table import OrthogonalTable, Table, arguments, host_clock
 
 
 def cuda_clock(once):
@@ -41,25 +39,42 @@ def measure(device, name, options, clock):
     ]
     for case, weights, once in cases:
         table.row(case, elements, weights.element_size(), once, clock)
-    if options.orthogonal:
-        matrix = torch.empty(MATRIX, MATRIX, device=device)
-        table.row(
-            f"orthogonal {MATRIX}x{MATRIX} f32",
-            matrix.numel(),
-            4,
-            lambda: torch.nn.init.orthogonal_(matrix),
-            clock,
-        )
     print()
+    if options.orthogonal:
+        table = OrthogonalTable(f"torch {torch.__version__}, {name}", options.seconds)
+        for n in options.orthogonal:
+            matrix = torch.empty(n, n, device=device)
+            table.row(
+                "torch.nn.init.orthogonal_ f32",
+                n,
+                lambda: torch.nn.init.orthogonal_(matrix),
+                lambda: off_orthogonal(matrix),
+                clock,
+            )
+        print()
+
+
+def off_orthogonal(matrix):
+    """max |Q^T Q - I|"""
+    q = matrix.double()
+    return (q.T @ q - torch.eye(len(q), dtype=q.dtype, device=q.device)).abs().max().item()
 
 
 def main():
     parser = arguments(__doc__)
     parser.add_argument(
+        "--orthogonal",
+        type=lambda sizes: [int(n) for n in sizes.split(",")],
+        default=[4096],
+        metavar="N,N,...",
+        help="sizes of the orthogonal matrices; default: 4096",
+    )
+    parser.add_argument(
         "--no-orthogonal",
         dest="orthogonal",
-        action="store_false",
-        help=f"leave out the orthogonal matrix of {MATRIX}x{MATRIX}",
+        action="store_const",
+        const=[],
+        help="leave out the orthogonal matrices",
     )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,0 +1,337 @@
+//! How the cost grows: ns an element of the normal f32 fill for 2^4, 2^5, ... 2^30 elements, on the
+//! CPU with 1, 2, 4, ... threads and on every adapter, from the submission to its end, beside a
+//! plain fill of the same buffer; and the memory that the CPU takes for it.
+//!
+//! `cargo bench --bench growth [-- --adapter WORDS] [--most 30] [--seconds 20] [--svg PATH]`; a
+//! series ends where its memory does not suffice, or where three more fills would take longer than
+//! its seconds, and the output says which. Pages are touched before a fill is timed.
+
+mod common;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use common::{
+    Arguments, cpu_name, host_has_room, kibibytes_in, name, print_machine, processor, room,
+    thread_counts, threads, three_digits, time, wait,
+};
+use fanin::gpu::Gpu;
+use fanin::{Fill, Init, Tensor, cpu};
+use plotters::prelude::*;
+use rayon::prelude::*;
+
+/// The smallest size is 2^4 elements: four blocks of the generator.
+const LEAST: u32 = 4;
+
+/// The part of a series' time that its sizes share evenly; the rest is for the large ones, whose
+/// three repetitions take longer than that.
+const EVEN_PART: f64 = 0.25;
+
+/// Elements at the end of a device's fill that are compared with the CPU's.
+const COMPARED: u64 = 1 << 10;
+
+/// Bytes that a thread plainly fills at a time.
+const PLAIN_TASK: usize = 1 << 16;
+
+/// One line of the plot: the element's nanoseconds for 2^4, 2^5, ... elements.
+struct Series {
+    name: String,
+    ns: Vec<f64>,
+}
+
+/// A device's fill, and its plain fill where that was timed.
+struct Device {
+    fill: Series,
+    plain: Series,
+    /// Why there are no more sizes.
+    end: Option<String>,
+}
+
+fn main() {
+    let arguments = Arguments::read(&["adapter", "most", "seconds", "svg"]);
+    let most = arguments.number("most").unwrap_or(30).max(LEAST);
+    let seconds = arguments.number("seconds").unwrap_or(20.0);
+    let adapters = arguments.adapters();
+    print_machine(&adapters);
+
+    let (mut devices, memory) = on_the_cpu(most, seconds);
+    for gpu in &adapters {
+        let grown = on_an_adapter(gpu, most, seconds);
+        devices.push(grown);
+    }
+    print_table(&devices, &memory);
+    if let Some(path) = arguments.text("svg") {
+        plot(&devices, most, path).expect("the plot can be written");
+    }
+}
+
+fn normal(elements: u64) -> Fill {
+    let tensor = Tensor::new("growth", [elements]).expect("a valid shape");
+    Fill::new(&tensor, &Init::normal(0.0, 0.02), 42).expect("a valid initializer")
+}
+
+/// Times size after size: `measure` is given a number of elements and seconds, and returns the
+/// seconds of a fill and of a plain fill, or why there is none.
+fn grow(
+    name: String,
+    most: u32,
+    seconds: f64,
+    mut measure: impl FnMut(u64, f64) -> Result<(f64, Option<f64>), String>,
+) -> Device {
+    let share = EVEN_PART * seconds / f64::from(most - LEAST + 1);
+    let start = Instant::now();
+    let mut device = Device {
+        plain: Series {
+            name: format!("{name}: plain fill"),
+            ns: Vec::new(),
+        },
+        fill: Series {
+            name,
+            ns: Vec::new(),
+        },
+        end: None,
+    };
+    let mut last = 0.0;
+    for exponent in LEAST..=most {
+        // A size that took longer than its share takes twice as long at twice the elements.
+        let next = if last > share { 2.0 * last } else { share };
+        let elements = 1u64 << exponent;
+        let before = start.elapsed().as_secs_f64();
+        let measured = match before + next > seconds {
+            true => Err(format!("they would go past {seconds} s")),
+            false => measure(elements, share),
+        };
+        match measured {
+            Ok((fill, plain)) => {
+                let ns = 1e9 / elements as f64;
+                device.fill.ns.push(fill * ns);
+                device.plain.ns.extend(plain.map(|plain| plain * ns));
+            }
+            Err(reason) => {
+                device.end = Some(format!("2^{exponent} elements: {reason}"));
+                break;
+            }
+        }
+        last = start.elapsed().as_secs_f64() - before;
+    }
+    device
+}
+
+/// The CPU's series, and the most bytes that a fill of each size took beyond its buffer.
+fn on_the_cpu(most: u32, seconds: f64) -> (Vec<Device>, Vec<Option<u64>>) {
+    let too_many = (LEAST..=most).find_map(|exponent| {
+        let reason = host_has_room(4 << exponent).err()?;
+        Some((exponent, reason))
+    });
+    let largest = too_many.as_ref().map_or(most, |(exponent, _)| exponent - 1);
+    // Written, not only reserved: its pages are there before any fill is timed.
+    let mut weights = vec![1f32; 1 << largest];
+    let mut memory = vec![None; (largest - LEAST + 1) as usize];
+    let counts = thread_counts();
+    let all = counts.last().copied();
+    let devices = counts.into_iter().map(|count| {
+        let pool = threads(count);
+        grow(cpu_name(count), most, seconds, |elements, share| {
+            if let (true, Some((_, reason))) = (elements > weights.len() as u64, &too_many) {
+                return Err(reason.clone());
+            }
+            let fill = normal(elements);
+            let part = &mut weights[..elements as usize];
+            // Inside of the pool, so that no call waits for its threads to wake up.
+            pool.install(|| {
+                let mut seconds = 0.0;
+                let peak = peak_beyond(|| {
+                    seconds = time(share, || {
+                        cpu::fill_slice(&fill, part).expect("a matching length");
+                    });
+                });
+                let size = (elements.ilog2() - LEAST) as usize;
+                memory[size] = memory[size].max(peak);
+                let plain = (Some(count) == all).then(|| time(share / 2.0, || plain_fill(part)));
+                Ok((seconds, plain))
+            })
+        })
+    });
+    let mut devices: Vec<Device> = devices.collect();
+    if let Some(device) = devices.last_mut() {
+        device.plain.name = "CPU: plain fill".to_owned();
+    }
+    (devices, memory)
+}
+
+fn plain_fill(weights: &mut [f32]) {
+    let parts = black_box(weights).par_chunks_mut(PLAIN_TASK / 4);
+    parts.for_each(|part| part.fill(0.02));
+}
+
+/// The resident memory at its peak in `run` beyond what was resident before; None where the system
+/// does not tell.
+fn peak_beyond(run: impl FnOnce()) -> Option<u64> {
+    let status = |field| kibibytes_in("/proc/self/status", field).map(|kib| kib << 10);
+    // The peak starts again from what is resident now: proc_pid_clear_refs(5).
+    let reset = std::fs::write("/proc/self/clear_refs", "5");
+    let before = status("VmRSS");
+    run();
+    let peak = status("VmHWM");
+    reset.ok()?;
+    Some(peak?.saturating_sub(before?))
+}
+
+fn on_an_adapter(gpu: &Gpu, most: u32, seconds: f64) -> Device {
+    grow(name(gpu), most, seconds, |elements, share| {
+        let fill = normal(elements);
+        let buffer = room(gpu, fill.bytes())?;
+        let submit = || gpu.initializer().submit(gpu.queue(), &fill, &buffer, 0);
+        // Warms up, and tells whether the device has room for the fill too.
+        wait(gpu, submit().map_err(|error| error.to_string())?);
+        let seconds = time(share, || wait(gpu, submit().expect("a recorded fill")));
+        assert_same_end(gpu, &fill, &buffer);
+        let plain = time(share / 2.0, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            encoder.clear_buffer(&buffer, 0, None);
+            wait(gpu, gpu.queue().submit([encoder.finish()]));
+        });
+        Ok((seconds, Some(plain)))
+    })
+}
+
+/// A bench that is wrong is worse than none: does the buffer end as the CPU's weights do?
+fn assert_same_end(gpu: &Gpu, fill: &Fill, buffer: &wgpu::Buffer) {
+    let compared = fill.elements().min(COMPARED);
+    let first = fill.elements() - compared;
+    let mut weights = vec![0; 4 * compared as usize];
+    let mut expected = weights.clone();
+    gpu.read(buffer, 4 * first, &mut weights)
+        .expect("the weights can be read");
+    cpu::fill_range(fill, first, &mut expected).expect("a range of the fill");
+    assert!(
+        weights == expected,
+        "not the CPU's weights on {}",
+        name(gpu)
+    );
+}
+
+fn print_table(devices: &[Device], memory: &[Option<u64>]) {
+    let series: Vec<&Series> = devices
+        .iter()
+        .flat_map(|device| [&device.fill, &device.plain])
+        .filter(|series| !series.ns.is_empty())
+        .collect();
+    println!("ns an element of the normal f32 fill; the last column is the most resident memory");
+    println!("that a CPU fill took beyond its buffer, with any number of threads.\n");
+    let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+    println!("| elements | {} | CPU memory |", names.join(" | "));
+    println!("|---:|{}---:|", "---:|".repeat(series.len()));
+    let rows = series.iter().map(|series| series.ns.len()).max();
+    for row in 0..rows.unwrap_or_default() {
+        let cells: Vec<String> = series
+            .iter()
+            .map(|series| {
+                series
+                    .ns
+                    .get(row)
+                    .map_or(String::new(), |&ns| three_digits(ns))
+            })
+            .collect();
+        let peak = match memory.get(row) {
+            Some(Some(bytes)) => format!("{} KiB", bytes >> 10),
+            Some(None) => "not measured".to_owned(),
+            None => String::new(),
+        };
+        println!(
+            "| 2^{} | {} | {peak} |",
+            row as u32 + LEAST,
+            cells.join(" | ")
+        );
+    }
+    println!();
+    for device in devices {
+        if let Some(end) = &device.end {
+            println!("- {} ends before {end}.", device.fill.name);
+        }
+    }
+}
+
+/// Reads on white and on black alike, as the colours of the lines do.
+const GREY: RGBColor = RGBColor(0x80, 0x80, 0x80);
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0x3b, 0x82, 0xd6),
+    RGBColor(0xd9, 0x77, 0x2b),
+    RGBColor(0x2f, 0x9e, 0x62),
+    RGBColor(0x9a, 0x66, 0xd0),
+    RGBColor(0xd6, 0x56, 0x9a),
+    RGBColor(0x21, 0x99, 0xa8),
+    RGBColor(0xa5, 0x8a, 0x1c),
+    RGBColor(0xd9, 0x53, 0x4f),
+];
+
+/// Both axes are logarithms: of two for the elements, of ten for the nanoseconds.
+fn plot(devices: &[Device], most: u32, path: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let logarithms = devices
+        .iter()
+        .flat_map(|device| device.fill.ns.iter().chain(&device.plain.ns))
+        .map(|ns| ns.log10());
+    let low = logarithms.clone().fold(f64::INFINITY, f64::min).floor();
+    let high = logarithms.fold(f64::NEG_INFINITY, f64::max).ceil();
+    let small = |size| ("sans-serif", size).into_font().color(&GREY);
+
+    let root = SVGBackend::new(path, (960, 600)).into_drawing_area();
+    let mut chart = ChartBuilder::on(&root)
+        .caption(format!("Normal f32 fill, {}", processor()), small(18))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(72)
+        .build_cartesian_2d(f64::from(LEAST)..f64::from(most), low..high)?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GREY.mix(0.3))
+        .light_line_style(TRANSPARENT)
+        .axis_style(GREY)
+        .label_style(small(14))
+        .axis_desc_style(small(15))
+        .x_labels((most - LEAST + 1) as usize)
+        .y_labels((high - low) as usize + 1)
+        .x_label_formatter(&|&exponent| power_of_two(exponent))
+        .y_label_formatter(&|&exponent| 10f64.powi(exponent as i32).to_string())
+        .x_desc("elements")
+        .y_desc("ns an element")
+        .draw()?;
+    for (device, colour) in devices.iter().zip(COLOURS.into_iter().cycle()) {
+        let points = |series: &Series| {
+            let ns = series.ns.clone().into_iter();
+            let sizes = (LEAST..).map(f64::from);
+            sizes.zip(ns.map(f64::log10)).collect::<Vec<_>>()
+        };
+        let thick = colour.stroke_width(3);
+        chart
+            .draw_series(LineSeries::new(points(&device.fill), thick))?
+            .label(&device.fill.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], thick));
+        chart.draw_series(LineSeries::new(
+            points(&device.plain),
+            colour.stroke_width(1),
+        ))?;
+    }
+    chart
+        .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
+        .label("thin: a plain fill of the same buffer")
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], GREY.stroke_width(1)));
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(32)
+        .label_font(small(14))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// `2¹⁰`
+fn power_of_two(exponent: f64) -> String {
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits = format!("{exponent:.0}");
+    let digits = digits.chars().filter_map(|digit| digit.to_digit(10));
+    std::iter::once('2')
+        .chain(digits.map(|digit| RAISED[digit as usize]))
+        .collect()
+}
