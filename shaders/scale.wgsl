@@ -4,8 +4,13 @@
 
 const INFINITY: u32 = 0x7f800000u;
 
+// significand / 128, rounded to nearest, ties to even. Below 2^31, so that the sum does not overflow.
+fn round_off_7_bits(significand: u32) -> u32 {
+    return (significand + 0x3fu + ((significand >> 7u) & 1u)) >> 7u;
+}
+
 // significand / 256, rounded to nearest, ties to even.
-fn round_to_24_bits(significand: u32) -> u32 {
+fn round_off_8_bits(significand: u32) -> u32 {
     let quotient = significand >> 8u;
     return quotient + (((significand & 0xffu) + 0x7fu + (quotient & 1u)) >> 8u);
 }
@@ -17,19 +22,19 @@ fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
     let zeros = countLeadingZeros(magnitude);
     let product = mul_wide(magnitude << (zeros & 31u), mantissa);
     // The low word can only break ties: one sticky bit stands for it.
-    let sticky = product.y | select(0u, 1u, product.x != 0u);
-    let shift = (product.y >> 31u) ^ 1u;
+    let sticky = product.y | min(product.x, 1u);
+    let shift = (product.y >> 30u) ^ 1u;
     var significand = sticky << shift;
     var biased = exponent - i32(zeros) - i32(shift);
     if (EXTREMES && (biased < 1)) {
         // Subnormal: shifted to the fixed exponent, what falls out stays sticky.
         let underflow = u32(min(1 - biased, 31));
         let lost = significand << (32u - underflow);
-        significand = (significand >> underflow) | select(0u, 1u, lost != 0u);
+        significand = (significand >> underflow) | min(lost, 1u);
         biased = 1;
     }
     // The leading bit of the significand adds 1 to the exponent field.
-    let bits = (u32(biased - 1) << 23u) + round_to_24_bits(significand);
+    let bits = (u32(biased - 1) << 23u) + round_off_7_bits(significand);
     let finite = select(bits, min(bits, INFINITY), EXTREMES);
     let signed_bits = finite | (u32(core) & 0x80000000u);
     return select(signed_bits, 0u, magnitude == 0u);
@@ -57,7 +62,7 @@ fn add(a: u32, b: u32) -> u32 {
     // Not below the exponent of the subnormals.
     let shift = min(countLeadingZeros(sum), x_exponent);
     let significand = sum << (shift & 31u);
-    let bits = ((x_exponent - shift) << 23u) + round_to_24_bits(significand);
+    let bits = ((x_exponent - shift) << 23u) + round_off_8_bits(significand);
     let sign = x & 0x80000000u;
     let finite = min(bits, INFINITY) | sign;
     let zero = select(0u, sign, same_sign);

@@ -9,17 +9,24 @@ use super::mul::mul_wide;
 /// +infinity in binary32, as bits.
 const INFINITY: u32 = 0x7f80_0000;
 
+/// `significand / 128`, rounded to nearest, ties to even. Below 2^31, so that the sum does not
+/// overflow.
+#[inline(always)]
+const fn round_off_7_bits(significand: u32) -> u32 {
+    (significand + 0x3f + ((significand >> 7) & 1)) >> 7
+}
+
 /// `significand / 256`, rounded to nearest, ties to even.
 #[inline(always)]
-const fn round_to_24_bits(significand: u32) -> u32 {
+const fn round_off_8_bits(significand: u32) -> u32 {
     let quotient = significand >> 8;
     quotient + (((significand & 0xff) + 0x7f + (quotient & 1)) >> 8)
 }
 
 /// `RNE(scale * core)` as binary32 bits.
 ///
-/// The scale is `mantissa * 2^(exponent - 190 + fraction)` with
-/// the mantissa's bit 31 set, where `fraction` is the core's number of fraction bits: see
+/// The scale is `mantissa * 2^(exponent - 189 + fraction)` with
+/// the mantissa's bit 30 set, where `fraction` is the core's number of fraction bits: see
 /// [`Scale::new`]. A core of 0 gives +0.
 #[inline(always)]
 pub const fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
@@ -28,7 +35,7 @@ pub const fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
     let (low, high) = mul_wide(magnitude << (zeros & 31), mantissa);
     // The low word can only break ties: one sticky bit stands for it.
     let sticky = high | (low != 0) as u32;
-    let shift = (high >> 31) ^ 1;
+    let shift = (high >> 30) ^ 1;
     let mut significand = sticky << shift;
     let mut biased = exponent - zeros as i32 - shift as i32;
     if biased < 1 {
@@ -39,7 +46,7 @@ pub const fn scale(core: i32, mantissa: u32, exponent: i32) -> u32 {
         biased = 1;
     }
     // The leading bit of the significand adds 1 to the exponent field.
-    let bits = (((biased - 1) as u32) << 23).wrapping_add(round_to_24_bits(significand));
+    let bits = (((biased - 1) as u32) << 23).wrapping_add(round_off_7_bits(significand));
     let finite = if bits < INFINITY { bits } else { INFINITY };
     if magnitude == 0 {
         0
@@ -80,7 +87,7 @@ pub const fn add(a: u32, b: u32) -> u32 {
         x_exponent
     };
     let significand = sum << (shift & 31);
-    let bits = ((x_exponent.wrapping_sub(shift)) << 23).wrapping_add(round_to_24_bits(significand));
+    let bits = ((x_exponent.wrapping_sub(shift)) << 23).wrapping_add(round_off_8_bits(significand));
     let finite = if bits < INFINITY { bits } else { INFINITY };
     let sign = x & 0x8000_0000;
     if x_field == 0xff {
@@ -152,7 +159,7 @@ pub const fn to_f16(bits: u32) -> u32 {
 /// A binary32 scale, taken apart on the host for [`scale`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
-    /// The significand, with bit 31 set; only the upper 24 bits can be set.
+    /// The significand, with bit 30 set and at most the 23 bits below it.
     pub mantissa: u32,
     /// Biased so that the exponent field of the product is `exponent` less the leading zeros of
     /// the core's magnitude and of the product.
@@ -168,9 +175,10 @@ impl Scale {
         let significand = (bits & 0x7f_ffff) | (((field != 0) as u32) << 23);
         let zeros = significand.leading_zeros();
         let power = if field == 0 { 1 } else { field as i32 } - 150 - zeros as i32;
-        // Normalized to 2^63, a product stands for 1.0 * 2^(63 + power - fraction_bits).
+        // Normalized to 2^62, a product stands for 1.0 * 2^(63 + power - fraction_bits): the mantissa
+        // is half of the normalized significand.
         Scale {
-            mantissa: significand << (zeros & 31),
+            mantissa: (significand << (zeros & 31)) >> 1,
             exponent: 127 + 63 + power - fraction_bits,
         }
     }
