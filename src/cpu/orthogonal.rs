@@ -76,20 +76,28 @@ fn stride(columns: usize) -> usize {
     columns.next_multiple_of(4)
 }
 
+/// From one row to the next where products are made: an odd number of cache lines, so that the rows of
+/// a tile fall into all sets of a cache, also where the columns are a power of two.
+fn pitch(columns: usize) -> usize {
+    const LINE: usize = 8;
+    (columns.div_ceil(LINE) | 1) * LINE
+}
+
 /// The tall matrix of orthonormal columns, times the gain, as binary32 bits.
 fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
     let [m, n] = key.tall;
     let (vectors, signs) = reflectors(key)?;
-    let mut product = vec![0.0; m * n];
+    let pitch = pitch(n);
+    let mut product = vec![0.0; m * pitch];
     for (i, sign) in signs.into_iter().enumerate() {
-        product[i * n + i] = sign * f64::from(key.gain);
+        product[i * pitch + i] = sign * f64::from(key.gain);
     }
     #[cfg(not(target_family = "wasm"))]
     let par = Par::rayon(0);
     #[cfg(target_family = "wasm")]
     let par = Par::Seq;
-    let vectors = MatRef::from_row_major_slice(&vectors, m, n);
-    let mut product = MatMut::from_row_major_slice_mut(&mut product, m, n);
+    let vectors = MatRef::from_row_major_slice_with_stride(&vectors, m, n, pitch);
+    let mut product = MatMut::from_row_major_slice_with_stride_mut(&mut product, m, n, pitch);
     for start in (0..n).step_by(BLOCK).rev() {
         let width = BLOCK.min(n - start);
         let block = vectors.submatrix(start, start, m - start, width);
@@ -141,8 +149,8 @@ fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
     Ok(table)
 }
 
-/// The vectors v of the reflections I - v v^T (the factor 2 / v^T v is 1), one a column, row-major,
-/// and the signs that make the diagonal of the triangular factor positive.
+/// The vectors v of the reflections I - v v^T (the factor 2 / v^T v is 1), one a column, row-major at
+/// the [`pitch`], and the signs that make the diagonal of the triangular factor positive.
 fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
     let [m, n] = key.tall;
     let tensor = Tensor::new("orthogonal", [m as u64, n as u64])?.with_stream_id(key.stream);
@@ -174,9 +182,10 @@ fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
         factors[i] = (2.0 / (heads[i] * heads[i] + below[i])).sqrt();
         signs[i] = -sign;
     }
-    let mut vectors = vec![0.0; m * n];
+    let pitch = pitch(n);
+    let mut vectors = vec![0.0; m * pitch];
     vectors
-        .par_chunks_mut(n)
+        .par_chunks_mut(pitch)
         .zip(drawn.par_chunks(n))
         .enumerate()
         .for_each(|(row, (out, values))| {
