@@ -3,17 +3,25 @@
 // Twin: src/kernel/quantile.rs, where each step is explained.
 
 const SEGMENT_BITS: u32 = 5u;
+const SEGMENTS: u32 = 1u << SEGMENT_BITS;
+// Entries of a half of the table.
+const HALF: u32 = SEGMENTS << 5u;
 
 // Where a word falls: the table's entry and, as a fraction of two segments with 32 fraction bits,
 // the place in its segment.
 fn segment(word: u32) -> vec2<u32> {
-    let upper = word >> 31u;
-    let distance = select(word, ~word, upper != 0u);
-    let odd = (distance << 1u) | 1u;
+    let upper = sign_mask(word);
+    let odd = ((word ^ upper) << 1u) | 1u;
     let octave = countLeadingZeros(odd);
-    let fraction = (odd << (octave & 31u)) << 1u;
-    let entry = (((upper << 5u) | octave) << SEGMENT_BITS) | (fraction >> (32u - SEGMENT_BITS));
-    return vec2<u32>(entry, (fraction << SEGMENT_BITS) >> 1u);
+    let mantissa = odd << (octave & 31u);
+    // The leading bit of the mantissa counts as a segment's number too, 32 to 63.
+    let entry = (octave << SEGMENT_BITS) + (mantissa >> (31u - SEGMENT_BITS)) + (upper & HALF) - SEGMENTS;
+    return vec2<u32>(entry, (mantissa << (SEGMENT_BITS + 1u)) >> 1u);
+}
+
+// All bits set for words of the upper half, none for the others.
+fn sign_mask(word: u32) -> u32 {
+    return u32(i32(word) >> 31u);
 }
 
 // The cubic of an entry at t.
@@ -27,5 +35,6 @@ fn evaluate(entry: vec4<u32>, t: u32) -> i32 {
 fn quantile(word: u32) -> i32 {
     let place = segment(word);
     let value = evaluate(table_entry(place.x), place.y);
-    return select(value, -value, (word >> 31u) != 0u);
+    let upper = i32(sign_mask(word));
+    return (value ^ upper) - upper;
 }

@@ -71,13 +71,17 @@ fn add(a: u32, b: u32) -> u32 {
 
 // A key that orders binary32 bits as the numbers they stand for (-0 just below +0).
 fn order(bits: u32) -> u32 {
-    return select(bits | 0x80000000u, ~bits, (bits >> 31u) != 0u);
+    return bits ^ (u32(i32(bits) >> 31u) | 0x80000000u);
+}
+
+// The bits of a key.
+fn from_order(key: u32) -> u32 {
+    return key ^ (~u32(i32(key) >> 31u) | 0x80000000u);
 }
 
 // `bits` clamped into [low, high], all binary32 bits of numbers. (WGSL has a clamp of its own.)
 fn clamp_bits(bits: u32, low: u32, high: u32) -> u32 {
-    let key = order(bits);
-    return select(select(bits, high, key > order(high)), low, key < order(low));
+    return from_order(min(max(order(bits), order(low)), order(high)));
 }
 
 // binary32 bits rounded to bfloat16 bits.

@@ -10,6 +10,8 @@ use super::mul::mul_hi_signed;
 
 /// Segments of an octave, as a power of two.
 const SEGMENT_BITS: u32 = 5;
+/// Segments of an octave.
+const SEGMENTS: u32 = 1 << SEGMENT_BITS;
 /// Octaves of a half: the lengths that the distance of a 32-bit probability from its end has.
 const OCTAVES: u32 = 32;
 /// Entries of one half of a table.
@@ -25,13 +27,20 @@ pub const ENTRIES: usize = 2 * HALF;
 /// next five the segment.
 #[inline(always)]
 pub const fn segment(word: u32) -> (u32, i32) {
-    let upper = word >> 31;
-    let distance = if upper != 0 { !word } else { word };
-    let odd = (distance << 1) | 1;
+    let upper = sign_mask(word);
+    let odd = ((word ^ upper) << 1) | 1;
     let octave = odd.leading_zeros();
-    let fraction = (odd << octave) << 1;
-    let entry = (((upper << 5) | octave) << SEGMENT_BITS) | (fraction >> (32 - SEGMENT_BITS));
-    (entry, ((fraction << SEGMENT_BITS) >> 1) as i32)
+    let mantissa = odd << octave;
+    // The leading bit of the mantissa counts as a segment's number too, 32 to 63.
+    let segment = (octave << SEGMENT_BITS) + (mantissa >> (31 - SEGMENT_BITS)) - SEGMENTS;
+    let entry = segment + (upper & HALF as u32);
+    (entry, ((mantissa << (SEGMENT_BITS + 1)) >> 1) as i32)
+}
+
+/// All bits set for words of the upper half, none for the others.
+#[inline(always)]
+const fn sign_mask(word: u32) -> u32 {
+    ((word as i32) >> 31) as u32
 }
 
 /// The cubic of an entry at `t`. Its numbers are signed, that of each power for a segment of
@@ -53,9 +62,6 @@ pub const fn evaluate(entry: [u32; 4], t: i32) -> i32 {
 pub const fn quantile(word: u32, table: &[[u32; 4]]) -> i32 {
     let (entry, t) = segment(word);
     let value = evaluate(table[entry as usize], t);
-    if word >> 31 != 0 {
-        value.wrapping_neg()
-    } else {
-        value
-    }
+    let upper = sign_mask(word) as i32;
+    (value ^ upper).wrapping_sub(upper)
 }

@@ -102,23 +102,26 @@ pub const fn add(a: u32, b: u32) -> u32 {
 /// A key that orders binary32 bits as the numbers they stand for (-0 just below +0).
 #[inline(always)]
 const fn order(bits: u32) -> u32 {
-    if bits >> 31 != 0 {
-        !bits
-    } else {
-        bits | 0x8000_0000
-    }
+    bits ^ (((bits as i32) >> 31) as u32 | 0x8000_0000)
+}
+
+/// The bits of a key.
+#[inline(always)]
+const fn from_order(key: u32) -> u32 {
+    key ^ (!((key as i32) >> 31) as u32 | 0x8000_0000)
 }
 
 /// `bits` clamped into `[low, high]`, all binary32 bits of numbers.
 #[inline(always)]
 pub const fn clamp(bits: u32, low: u32, high: u32) -> u32 {
-    if order(bits) < order(low) {
+    let (key, low, high) = (order(bits), order(low), order(high));
+    from_order(if key < low {
         low
-    } else if order(bits) > order(high) {
+    } else if key > high {
         high
     } else {
-        bits
-    }
+        key
+    })
 }
 
 /// binary32 bits rounded to bfloat16 bits.
