@@ -63,6 +63,35 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// The other spellings of the shader in plain WGSL, which `gpu::raw` does not give: many tensors in one
+/// dispatch, and tables in uniform buffers.
+fn other_shaders() -> Vec<Value> {
+    macro_rules! shader {
+        ($table:literal, $request:literal) => {
+            concat!(
+                include_str!("../shaders/mul_u32.wgsl"),
+                include_str!(concat!("../shaders/", $table)),
+                include_str!("../shaders/philox.wgsl"),
+                include_str!("../shaders/uniform.wgsl"),
+                include_str!("../shaders/box_muller.wgsl"),
+                include_str!("../shaders/quantile.wgsl"),
+                include_str!("../shaders/pattern.wgsl"),
+                include_str!("../shaders/scale.wgsl"),
+                include_str!(concat!("../shaders/", $request)),
+                include_str!("../shaders/fill.wgsl"),
+            )
+        };
+    }
+    let storage = shader!("table_storage.wgsl", "request_many.wgsl");
+    let uniform = [
+        shader!("table_uniform.wgsl", "request_one.wgsl"),
+        shader!("table_uniform.wgsl", "request_many.wgsl"),
+    ];
+    let mut shaders = vec![json!({ "code": storage, "table": "read-only-storage" })];
+    shaders.extend(uniform.map(|code| json!({ "code": code, "table": "uniform" })));
+    shaders
+}
+
 /// Runs the fills under Dawn and hands over the path of their bytes.
 fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
@@ -70,6 +99,7 @@ fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
     let out = folder.path().join("out.bin");
     let text = json!({
         "shader": raw::shader(false),
+        "otherShaders": other_shaders(),
         "fills": fills.iter().map(job).collect::<Vec<_>>(),
     });
     std::fs::write(&jobs, text.to_string()).unwrap();

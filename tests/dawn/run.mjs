@@ -2,7 +2,8 @@
 //
 // JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
 // each fill its dispatches. The bytes of all fills go to OUT, one after the
-// other. Nothing of the arithmetic is here.
+// other. The other shaders in it are compiled, in every variant that the fills take, and not run.
+// Nothing of the arithmetic is here.
 
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { create, globals } from 'webgpu';
@@ -24,19 +25,27 @@ device.addEventListener('uncapturederror', ({ error }) => {
 });
 console.log(`${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.description}`);
 
-const module = device.createShaderModule({ code: jobs.shader });
-for (const message of (await module.getCompilationInfo()).messages) {
-  console.error(`${message.lineNum}:${message.linePos}: ${message.type}: ${message.message}`);
+async function compiled(code) {
+  const module = device.createShaderModule({ code });
+  for (const message of (await module.getCompilationInfo()).messages) {
+    console.error(`${message.lineNum}:${message.linePos}: ${message.type}: ${message.message}`);
+  }
+  return module;
 }
 
-const visibility = GPUShaderStage.COMPUTE;
-const bindings = device.createBindGroupLayout({
-  entries: [
-    { binding: 0, visibility, buffer: { type: 'uniform' } },
-    { binding: 1, visibility, buffer: { type: 'storage' } },
-    { binding: 2, visibility, buffer: { type: 'read-only-storage' } },
-  ],
-});
+function bindingsWith(table) {
+  const visibility = GPUShaderStage.COMPUTE;
+  return device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility, buffer: { type: 'uniform' } },
+      { binding: 1, visibility, buffer: { type: 'storage' } },
+      { binding: 2, visibility, buffer: { type: table } },
+    ],
+  });
+}
+
+const module = await compiled(jobs.shader);
+const bindings = bindingsWith('read-only-storage');
 const layout = device.createPipelineLayout({ bindGroupLayouts: [bindings] });
 
 const pipelines = new Map();
@@ -94,5 +103,14 @@ for (const fill of jobs.fills) {
   weights.destroy();
 }
 closeSync(out);
+
+for (const { code, table } of jobs.otherShaders) {
+  const module = await compiled(code);
+  const layout = device.createPipelineLayout({ bindGroupLayouts: [bindingsWith(table)] });
+  for (const variant of pipelines.keys()) {
+    const [entryPoint, constants] = JSON.parse(variant);
+    await device.createComputePipelineAsync({ layout, compute: { module, entryPoint, constants } });
+  }
+}
 // Dawn's threads would keep the process alive.
 process.exit(0);
