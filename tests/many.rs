@@ -2,6 +2,8 @@
 //! for each, whatever the tensors, their order and their places, and nothing else changes.
 
 mod common;
+#[path = "common/pattern.rs"]
+mod pattern;
 
 use std::ops::Range;
 
@@ -17,18 +19,7 @@ struct Arena {
 
 impl Arena {
     fn new(gpu: &Gpu, bytes: u64) -> Arena {
-        let expected: Vec<u8> = (0..bytes)
-            .map(|i| 0x5a ^ (i as u8).wrapping_mul(37))
-            .collect();
-        let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_DST
-                | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
-        gpu.queue().write_buffer(&buffer, 0, &expected);
+        let (buffer, expected) = pattern::buffer(gpu, bytes);
         Arena { buffer, expected }
     }
 

@@ -5,6 +5,8 @@
 #![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 mod common;
+#[path = "common/pattern.rs"]
+mod pattern;
 
 use std::ops::Range;
 
@@ -44,29 +46,12 @@ fn inits() -> Vec<Init> {
     ]
 }
 
-/// A buffer of `bytes` bytes of pattern.
-fn pattern_buffer(gpu: &Gpu, bytes: u64) -> (wgpu::Buffer, Vec<u8>) {
-    let pattern: Vec<u8> = (0..bytes)
-        .map(|i| 0xa5 ^ (i as u8).wrapping_mul(29))
-        .collect();
-    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-        label: None,
-        size: bytes,
-        usage: wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_DST
-            | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    });
-    gpu.queue().write_buffer(&buffer, 0, &pattern);
-    (buffer, pattern)
-}
-
 /// Fills at `offset` on the GPU and in host memory, each in the same pattern, and compares all.
 fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fill: &Fill, offset: u64) {
     let size = fill.dtype().size();
     let start = (offset * size) as usize;
     let end = start + fill.bytes() as usize;
-    let (buffer, mut expected) = pattern_buffer(gpu, (end as u64 + 12).next_multiple_of(4));
+    let (buffer, mut expected) = pattern::buffer(gpu, (end as u64 + 12).next_multiple_of(4));
     cpu::fill(fill, &mut expected[start..end]).unwrap();
 
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
@@ -365,7 +350,7 @@ fn neighbours_in_one_word_keep_their_bits() {
                 })
                 .collect();
             let bytes: u64 = fills.iter().map(Fill::bytes).sum();
-            let (buffer, mut expected) = pattern_buffer(&gpu, (bytes + 8).next_multiple_of(4));
+            let (buffer, mut expected) = pattern::buffer(&gpu, (bytes + 8).next_multiple_of(4));
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let mut pass = encoder.begin_compute_pass(&Default::default());
             let mut offset = 1;
