@@ -82,10 +82,9 @@ pub fn name(gpu: &Gpu) -> String {
     format!("{name}, {}", info.backend.to_str())
 }
 
-/// Whether the adapter is the CPU in disguise. Mesa's OpenGL does not say so by its kind.
+/// Whether the adapter is the CPU in disguise.
 pub fn is_software(gpu: &Gpu) -> bool {
-    let info = gpu.info();
-    info.device_type == wgpu::DeviceType::Cpu || info.name.to_lowercase().contains("llvmpipe")
+    gpu.info().device_type == wgpu::DeviceType::Cpu
 }
 
 /// Waits until the device has done what was submitted.
