@@ -381,6 +381,13 @@ fn downlevel_limits_suffice() {
         };
         let initializer = Initializer::new(&device).unwrap();
         assert!(!initializer.int64());
+        // Uniform buffers of 16 KiB: too small for a table.
+        let options = InitializerOptions {
+            uniform_tables: Some(true),
+            ..InitializerOptions::default()
+        };
+        let refused = Initializer::with_options(&device, &options).unwrap_err();
+        assert!(refused.to_string().contains("uniform buffers"), "{refused}");
         // 136 MB in f32: two bindings of 128 MiB at most.
         let fill = whole(&[(34 << 20) + 5], &Init::constant(0.25), DType::F32);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
