@@ -76,28 +76,31 @@ fn stride(columns: usize) -> usize {
     columns.next_multiple_of(4)
 }
 
-/// From one row to the next where products are made: an odd number of cache lines, so that the rows of
-/// a tile fall into all sets of a cache, also where the columns are a power of two.
-fn pitch(columns: usize) -> usize {
+/// From one row or column of so many numbers to the next where products are made: an odd number of
+/// cache lines, so that those of a tile fall into all sets of a cache, also where the length is a
+/// power of two.
+fn pitch(length: usize) -> usize {
     const LINE: usize = 8;
-    (columns.div_ceil(LINE) | 1) * LINE
+    (length.div_ceil(LINE) | 1) * LINE
 }
 
 /// The tall matrix of orthonormal columns, times the gain, as binary32 bits.
 fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
     let [m, n] = key.tall;
     let (vectors, signs) = reflectors(key)?;
-    let pitch = pitch(n);
-    let mut product = vec![0.0; m * pitch];
+    let column_pitch = pitch(m);
+    let mut product = vec![0.0; n * column_pitch];
     for (i, sign) in signs.into_iter().enumerate() {
-        product[i * pitch + i] = sign * f64::from(key.gain);
+        product[i * column_pitch + i] = sign * f64::from(key.gain);
     }
     #[cfg(not(target_family = "wasm"))]
     let par = Par::rayon(0);
     #[cfg(target_family = "wasm")]
     let par = Par::Seq;
-    let vectors = MatRef::from_row_major_slice_with_stride(&vectors, m, n, pitch);
-    let mut product = MatMut::from_row_major_slice_with_stride_mut(&mut product, m, n, pitch);
+    let vectors = MatRef::from_row_major_slice_with_stride(&vectors, m, n, pitch(n));
+    // Column by column, as the products below like it best.
+    let mut product =
+        MatMut::from_column_major_slice_with_stride_mut(&mut product, m, n, column_pitch);
     for start in (0..n).step_by(BLOCK).rev() {
         let width = BLOCK.min(n - start);
         let block = vectors.submatrix(start, start, m - start, width);
