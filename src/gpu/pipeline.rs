@@ -81,11 +81,6 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// Whether its table is one that fits a uniform buffer.
-    pub fn has_short_table(self) -> bool {
-        matches!(self.core, Core::Normal | Core::Quantile)
-    }
-
     pub fn new(job: &Job, entry: Entry, sliced: bool) -> Variant {
         let random = !matches!(job.core, Core::Constant | Core::Columns | Core::Matrix);
         Variant {
@@ -135,7 +130,12 @@ impl Variant {
     }
 }
 
-/// The fill's own table, as `shaders/quantile.wgsl` binds it: one entry of no meaning where the
+/// Whether the table of a core is one that fits a uniform buffer: cubics or the circle.
+pub(super) fn has_short_table(core: Core) -> bool {
+    matches!(core, Core::Normal | Core::Quantile)
+}
+
+/// The fill's own table, as `shaders/table_*.wgsl` bind it: one entry of no meaning where the
 /// fill needs none, because a binding cannot be empty.
 pub(super) fn fill_table(job: &Job) -> FillTable {
     static NONE: OnceLock<FillTable> = OnceLock::new();

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{Core, Job};
 
 use super::batch::{self, Batch};
 use super::dispatch::{self, Dispatch, Request};
@@ -155,8 +155,13 @@ impl Initializer {
     fn bound(&self, batch: &Batch<Place<'_>>) -> Bound {
         Bound {
             many: batch.requests.len() > 1,
-            uniform_table: self.uniform_tables && batch.variant.has_short_table(),
+            uniform_table: self.has_uniform_table(batch.variant.core),
         }
+    }
+
+    /// Whether fills of a core read their table from a uniform buffer.
+    fn has_uniform_table(&self, core: Core) -> bool {
+        self.uniform_tables && pipeline::has_short_table(core)
     }
 
     /// The fill's own table on the device: uploaded once for all fills that share it.
@@ -170,13 +175,21 @@ impl Initializer {
         if let Some((_, buffer)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, &table)) {
             return Ok(buffer.clone());
         }
-        let mut contents = bytemuck::cast_slice(&table).to_vec();
-        let mut usage = wgpu::BufferUsages::STORAGE;
-        if self.uniform_tables && table.len() <= UNIFORM_ENTRIES {
-            usage |= wgpu::BufferUsages::UNIFORM;
-            contents.resize(UNIFORM_ENTRIES * size_of::<[u32; 4]>(), 0);
-        }
-        let buffer = self.upload("fanin fill table", &contents, usage, || context(fill))?;
+        let label = "fanin fill table";
+        let buffer = if self.has_uniform_table(job.core) {
+            // As long as the shader declares it.
+            let mut entries = table.to_vec();
+            entries.resize(UNIFORM_ENTRIES, [0; 4]);
+            let contents = bytemuck::cast_slice(&entries);
+            self.upload(label, contents, wgpu::BufferUsages::UNIFORM, || {
+                context(fill)
+            })?
+        } else {
+            let contents = bytemuck::cast_slice(&table);
+            self.upload(label, contents, wgpu::BufferUsages::STORAGE, || {
+                context(fill)
+            })?
+        };
         if known.len() >= FILL_TABLES {
             known.clear();
         }
