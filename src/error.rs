@@ -172,8 +172,8 @@ pub enum Error {
         accepted: &'static str,
     },
 
-    /// The caller asked to stop; no file was written.
-    #[error("interrupted: no file was written")]
+    /// The caller asked to stop: no file is there that is not complete.
+    #[error("interrupted: no file was left incomplete")]
     Interrupted,
 
     /// A GPU buffer that was created without a usage the fill needs.

@@ -449,7 +449,10 @@ fn an_interrupted_run_leaves_nothing_behind() {
     let ended = command::ended(child.wait_with_output().unwrap());
     assert_eq!(
         (ended.status, ended.stderr.as_str()),
-        (1, "fanin: error: interrupted: no file was written\n")
+        (
+            1,
+            "fanin: error: interrupted: no file was left incomplete\n"
+        )
     );
     assert_eq!(run.files(), ["w.bin"]);
     assert_eq!(run.read("w.bin"), b"old");

@@ -23,11 +23,14 @@
 mod contents;
 mod header;
 mod npy;
+mod partial;
+mod shards;
 mod source;
 mod stats;
 mod write;
 
 pub use contents::Contents;
+pub use shards::{Saved, Shard, Shards, Share};
 pub use source::read_tensor_list;
 pub use stats::{Moments, TensorStats, stats};
-pub use write::{Make, Progress, save, silent, write_to};
+pub use write::{Make, Progress, Writer, save, silent, write_to};

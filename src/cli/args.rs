@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fanin::{DType, Layout};
 
+use super::size::size;
+
 /// Initial weights of neural networks: the same seed gives the same bits on every device.
 #[derive(Parser)]
 #[command(name = "fanin", version)]
@@ -15,7 +17,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Initialize all tensors of a model and write them to one file.
+    /// Initialize all tensors of a model and write them to a file, or to a folder of shards.
     Init(InitArguments),
     /// Initialize one tensor, or a slice of it.
     Fill(FillArguments),
@@ -50,14 +52,42 @@ pub struct InitArguments {
     /// The seed, decimal or 0x...; needed unless the recipe gives one.
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// Where the weights go: a .safetensors file, or null: to measure without writing.
+    /// Where the weights go: a .safetensors file; a folder, for files as Hugging Face has them
+    /// (a name without an ending, or with / at its end); null: to measure without writing.
     #[arg(long, value_name = "PATH")]
     pub out: String,
+    /// The largest file of a folder, as in 5GB or 500MiB; a larger tensor has one for itself
+    /// [default: 5GB].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_shard_size: Option<u64>,
+    /// Memory for weights on their way to the files, whatever the size of the model.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
+    pub memory: u64,
+    /// Go on with what a run that ended early has left: keep what is right, to the bit, and
+    /// write the rest. A run with --resume that fails leaves its beginnings for the next.
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub distributed: DistributedArguments,
     /// The dtype of all tensors: f32, f16 or bf16 [default: what recipe or list say, else f32].
     #[arg(long)]
     pub dtype: Option<DType>,
     #[command(flatten)]
     pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct DistributedArguments {
+    /// Be one of several processes that share the files of a folder: rank and number are those
+    /// that mpirun, torchrun or srun gave it. No process waits for another.
+    #[arg(long)]
+    pub distributed: bool,
+    /// This process' rank, from 0, where no launcher says it.
+    #[arg(long, value_name = "R", requires = "world_size")]
+    pub rank: Option<u64>,
+    /// The number of processes.
+    #[arg(long, value_name = "N", requires = "rank")]
+    pub world_size: Option<u64>,
 }
 
 #[derive(Args)]

@@ -1,8 +1,9 @@
 //! Who makes the weights.
 
+use fanin::checkpoint::Make;
+use fanin::cpu;
 #[cfg(feature = "gpu")]
 use fanin::gpu;
-use fanin::{Fill, Result, cpu};
 
 use super::Failure;
 use super::args::{BackendArguments, BackendKind};
@@ -19,14 +20,14 @@ pub enum Backend {
 
 impl Backend {
     /// The backend that the arguments ask for. Where they leave the choice, says on standard
-    /// error what was chosen and why.
-    pub fn choose(arguments: &BackendArguments) -> Result<Self, Failure> {
+    /// error what was chosen and why. Of several GPUs that are as good, `local_rank` picks one.
+    pub fn choose(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
         start_threads(arguments.threads)?;
         match arguments.backend {
             BackendKind::Cpu => Ok(Backend::cpu()),
-            BackendKind::Gpu => Backend::gpu(arguments),
-            BackendKind::Auto => Backend::auto(arguments),
+            BackendKind::Gpu => Backend::gpu(arguments, local_rank),
+            BackendKind::Auto => Backend::auto(arguments, local_rank),
         }
     }
 
@@ -35,9 +36,10 @@ impl Backend {
     }
 
     #[cfg(feature = "gpu")]
-    fn gpu(arguments: &BackendArguments) -> Result<Self, Failure> {
+    fn gpu(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         let options = gpu::Options {
             adapter: arguments.adapter.clone(),
+            index: index(local_rank),
             ..gpu::Options::default()
         };
         Ok(Backend::Gpu(Box::new(gpu::Gpu::headless(&options)?)))
@@ -46,11 +48,15 @@ impl Backend {
     /// A GPU where one is there. A software driver runs on the same cores as the CPU backend,
     /// only slower: it is taken only when it is asked for by name.
     #[cfg(feature = "gpu")]
-    fn auto(arguments: &BackendArguments) -> Result<Self, Failure> {
+    fn auto(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         if arguments.adapter.is_some() {
-            return Backend::gpu(arguments);
+            return Backend::gpu(arguments, local_rank);
         }
-        let why = match gpu::Gpu::headless(&gpu::Options::default()) {
+        let options = gpu::Options {
+            index: index(local_rank),
+            ..gpu::Options::default()
+        };
+        let why = match gpu::Gpu::headless(&options) {
             Ok(gpu) if is_hardware(gpu.info()) => {
                 let backend = Backend::Gpu(Box::new(gpu));
                 say(&format!("filling on the {}", backend.describe()));
@@ -68,14 +74,14 @@ impl Backend {
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn gpu(_arguments: &BackendArguments) -> Result<Self, Failure> {
+    fn gpu(_arguments: &BackendArguments, _local_rank: u64) -> Result<Self, Failure> {
         Err(Failure::Run(WITHOUT_GPU.to_owned()))
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn auto(arguments: &BackendArguments) -> Result<Self, Failure> {
+    fn auto(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         if arguments.adapter.is_some() {
-            return Backend::gpu(arguments);
+            return Backend::gpu(arguments, local_rank);
         }
         let backend = Backend::cpu();
         say(&format!(
@@ -98,14 +104,20 @@ impl Backend {
         }
     }
 
-    /// Makes the elements from `start` on, as [`cpu::fill_range`].
-    pub fn fill_range(&self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+    /// What makes the weights of a checkpoint.
+    pub fn maker(&self) -> Box<dyn Make + '_> {
         match self {
-            Backend::Cpu(_) => cpu::fill_range(fill, start, out),
+            Backend::Cpu(_) => Box::new(cpu::fill_range),
             #[cfg(feature = "gpu")]
-            Backend::Gpu(gpu) => gpu.fill_range_to_host(fill, start, out),
+            Backend::Gpu(gpu) => Box::new(gpu::ReadBack::new(gpu)),
         }
     }
+}
+
+/// A local rank as an index of adapters: it is counted round anyway.
+#[cfg(feature = "gpu")]
+fn index(local_rank: u64) -> usize {
+    usize::try_from(local_rank).unwrap_or(0)
 }
 
 /// Refuses an adapter's name where only the CPU is asked for.

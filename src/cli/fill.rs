@@ -1,6 +1,6 @@
 //! `fanin fill`: one tensor.
 
-use fanin::checkpoint::Contents;
+use fanin::checkpoint::{Contents, Writer};
 use fanin::{Fill, Init, STREAM_VERSION, Slice, Tensor};
 
 use super::Failure;
@@ -43,9 +43,9 @@ pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
         Target::Npy(_) => Contents::npy(fill).map_err(Failure::usage)?,
         Target::Raw(_) | Target::Stdout | Target::Null => Contents::raw(fill),
     };
-    let backend = Backend::choose(&arguments.backend)?;
+    let backend = Backend::choose(&arguments.backend, 0)?;
     let what = count(fill.elements().into(), "element");
-    write(&backend, &target, &contents, &what)
+    write(&backend, &Writer::default(), &target, &contents, &what)
 }
 
 /// The fill that the arguments describe.

@@ -4,11 +4,13 @@ mod args;
 mod backend;
 mod bench;
 mod devices;
+mod distributed;
 mod fill;
 mod init;
 mod inits;
 mod output;
 mod recipe;
+mod size;
 mod stats;
 mod table;
 

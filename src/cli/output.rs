@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fanin::checkpoint::{self, Contents};
-use fanin::{Error, Fill, Result};
+use fanin::Error;
+use fanin::checkpoint::{Contents, Make, Progress, Writer};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::Failure;
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
                 path.display().to_string()
@@ -93,12 +93,37 @@ fn stop_in_good_order() {
 /// `what` begins the line that sums it up, as in "124,439,808 parameters in 148 tensors".
 pub fn write(
     backend: &Backend,
+    writer: &Writer,
     target: &Target,
     contents: &Contents<'_>,
     what: &str,
 ) -> Result<(), Failure> {
+    let ((), amount) = work(
+        backend,
+        contents.weight_bytes(),
+        |make, progress| match target {
+            Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
+                writer.save(path, contents, make, progress)
+            }
+            Target::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
+            Target::Null => {
+                let name = target.name();
+                writer.write_to(&mut io::sink(), name, contents, make, progress)
+            }
+        },
+    )?;
+    say(&format!("{what}: {amount}, to {}", target.name()));
+    Ok(())
+}
+
+/// Runs what has the backend make weights, with a bar; also gives the amount of work, as in
+/// "497.76 MB in 2.47 s (201.31 MB/s) on the CPU, 2 threads".
+pub fn work<T>(
+    backend: &Backend,
+    bytes: u128,
+    run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
+) -> Result<(T, String), Failure> {
     stop_in_good_order();
-    let bytes = contents.weight_bytes();
     let bar = progress_bar(
         u64::try_from(bytes).unwrap_or(u64::MAX),
         "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
@@ -111,36 +136,17 @@ pub fn write(
             ControlFlow::Continue(())
         }
     };
-    let mut make = |fill: &Fill, start, out: &mut [u8]| backend.fill_range(fill, start, out);
-
     let start = Instant::now();
-    let result = match target {
-        Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
-            checkpoint::save(path, contents, &mut make, &mut progress)
-        }
-        Target::Stdout => checkpoint::write_to(
-            &mut io::stdout(),
-            STDOUT,
-            contents,
-            &mut make,
-            &mut progress,
-        ),
-        Target::Null => {
-            let name = target.name();
-            checkpoint::write_to(&mut io::sink(), name, contents, &mut make, &mut progress)
-        }
-    };
+    let result = run(&mut *backend.maker(), &mut progress);
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    result?;
-    say(&format!(
-        "{what}: {} in {seconds:.2} s ({}/s) on the {}, to {}",
+    let amount = format!(
+        "{} in {seconds:.2} s ({}/s) on the {}",
         decimal_bytes(bytes as f64),
         decimal_bytes(bytes as f64 / seconds.max(1e-9)),
         backend.describe(),
-        target.name(),
-    ));
-    Ok(())
+    );
+    Ok((result?, amount))
 }
 
 /// A bar on standard error, if that is a terminal.

@@ -26,6 +26,9 @@ pub struct Options {
     /// in "nvidia" or "llvmpipe vulkan". By default the best adapter is taken: a discrete GPU
     /// before an integrated one before a software driver.
     pub adapter: Option<String>,
+    /// Which of several adapters as good as the best, from 0, counted round: each process of a
+    /// machine takes its own GPU by its local rank.
+    pub index: usize,
     /// Whether the shaders use 64-bit integers; by default they do where the adapter can.
     pub int64: Option<bool>,
 }
@@ -52,11 +55,17 @@ pub struct Gpu {
 }
 
 /// The matrix of an orthogonal fill, made on the device, and what it depends on.
-struct Made {
+pub(super) struct Made {
     seed: u64,
     stream: u64,
     distribution: Distribution,
     matrix: Matrix,
+}
+
+impl Made {
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
 }
 
 impl std::fmt::Debug for Made {
@@ -85,12 +94,16 @@ impl Gpu {
         // OpenGL is looked at last: where a modern driver serves, it would only cost start-up time.
         let mut seen = Vec::new();
         for backends in [!wgpu::Backends::GL, wgpu::Backends::GL] {
-            for adapter in computing_adapters(backends).await {
-                if options.wants(&adapter) {
-                    return Gpu::open(&adapter, options.int64).await;
-                }
-                seen.push(describe(&adapter));
+            let (mut wanted, others): (Vec<_>, Vec<_>) = computing_adapters(backends)
+                .await
+                .into_iter()
+                .partition(|adapter| options.wants(adapter));
+            if let Some(best) = wanted.first().map(preference) {
+                wanted.retain(|adapter| preference(adapter) == best);
+                let adapter = &wanted[options.index % wanted.len()];
+                return Gpu::open(adapter, options.int64).await;
             }
+            seen.extend(others.iter().map(describe));
         }
         Err(no_adapter(options, &seen))
     }
@@ -248,13 +261,18 @@ impl Gpu {
         }
         if start == fill.elements() {
             // The last piece: the device's memory is wanted for other things.
-            *self.matrix.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.forget_matrix();
         }
         Ok(())
     }
 
+    /// Gives the memory of the last matrix back.
+    pub(super) fn forget_matrix(&self) {
+        *self.matrix.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The matrix of an orthogonal fill, made once for all of its pieces; nothing for others.
-    fn matrix(&self, fill: &Fill) -> Result<Option<Arc<Made>>> {
+    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Arc<Made>>> {
         let distribution = *fill.distribution();
         if !matches!(distribution, Distribution::Orthogonal { .. }) {
             return Ok(None);
@@ -365,18 +383,18 @@ impl Gpu {
 }
 
 /// The answer of `map_async`, to be awaited.
-#[derive(Clone, Default)]
-struct Mapped(Arc<Mutex<(Option<MapResult>, Option<Waker>)>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mapped(Arc<Mutex<(Option<MapResult>, Option<Waker>)>>);
 
 type MapResult = std::result::Result<(), wgpu::BufferAsyncError>;
 
 impl Mapped {
-    fn take(&self) -> Option<MapResult> {
+    pub(super) fn take(&self) -> Option<MapResult> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.0.take()
     }
 
-    fn set(&self, result: MapResult) {
+    pub(super) fn set(&self, result: MapResult) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = Some(result);
         if let Some(waker) = state.1.take() {

@@ -3,6 +3,7 @@
 //! * [`Initializer`] records fills into your own encoder or compute pass and into your own
 //!   buffers. Make one for each device and keep it: it holds the compiled pipelines.
 //! * [`Gpu`] is a device of fanin's own, for programs that have none: the command line, tests.
+//!   [`ReadBack`] brings what it makes to the host, working ahead.
 //!
 //! ```
 //! use fanin::{DType, Fill, Init, Tensor, gpu};
@@ -38,7 +39,9 @@ mod orthogonal;
 mod pipeline;
 mod prepare;
 pub mod raw;
+mod read_back;
 mod scope;
 
 pub use headless::{AdapterReport, Gpu, Options, adapters, adapters_async};
 pub use initializer::{Initializer, InitializerOptions, Target};
+pub use read_back::ReadBack;

@@ -1,0 +1,347 @@
+//! A model in a folder, as Hugging Face keeps it: one file, or several with an index.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Contents;
+use super::partial::Partial;
+use super::write::{Make, Progress, Writer, has_form};
+use crate::error::{Error, Result, shown};
+use crate::fill::Fill;
+
+/// The index of a model that lies in several files.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The file of a model that lies in one.
+pub(super) const SINGLE: &str = "model.safetensors";
+
+/// A model split over the files of a folder.
+///
+/// It is a function of the fills and the size alone, so that any number of processes that
+/// never talk to each other split it alike. As
+/// [Hugging Face](https://huggingface.co/docs/transformers/big_models) has it, a model that
+/// fits in one shard is `model.safetensors`; a larger one is
+/// `model-00001-of-000NN.safetensors` and so on, with a `model.safetensors.index.json` that
+/// tells which tensor is where.
+///
+/// ```
+/// use fanin::{Fill, Init, Tensor, checkpoint, cpu};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let folder = folder.path();
+/// let fill = |name: &str| Fill::new(&Tensor::new(name, [64, 64])?, &Init::kaiming_normal(), 42);
+/// let fills = [fill("0.weight")?, fill("1.weight")?, fill("2.weight")?];
+/// let shards = checkpoint::Shards::split(&fills, 40_000, &[("format", "pt".into())])?;
+/// assert_eq!(shards.files()[1].name(), "model-00002-of-00002.safetensors");
+///
+/// // Two processes, which never talk to each other, make what one would make.
+/// let writer = checkpoint::Writer::default();
+/// for rank in [1, 0] {
+///     let share = checkpoint::Share { rank, size: 2 };
+///     writer.save_shards(folder, &shards, share, &mut cpu::fill_range, &mut checkpoint::silent)?;
+/// }
+/// assert_eq!(checkpoint::read_tensor_list(folder.join("model.safetensors.index.json"))?.tensors().len(), 3);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shards<'a> {
+    files: Vec<Shard<'a>>,
+    index: Option<String>,
+}
+
+/// One file of [`Shards`].
+#[derive(Clone, Debug)]
+pub struct Shard<'a> {
+    name: String,
+    contents: Contents<'a>,
+}
+
+impl<'a> Shard<'a> {
+    /// The file's name, without the folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it will hold.
+    #[must_use]
+    pub fn contents(&self) -> &Contents<'a> {
+        &self.contents
+    }
+}
+
+/// Which part of the work is one process': rank `rank` of `size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 0 to `size - 1`.
+    pub rank: u64,
+    /// The number of processes, at least 1.
+    pub size: u64,
+}
+
+impl Share {
+    /// All of it, by one process.
+    pub const ALL: Share = Share { rank: 0, size: 1 };
+}
+
+/// What [`Writer::save_shards`] has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// Files that this process was to write, and has written.
+    pub files: usize,
+    /// Names of files that other processes have not completed yet. Where there are none, the
+    /// model is complete, and its index is written.
+    pub missing: Vec<String>,
+}
+
+impl<'a> Shards<'a> {
+    /// The default size of a shard in bytes, that of transformers: 5 GB.
+    pub const MAX_BYTES: u64 = 5_000_000_000;
+
+    /// Splits a model in the order of its tensors: a shard takes tensors as long as their bytes
+    /// stay within `max_bytes`. A tensor that is larger has a shard for itself.
+    ///
+    /// `metadata` goes into each file's `__metadata__`, and into that of the index.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::safetensors`], and [`Error::Duplicate`] for a name that stands twice
+    /// in the model.
+    pub fn split(fills: &'a [Fill], max_bytes: u64, metadata: &[(&str, String)]) -> Result<Self> {
+        let mut names = HashSet::with_capacity(fills.len());
+        if let Some(twin) = fills.iter().find(|fill| !names.insert(fill.name())) {
+            return Err(Error::Duplicate {
+                tensor: twin.name().to_owned(),
+            });
+        }
+        let ranges = split(fills.iter().map(Fill::bytes), max_bytes);
+        let count = ranges.len();
+        let files = ranges
+            .into_iter()
+            .enumerate()
+            .map(|(number, range)| {
+                Ok(Shard {
+                    name: shard_name(number, count),
+                    contents: Contents::safetensors(&fills[range], metadata)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let index = (count > 1).then(|| index(&files, fills, metadata));
+        Ok(Shards { files, index })
+    }
+
+    /// The files, in order.
+    #[must_use]
+    pub fn files(&self) -> &[Shard<'a>] {
+        &self.files
+    }
+
+    /// The text of the index, where the model has more than one file.
+    #[must_use]
+    pub fn index(&self) -> Option<&str> {
+        self.index.as_deref()
+    }
+
+    /// The bytes of all weights together.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u128 {
+        let bytes = self.files.iter().map(|file| file.contents.weight_bytes());
+        bytes.sum()
+    }
+
+    /// The files that are one process' to write, in order: the largest first to whoever has
+    /// the least to write so far, so that all take about as long.
+    ///
+    /// Each file belongs to exactly one rank; a rank may have none.
+    #[must_use]
+    pub fn of(&self, share: Share) -> Vec<&Shard<'a>> {
+        let mut by_size: Vec<usize> = (0..self.files.len()).collect();
+        by_size.sort_by_key(|&file| Reverse(self.files[file].contents.weight_bytes()));
+        // There is nothing to do for more ranks than there are files.
+        let busy = share.size.min(self.files.len() as u64);
+        let mut ranks: BinaryHeap<_> = (0..busy).map(|rank| Reverse((0u128, rank))).collect();
+        let mut mine = Vec::new();
+        for file in by_size {
+            let Some(Reverse((bytes, rank))) = ranks.pop() else {
+                break;
+            };
+            if rank == share.rank {
+                mine.push(file);
+            }
+            let bytes = bytes + self.files[file].contents.weight_bytes();
+            ranks.push(Reverse((bytes, rank)));
+        }
+        mine.sort_unstable();
+        mine.into_iter().map(|file| &self.files[file]).collect()
+    }
+}
+
+/// Ranges of tensors whose bytes stay within a limit; none is empty, but the only one of no
+/// tensors.
+fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<std::ops::Range<usize>> {
+    let (mut ranges, mut start, mut end, mut sum) = (Vec::new(), 0, 0, 0u64);
+    for bytes in bytes {
+        let fits = sum.checked_add(bytes).filter(|&sum| sum <= max_bytes);
+        sum = match fits {
+            Some(sum) => sum,
+            None if start == end => bytes,
+            None => {
+                ranges.push(start..end);
+                start = end;
+                bytes
+            }
+        };
+        end += 1;
+    }
+    ranges.push(start..end);
+    ranges
+}
+
+fn shard_name(number: usize, count: usize) -> String {
+    match count {
+        1 => SINGLE.to_owned(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+    }
+}
+
+/// The index as transformers reads it; tensors in the model's order.
+fn index(files: &[Shard<'_>], fills: &[Fill], metadata: &[(&str, String)]) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let parameters: u128 = fills.iter().map(|fill| u128::from(fill.elements())).sum();
+    let bytes: u128 = fills.iter().map(|fill| u128::from(fill.bytes())).sum();
+    let mut about = vec![
+        format!("    \"total_parameters\": {parameters}"),
+        format!("    \"total_size\": {bytes}"),
+    ];
+    let given = metadata.iter();
+    about.extend(given.map(|(key, value)| format!("    {}: {}", quoted(key), quoted(value))));
+    let file_of = files.iter().flat_map(|file| {
+        let fills = file.contents.fills().iter();
+        fills.map(|fill| (fill.name(), file.name.as_str()))
+    });
+    let file_of: HashMap<&str, &str> = file_of.collect();
+    let map: Vec<String> = fills
+        .iter()
+        .filter_map(|fill| {
+            let file = file_of.get(fill.name())?;
+            Some(format!("    {}: {}", quoted(fill.name()), quoted(file)))
+        })
+        .collect();
+    format!(
+        "{{\n  \"metadata\": {{\n{}\n  }},\n  \"weight_map\": {{\n{}\n  }}\n}}\n",
+        about.join(",\n"),
+        map.join(",\n")
+    )
+}
+
+impl Writer {
+    /// Writes one process' share of a model into a folder, which is made if it is not there.
+    ///
+    /// Each file appears as by [`Writer::save`]. The index is written last, by whichever process
+    /// finds all files complete; so it is there once the model is. No process waits for another,
+    /// and none needs to hear of one: call it again, with [`Writer::with_resume`], for a rank that
+    /// failed.
+    ///
+    /// An index of another model is removed before the first file is written.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Writer::save`]; [`Error::Format`] where the folder holds a model of the other
+    /// form, one file or several, which readers might take in place of this one.
+    pub fn save_shards(
+        &self,
+        folder: impl AsRef<Path>,
+        shards: &Shards<'_>,
+        share: Share,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> Result<Saved> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        let index_path = folder.join(INDEX);
+        let other = match shards.index {
+            Some(_) => SINGLE,
+            None => INDEX,
+        };
+        if folder.join(other).exists() {
+            return Err(Error::Format {
+                path: shown(folder),
+                tensor: None,
+                reason: format!(
+                    "holds a {other}, which readers may take for this model: remove it, or take \
+                     another folder"
+                ),
+            });
+        }
+        if let Some(index) = &shards.index
+            && !holds_text(&index_path, index)?
+        {
+            match fs::remove_file(&index_path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(&index_path, "remove")(error));
+                }
+                _ => {}
+            }
+        }
+
+        let mine = shards.of(share);
+        for file in &mine {
+            self.save(folder.join(&file.name), &file.contents, make, progress)?;
+        }
+
+        let mut missing = Vec::new();
+        for file in &shards.files {
+            let path = folder.join(&file.name);
+            if !has_form(&path, &file.contents).map_err(Error::io(&path, "read"))? {
+                missing.push(file.name.clone());
+            }
+        }
+        if missing.is_empty()
+            && let Some(index) = &shards.index
+            && !holds_text(&index_path, index)?
+        {
+            save_text(&index_path, index)?;
+        }
+        Ok(Saved {
+            files: mine.len(),
+            missing,
+        })
+    }
+}
+
+fn holds_text(path: &Path, text: &str) -> Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(path, "read")(error)),
+        Ok(metadata) if metadata.len() != text.len() as u64 => Ok(false),
+        Ok(_) => match fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io(path, "read")(error)),
+            Ok(bytes) => Ok(bytes == text.as_bytes()),
+        },
+    }
+}
+
+/// Writes a text completely or not at all, by a name of its own: two processes may find the
+/// model complete at once, and write the same.
+fn save_text(path: &Path, text: &str) -> Result<()> {
+    let write = |partial: &mut Partial| {
+        let written = io::Write::write_all(partial, text.as_bytes());
+        written.map_err(|error| ("write", error))?;
+        partial.persist(path)
+    };
+    let written = Partial::unique(path).and_then(|mut partial| {
+        let written = write(&mut partial);
+        if written.is_err() {
+            partial.remove();
+        }
+        written
+    });
+    written.map_err(|(action, error)| Error::io(path, action)(error))
+}
