@@ -301,24 +301,50 @@ fn any_number_of_processes_writes_the_same_files() {
 
 #[test]
 fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
+    const TRIALS: u64 = 16;
+    const TENSORS: u64 = 24;
+    const TENSOR_BYTES: u64 = 2 << 20;
+    const TOTAL: u64 = TENSORS * TENSOR_BYTES;
     let run = Run::new();
-    let list = model("gpt2.json");
-    run.ok(&arguments(&list, &["--out", "whole"]));
-    run.ok(&[
-        &GPT2[..8],
-        &[
-            "--tensors",
-            list.to_str().unwrap(),
-            "--out",
-            "whole.safetensors",
-        ],
-    ]
-    .concat());
+    let tensors: Vec<String> = (0..TENSORS)
+        .map(|number| {
+            format!(
+                r#"{{"name": "{number}.weight", "shape": [{}, 1024]}}"#,
+                TENSOR_BYTES / 2048
+            )
+        })
+        .collect();
+    let list = run.write(
+        "list.json",
+        format!(r#"{{"tensors": [{}]}}"#, tensors.join(",")),
+    );
+    let to_folder = [
+        "init",
+        "kaiming",
+        "--seed",
+        "42",
+        "--dtype",
+        "bf16",
+        "--backend",
+        "cpu",
+        "--memory",
+        "1MiB",
+        "--tensors",
+        list.to_str().unwrap(),
+        "--max-shard-size",
+        "10MiB",
+        "--out",
+    ];
+    // Without the size of shards.
+    let to_file: Vec<&str> = to_folder
+        .iter()
+        .copied()
+        .filter(|argument| !["--max-shard-size", "10MiB"].contains(argument))
+        .collect();
+    run.ok(&[&to_folder[..], &["whole"]].concat());
+    run.ok(&[&to_file[..], &["whole.safetensors"]].concat());
     let expected = contents(&run.path("whole"));
     let expected_single = run.read("whole.safetensors");
-
-    const TRIALS: u64 = 12;
-    const TOTAL: u64 = 2 * 124_439_808;
     let (mut killed, mut partial) = (0, 0);
     for trial in 0..TRIALS {
         // At any moment, from before the first byte to after the last but one.
@@ -328,13 +354,12 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
             1 => (format!("trial{trial}"), &["--resume"]),
             _ => (format!("trial{trial}.safetensors"), &["--resume"]),
         };
-        let mut arguments = arguments(&list, &["--out", &folder]);
-        if folder.ends_with(".safetensors") {
-            arguments.retain(|&argument| argument != "--max-shard-size" && argument != "50MB");
-        }
-        let mut again = arguments.clone();
-        arguments.extend(resume);
-        again.push("--resume");
+        let first = match folder.ends_with(".safetensors") {
+            true => &to_file[..],
+            false => &to_folder[..],
+        };
+        let arguments = [first, &[folder.as_str()], resume].concat();
+        let again = [first, &[folder.as_str(), "--resume"]].concat();
         let before = bytes_in(&run.path("."));
         let mut child = run
             .command(&arguments)
