@@ -125,7 +125,7 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
         .for_each(|(task, mut part)| {
             let first = start + task as u64 * task_elements;
             let last = first + part.len() as u64 / size;
-            for (element, length) in job.region.runs(first..last) {
+            for (element, length) in job.regions.runs(first..last) {
                 let (run, rest) = part.split_at_mut((length * size) as usize);
                 batch::fill_run(set, &job, element, run);
                 part = rest;
