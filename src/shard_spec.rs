@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, one_line, shown};
 use crate::fill::Fill;
 use crate::placement::{Mesh, Placement};
 use crate::read::{line_and_column, read_limited};
@@ -14,6 +13,8 @@ use crate::recipe::Globs;
 
 /// The most bytes that a file may have: far beyond any sensible one.
 const MAX_BYTES: u64 = 4 << 20;
+/// Characters of a reason that a message shows: it may quote the file.
+const MAX_QUOTED: usize = 1000;
 
 /// A mesh of ranks, and rules that give each tensor of a model its placements on it.
 ///
@@ -92,8 +93,8 @@ pub struct LocalPart {
 
 impl LocalPart {
     /// What a file should say of the part beyond its own shape: the whole tensor's shape by the key
-    /// `shape:NAME`, and by `slice:NAME` the part, as [`Part`](crate::Part) writes it. Nothing where
-    /// it is the whole tensor.
+    /// `shape:NAME`, as in `[4096, 4096]`, and by `slice:NAME` the part, as
+    /// [`Part`](crate::Part) writes it. Nothing where it is the whole tensor.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, String)> {
         if self.fill.is_whole() {
@@ -112,7 +113,7 @@ impl LocalPart {
 #[serde(deny_unknown_fields)]
 struct File {
     mesh: Spanned<Vec<Dimension>>,
-    rule: Vec<Rule>,
+    rule: Vec<Written>,
 }
 
 #[derive(Deserialize)]
@@ -122,19 +123,19 @@ struct Dimension {
     size: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rule {
+struct Written {
     #[serde(rename = "match")]
     globs: Globs,
-    placements: Spanned<Vec<Placement>>,
+    placements: Spanned<Vec<Spanned<String>>>,
 }
 
-impl<'de> Deserialize<'de> for Placement {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
-    }
+/// A rule that can be used.
+#[derive(Clone, Debug)]
+struct Rule {
+    globs: Globs,
+    placements: Vec<Placement>,
 }
 
 impl ShardSpec {
@@ -175,7 +176,7 @@ impl ShardSpec {
             recipe: name.to_owned(),
             position: byte.map(|byte| line_and_column(text, byte)),
             // What the parser says may quote the file: it must not break the line.
-            reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
+            reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
         };
         let file: File = toml::from_str(text)
             .map_err(|error| refused(error.span().map(|span| span.start), error.message()))?;
@@ -186,15 +187,27 @@ impl ShardSpec {
         if file.rule.is_empty() {
             return Err(refused(None, "has no [[rule]]: it needs at least one"));
         }
-        for rule in &file.rule {
-            mesh.check_count(rule.placements.get_ref())
-                .map_err(|error| refused(Some(rule.placements.span().start), &error.to_string()))?;
-        }
+        let rule = |written: Written| {
+            let at = written.placements.span().start;
+            let placements = written.placements.into_inner().into_iter();
+            let placements = placements.map(|text| {
+                let placement = text.get_ref().parse::<Placement>();
+                placement.map_err(|error| refused(Some(text.span().start), &error.to_string()))
+            });
+            let placements = placements.collect::<Result<Vec<_>>>()?;
+            mesh.check_count(&placements)
+                .map_err(|error| refused(Some(at), &error.to_string()))?;
+            Ok(Rule {
+                globs: written.globs,
+                placements,
+            })
+        };
+        let rules = file.rule.into_iter().map(rule).collect::<Result<_>>()?;
         Ok(ShardSpec {
             name: name.to_owned(),
             text: text.to_owned(),
             mesh,
-            rules: file.rule,
+            rules,
         })
     }
 
@@ -227,7 +240,7 @@ impl ShardSpec {
     #[must_use]
     pub fn placements(&self, name: &str) -> Option<&[Placement]> {
         let rule = self.rules.iter().find(|rule| rule.globs.matches(name))?;
-        Some(rule.placements.get_ref())
+        Some(&rule.placements)
     }
 
     /// What a rank holds of the tensors of a model, such as those of
@@ -238,10 +251,11 @@ impl ShardSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Unmatched`] for a tensor without a rule; [`Error::Placement`], naming the tensor,
-    /// as [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill);
-    /// [`Error::Slice`] for a fill that is a part already.
+    /// [`Error::Placement`] for a rank that the mesh has not, and, naming the tensor, as
+    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill); [`Error::Unmatched`] for
+    /// a tensor without a rule; [`Error::Slice`] for a fill that is a part already.
     pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
+        self.mesh.coordinate(rank)?;
         let part = |fill: &Fill| {
             let placements = self
                 .placements(fill.name())

@@ -27,9 +27,12 @@
 //! | placements | the part |
 //! |---|---|
 //! | `Replicate`, `Shard` | one [`Slice`](crate::Slice) |
-//! | `StridedShard` of fully sharded over tensor parallelism, evenly divided | one slice: cut for tensor parallelism first, then within that |
+//! | `StridedShard`, then `Shard` of the same dimension, evenly divided | one slice too |
 //! | `StridedShard` otherwise | several slices, put together along the dimension |
 //! | `Flat` | a run of elements |
+//!
+//! Several slices are one [`Fill`](crate::Fill), and one tensor in a file, where they lie one after
+//! the other in memory, as blocks of rows do: see [`Local::fill`].
 //!
 //! [`FlatParameter`] is the other way to shard flat: many tensors as one.
 
