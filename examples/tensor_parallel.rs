@@ -3,7 +3,7 @@
 //!
 //! cargo run --release --example tensor_parallel
 
-use fanin::{Fill, Init, Tensor, cpu};
+use fanin::{Fill, Init, Slice, Tensor, cpu};
 
 fn main() -> fanin::Result<()> {
     let tensor = Tensor::new("layers.0.mlp.up_proj.weight", [1024, 4096])?;
@@ -12,10 +12,9 @@ fn main() -> fanin::Result<()> {
         // The parts, side by side again, to show that they are the same matrix.
         let mut columns = vec![Vec::new(); 1024];
         for rank in 0..world_size {
-            let width = 4096 / world_size;
-            let part = whole
-                .clone()
-                .slice([0..1024, rank * width..(rank + 1) * width])?;
+            let slice = Slice::tensor_parallel(tensor.shape(), 1, rank, world_size)?;
+            let part = whole.clone().slice(slice)?;
+            let width = part.local().dims()[1];
             let mut weights = vec![0f32; part.elements() as usize];
             cpu::fill_slice(&part, &mut weights)?;
             for (row, part) in columns.iter_mut().zip(weights.chunks(width as usize)) {

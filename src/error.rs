@@ -38,6 +38,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A placement that a tensor cannot have, or a rank or mesh that there is not.
+    #[error("{}{placement} {reason}", of(.tensor))]
+    Placement {
+        /// The tensor, where it is known.
+        tensor: Option<String>,
+        /// The placement, rank or mesh as it was given.
+        placement: String,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
     /// A number that an initializer cannot work with.
     #[error("{}{parameter} = {value} is out of range: {accepted}", of(.tensor))]
     Parameter {
@@ -105,10 +116,10 @@ pub enum Error {
         tensor: String,
     },
 
-    /// A recipe that cannot be read.
+    /// A recipe, or a shard spec, that cannot be read.
     #[error("{recipe}{}: {reason}", at(.position))]
     Recipe {
-        /// The recipe's name: a preset, or its file.
+        /// Its name: a preset's, or its file's.
         recipe: String,
         /// Line and column of the fault, counted from 1, where it has a place.
         position: Option<(usize, usize)>,
@@ -116,7 +127,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// No rule of the recipe matches a tensor.
+    /// No rule of the recipe, or of the shard spec, matches a tensor.
     #[error(
         "tensor {tensor:?} of shape {shape} is matched by no rule of {recipe}: add a [[rule]] \
          whose match covers it"
@@ -268,6 +279,7 @@ impl Error {
     pub fn named(mut self, name: &str) -> Self {
         if let Error::Shape { tensor, .. }
         | Error::Slice { tensor, .. }
+        | Error::Placement { tensor, .. }
         | Error::Parameter { tensor, .. }
         | Error::Fans { tensor, .. }
         | Error::Context { tensor, .. }

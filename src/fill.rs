@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::init::{Distribution, Init};
+use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
-/// One fill: a tensor, or a slice of it, with its distribution, seed and dtype.
+/// One fill: a tensor, or a part of it, with its distribution, seed and dtype.
 ///
 /// A `Fill` is only numbers and a name; it allocates no weights. Hand it to
 /// [`cpu::fill`](crate::cpu::fill), or to a GPU, as often as wanted: the bits are the same.
@@ -26,7 +27,7 @@ use crate::tensor::{DType, Shape, Slice, Tensor};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fill {
     tensor: Tensor,
-    local: Slice,
+    local: Part,
     distribution: Distribution,
     seed: u64,
     dtype: DType,
@@ -58,7 +59,7 @@ impl Fill {
             .check()
             .map_err(|error| error.named(tensor.name()))?;
         Ok(Fill {
-            local: Slice::full(tensor.shape()),
+            local: Part::slice(Slice::full(tensor.shape())),
             tensor: tensor.clone(),
             distribution,
             seed,
@@ -75,14 +76,80 @@ impl Fill {
 
     /// Narrows the fill to a part of the tensor, given in indices of the whole tensor.
     ///
-    /// The part holds the bits that the whole would hold there. A second call replaces the
-    /// first.
+    /// The part holds the bits that the whole would hold there. A second call, of this or of
+    /// [`Fill::blocks`] or [`Fill::flat`], replaces the first.
     ///
     /// # Errors
     ///
     /// As [`Slice::new`], naming the tensor.
     pub fn slice(mut self, ranges: impl AsRef<[Range<u64>]>) -> Result<Self> {
         self.local = Slice::new(ranges.as_ref(), self.tensor.shape())
+            .map(Part::slice)
+            .map_err(|error| error.named(self.tensor.name()))?;
+        Ok(self)
+    }
+
+    /// Narrows the fill to several slices of the tensor, put together along the one dimension in
+    /// which they differ: what a rank holds where an axis is cut twice, in the other order (see
+    /// [`Placement::StridedShard`](crate::Placement::StridedShard)).
+    ///
+    /// The part is a tensor of its own, with each slice's bits at the slice's place. Along the
+    /// dimensions outside of the one in which they differ, the slices must have a single index, so
+    /// that they lie one after the other in memory; blocks of rows always do.
+    ///
+    /// ```
+    /// use fanin::{Fill, Init, Tensor};
+    ///
+    /// let tensor = Tensor::new("w", [8, 4])?;
+    /// let fill = Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?;
+    /// let fill = fill.blocks([[0..2, 0..4], [5..6, 0..4]])?;
+    /// assert_eq!(fill.local().dims(), [3, 4]);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Slice`](crate::Error::Slice), naming the tensor: as [`Slice::new`] for each slice;
+    /// for none; for slices that differ along several dimensions, that overlap or go back, or that
+    /// do not lie one after the other.
+    pub fn blocks<S: AsRef<[Range<u64>]>>(
+        mut self,
+        slices: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let slices: Result<Vec<Slice>> = slices
+            .into_iter()
+            .map(|ranges| Slice::new(ranges.as_ref(), self.tensor.shape()))
+            .collect();
+        self.local = slices
+            .and_then(Part::blocks)
+            .map_err(|error| error.named(self.tensor.name()))?;
+        Ok(self)
+    }
+
+    /// Narrows the fill to the elements `range` of the tensor's row-major order, as one dimension:
+    /// what a rank holds of a tensor that is flattened before it is cut (see
+    /// [`FlatParameter`](crate::placement::FlatParameter)).
+    ///
+    /// ```
+    /// use fanin::{Fill, Init, Tensor, cpu};
+    ///
+    /// let tensor = Tensor::new("w", [3, 5])?;
+    /// let whole = Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?;
+    /// let mut weights = vec![0f32; 15];
+    /// cpu::fill_slice(&whole, &mut weights)?;
+    ///
+    /// let mut part = vec![0f32; 4];
+    /// cpu::fill_slice(&whole.flat(8..12)?, &mut part)?;
+    /// assert_eq!(part, weights[8..12]);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Slice`](crate::Error::Slice), naming the tensor, for a range that ends before it
+    /// starts or after the last element.
+    pub fn flat(mut self, range: Range<u64>) -> Result<Self> {
+        self.local = Part::run(range, self.tensor.shape())
             .map_err(|error| error.named(self.tensor.name()))?;
         Ok(self)
     }
@@ -111,9 +178,10 @@ impl Fill {
         self.tensor.shape()
     }
 
-    /// The part that is filled; the whole tensor unless [`Fill::slice`] narrowed it.
+    /// The part that is filled; the whole tensor unless [`Fill::slice`], [`Fill::blocks`] or
+    /// [`Fill::flat`] narrowed it.
     #[must_use]
-    pub fn local(&self) -> &Slice {
+    pub fn local(&self) -> &Part {
         &self.local
     }
 
@@ -129,7 +197,13 @@ impl Fill {
         &self.distribution
     }
 
-    /// The number of elements to be filled: those of the slice.
+    /// Whether all of the tensor is filled, in its own shape.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.local == Part::slice(Slice::full(self.tensor.shape()))
+    }
+
+    /// The number of elements to be filled: those of the part.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.local.elements()
@@ -141,7 +215,7 @@ impl Fill {
         self.elements() * self.dtype.size()
     }
 
-    /// Checks that `bytes` bytes are a whole number of elements of the slice, from its element
+    /// Checks that `bytes` bytes are a whole number of elements of the part, from its element
     /// `start` on.
     pub(crate) fn check_range(&self, start: u64, bytes: u64) -> Result<()> {
         let size = self.dtype.size();

@@ -10,7 +10,8 @@ use crate::init::{
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::scale::Scale;
-use crate::tensor::DType;
+use crate::part::Part;
+use crate::tensor::{DType, Shape};
 
 /// Fraction bits of the uniform core.
 const UNIFORM_FRACTION_BITS: i32 = 28;
@@ -76,7 +77,7 @@ pub(crate) struct Job {
     pub columns: u32,
     /// Numbers of the mask: see `src/kernel/pattern.rs`.
     pub pattern: [u32; 4],
-    pub region: Region,
+    pub regions: Regions,
 }
 
 impl Job {
@@ -101,7 +102,7 @@ impl Job {
             mask: Mask::None,
             columns: 0,
             pattern: [0; 4],
-            region: Region::new(fill.shape().dims(), fill.local().ranges()),
+            regions: Regions::new(fill.shape(), fill.local()),
         };
         job.draw(fill)?;
         Ok(job)
@@ -381,7 +382,6 @@ impl Region {
     }
 
     /// Elements of the slice.
-    #[cfg(test)]
     pub fn elements(&self) -> u64 {
         self.row_length * self.outer.iter().map(|d| d.size).product::<u64>()
     }
@@ -414,9 +414,65 @@ impl Region {
     }
 }
 
+/// The regions that a part of a tensor consists of, one after the other, those without elements
+/// left out. "Position" counts the elements of the part in its own row-major order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Regions {
+    /// Each with the position of its first element.
+    parts: Vec<(u64, Region)>,
+}
+
+impl Regions {
+    /// Elements are numbered by the whole tensor, whatever the part: a flat one is a slice of the
+    /// same elements in one dimension.
+    pub fn new(shape: &Shape, part: &Part) -> Regions {
+        let regions: Vec<Region> = match part.flat() {
+            Some(range) => vec![Region::new(&[shape.elements()], &[range])],
+            None => part
+                .slices()
+                .iter()
+                .map(|slice| Region::new(shape.dims(), slice.ranges()))
+                .collect(),
+        };
+        let mut position = 0;
+        let mut parts = Vec::with_capacity(regions.len());
+        for region in regions.into_iter().filter(|region| region.elements() > 0) {
+            let start = position;
+            position += region.elements();
+            parts.push((start, region));
+        }
+        Regions { parts }
+    }
+
+    /// Index in `parts` of the region that a position below the end lies in.
+    fn index(&self, position: u64) -> usize {
+        let after = self.parts.partition_point(|(start, _)| *start <= position);
+        after.saturating_sub(1)
+    }
+
+    /// The region that a position below the end lies in, and the position of its first element.
+    #[cfg(feature = "gpu")]
+    pub fn at(&self, position: u64) -> (&Region, u64) {
+        let (start, region) = &self.parts[self.index(position)];
+        (region, *start)
+    }
+
+    /// As [`Region::runs`], through all regions.
+    pub fn runs(&self, range: Range<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let parts = self.parts[self.index(range.start)..].iter();
+        parts
+            .take_while(move |(start, _)| *start < range.end)
+            .flat_map(move |(start, region)| {
+                let end = region.elements().min(range.end - start);
+                region.runs(range.start.saturating_sub(*start)..end)
+            })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Slice;
     use proptest::prelude::*;
 
     #[test]
@@ -458,6 +514,36 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn runs_of_blocks_visit_one_after_the_other(
+            sizes in proptest::collection::vec((0u64..4, 0u64..3), 1..6),
+            a in 0.0..1.0,
+            b in 0.0..1.0,
+        ) {
+            let mut rows = 0;
+            let mut slices = Vec::new();
+            let mut expected = Vec::new();
+            for (size, gap) in sizes {
+                slices.push([rows..rows + size, 1..4]);
+                expected.extend((rows..rows + size).flat_map(|row| row * 5 + 1..row * 5 + 4));
+                rows += size + gap;
+            }
+            let shape = Shape::new([rows.max(1), 5]).unwrap();
+            let slices: Vec<Slice> = slices
+                .into_iter()
+                .map(|ranges| Slice::new(ranges, &shape).unwrap())
+                .collect();
+            let part = Part::blocks(slices).unwrap();
+            let regions = Regions::new(&shape, &part);
+            let at = |share: f64| (share * expected.len() as f64) as usize;
+            let (start, end) = (at(a).min(at(b)), at(a).max(at(b)));
+            let visited: Vec<u64> = regions
+                .runs(start as u64..end as u64)
+                .flat_map(|(first, length)| first..first + length)
+                .collect();
+            prop_assert_eq!(&visited, &expected[start..end]);
+        }
+
         #[test]
         fn runs_visit_the_indices_of_nested_loops(parts in dims_and_ranges()) {
             let (dims, ranges): (Vec<u64>, Vec<Range<u64>>) = parts.into_iter().unzip();

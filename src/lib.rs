@@ -21,7 +21,9 @@
 //! ```
 //!
 //! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
-//! [`checkpoint`] reads tensor lists and writes safetensors.
+//! [`checkpoint`] reads tensor lists and writes safetensors. Models over several devices: a
+//! [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds of a tensor, a
+//! [`ShardSpec`] says it for a whole model; [`placement`] has the details.
 //!
 //! # Features
 //!
@@ -40,15 +42,21 @@ pub mod gpu;
 pub mod init;
 mod job;
 pub mod kernel;
+mod part;
+pub mod placement;
 mod read;
 pub mod recipe;
+mod shard_spec;
 mod tensor;
 
 pub use error::{Error, Result};
 pub use fill::Fill;
 pub use init::Init;
 pub use kernel::STREAM_VERSION;
+pub use part::Part;
+pub use placement::{Mesh, Placement};
 pub use recipe::{Plan, Recipe};
+pub use shard_spec::{LocalPart, ShardSpec};
 pub use tensor::{
     DType, FanAxes, Layout, ListedTensor, MAX_ELEMENTS, Shape, Slice, Tensor, TensorList, stream_id,
 };

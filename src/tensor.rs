@@ -214,6 +214,24 @@ impl Shape {
         }
     }
 
+    /// The axis that a number means, negative ones counted from the last.
+    pub(crate) fn axis(&self, dim: i64) -> Option<usize> {
+        let rank = self.0.len() as i64;
+        let axis = if dim < 0 { dim.checked_add(rank)? } else { dim };
+        (0..rank).contains(&axis).then_some(axis as usize)
+    }
+
+    /// For messages: what numbers [`Shape::axis`] takes.
+    pub(crate) fn has_no_axis(&self) -> String {
+        match self.0.len() {
+            0 => "cuts a dimension, but a scalar has none: use replicate or flat".to_owned(),
+            rank => format!(
+                "cuts no dimension of shape {self}: use 0 to {}, or -{rank} to -1",
+                rank - 1
+            ),
+        }
+    }
+
     /// The dimensions, outermost first.
     #[must_use]
     pub fn dims(&self) -> &[u64] {
@@ -243,6 +261,31 @@ impl Serialize for Shape {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
+}
+
+/// What chunk `rank` of `size` holds of n indices, as `torch.chunk` cuts them: `ceil(n / size)` each
+/// while there are so many, then what is left, then nothing.
+pub(crate) fn chunk(n: u64, rank: u64, size: u64) -> Range<u64> {
+    let length = n.div_ceil(size);
+    let start = rank.saturating_mul(length).min(n);
+    start..start.saturating_add(length).min(n)
+}
+
+/// # Errors
+///
+/// [`Error::Placement`] unless `rank` is one of `size`.
+pub(crate) fn check_rank(rank: u64, size: u64) -> Result<()> {
+    if rank < size {
+        return Ok(());
+    }
+    Err(Error::Placement {
+        tensor: None,
+        placement: format!("rank {rank} of {size}"),
+        reason: match size {
+            0 => "is none: there must be at least 1".to_owned(),
+            size => format!("is none of them: ranks are 0 to {}", size - 1),
+        },
+    })
 }
 
 /// A rectangular part of a tensor: one range of indices for each dimension.
@@ -300,6 +343,41 @@ impl Slice {
                 )));
             }
         }
+        Ok(slice)
+    }
+
+    /// What rank `rank` of `size` holds of a tensor of this shape that is cut along one dimension,
+    /// as by tensor parallelism.
+    ///
+    /// The cut is `Shard(dim)` of `torch.distributed.tensor.placement_types`, which is that of
+    /// `torch.chunk`: rank r holds indices `r * c` to `(r + 1) * c` with `c = ceil(n / size)`, so
+    /// the last ranks may hold less, or nothing. A negative `dim` counts from the last dimension.
+    ///
+    /// ```
+    /// use fanin::{Shape, Slice};
+    ///
+    /// let shape = Shape::new([10, 4])?;
+    /// let rows = |rank| Slice::tensor_parallel(&shape, 0, rank, 4).map(|slice| slice.to_string());
+    /// assert_eq!(rows(0)?, "0:3,0:4");
+    /// assert_eq!(rows(3)?, "9:10,0:4");
+    /// let columns = Slice::tensor_parallel(&shape, -1, 1, 2)?;
+    /// assert_eq!(columns.to_string(), "0:10,2:4");
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Placement`] for a dimension that the shape has not, and for a rank that is not
+    /// below `size`.
+    pub fn tensor_parallel(shape: &Shape, dim: i64, rank: u64, size: u64) -> Result<Self> {
+        let axis = shape.axis(dim).ok_or_else(|| Error::Placement {
+            tensor: None,
+            placement: format!("shard({dim})"),
+            reason: shape.has_no_axis(),
+        })?;
+        check_rank(rank, size)?;
+        let mut slice = Slice::full(shape);
+        slice.0[axis] = chunk(shape.0[axis], rank, size);
         Ok(slice)
     }
 

@@ -53,7 +53,7 @@ impl Element for bf16 {
     const DTYPE: DType = DType::BF16;
 }
 
-/// Fills `out` with raw little-endian elements of the slice, row-major.
+/// Fills `out` with raw little-endian elements of the fill's part, row-major.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn fill(fill: &Fill, out: &mut [u8]) -> Result<()> {
     fill_range(fill, 0, out)
 }
 
-/// Fills `out` with the elements of the slice, row-major.
+/// Fills `out` with the elements of the fill's part, row-major.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
     Ok(())
 }
 
-/// Fills `out` with the elements from `start` on, counted in the slice's own row-major order:
+/// Fills `out` with the elements from `start` on, counted in the part's own row-major order:
 /// a large tensor can be made piece by piece in bounded memory. (But an orthogonal matrix, of
 /// which every piece needs the whole: it is kept from the first piece to the last, or to the
 /// next matrix.)
@@ -97,7 +97,7 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::LengthMismatch`] if `out` is no whole number of elements or reaches past the end of
-/// the slice.
+/// the part.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, cpu};
@@ -125,7 +125,7 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
         .for_each(|(task, mut part)| {
             let first = start + task as u64 * task_elements;
             let last = first + part.len() as u64 / size;
-            for (element, length) in job.region.runs(first..last) {
+            for (element, length) in job.regions.runs(first..last) {
                 let (run, rest) = part.split_at_mut((length * size) as usize);
                 batch::fill_run(set, &job, element, run);
                 part = rest;

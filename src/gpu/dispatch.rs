@@ -215,7 +215,10 @@ struct Rows {
 
 impl Rows {
     fn new(job: &Job, position: u64, length: u64) -> Rows {
-        let region = &job.region;
+        // A dispatch stays in one region.
+        let (region, start) = job.regions.at(position);
+        let position = position - start;
+        let length = length.min(region.elements() - position);
         let row = position / region.row_length;
         let first = position % region.row_length;
         let rest_of_row = region.row_length - first;

@@ -88,11 +88,13 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, shown};
+use crate::read::line_and_column;
 use crate::tensor::{DType, Layout, TensorList};
 use context::Context;
 use rule::Rule;
 
 pub use plan::{Plan, PlanEntry};
+pub(crate) use rule::Globs;
 
 /// The presets: each is a recipe file within the crate.
 const PRESETS: [(&str, &str); 15] = [
@@ -303,19 +305,4 @@ impl Recipe {
             .collect::<Result<_>>()?;
         Ok(Plan { seed, entries })
     }
-}
-
-/// Line and column of a byte, both from 1; columns count characters.
-fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..byte.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |i| i + 1);
-    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-    let column = String::from_utf8_lossy(&before[line_start..])
-        .chars()
-        .count()
-        + 1;
-    (line, column)
 }

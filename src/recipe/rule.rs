@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Template {
 
 /// One glob or several, of which one must match the whole name.
 #[derive(Clone, Debug)]
-pub(super) struct Globs(GlobSet);
+pub(crate) struct Globs(GlobSet);
 
 impl Globs {
     /// A single glob, as an expression has it.

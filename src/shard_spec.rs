@@ -1,0 +1,286 @@
+//! Which part of each tensor of a model a rank holds, by rules in a file.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{Error, Result, one_line, shown};
+use crate::fill::Fill;
+use crate::placement::{Mesh, Placement};
+use crate::read::{line_and_column, read_limited};
+use crate::recipe::Globs;
+
+/// The most bytes that a file may have: far beyond any sensible one.
+const MAX_BYTES: u64 = 4 << 20;
+/// Characters of a reason that a message shows: it may quote the file.
+const MAX_QUOTED: usize = 1000;
+
+/// A mesh of ranks, and rules that give each tensor of a model its placements on it.
+///
+/// The file is TOML:
+///
+/// ```toml
+/// [[mesh]]                       # the dimensions of the mesh, outermost first
+/// name = "fsdp"
+/// size = 4
+/// [[mesh]]
+/// name = "tp"
+/// size = 2
+///
+/// [[rule]]                       # the first rule that matches a tensor decides
+/// match = ["*.q_proj.weight", "*.up_proj.weight"]    # a glob on the whole name, or a list
+/// placements = ["strided_shard(0,split_factor=2)", "shard(0)"]   # one a dimension of the mesh
+///
+/// [[rule]]
+/// match = "*"
+/// placements = ["shard(0)", "replicate"]
+/// ```
+///
+/// Globs are as in a [`Recipe`](crate::Recipe), placements as [`Placement`] reads them, and
+/// [`Mesh::local`] says which part they make. A tensor that no rule matches is an error, and so is
+/// a key that is not listed here.
+///
+/// ```
+/// use fanin::{Recipe, ShardSpec, checkpoint, cpu};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let list = folder.path().join("list.json");
+/// # std::fs::write(&list, r#"{"tensors": [{"name": "0.weight", "shape": [32, 16]}]}"#).unwrap();
+/// let spec = ShardSpec::from_toml(r#"
+///     mesh = [{ name = "fsdp", size = 4 }]
+///     [[rule]]
+///     match = "*"
+///     placements = ["shard(0)"]
+/// "#)?;
+/// let list = checkpoint::read_tensor_list(&list)?;
+/// let plan = Recipe::preset("lecun")?.resolve(&list, Some(42), None)?;
+/// for rank in 0..spec.ranks() {
+///     let parts = spec.local_fills(&plan.fills(), rank)?;
+///     let mut metadata = vec![("rank".to_owned(), rank.to_string())];
+///     metadata.extend(parts.iter().flat_map(|part| part.metadata()));
+///     let metadata: Vec<(&str, String)> =
+///         metadata.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+///     let fills: Vec<_> = parts.into_iter().map(|part| part.fill).collect();
+///     let contents = checkpoint::Contents::safetensors(&fills, &metadata)?;
+///     let path = folder.path().join(format!("rank-{rank}.safetensors"));
+///     checkpoint::save(&path, &contents, &mut cpu::fill_range, &mut checkpoint::silent)?;
+///     assert_eq!(checkpoint::stats(&path)?[0].n, 8 * 16);
+/// }
+/// # Ok::<(), fanin::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ShardSpec {
+    name: String,
+    text: String,
+    mesh: Mesh,
+    rules: Vec<Rule>,
+}
+
+/// What a rank holds of one tensor: [`ShardSpec::local_fills`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalPart {
+    /// The fill of the part; it may have no elements. [`Fill::shape`] is that of the whole tensor,
+    /// [`Fill::local`] the part.
+    pub fill: Fill,
+    /// The first index of the part along each of its dimensions, in the whole tensor; of a run of
+    /// elements, the first element.
+    pub offsets: Vec<u64>,
+    /// How many indices the part is short of the largest rank's along each of its dimensions:
+    /// [`Local::padding`](crate::placement::Local::padding). The fill leaves them out.
+    pub padding: Vec<u64>,
+}
+
+impl LocalPart {
+    /// What a file should say of the part beyond its own shape: the whole tensor's shape by the key
+    /// `shape:NAME`, as in `[4096, 4096]`, and by `slice:NAME` the part, as
+    /// [`Part`](crate::Part) writes it. Nothing where it is the whole tensor.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        if self.fill.is_whole() {
+            return Vec::new();
+        }
+        let name = self.fill.name();
+        vec![
+            (format!("shape:{name}"), self.fill.shape().to_string()),
+            (format!("slice:{name}"), self.fill.local().to_string()),
+        ]
+    }
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    mesh: Spanned<Vec<Dimension>>,
+    rule: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dimension {
+    name: String,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(rename = "match")]
+    globs: Globs,
+    placements: Spanned<Vec<Spanned<String>>>,
+}
+
+/// A rule that can be used.
+#[derive(Clone, Debug)]
+struct Rule {
+    globs: Globs,
+    placements: Vec<Placement>,
+}
+
+impl ShardSpec {
+    /// Reads a shard spec from TOML.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, globs and
+    /// placements that are none, meshes that [`Mesh::new`] refuses, and rules with another number
+    /// of placements than the mesh has dimensions.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        ShardSpec::parse("shard spec", text)
+    }
+
+    /// Reads a shard spec from a file; it gets the file's name, without folders, for its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not UTF-8 or
+    /// larger than 4 MiB, and as [`ShardSpec::from_toml`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = read_limited(path, MAX_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| Error::Format {
+            path: shown(path),
+            tensor: None,
+            reason: format!(
+                "is not UTF-8 from byte {} on: a shard spec is TOML",
+                error.utf8_error().valid_up_to()
+            ),
+        })?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        ShardSpec::parse(&shown(Path::new(name)), &text)
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
+            recipe: name.to_owned(),
+            position: byte.map(|byte| line_and_column(text, byte)),
+            // What the parser says may quote the file: it must not break the line.
+            reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
+        };
+        let file: File = toml::from_str(text)
+            .map_err(|error| refused(error.span().map(|span| span.start), error.message()))?;
+        let mesh_at = file.mesh.span().start;
+        let dims = file.mesh.into_inner().into_iter();
+        let mesh = Mesh::new(dims.map(|dimension| (dimension.name, dimension.size)))
+            .map_err(|error| refused(Some(mesh_at), &error.to_string()))?;
+        if file.rule.is_empty() {
+            return Err(refused(None, "has no [[rule]]: it needs at least one"));
+        }
+        let rule = |written: Written| {
+            let at = written.placements.span().start;
+            let placements = written.placements.into_inner().into_iter();
+            let placements = placements.map(|text| {
+                let placement = text.get_ref().parse::<Placement>();
+                placement.map_err(|error| refused(Some(text.span().start), &error.to_string()))
+            });
+            let placements = placements.collect::<Result<Vec<_>>>()?;
+            mesh.check_count(&placements)
+                .map_err(|error| refused(Some(at), &error.to_string()))?;
+            Ok(Rule {
+                globs: written.globs,
+                placements,
+            })
+        };
+        let rules = file.rule.into_iter().map(rule).collect::<Result<_>>()?;
+        Ok(ShardSpec {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            mesh,
+            rules,
+        })
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The TOML that it was read from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The number of ranks of the mesh.
+    #[must_use]
+    pub fn ranks(&self) -> u64 {
+        self.mesh.ranks()
+    }
+
+    /// The placements of a tensor by its name, one for each dimension of the mesh; nothing where no
+    /// rule matches.
+    #[must_use]
+    pub fn placements(&self, name: &str) -> Option<&[Placement]> {
+        let rule = self.rules.iter().find(|rule| rule.globs.matches(name))?;
+        Some(&rule.placements)
+    }
+
+    /// What a rank holds of the tensors of a model, such as those of
+    /// [`Plan::fills`](crate::Plan::fills), in the same order.
+    ///
+    /// A part may be empty, and tensors that are replicated are whole. The fills can be written to
+    /// one file for the rank: each is a tensor of its own shape, [`Part::dims`](crate::Part::dims).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Placement`] for a rank that the mesh has not, and, naming the tensor, as
+    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill); [`Error::Unmatched`] for
+    /// a tensor without a rule; [`Error::Slice`] for a fill that is a part already.
+    pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
+        self.mesh.coordinate(rank)?;
+        let part = |fill: &Fill| {
+            let placements = self
+                .placements(fill.name())
+                .ok_or_else(|| Error::Unmatched {
+                    tensor: fill.name().to_owned(),
+                    shape: fill.shape().to_string(),
+                    recipe: self.name.clone(),
+                })?;
+            if !fill.is_whole() {
+                return Err(Error::Slice {
+                    tensor: Some(fill.name().to_owned()),
+                    slice: fill.local().to_string(),
+                    reason: "is a part already: give the fill of the whole tensor".to_owned(),
+                });
+            }
+            let local = self
+                .mesh
+                .local(fill.shape(), placements, rank)
+                .map_err(|error| error.named(fill.name()))?;
+            Ok(LocalPart {
+                offsets: local.offsets(),
+                padding: local.padding().to_vec(),
+                fill: local.fill(fill.clone())?,
+            })
+        };
+        fills.iter().map(part).collect()
+    }
+}
