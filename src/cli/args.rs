@@ -44,7 +44,8 @@ pub struct InitArguments {
     /// mobilenet_v3, resnet, t5, torch, vit, whisper, xavier) or a .toml file.
     pub recipe: String,
     /// Where the tensors are listed: a .safetensors file (only its header is read), a
-    /// model.safetensors.index.json, or a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
+    /// model.safetensors.index.json, a folder that holds one of these, or a JSON list
+    /// {"tensors": [{"name", "shape", "dtype"?}]}.
     #[arg(long, value_name = "SOURCE")]
     pub tensors: PathBuf,
     /// The seed, decimal or 0x...; needed unless the recipe gives one.
@@ -144,7 +145,8 @@ pub struct BenchArguments {
 
 #[derive(Args)]
 pub struct StatsArguments {
-    /// A .safetensors or .npy file.
+    /// A .safetensors or .npy file, a model.safetensors.index.json with its shards beside it, or a
+    /// folder that holds one.
     pub file: PathBuf,
     /// Print JSON; what is not a finite number is null.
     #[arg(long)]
