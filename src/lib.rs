@@ -21,7 +21,7 @@
 //! ```
 //!
 //! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
-//! [`checkpoint`] reads tensor lists and writes safetensors.
+//! [`checkpoint`] reads tensor lists, writes safetensors, verifies and compares them.
 //!
 //! # Features
 //!

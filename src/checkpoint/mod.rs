@@ -26,11 +26,13 @@ mod header;
 mod npy;
 mod source;
 mod stats;
+mod verify;
 mod weights;
 mod write;
 
 pub use contents::Contents;
 pub use source::read_tensor_list;
 pub use stats::{Moments, TensorStats, stats};
+pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};
 pub use weights::{Reader, StoredTensor, Weights};
 pub use write::{Make, Progress, save, silent, write_to};

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc;
 
 use safetensors::Dtype;
 
@@ -415,4 +416,82 @@ impl Reader {
             _ => Error::io(path, "read")(error),
         })
     }
+}
+
+/// Some elements of a tensor, to be read and compared.
+pub(super) struct Piece {
+    /// The tensor's index.
+    pub tensor: usize,
+    /// The first element.
+    pub start: u64,
+    /// The number of elements, at least 1.
+    pub elements: u64,
+}
+
+/// Cuts tensors into pieces of at most so many elements: pairs of a tensor's index and its
+/// elements, in the given order. Tensors without elements have no piece.
+pub(super) fn pieces(
+    tensors: impl Iterator<Item = (usize, u64, u64)>,
+) -> impl Iterator<Item = Piece> {
+    tensors.flat_map(|(tensor, elements, most)| {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let piece = Piece {
+                tensor,
+                start,
+                elements: most.min(elements - start),
+            };
+            start += piece.elements;
+            (piece.elements > 0).then_some(piece)
+        })
+    })
+}
+
+/// Buffers of pieces: while one is used, the next is read.
+const BUFFERS: usize = 2;
+
+/// Has a thread `read` the pieces one ahead of `take`, which runs on this thread. Buffers come
+/// back for reuse.
+pub(super) fn read_ahead<B: Default + Send>(
+    pieces: impl Iterator<Item = Piece> + Send,
+    mut read: impl FnMut(&Piece, &mut B) -> Result<()> + Send,
+    mut take: impl FnMut(&Piece, &B) -> Result<()>,
+) -> Result<()> {
+    let (full, to_take) = mpsc::sync_channel::<(Piece, B)>(1);
+    let (empty, to_fill) = mpsc::channel::<B>();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || -> Result<()> {
+            let mut buffers = 0;
+            for piece in pieces {
+                let mut buffer = if buffers < BUFFERS {
+                    buffers += 1;
+                    B::default()
+                } else {
+                    match to_fill.recv() {
+                        Ok(buffer) => buffer,
+                        // The other side has failed, and will say why.
+                        Err(mpsc::RecvError) => return Ok(()),
+                    }
+                };
+                read(&piece, &mut buffer)?;
+                if full.send((piece, buffer)).is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        });
+        let taken = to_take.iter().try_for_each(|(piece, buffer)| {
+            take(&piece, &buffer)?;
+            // The other side is gone once it has read its last piece.
+            let _ = empty.send(buffer);
+            Ok(())
+        });
+        // Tells the reader that no more is wanted.
+        drop((to_take, empty));
+        match reader.join() {
+            // Where the reader failed, this side only knows that there is no more.
+            Ok(read) => taken.and(read),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }

@@ -26,7 +26,7 @@ pub fn silent(_bytes: u64) -> ControlFlow<()> {
 
 /// Bytes that are made, and written, at a time: enough for a backend to stretch in, little
 /// enough that two of them fit anywhere.
-const PIECE_BYTES: usize = 32 << 20;
+pub(super) const PIECE_BYTES: usize = 32 << 20;
 
 /// Writes a file: completely, or not at all.
 ///

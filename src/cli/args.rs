@@ -21,6 +21,8 @@ pub enum Command {
     Fill(FillArguments),
     /// List the adapters that fanin can fill on, best first.
     Devices(DevicesArguments),
+    /// Check that weights are those that a recipe and a seed give, to the bit.
+    Verify(VerifyArguments),
     /// Show statistics of the tensors in a file, a row each.
     Stats(StatsArguments),
     /// Print a preset recipe, to read or to start an own one from.
@@ -91,6 +93,28 @@ pub struct FillArguments {
     /// The part to fill, as in 0:100,0:512; it holds the bits of the whole. [default: all]
     #[arg(long, allow_hyphen_values = true)]
     pub slice: Option<String>,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// The weights: a .safetensors file, a model.safetensors.index.json with its shards beside
+    /// it, or a folder that holds one of these.
+    pub file: PathBuf,
+    /// A preset's name, as for `fanin init`, or a .toml file.
+    #[arg(long)]
+    pub recipe: String,
+    /// The seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Where the model's tensors are listed, as for `fanin init`, if the file holds only some of
+    /// them, or a slice [default: the file itself].
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: Option<PathBuf>,
+    /// Print JSON on standard output, also where the weights differ.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub backend: BackendArguments,
 }
