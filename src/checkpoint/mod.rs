@@ -22,6 +22,7 @@
 //! ```
 
 mod contents;
+mod diff;
 mod header;
 mod npy;
 mod source;
@@ -31,6 +32,7 @@ mod weights;
 mod write;
 
 pub use contents::Contents;
+pub use diff::{Change, Diff, Start, TensorDiff, diff, start_list};
 pub use source::read_tensor_list;
 pub use stats::{Moments, TensorStats, stats};
 pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};

@@ -156,7 +156,7 @@ impl Moments {
 }
 
 /// The least or greatest of two, NaN if one of them is: what is wrong in a tensor must show.
-fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
+pub(super) fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
     } else {

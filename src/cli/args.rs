@@ -23,6 +23,8 @@ pub enum Command {
     Devices(DevicesArguments),
     /// Check that weights are those that a recipe and a seed give, to the bit.
     Verify(VerifyArguments),
+    /// Show how far trained weights have moved from their start, a row a tensor.
+    Diff(DiffArguments),
     /// Show statistics of the tensors in a file, a row each.
     Stats(StatsArguments),
     /// Print a preset recipe, to read or to start an own one from.
@@ -113,6 +115,32 @@ pub struct VerifyArguments {
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
     /// Print JSON on standard output, also where the weights differ.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct DiffArguments {
+    /// Where training started: weights, as for B, or a recipe (a preset's name or a .toml file)
+    /// whose weights are made on the fly.
+    #[arg(value_name = "A")]
+    pub start: String,
+    /// The trained weights: a .safetensors file, a model.safetensors.index.json with its shards
+    /// beside it, or a folder that holds one of these.
+    #[arg(value_name = "B")]
+    pub trained: PathBuf,
+    /// The recipe's seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Where the recipe's tensors are listed, as for `fanin init` [default: B itself].
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: Option<PathBuf>,
+    /// The dtype that the recipe's weights had [default: what recipe or list say, else that of B].
+    #[arg(long)]
+    pub dtype: Option<DType>,
+    /// Print JSON; what is not a finite number is null.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod args;
 mod backend;
 mod bench;
 mod devices;
+mod diff;
 mod fill;
 mod init;
 mod inits;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
