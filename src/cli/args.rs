@@ -21,6 +21,8 @@ pub enum Command {
     Fill(FillArguments),
     /// List the adapters that fanin can fill on, best first.
     Devices(DevicesArguments),
+    /// Make tensors of a model again from recipe and seed: one, some, or a slice of them.
+    Regenerate(RegenerateArguments),
     /// Check that weights are those that a recipe and a seed give, to the bit.
     Verify(VerifyArguments),
     /// Show how far trained weights have moved from their start, a row a tensor.
@@ -95,6 +97,35 @@ pub struct FillArguments {
     /// The part to fill, as in 0:100,0:512; it holds the bits of the whole. [default: all]
     #[arg(long, allow_hyphen_values = true)]
     pub slice: Option<String>,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct RegenerateArguments {
+    /// A preset's name, as for `fanin init`, or a .toml file.
+    pub recipe: String,
+    /// Where the model's tensors are listed, as for `fanin init`; all of them, since the recipe
+    /// may count them.
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: PathBuf,
+    /// The seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// The tensor to make: its name, or a glob, as in "*.mlp.*" or "h.[0-3].*"; can be repeated.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub tensor: Vec<String>,
+    /// The part to make, of each tensor, as in 0:100,:; it holds the bits of the whole.
+    /// [default: all]
+    #[arg(long, allow_hyphen_values = true)]
+    pub slice: Option<String>,
+    /// Where the weights go: a .safetensors file, or null: to measure without writing; one tensor
+    /// can also go to a .npy or .bin (raw little-endian) file, or to standard output by -.
+    #[arg(long, value_name = "PATH")]
+    pub out: String,
+    /// The dtype: f32, f16 or bf16 [default: what recipe or list say, else f32].
+    #[arg(long)]
+    pub dtype: Option<DType>,
     #[command(flatten)]
     pub backend: BackendArguments,
 }

@@ -10,6 +10,7 @@ mod init;
 mod inits;
 mod output;
 mod recipe;
+mod regenerate;
 mod stats;
 mod table;
 mod verify;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Regenerate(arguments) => regenerate::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
