@@ -21,9 +21,9 @@
 //! ```
 //!
 //! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
-//! [`checkpoint`] reads tensor lists and writes safetensors. Models over several devices: a
-//! [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds of a tensor, a
-//! [`ShardSpec`] says it for a whole model; [`placement`] has the details.
+//! [`checkpoint`] reads tensor lists, writes safetensors, verifies and compares them. Models over
+//! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds
+//! of a tensor, a [`ShardSpec`] says it for a whole model; [`placement`] has the details.
 //!
 //! # Features
 //!

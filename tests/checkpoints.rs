@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 
-use fanin::checkpoint::{self, Contents, read_tensor_list, save, silent, stats, write_to};
+use fanin::checkpoint::{
+    self, Contents, Reader, Weights, read_tensor_list, save, silent, stats, write_to,
+};
 use fanin::{DType, Error, Fill, Init, Tensor, cpu};
 use safetensors::{Dtype, SafeTensors};
 use tempfile::tempdir;
@@ -373,4 +375,98 @@ fn statistics_of_integers_are_left_out() {
         ("i64", 2, None)
     );
     assert_eq!((rows[1].dtype.as_str(), rows[1].mean), ("f64", Some(2.5)));
+}
+
+#[test]
+fn weights_are_read_from_files_indices_and_folders() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let neither = Weights::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        neither.ends_with(
+            "is a folder that holds neither model.safetensors.index.json nor model.safetensors"
+        ),
+        "{neither}"
+    );
+
+    let fills = [
+        fill("a", &[4, 3], DType::BF16),
+        fill("b", &[5], DType::F32),
+        fill("c", &[2, 2], DType::F16),
+    ];
+    let write = |name: &str, fills: &[Fill], metadata: &[(&str, String)]| {
+        let contents = Contents::safetensors(fills, metadata).unwrap();
+        save(at(name), &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    };
+    let said = |value: &'static str| [("of", value.to_owned()), (value, "x".to_owned())];
+    write("model.safetensors", &fills, &said("single"));
+    let single = Weights::open(folder.path()).unwrap();
+    assert_eq!(single.path(), at("model.safetensors"));
+    assert_eq!(single.metadata("of"), Some("single"));
+
+    // Now the folder has an index: it names c and a, not b. What shards say is joined, and where
+    // they do not agree the first has the word.
+    write("one.safetensors", &fills[..2], &said("one"));
+    write("two.safetensors", &fills[2..], &said("two"));
+    fs::write(
+        at("model.safetensors.index.json"),
+        r#"{"weight_map": {"c": "two.safetensors", "a": "one.safetensors"}}"#,
+    )
+    .unwrap();
+    let weights = Weights::open(folder.path()).unwrap();
+    assert_eq!(weights.path(), at("model.safetensors.index.json"));
+    let names: Vec<&str> = weights.tensors().iter().map(|t| t.name()).collect();
+    assert_eq!(names, ["c", "a"]);
+    assert_eq!(weights.metadata("of"), Some("two"));
+    assert_eq!(weights.metadata("one"), Some("x"));
+    assert_eq!(weights.metadata("none"), None);
+    assert_eq!(weights.total_bytes(), 8 + 24);
+    assert!(weights.get("b").is_none());
+    assert_eq!(read_tensor_list(folder.path()).unwrap().tensors().len(), 2);
+    assert_eq!(stats(folder.path()).unwrap().len(), 2);
+
+    // Any range, back and forth between the files.
+    let mut reader = Reader::new();
+    for (name, range) in [
+        ("a", 0..24),
+        ("c", 2..8),
+        ("a", 23..24),
+        ("a", 5..5),
+        ("c", 0..1),
+    ] {
+        let tensor = weights.get(name).unwrap();
+        let fill = fills.iter().find(|fill| fill.name() == name).unwrap();
+        assert_eq!(tensor.shape(), fill.shape().dims());
+        assert_eq!(tensor.dtype(), Some(fill.dtype()));
+        assert_eq!(tensor.dtype_name(), fill.dtype().name());
+        let mut out = vec![0; range.len()];
+        reader.read(tensor, range.start as u64, &mut out).unwrap();
+        assert_eq!(out, bytes(fill)[range]);
+        let whole = fs::read(tensor.file()).unwrap();
+        let place = tensor.bytes().start as usize..tensor.bytes().end as usize;
+        assert_eq!(whole[place], bytes(fill));
+    }
+    let a = weights.get("a").unwrap();
+    for (offset, length) in [(0, 26), (24, 2), (u64::MAX, 2)] {
+        let error = reader.read(a, offset, &mut vec![0; length]).unwrap_err();
+        assert!(matches!(error, Error::LengthMismatch { .. }), "{error}");
+    }
+
+    fs::write(
+        at("twins.json"),
+        r#"{"weight_map": {"a": "one.safetensors", "a": "one.safetensors"}}"#,
+    )
+    .unwrap();
+    let twins = Weights::open(at("twins.json")).unwrap_err();
+    assert!(matches!(twins, Error::Duplicate { .. }), "{twins}");
+    fs::write(
+        at("lacks.json"),
+        r#"{"weight_map": {"c": "one.safetensors"}}"#,
+    )
+    .unwrap();
+    let lacks = Weights::open(at("lacks.json")).unwrap_err().to_string();
+    assert!(
+        lacks.ends_with("tensor \"c\": is said to be in \"one.safetensors\", which lacks it"),
+        "{lacks}"
+    );
 }

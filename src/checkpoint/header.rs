@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use safetensors::Dtype;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result, one_line, shown};
@@ -30,6 +30,17 @@ pub(super) struct Entry {
     pub shape: Vec<u64>,
     /// Where its bytes lie, counted from the end of the header.
     pub bytes: Range<u64>,
+}
+
+/// What a header says, once it is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The tensors, in the header's order.
+    pub entries: Vec<Entry>,
+    /// `__metadata__`: keys and texts, in the header's order.
+    pub metadata: Vec<(String, String)>,
+    /// Where the data begins, in bytes from the start of the file.
+    pub data_start: u64,
 }
 
 /// What is wrong with a header, and with which tensor.
@@ -63,8 +74,8 @@ impl Fault {
     }
 }
 
-/// Reads and checks the header; the file is left at its first byte of data.
-pub(super) fn read(path: &Path) -> Result<(File, Vec<Entry>)> {
+/// Reads and checks the header of a file.
+pub(super) fn read(path: &Path) -> Result<Header> {
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let io = || Error::io(path, "read");
     let file_bytes = file.metadata().map_err(io())?.len();
@@ -91,13 +102,11 @@ pub(super) fn read(path: &Path) -> Result<(File, Vec<Entry>)> {
     };
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(io())?;
-    let entries = parse(&header, data_bytes).map_err(|fault| fault.in_file(path))?;
-    Ok((file, entries))
+    parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
 }
 
-/// Checks a header of a file that has `data_bytes` bytes after it; tensors in the header's
-/// order.
-pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<Entry>, Fault> {
+/// Checks a header of a file that has `data_bytes` bytes after it.
+pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
     let text = std::str::from_utf8(header).map_err(|error| {
         Fault::new(format!(
             "its header is not UTF-8 from byte {} on",
@@ -107,14 +116,14 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<Entry>, Fault>
     if !text.starts_with('{') {
         return Err(Fault::new("its header does not begin with \"{\""));
     }
-    let Listed(listed) = serde_json::from_str(text).map_err(|error| {
+    let Listed { tensors, metadata } = serde_json::from_str(text).map_err(|error| {
         Fault::new(format!(
             "its header is refused: {}",
             one_line(&error.to_string())
         ))
     })?;
 
-    let entries: Vec<Entry> = listed
+    let entries: Vec<Entry> = tensors
         .into_iter()
         .map(|(name, info)| entry(name, info, data_bytes))
         .collect::<Result<_, _>>()?;
@@ -153,7 +162,11 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Vec<Entry>, Fault>
             "its tensors end at byte {end} of the data, which has {data_bytes}"
         )));
     }
-    Ok(entries)
+    Ok(Header {
+        entries,
+        metadata,
+        data_start: 8 + header.len() as u64,
+    })
 }
 
 /// Checks one tensor by itself.
@@ -214,8 +227,11 @@ struct Info {
     data_offsets: (u64, u64),
 }
 
-/// The tensors in the header's order, twins and all: a map would drop one of them unseen.
-struct Listed(Vec<(String, Info)>);
+/// The header as it stands, twins and all: a map would drop one of them unseen.
+struct Listed {
+    tensors: Vec<(String, Info)>,
+    metadata: Vec<(String, String)>,
+}
 
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -229,17 +245,46 @@ impl<'de> Deserialize<'de> for Listed {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
                 let mut tensors = Vec::new();
+                let mut metadata = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
-                        map.next_value::<IgnoredAny>()?;
+                        // Only texts may stand there, or null: the format says so.
+                        let Pairs(pairs) = map.next_value::<Option<Pairs>>()?.unwrap_or_default();
+                        metadata.extend(pairs);
                     } else {
                         tensors.push((name, map.next_value()?));
                     }
                 }
-                Ok(Listed(tensors))
+                Ok(Listed { tensors, metadata })
             }
         }
         deserializer.deserialize_map(Tensors)
+    }
+}
+
+/// An object of texts, in the file's order, twins and all.
+#[derive(Default)]
+pub(super) struct Pairs(pub Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object whose values are texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Texts)
     }
 }
 
@@ -259,12 +304,20 @@ mod tests {
             "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
             "a": {"dtype": "BF16", "shape": [2, 1], "data_offsets": [0, 4], "other": [[1]]},
             "e": {"dtype": "F32", "shape": [0], "data_offsets": [12, 12]}}   "#;
-        let entries = parse(header.as_bytes(), 12).unwrap();
+        let Header {
+            entries,
+            metadata,
+            data_start,
+        } = parse(header.as_bytes(), 12).unwrap();
+        assert_eq!(metadata, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(data_start, 8 + header.len() as u64);
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "e"]);
         assert_eq!(entries[1].dtype, Dtype::BF16);
         assert_eq!(entries[1].bytes, 0..4);
-        assert_eq!(parse(b"{}", 0).unwrap(), []);
+        assert_eq!(parse(b"{}", 0).unwrap().entries, []);
+        let without = parse(br#"{"__metadata__": null}"#, 0).unwrap();
+        assert!(without.metadata.is_empty());
     }
 
     #[test]
@@ -332,6 +385,11 @@ mod tests {
                 0,
                 "missing field `shape`",
             ),
+            (
+                r#"{"__metadata__": {"seed": 42}}"#.into(),
+                0,
+                "invalid type: integer `42`, expected a string",
+            ),
             ("[]".into(), 0, "does not begin with \"{\""),
             (String::new(), 0, "does not begin with \"{\""),
             ("{".into(), 0, "header is refused: EOF"),
@@ -389,8 +447,8 @@ mod tests {
                 ))
                 .collect();
             let header = format!("{{{}}}", tensors.join(","));
-            if let Ok(entries) = parse(header.as_bytes(), data_bytes) {
-                let total: u64 = entries.iter().map(|e| e.bytes.end - e.bytes.start).sum();
+            if let Ok(header) = parse(header.as_bytes(), data_bytes) {
+                let total: u64 = header.entries.iter().map(|e| e.bytes.end - e.bytes.start).sum();
                 prop_assert_eq!(total, data_bytes);
             }
         }

@@ -1,5 +1,6 @@
 //! Files: what tensors a model has, read from where it stands; weights, written piece by
-//! piece; statistics of weights that are there.
+//! piece; of weights that are there, statistics, whether they are those of a recipe and a seed,
+//! and how far they are from where training started.
 //!
 //! Nothing here holds a model in memory: weights pass through buffers of a bounded size, from
 //! whatever makes them (a backend) to whatever takes them (a file, a pipe).
@@ -21,16 +22,22 @@
 //! ```
 
 mod contents;
+mod diff;
 mod header;
 mod npy;
 mod partial;
 mod shards;
 mod source;
 mod stats;
+mod verify;
+mod weights;
 mod write;
 
 pub use contents::Contents;
+pub use diff::{Change, Diff, Start, TensorDiff, diff, start_list};
 pub use shards::{Saved, Shard, Shards, Share};
 pub use source::read_tensor_list;
 pub use stats::{Moments, TensorStats, stats};
+pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};
+pub use weights::{Reader, StoredTensor, Weights};
 pub use write::{Make, Progress, Writer, save, silent, write_to};

@@ -1,14 +1,12 @@
 //! Tensor lists: what tensors a model has, from wherever that is written down.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::path::{Component, Path};
+use std::path::Path;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::header::{self, MAX_HEADER_BYTES};
+use super::header::{MAX_HEADER_BYTES, Pairs};
+use super::weights::Weights;
 use crate::error::{Error, Result, one_line, shown};
 use crate::read::read_limited;
 use crate::tensor::{ListedTensor, Shape, TensorList};
@@ -19,6 +17,7 @@ use crate::tensor::{ListedTensor, Shape, TensorList};
 /// |---|---|
 /// | `*.safetensors` | its header |
 /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the headers of the shards it names, which lie beside it; tensors in the map's order |
+/// | a folder | `model.safetensors.index.json` in it, else `model.safetensors` |
 /// | `*.json` with `tensors` | `{"tensors": [{"name": ..., "shape": [...], "dtype": optional}]}`; other keys are ignored |
 ///
 /// # Errors
@@ -29,26 +28,26 @@ use crate::tensor::{ListedTensor, Shape, TensorList};
 /// twice.
 pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default();
-    let tensors = match extension {
-        "safetensors" => read_safetensors(path)?,
-        "json" => read_json(path)?,
-        _ => {
-            return Err(fault(
-                path,
-                None,
-                "is no tensor list: use a .safetensors file, a model.safetensors.index.json, or \
-                 a .json list {\"tensors\": [{\"name\": ..., \"shape\": [...]}]}",
-            ));
-        }
-    };
-    TensorList::new(tensors)
+    let extension = path.extension().and_then(|e| e.to_str());
+    match extension {
+        Some("safetensors") => Weights::open(path)?.tensor_list(),
+        _ if path.is_dir() => Weights::open(path)?.tensor_list(),
+        Some("json") => match read_json(path)? {
+            Json::List(tensors) => TensorList::new(tensors),
+            Json::Index(map) => Weights::of_index(path, &map)?.tensor_list(),
+        },
+        _ => Err(fault(
+            path,
+            None,
+            "is no tensor list: use a .safetensors file, a model.safetensors.index.json, a folder \
+             that holds one of these, or a .json list {\"tensors\": [{\"name\": ..., \"shape\": \
+             [...]}]}",
+        )),
+    }
 }
 
-fn fault(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
+/// What is wrong with a file, and with which of its tensors.
+pub(super) fn fault(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
     Error::Format {
         path: shown(path),
         tensor: tensor.map(str::to_owned),
@@ -56,23 +55,13 @@ fn fault(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error 
     }
 }
 
-fn read_safetensors(path: &Path) -> Result<Vec<ListedTensor>> {
-    let (_, entries) = header::read(path)?;
-    entries
-        .into_iter()
-        .map(|entry| {
-            listed(
-                path,
-                entry.name,
-                entry.shape,
-                Some(&entry.dtype.to_string()),
-            )
-        })
-        .collect()
-}
-
 /// Checks what every kind of list gives.
-fn listed(path: &Path, name: String, shape: Vec<u64>, dtype: Option<&str>) -> Result<ListedTensor> {
+pub(super) fn listed(
+    path: &Path,
+    name: String,
+    shape: Vec<u64>,
+    dtype: Option<&str>,
+) -> Result<ListedTensor> {
     let dtype = dtype.map(str::parse).transpose().map_err(|_| {
         let dtype = dtype.unwrap_or_default();
         let reason = format!(
@@ -85,11 +74,18 @@ fn listed(path: &Path, name: String, shape: Vec<u64>, dtype: Option<&str>) -> Re
     Ok(ListedTensor { name, shape, dtype })
 }
 
-/// The two kinds of JSON, told apart by what they hold.
+/// The two kinds of JSON.
+pub(super) enum Json {
+    List(Vec<ListedTensor>),
+    /// Tensor names with the shards that they are in, in the file's order.
+    Index(Vec<(String, String)>),
+}
+
+/// Told apart by what they hold.
 #[derive(Deserialize)]
-struct Json {
+struct JsonFile {
     tensors: Option<Vec<JsonTensor>>,
-    weight_map: Option<WeightMap>,
+    weight_map: Option<Pairs>,
 }
 
 /// Fields as loose values, so that what is wrong can be told by the tensor's name.
@@ -100,9 +96,9 @@ struct JsonTensor {
     dtype: Option<Value>,
 }
 
-fn read_json(path: &Path) -> Result<Vec<ListedTensor>> {
+pub(super) fn read_json(path: &Path) -> Result<Json> {
     let bytes = read_limited(path, MAX_HEADER_BYTES)?;
-    let json: Json = serde_json::from_slice(&bytes).map_err(|error| {
+    let json: JsonFile = serde_json::from_slice(&bytes).map_err(|error| {
         fault(
             path,
             None,
@@ -114,8 +110,9 @@ fn read_json(path: &Path) -> Result<Vec<ListedTensor>> {
             .into_iter()
             .enumerate()
             .map(|(index, tensor)| json_tensor(path, index, tensor))
-            .collect(),
-        (None, Some(map)) => read_shards(path, map),
+            .collect::<Result<_>>()
+            .map(Json::List),
+        (None, Some(Pairs(map))) => Ok(Json::Index(map)),
         (None, None) => Err(fault(
             path,
             None,
@@ -157,65 +154,5 @@ fn json_tensor(path: &Path, index: usize, tensor: JsonTensor) -> Result<ListedTe
             );
             Err(fault(path, Some(&name), reason))
         }
-    }
-}
-
-/// The tensors that an index names, each as its shard's header has it.
-fn read_shards(path: &Path, WeightMap(map): WeightMap) -> Result<Vec<ListedTensor>> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut shards: HashMap<&str, HashMap<String, ListedTensor>> = HashMap::new();
-    for (name, file) in &map {
-        // An index is data: it may name files beside it, and no others.
-        let mut components = Path::new(file).components();
-        let plain = matches!(components.next(), Some(Component::Normal(_)))
-            && components.next().is_none()
-            && !file.contains(['/', '\\']);
-        if !plain {
-            let reason = format!("is said to be in {file:?}: a shard must lie beside its index");
-            return Err(fault(path, Some(name), reason));
-        }
-        if !shards.contains_key(file.as_str()) {
-            let tensors = read_safetensors(&folder.join(file))?;
-            let by_name = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
-            shards.insert(file, by_name);
-        }
-    }
-    map.iter()
-        .map(|(name, file)| {
-            let tensor = shards.get(file.as_str()).and_then(|shard| shard.get(name));
-            tensor.cloned().ok_or_else(|| {
-                fault(
-                    path,
-                    Some(name),
-                    format!("is said to be in {file:?}, which lacks it"),
-                )
-            })
-        })
-        .collect()
-}
-
-/// Tensor names with their shards, in the file's order; twins are left for [`TensorList`] to
-/// find.
-struct WeightMap(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for WeightMap {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = WeightMap;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensor names and file names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(WeightMap(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
     }
 }

@@ -1,6 +1,5 @@
 //! Statistics of the weights in a file, in one pass and bounded memory.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,7 +8,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Serialize;
 
-use super::{header, npy};
+use super::npy;
+use super::source::fault;
+use super::weights::{Reader, Weights};
 use crate::error::{Error, Result, shown};
 
 /// Count, mean, central moments and extremes of a sample, in binary64.
@@ -155,7 +156,7 @@ impl Moments {
 }
 
 /// The least or greatest of two, NaN if one of them is: what is wrong in a tensor must show.
-fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
+pub(super) fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
     } else {
@@ -207,76 +208,105 @@ impl TensorStats {
     }
 }
 
-/// Statistics of every tensor of a .safetensors or .npy file, in the file's order.
+/// Statistics of every tensor of a .npy file or of whatever [`Weights::open`] takes, in its
+/// order.
 ///
 /// Elements are read in pieces of a bounded size; the result does not depend on the number of
 /// threads.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is of another kind
+/// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it is of another kind
 /// or not sound.
 pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
     let path = path.as_ref();
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => {
-            let (mut file, entries) = header::read(path)?;
-            // The file is read from front to back; the result is in the header's order.
-            let mut order: Vec<usize> = (0..entries.len()).collect();
-            order.sort_by_key(|&i| (entries[i].bytes.start, entries[i].bytes.end));
-            let mut moments = vec![None; entries.len()];
-            for i in order {
-                let bytes = entries[i].bytes.end - entries[i].bytes.start;
-                moments[i] = read_moments(&mut file, path, bytes, decoder(entries[i].dtype))?;
-            }
-            let rows = entries.into_iter().zip(moments).map(|(entry, moments)| {
-                let dtype = entry.dtype.to_string().to_lowercase();
-                TensorStats::new(entry.name, entry.shape, dtype, moments)
-            });
-            Ok(rows.collect())
+    let weights = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("npy") => return Ok(vec![npy_stats(path)?]),
+        Some("safetensors" | "json") => Weights::open(path)?,
+        _ if path.is_dir() => Weights::open(path)?,
+        _ => {
+            return Err(fault(
+                path,
+                None,
+                "is of no kind that is read: use a .safetensors or .npy file, a \
+                 model.safetensors.index.json or a folder that holds one",
+            ));
         }
-        Some("npy") => {
-            let (mut file, array) = npy::read(path)?;
-            let (dtype, decode) = match array.descr.as_str() {
-                "f8" => ("f64", decoder(Dtype::F64)),
-                "f4" => ("f32", decoder(Dtype::F32)),
-                "f2" => ("f16", decoder(Dtype::F16)),
-                other => (other, None),
-            };
-            let bytes =
-                decode.map_or(0, |(size, _)| size as u64) * array.shape.iter().product::<u64>();
-            let moments = read_moments(&mut file, path, bytes, decode)?;
-            let name = shown(Path::new(path.file_stem().unwrap_or_default()));
-            Ok(vec![TensorStats::new(
-                name,
-                array.shape,
-                dtype.to_owned(),
-                moments,
-            )])
+    };
+    let tensors = weights.tensors();
+    let mut reader = Reader::new();
+    let mut moments = vec![None; tensors.len()];
+    for i in weights.front_to_back() {
+        let tensor = &tensors[i];
+        if let Some(decoder) = decoder(tensor.kind()) {
+            let bytes = tensor.bytes().end - tensor.bytes().start;
+            let read = |offset, out: &mut [u8]| reader.read(tensor, offset, out);
+            moments[i] = Some(read_moments(bytes, decoder, read)?);
         }
-        _ => Err(Error::Format {
-            path: shown(path),
-            tensor: None,
-            reason: "is of no kind that is read: use .safetensors or .npy".to_owned(),
-        }),
     }
+    let rows = tensors.iter().zip(moments).map(|(tensor, moments)| {
+        TensorStats::new(
+            tensor.name().to_owned(),
+            tensor.shape().to_vec(),
+            tensor.dtype_name(),
+            moments,
+        )
+    });
+    Ok(rows.collect())
 }
 
-/// Bytes of an element, and how it is read.
-type Decoder = (usize, fn(&[u8]) -> f64);
+fn npy_stats(path: &Path) -> Result<TensorStats> {
+    let (mut file, array) = npy::read(path)?;
+    let (dtype, decoder) = match array.descr.as_str() {
+        "f8" => ("f64", decoder(Dtype::F64)),
+        "f4" => ("f32", decoder(Dtype::F32)),
+        "f2" => ("f16", decoder(Dtype::F16)),
+        other => (other, None),
+    };
+    let moments = decoder.map(|decoder| {
+        let bytes = decoder.size as u64 * array.shape.iter().product::<u64>();
+        // The array is read from its beginning to its end: where that is, the file knows.
+        read_moments(bytes, decoder, |_, out| {
+            file.read_exact(out).map_err(Error::io(path, "read"))
+        })
+    });
+    let name = shown(Path::new(path.file_stem().unwrap_or_default()));
+    Ok(TensorStats::new(
+        name,
+        array.shape,
+        dtype.to_owned(),
+        moments.transpose()?,
+    ))
+}
 
-fn decoder(dtype: Dtype) -> Option<Decoder> {
-    /// The first bytes of a chunk that is known to have so many.
-    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&bytes[..N]);
-        array
+/// How numbers are read.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder {
+    /// Bytes of an element.
+    pub size: usize,
+    /// Appends the numbers that these bytes, whole elements, hold.
+    pub decode: fn(&[u8], &mut Vec<f64>),
+}
+
+/// How a dtype's numbers are read; `None` for integers, and for floats of a byte or less.
+pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
+    /// Decoding of a whole chunk, so that the loop knows the element's type.
+    macro_rules! decoder {
+        ($size:literal, $number:ty) => {
+            Some(Decoder {
+                size: $size,
+                decode: |bytes, out| {
+                    let numbers = bytes.as_chunks::<$size>().0.iter();
+                    out.extend(numbers.map(|&b| f64::from(<$number>::from_le_bytes(b))));
+                },
+            })
+        };
     }
     match dtype {
-        Dtype::F64 => Some((8, |b| f64::from_le_bytes(array(b)))),
-        Dtype::F32 => Some((4, |b| f32::from_le_bytes(array(b)).into())),
-        Dtype::F16 => Some((2, |b| f16::from_le_bytes(array(b)).into())),
-        Dtype::BF16 => Some((2, |b| bf16::from_le_bytes(array(b)).into())),
+        Dtype::F64 => decoder!(8, f64),
+        Dtype::F32 => decoder!(4, f32),
+        Dtype::F16 => decoder!(2, f16),
+        Dtype::BF16 => decoder!(2, bf16),
         _ => None,
     }
 }
@@ -287,30 +317,24 @@ const READ_BYTES: usize = 8 << 20;
 /// Bytes whose moments are computed at a time, then merged in the file's order.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Reads the next `bytes` bytes of the file; their moments if there is a way to read them.
+/// The moments of so many bytes, which `read` gets piece by piece, from an offset on.
 fn read_moments(
-    file: &mut File,
-    path: &Path,
     bytes: u64,
-    decoder: Option<Decoder>,
-) -> Result<Option<Moments>> {
-    let Some((size, decode)) = decoder else {
-        let skipped = std::io::copy(&mut file.take(bytes), &mut std::io::sink());
-        skipped.map_err(Error::io(path, "read"))?;
-        return Ok(None);
-    };
+    decoder: Decoder,
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<()>,
+) -> Result<Moments> {
     let mut moments = Moments::default();
     let mut buffer = Vec::new();
-    let mut left = bytes;
-    while left > 0 {
-        buffer.resize(left.min(READ_BYTES as u64) as usize, 0);
-        file.read_exact(&mut buffer)
-            .map_err(Error::io(path, "read"))?;
-        left -= buffer.len() as u64;
+    let mut offset = 0;
+    while offset < bytes {
+        buffer.resize((bytes - offset).min(READ_BYTES as u64) as usize, 0);
+        read(offset, &mut buffer)?;
+        offset += buffer.len() as u64;
         let chunks: Vec<Moments> = buffer
             .par_chunks(CHUNK_BYTES)
             .map(|chunk| {
-                let sample: Vec<f64> = chunk.chunks_exact(size).map(decode).collect();
+                let mut sample = Vec::with_capacity(chunk.len() / decoder.size);
+                (decoder.decode)(chunk, &mut sample);
                 Moments::of(&sample)
             })
             .collect();
@@ -318,7 +342,7 @@ fn read_moments(
             moments.merge(chunk);
         }
     }
-    Ok(Some(moments))
+    Ok(moments)
 }
 
 #[cfg(test)]

@@ -65,6 +65,34 @@ impl Make for crate::gpu::ReadBack<'_> {
     }
 }
 
+/// Tells a [`Make`] of the pieces to come, as many ahead as it wants to hear of.
+pub(super) struct Ahead<I> {
+    pieces: I,
+    news: usize,
+}
+
+impl<'a, I: Iterator<Item = (&'a Fill, Range<u64>)>> Ahead<I> {
+    /// For all pieces that will be asked for, in order.
+    pub fn new(pieces: I, make: &mut dyn Make) -> Self {
+        make.reset();
+        Ahead {
+            pieces,
+            news: make.depth() + 1,
+        }
+    }
+
+    /// To be called before each piece is asked for.
+    pub fn say(&mut self, make: &mut dyn Make) -> Result<()> {
+        if make.depth() > 0 {
+            for (fill, range) in self.pieces.by_ref().take(self.news) {
+                make.ahead(fill, range)?;
+            }
+        }
+        self.news = 1;
+        Ok(())
+    }
+}
+
 /// Is told the bytes of weights made since the last call; [`ControlFlow::Break`] stops.
 pub type Progress<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
@@ -72,6 +100,10 @@ pub type Progress<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 pub fn silent(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
+
+/// Bytes that are made, read or written at a time at most: enough for a backend to stretch in, and
+/// more makes nothing faster.
+pub(super) const PIECE_BYTES: usize = 32 << 20;
 
 /// Writes a file: completely, or not at all. [`Writer::save`] with the defaults.
 ///
@@ -141,9 +173,6 @@ impl Writer {
     /// that is being made or compared, one that is being written.
     const PIECES: u64 = 8;
 
-    /// The largest piece: enough for a backend to stretch in, and more makes nothing faster.
-    const PIECE_BYTES: u64 = 32 << 20;
-
     /// The smallest piece: below it, each costs more than its bytes.
     const MIN_PIECE_BYTES: u64 = 64 << 10;
 
@@ -172,7 +201,7 @@ impl Writer {
     pub fn piece_bytes(&self) -> u64 {
         let share = self.memory / Writer::PIECES;
         // Whole elements of every dtype, and whole words of a GPU.
-        share.clamp(Writer::MIN_PIECE_BYTES, Writer::PIECE_BYTES) / 4 * 4
+        share.clamp(Writer::MIN_PIECE_BYTES, PIECE_BYTES as u64) / 4 * 4
     }
 
     /// Writes a file: completely, or not at all.
@@ -303,17 +332,10 @@ impl Writer {
         full: &mpsc::SyncSender<Vec<u8>>,
         to_fill: &mpsc::Receiver<Vec<u8>>,
     ) -> Result<()> {
-        make.reset();
+        let mut ahead = Ahead::new(self.pieces(contents), make);
         let mut buffers = 0;
-        let mut said = self.pieces(contents);
-        for (number, (fill, range)) in self.pieces(contents).enumerate() {
-            // The first time it hears of the first pieces together, then of one each time.
-            let news = if number == 0 { make.depth() + 1 } else { 1 };
-            if make.depth() > 0 {
-                for (fill, range) in said.by_ref().take(news) {
-                    make.ahead(fill, range)?;
-                }
-            }
+        for (fill, range) in self.pieces(contents) {
+            ahead.say(make)?;
             let mut piece = if buffers < 2 {
                 buffers += 1;
                 Vec::new()

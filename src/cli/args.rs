@@ -23,6 +23,12 @@ pub enum Command {
     Fill(FillArguments),
     /// List the adapters that fanin can fill on, best first.
     Devices(DevicesArguments),
+    /// Make tensors of a model again from recipe and seed: one, some, or a slice of them.
+    Regenerate(RegenerateArguments),
+    /// Check that weights are those that a recipe and a seed give, to the bit.
+    Verify(VerifyArguments),
+    /// Show how far trained weights have moved from their start, a row a tensor.
+    Diff(DiffArguments),
     /// Show statistics of the tensors in a file, a row each.
     Stats(StatsArguments),
     /// Print a preset recipe, to read or to start an own one from.
@@ -46,7 +52,8 @@ pub struct InitArguments {
     /// mobilenet_v3, resnet, t5, torch, vit, whisper, xavier) or a .toml file.
     pub recipe: String,
     /// Where the tensors are listed: a .safetensors file (only its header is read), a
-    /// model.safetensors.index.json, or a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
+    /// model.safetensors.index.json, a folder that holds one of these, or a JSON list
+    /// {"tensors": [{"name", "shape", "dtype"?}]}.
     #[arg(long, value_name = "SOURCE")]
     pub tensors: PathBuf,
     /// The seed, decimal or 0x...; needed unless the recipe gives one.
@@ -125,6 +132,83 @@ pub struct FillArguments {
 }
 
 #[derive(Args)]
+pub struct RegenerateArguments {
+    /// A preset's name, as for `fanin init`, or a .toml file.
+    pub recipe: String,
+    /// Where the model's tensors are listed, as for `fanin init`; all of them, since the recipe
+    /// may count them.
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: PathBuf,
+    /// The seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// The tensor to make: its name, or a glob, as in "*.mlp.*" or "h.[0-3].*"; can be repeated.
+    #[arg(long, value_name = "NAME", required = true)]
+    pub tensor: Vec<String>,
+    /// The part to make, of each tensor, as in 0:100,:; it holds the bits of the whole.
+    /// [default: all]
+    #[arg(long, allow_hyphen_values = true)]
+    pub slice: Option<String>,
+    /// Where the weights go: a .safetensors file, or null: to measure without writing; one tensor
+    /// can also go to a .npy or .bin (raw little-endian) file, or to standard output by -.
+    #[arg(long, value_name = "PATH")]
+    pub out: String,
+    /// The dtype: f32, f16 or bf16 [default: what recipe or list say, else f32].
+    #[arg(long)]
+    pub dtype: Option<DType>,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// The weights: a .safetensors file, a model.safetensors.index.json with its shards beside
+    /// it, or a folder that holds one of these.
+    pub file: PathBuf,
+    /// A preset's name, as for `fanin init`, or a .toml file.
+    #[arg(long)]
+    pub recipe: String,
+    /// The seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Where the model's tensors are listed, as for `fanin init`, if the file holds only some of
+    /// them, or a slice [default: the file itself].
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: Option<PathBuf>,
+    /// Print JSON on standard output, also where the weights differ.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct DiffArguments {
+    /// Where training started: weights, as for B, or a recipe (a preset's name or a .toml file)
+    /// whose weights are made on the fly.
+    #[arg(value_name = "A")]
+    pub start: String,
+    /// The trained weights: a .safetensors file, a model.safetensors.index.json with its shards
+    /// beside it, or a folder that holds one of these.
+    #[arg(value_name = "B")]
+    pub trained: PathBuf,
+    /// The recipe's seed, decimal or 0x...; needed unless the recipe gives one.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Where the recipe's tensors are listed, as for `fanin init` [default: B itself].
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: Option<PathBuf>,
+    /// The dtype that the recipe's weights had [default: what recipe or list say, else that of B].
+    #[arg(long)]
+    pub dtype: Option<DType>,
+    /// Print JSON; what is not a finite number is null.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub backend: BackendArguments,
+}
+
+#[derive(Args)]
 pub struct BackendArguments {
     /// Who makes the weights; the bits are the same. auto: a GPU if there is one, else the CPU.
     #[arg(long, value_enum, default_value = "auto")]
@@ -174,7 +258,8 @@ pub struct BenchArguments {
 
 #[derive(Args)]
 pub struct StatsArguments {
-    /// A .safetensors or .npy file.
+    /// A .safetensors or .npy file, a model.safetensors.index.json with its shards beside it, or a
+    /// folder that holds one.
     pub file: PathBuf,
     /// Print JSON; what is not a finite number is null.
     #[arg(long)]

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::Failure;
 use super::args::{BackendKind, BenchArguments};
 use super::backend::{no_adapter_for_the_cpu, start_threads};
-use super::output::{count, print, progress_bar, say};
+use super::output::{count, print, print_json, progress_bar, say};
 use super::table::{Align, table};
 
 /// Elements that the CPU and software drivers fill: more than their caches hold, and seconds at
@@ -308,9 +308,7 @@ pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
             adapters: adapters(&devices),
             rows,
         };
-        let json = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::Run(format!("cannot write JSON: {error}")))?;
-        print(&(json + "\n"))?;
+        print_json(&report)?;
         verdict(&report.rows)
     } else {
         print(&table(

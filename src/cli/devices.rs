@@ -5,14 +5,12 @@ use super::args::DevicesArguments;
 
 #[cfg(feature = "gpu")]
 pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
-    use super::output::{print, say};
+    use super::output::{print, print_json, say};
     use super::table::{Align, table};
 
     let adapters = fanin::gpu::adapters();
     if arguments.json {
-        let json = serde_json::to_string_pretty(&adapters)
-            .map_err(|error| Failure::Run(format!("cannot write JSON: {error}")))?;
-        return print(&(json + "\n"));
+        return print_json(&adapters);
     }
     if adapters.is_empty() {
         say("no adapter that can compute: install a Vulkan, Metal, DirectX 12 or OpenGL driver");

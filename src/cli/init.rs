@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fanin::checkpoint::{self, Contents, Shards, Share, Writer};
-use fanin::{Error, Fill, Plan, Recipe, STREAM_VERSION};
+use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, TensorList};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
@@ -31,16 +31,9 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     }
     let recipe = recipe(&arguments.recipe)?;
     let list = checkpoint::read_tensor_list(&arguments.tensors)?;
-    let plan = recipe
-        .resolve(&list, arguments.seed, arguments.dtype)
-        .map_err(|error| match error {
-            Error::NoSeed { recipe } => Failure::Usage(format!(
-                "no seed: give --seed N, or write `seed = N` in {recipe}"
-            )),
-            error => Failure::from(error),
-        })?;
+    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
     let fills = plan.fills();
-    let metadata = metadata(&recipe, &plan);
+    let metadata = metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
         .with_resume(arguments.resume);
@@ -104,27 +97,45 @@ fn destination(arguments: &InitArguments) -> Result<Destination, Failure> {
     }
 }
 
+/// What a file says of itself. It decides the bits, and nothing else stands there: not when,
+/// where or by which backend.
+pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
+    vec![
+        ("format", "pt".to_owned()),
+        ("fanin", env!("CARGO_PKG_VERSION").to_owned()),
+        ("stream", STREAM_VERSION.to_string()),
+        ("seed", seed.to_string()),
+        ("recipe", recipe.name().to_owned()),
+        ("recipe_sha256", sha256(recipe.text())),
+    ]
+}
+
+/// The plan; a seed that is missing is one that the arguments lack.
+pub fn resolve(
+    recipe: &Recipe,
+    list: &TensorList,
+    seed: Option<u64>,
+    dtype: Option<DType>,
+) -> Result<Plan, Failure> {
+    recipe
+        .resolve(list, seed, dtype)
+        .map_err(|error| match error {
+            Error::NoSeed { recipe } => Failure::Usage(format!(
+                "no seed: give --seed N, or write `seed = N` in {recipe}"
+            )),
+            error => Failure::from(error),
+        })
+}
+
 /// A file if it is named like one, else a preset.
-fn recipe(text: &str) -> Result<Recipe, Failure> {
+pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     if text.ends_with(".toml") {
         return Ok(Recipe::load(text)?);
     }
     Recipe::preset(text).map_err(|error| Failure::Usage(format!("{error}, or a .toml file")))
 }
 
-/// What decides the bits, and nothing else: not when, where or by which backend.
-fn metadata(recipe: &Recipe, plan: &Plan) -> Vec<(&'static str, String)> {
-    vec![
-        ("format", "pt".to_owned()),
-        ("fanin", env!("CARGO_PKG_VERSION").to_owned()),
-        ("stream", STREAM_VERSION.to_string()),
-        ("seed", plan.seed.to_string()),
-        ("recipe", recipe.name().to_owned()),
-        ("recipe_sha256", sha256(recipe.text())),
-    ]
-}
-
-fn sha256(text: &str) -> String {
+pub fn sha256(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,15 +4,18 @@ mod args;
 mod backend;
 mod bench;
 mod devices;
+mod diff;
 mod distributed;
 mod fill;
 mod init;
 mod inits;
 mod output;
 mod recipe;
+mod regenerate;
 mod size;
 mod stats;
 mod table;
+mod verify;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -67,6 +70,9 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Regenerate(arguments) => regenerate::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),

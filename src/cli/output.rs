@@ -37,6 +37,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Prints JSON to standard output.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Run(format!("cannot write JSON: {error}")))?;
+    print(&(json + "\n"))
+}
+
 /// Where weights go, as `--out` says it.
 pub enum Target {
     Safetensors(PathBuf),
@@ -124,10 +131,7 @@ pub fn work<T>(
     run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
 ) -> Result<(T, String), Failure> {
     stop_in_good_order();
-    let bar = progress_bar(
-        u64::try_from(bytes).unwrap_or(u64::MAX),
-        "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
-    );
+    let bar = bytes_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
     let mut progress = |made| {
         bar.inc(made);
         if INTERRUPTED.load(Ordering::Relaxed) {
@@ -141,12 +145,19 @@ pub fn work<T>(
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let amount = format!(
-        "{} in {seconds:.2} s ({}/s) on the {}",
-        decimal_bytes(bytes as f64),
-        decimal_bytes(bytes as f64 / seconds.max(1e-9)),
+        "{} on the {}",
+        speed(bytes as f64, seconds),
         backend.describe(),
     );
     Ok((result?, amount))
+}
+
+/// A bar of so many bytes.
+pub fn bytes_bar(bytes: u64) -> ProgressBar {
+    progress_bar(
+        bytes,
+        "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
+    )
 }
 
 /// A bar on standard error, if that is a terminal.
@@ -160,6 +171,15 @@ pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// `497.76 MB in 2.47 s (201.31 MB/s)`.
+pub fn speed(bytes: f64, seconds: f64) -> String {
+    format!(
+        "{} in {seconds:.2} s ({}/s)",
+        decimal_bytes(bytes),
+        decimal_bytes(bytes / seconds.max(1e-9))
+    )
 }
 
 /// `497.76 MB`: three digits or more, in powers of 1000.

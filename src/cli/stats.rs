@@ -4,15 +4,13 @@ use fanin::checkpoint::{self, TensorStats};
 
 use super::Failure;
 use super::args::StatsArguments;
-use super::output::print;
+use super::output::{print, print_json};
 use super::table::{Align, table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     let stats = checkpoint::stats(&arguments.file)?;
     if arguments.json {
-        let json = serde_json::to_string_pretty(&stats)
-            .map_err(|error| Failure::Run(format!("cannot write JSON: {error}")))?;
-        return print(&(json + "\n"));
+        return print_json(&stats);
     }
     let columns = [
         ("name", Align::Left),
@@ -48,7 +46,7 @@ fn row(stats: &TensorStats) -> Vec<String> {
 }
 
 /// Six significant digits, like C's `%.6g`, but for trailing zeros that line columns up.
-fn number_text(x: f64) -> String {
+pub fn number_text(x: f64) -> String {
     if x.is_nan() {
         return "nan".to_owned();
     }

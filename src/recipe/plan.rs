@@ -1,5 +1,7 @@
 //! A recipe resolved against a list of tensors.
 
+use super::rule::Globs;
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::Init;
 
@@ -31,6 +33,45 @@ impl Plan {
             .iter()
             .map(|entry| entry.fill.clone())
             .collect()
+    }
+
+    /// The fill of the tensor of this name: to make one tensor of the model again, or a
+    /// [slice](Fill::slice) of it, or in [another dtype](Fill::with_dtype). It looks through all
+    /// of them.
+    #[must_use]
+    pub fn fill(&self, name: &str) -> Option<&Fill> {
+        let mut fills = self.entries.iter().map(|entry| &entry.fill);
+        fills.find(|fill| fill.name() == name)
+    }
+
+    /// The fills of the tensors that a pattern picks, in the list's order: the one of this very
+    /// name, or else those that match it as a glob, as in a recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for a pattern that picks none.
+    pub fn select(&self, pattern: &str) -> Result<Vec<&Fill>> {
+        if let Some(fill) = self.fill(pattern) {
+            return Ok(vec![fill]);
+        }
+        let refused = |accepted: String| Error::Unknown {
+            tensor: None,
+            kind: "tensor",
+            value: pattern.to_owned(),
+            accepted,
+        };
+        let globs = Globs::one(pattern).map_err(refused)?;
+        let fills = self.entries.iter().map(|entry| &entry.fill);
+        let picked: Vec<&Fill> = fills.filter(|fill| globs.matches(fill.name())).collect();
+        if picked.is_empty() {
+            let first = self.entries.first().map(|entry| entry.fill.name());
+            return Err(refused(format!(
+                "use a name or a glob that matches one of the {} tensors, as in {:?}",
+                self.entries.len(),
+                first.unwrap_or_default()
+            )));
+        }
+        Ok(picked)
     }
 
     /// The number of elements of all tensors together.

@@ -1,0 +1,441 @@
+//! How far weights have moved from where they started.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use safetensors::Dtype;
+use serde::Serialize;
+
+use super::source::{fault, listed};
+use super::stats::{Decoder, decoder, nan_wins};
+use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
+use super::write::{Make, PIECE_BYTES, Progress};
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+use crate::tensor::{DType, TensorList};
+
+/// Where training started.
+pub enum Start<'a, 'b> {
+    /// From weights that were kept.
+    Weights(&'a Weights),
+    /// From weights that were not kept, since they can be made again: the fills of a
+    /// [`Plan`](crate::Plan), and what makes them.
+    Fills(&'a [Fill], &'a mut (dyn Make + 'b)),
+}
+
+/// What [`diff`] found.
+///
+/// In JSON, what is not a finite number is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Diff {
+    /// The tensors that both have, in the order of the trained weights.
+    pub tensors: Vec<TensorDiff>,
+    /// All of them as one vector.
+    pub total: Change,
+    /// Tensors of the start that the trained weights lack.
+    pub only_in_start: Vec<String>,
+    /// Tensors of the trained weights that the start lacks.
+    pub only_in_trained: Vec<String>,
+    /// Tensors that both have, in a dtype other than f64, f32, f16 and bf16.
+    pub not_compared: Vec<String>,
+}
+
+/// One tensor of a [`Diff`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TensorDiff {
+    /// The tensor's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Its dtype at the start, in lower case.
+    pub start_dtype: String,
+    /// Its dtype after training, in lower case.
+    pub dtype: String,
+    /// How far it moved.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// How far a vector moved, in binary64.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Change {
+    /// The number of elements.
+    pub elements: u64,
+    /// Elements of the same value to the bit; +0 and -0 are two.
+    pub untouched: u64,
+    /// `untouched / elements`, from 0 to 1; NaN of nothing.
+    pub untouched_share: f64,
+    /// The L2 norm of the start.
+    pub start_norm: f64,
+    /// The L2 norm of the trained weights.
+    pub trained_norm: f64,
+    /// The L2 norm of the change, trained minus start.
+    pub change_norm: f64,
+    /// `change_norm / start_norm`; `None` where the start is all zeros.
+    pub relative: Option<f64>,
+    /// The cosine of the angle between start and trained weights, from -1 to 1; `None` where one
+    /// of them is all zeros.
+    pub cosine: Option<f64>,
+    /// The largest absolute change of an element; 0 of nothing.
+    pub max_change: f64,
+}
+
+/// Compares trained weights with their start, tensor by tensor, as values.
+///
+/// All is computed in binary64, in an order that depends on nothing but the tensors: the result
+/// is the same for any number of threads. A thread reads the files ahead. It takes memory for at
+/// most five pieces of 32 MiB, whatever the model.
+///
+/// Tensors that only one of the two has are listed, and do not count. Dtypes may differ; a start
+/// in f32 of a model that is stored in bf16 then differs by the rounding, too.
+///
+/// # Errors
+///
+/// [`Error::Format`], naming the tensor, where shapes differ, and for files that are cut short
+/// while they are read; [`Error::Io`] where they cannot be read, [`Error::Interrupted`] where
+/// `progress` stops it, and what a start's `make` reports. `progress` is told the bytes of the
+/// trained weights.
+///
+/// ```
+/// use fanin::checkpoint::{self, Contents, Start, Weights, silent};
+/// use fanin::{Fill, Init, Tensor, cpu};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("trained.safetensors");
+/// let tensor = Tensor::new("w", [30, 20])?;
+/// // As if training had doubled the weights.
+/// let trained = [Fill::new(&tensor, &Init::normal(0.0, 0.04), 42)?];
+/// let contents = Contents::safetensors(&trained, &[])?;
+/// checkpoint::save(&path, &contents, &mut cpu::fill_range, &mut silent)?;
+///
+/// let start = [Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?];
+/// let start = Start::Fills(&start, &mut cpu::fill_range);
+/// let diff = checkpoint::diff(start, &Weights::open(&path)?, &mut silent)?;
+/// let change = diff.tensors[0].change;
+/// assert!((change.relative.unwrap() - 1.0).abs() < 1e-6);
+/// assert!((change.cosine.unwrap() - 1.0).abs() < 1e-6);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>) -> Result<Diff> {
+    match start {
+        Start::Weights(weights) => {
+            let found = Found::of(trained, weights.tensors().iter().map(of_stored))?;
+            let mut reader = Reader::new();
+            let read = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+                let Some(tensor) = weights.get(pair.trained.name()) else {
+                    return Ok(());
+                };
+                let size = pair.start.size as u64;
+                buffer.resize((piece.elements * size) as usize, 0);
+                reader.read(tensor, piece.start * size, buffer)
+            };
+            found.compare(read, |_, _, _| Ok(()), progress)
+        }
+        Start::Fills(fills, make) => {
+            let by_name: HashMap<&str, &Fill> =
+                fills.iter().map(|fill| (fill.name(), fill)).collect();
+            let found = Found::of(trained, fills.iter().map(of_fill))?;
+            let make = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+                let Some(fill) = by_name.get(pair.trained.name()) else {
+                    return Ok(());
+                };
+                buffer.resize((piece.elements * fill.dtype().size()) as usize, 0);
+                make.make(fill, piece.start, buffer)
+            };
+            found.compare(|_, _, _| Ok(()), make, progress)
+        }
+    }
+}
+
+/// The tensors of trained weights that a recipe can have started, with their dtypes: those of
+/// f32, f16, bf16 and, with the recipe's own dtype, f64. Counters and the like are left out.
+///
+/// # Errors
+///
+/// [`Error::Format`], naming the tensor, for a shape with a 0.
+pub fn start_list(trained: &Weights) -> Result<TensorList> {
+    let tensors = trained.tensors().iter();
+    let floats = tensors.filter(|tensor| decoder(tensor.kind()).is_some());
+    let listed = floats.map(|tensor| {
+        let dtype = tensor.dtype().map(DType::name);
+        listed(
+            tensor.file(),
+            tensor.name().to_owned(),
+            tensor.shape().to_vec(),
+            dtype,
+        )
+    });
+    TensorList::new(listed.collect::<Result<_>>()?)
+}
+
+/// A tensor of the start: name, shape, dtype.
+type StartTensor<'a> = (&'a str, Vec<u64>, Dtype);
+
+fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
+    (tensor.name(), tensor.shape().to_vec(), tensor.kind())
+}
+
+fn of_fill(fill: &Fill) -> StartTensor<'_> {
+    let dtype = match fill.dtype() {
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+    };
+    (fill.name(), fill.local().dims(), dtype)
+}
+
+/// A tensor that both have, in dtypes that can be compared.
+struct Pair<'a> {
+    trained: &'a StoredTensor,
+    start_dtype: Dtype,
+    /// How the start is read, and how the trained weights.
+    start: Decoder,
+    end: Decoder,
+}
+
+/// Which tensors are where.
+struct Found<'a> {
+    weights: &'a Weights,
+    pairs: Vec<Pair<'a>>,
+    only_in_start: Vec<String>,
+    only_in_trained: Vec<String>,
+    not_compared: Vec<String>,
+}
+
+impl<'a> Found<'a> {
+    fn of<'s>(
+        trained: &'a Weights,
+        start: impl Iterator<Item = StartTensor<'s>> + Clone,
+    ) -> Result<Self> {
+        let lacking = start
+            .clone()
+            .filter(|(name, ..)| trained.get(name).is_none());
+        let mut found = Found {
+            weights: trained,
+            pairs: Vec::new(),
+            only_in_start: lacking.map(|(name, ..)| name.to_owned()).collect(),
+            only_in_trained: Vec::new(),
+            not_compared: Vec::new(),
+        };
+        let by_name: HashMap<&str, (Vec<u64>, Dtype)> = start
+            .map(|(name, shape, dtype)| (name, (shape, dtype)))
+            .collect();
+        for tensor in trained.tensors() {
+            let Some((shape, dtype)) = by_name.get(tensor.name()) else {
+                found.only_in_trained.push(tensor.name().to_owned());
+                continue;
+            };
+            if *shape != tensor.shape() {
+                let reason = format!(
+                    "has shape {:?}, at the start it is {shape:?}",
+                    tensor.shape()
+                );
+                return Err(fault(tensor.file(), Some(tensor.name()), reason));
+            }
+            match (decoder(*dtype), decoder(tensor.kind())) {
+                (Some(start), Some(end)) => found.pairs.push(Pair {
+                    trained: tensor,
+                    start_dtype: *dtype,
+                    start,
+                    end,
+                }),
+                _ => found.not_compared.push(tensor.name().to_owned()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Goes through the trained weights from front to back, with what `read` (on a thread, ahead)
+    /// or `make` puts of the start's elements into a buffer; the other one does nothing.
+    fn compare(
+        self,
+        mut read: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()> + Send,
+        mut make: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Diff> {
+        let pairs = &self.pairs;
+        let place: HashMap<&str, usize> = pairs
+            .iter()
+            .enumerate()
+            .map(|(i, pair)| (pair.trained.name(), i))
+            .collect();
+        let order = self.weights.front_to_back().into_iter();
+        let order = order.filter_map(|i| place.get(self.weights.tensors()[i].name()).copied());
+        let cut = pieces(order.map(|i| {
+            let pair = &pairs[i];
+            let largest = pair.start.size.max(pair.end.size);
+            (i, pair.trained.elements(), (PIECE_BYTES / largest) as u64)
+        }));
+        let mut reader = Reader::new();
+        let read_both = |piece: &Piece, [start, trained]: &mut [Vec<u8>; 2]| {
+            let pair = &pairs[piece.tensor];
+            read(pair, piece, start)?;
+            let size = pair.end.size as u64;
+            trained.resize((piece.elements * size) as usize, 0);
+            reader.read(pair.trained, piece.start * size, trained)
+        };
+        let mut sums = vec![Sums::default(); pairs.len()];
+        let mut made = Vec::new();
+        read_ahead(cut, read_both, |piece, [start, trained]| {
+            let pair = &pairs[piece.tensor];
+            make(pair, piece, &mut made)?;
+            let start = if start.is_empty() { &made } else { start };
+            sums[piece.tensor].add(pair, start, trained);
+            if progress(trained.len() as u64).is_break() {
+                return Err(Error::Interrupted);
+            }
+            Ok(())
+        })?;
+
+        let mut total = Sums::default();
+        let tensors = pairs.iter().zip(&sums).map(|(pair, sums)| {
+            total.merge(sums);
+            TensorDiff {
+                name: pair.trained.name().to_owned(),
+                shape: pair.trained.shape().to_vec(),
+                start_dtype: pair.start_dtype.to_string().to_lowercase(),
+                dtype: pair.trained.dtype_name(),
+                change: sums.change(),
+            }
+        });
+        Ok(Diff {
+            tensors: tensors.collect(),
+            total: total.change(),
+            only_in_start: self.only_in_start,
+            only_in_trained: self.only_in_trained,
+            not_compared: self.not_compared,
+        })
+    }
+}
+
+/// Elements whose sums are made by one task, then merged in the tensor's order. Pieces are whole
+/// multiples of it, so that no sum depends on them.
+const CHUNK: usize = 1 << 14;
+
+/// Sums that run side by side: one alone would wait for each addition.
+const LANES: usize = 8;
+
+/// Sums over some elements.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    elements: u64,
+    untouched: u64,
+    /// Of squares: of the start, the trained weights, the change; and of start times trained.
+    start: f64,
+    trained: f64,
+    change: f64,
+    product: f64,
+    max_change: f64,
+}
+
+impl Sums {
+    /// Of elements that stand side by side in both.
+    fn of(start: &[f64], trained: &[f64]) -> Self {
+        let mut lanes = [Sums::default(); LANES];
+        for (start, trained) in start.chunks(LANES).zip(trained.chunks(LANES)) {
+            for ((lane, &a), &b) in lanes.iter_mut().zip(start).zip(trained) {
+                lane.elements += 1;
+                lane.untouched += u64::from(a.to_bits() == b.to_bits());
+                lane.start += a * a;
+                lane.trained += b * b;
+                lane.change += (b - a) * (b - a);
+                lane.product += a * b;
+                lane.max_change = nan_wins(f64::max, lane.max_change, (b - a).abs());
+            }
+        }
+        let mut sums = Sums::default();
+        for lane in &lanes {
+            sums.merge(lane);
+        }
+        sums
+    }
+
+    /// Adds the elements of a piece of a tensor.
+    fn add(&mut self, pair: &Pair<'_>, start: &[u8], trained: &[u8]) {
+        let starts = start.par_chunks(CHUNK * pair.start.size);
+        let chunks: Vec<Sums> = starts
+            .zip(trained.par_chunks(CHUNK * pair.end.size))
+            .map(|(start, trained)| {
+                let [mut a, mut b] = [Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK)];
+                (pair.start.decode)(start, &mut a);
+                (pair.end.decode)(trained, &mut b);
+                Sums::of(&a, &b)
+            })
+            .collect();
+        for chunk in &chunks {
+            self.merge(chunk);
+        }
+    }
+
+    fn merge(&mut self, other: &Sums) {
+        self.elements += other.elements;
+        self.untouched += other.untouched;
+        self.start += other.start;
+        self.trained += other.trained;
+        self.change += other.change;
+        self.product += other.product;
+        self.max_change = nan_wins(f64::max, self.max_change, other.max_change);
+    }
+
+    fn change(&self) -> Change {
+        let (start, trained) = (self.start.sqrt(), self.trained.sqrt());
+        let change_norm = self.change.sqrt();
+        Change {
+            elements: self.elements,
+            untouched: self.untouched,
+            untouched_share: self.untouched as f64 / self.elements as f64,
+            start_norm: start,
+            trained_norm: trained,
+            change_norm,
+            relative: (start != 0.0).then(|| change_norm / start),
+            // Rounding must not carry it beyond what a cosine can be. NaN stays.
+            cosine: (start != 0.0 && trained != 0.0)
+                .then(|| (self.product / (start * trained)).clamp(-1.0, 1.0)),
+            max_change: self.max_change,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_chunks() {
+        for size in [2, 4, 8] {
+            assert_eq!((PIECE_BYTES / size) % CHUNK, 0);
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_the_elements() {
+        let start: Vec<f64> = (0..1001).map(|i| f64::from(i) - 500.0).collect();
+        let mut trained = start.clone();
+        trained[3] += 3.0;
+        trained[1000] -= 4.0;
+        let change = Sums::of(&start, &trained).change();
+        assert_eq!((change.elements, change.untouched), (1001, 999));
+        assert_eq!((change.change_norm, change.max_change), (5.0, 4.0));
+        // 2 * (1 + 4 + ... + 500^2).
+        assert_eq!(
+            change.start_norm,
+            (2.0 * 500.0 * 501.0 * 1001.0 / 6.0f64).sqrt()
+        );
+    }
+
+    #[test]
+    fn what_has_no_direction_has_no_cosine() {
+        let change = Sums::of(&[0.0, 0.0], &[3.0, -0.0]).change();
+        assert_eq!((change.relative, change.cosine), (None, None));
+        assert_eq!((change.untouched, change.untouched_share), (0, 0.0));
+        let back = Sums::of(&[0.1; 100], &[-0.1; 100]).change();
+        assert_eq!(back.cosine, Some(-1.0));
+        let wrong = Sums::of(&[1.0, 1.0], &[f64::NAN, 1.0]).change();
+        assert!(wrong.change_norm.is_nan() && wrong.max_change.is_nan());
+        assert!(wrong.cosine.unwrap().is_nan());
+        assert!(Sums::default().change().untouched_share.is_nan());
+    }
+}

@@ -1,0 +1,407 @@
+//! Whether weights are the ones that a recipe and a seed give.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::source::fault;
+use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
+use super::write::{Ahead, Make, PIECE_BYTES, Progress};
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+use crate::init::Distribution;
+use crate::tensor::DType;
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The tensors of the file, in its order.
+    pub tensors: Vec<VerifiedTensor>,
+    /// Tensors that were expected and that the file lacks, in the order of the fills.
+    pub missing: Vec<String>,
+    /// The bytes that were compared.
+    pub bytes: u64,
+}
+
+impl Verification {
+    /// Whether no element differs. Tensors that the file lacks are not asked for.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.first_difference().is_none()
+    }
+
+    /// The first tensor, in the file's order, that has an element which differs.
+    #[must_use]
+    pub fn first_difference(&self) -> Option<(&VerifiedTensor, &Difference)> {
+        let mut tensors = self.tensors.iter();
+        tensors.find_map(|tensor| Some((tensor, tensor.first.as_ref()?)))
+    }
+}
+
+/// One tensor of a [`Verification`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct VerifiedTensor {
+    /// The tensor's name.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: Vec<u64>,
+    /// Its dtype in the file.
+    pub dtype: DType,
+    /// The number of elements.
+    pub elements: u64,
+    /// Elements that differ: in any bit; of an orthogonal matrix, by more than `tolerance`.
+    pub differing: u64,
+    /// Elements of an orthogonal matrix that differ by no more than `tolerance`, as those made
+    /// on another device do.
+    pub close: u64,
+    /// How far an element of an orthogonal matrix may be off: 1e-5 times its gain. (16-bit
+    /// elements may be off by a unit of their last place besides.) `None` for all others.
+    pub tolerance: Option<f64>,
+    /// The first element, in row-major order, that differs.
+    pub first: Option<Difference>,
+}
+
+/// An element of the file that is not what it should be.
+///
+/// As text: `element [1, 2] (7 in row-major order) is 0.25 (0x3e800000), not 0.5 (0x3f000000)`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Its index, a number for each dimension.
+    pub index: Vec<u64>,
+    /// Its index in the tensor's row-major order.
+    pub flat: u64,
+    /// What the file has.
+    pub stored: StoredValue,
+    /// What the recipe and the seed give.
+    pub expected: StoredValue,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "element {:?} ({} in row-major order) is {}, not {}",
+            self.index, self.flat, self.stored, self.expected
+        )
+    }
+}
+
+/// An element, to the bit.
+///
+/// As text: `0.25 (0x3e800000)`. In JSON: `{"value": 0.25, "bits": "0x3e800000"}`; what is not a
+/// finite number has the value `null`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredValue {
+    /// The dtype.
+    pub dtype: DType,
+    /// The bits, in the lower half where the dtype has 16.
+    pub bits: u32,
+}
+
+impl StoredValue {
+    /// From its little-endian bytes, 2 or 4 of them.
+    fn new(dtype: DType, bytes: &[u8]) -> Self {
+        let bits = bytes
+            .iter()
+            .rev()
+            .fold(0, |n, &byte| n << 8 | u32::from(byte));
+        StoredValue { dtype, bits }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn value(self) -> f32 {
+        match self.dtype {
+            DType::F32 => f32::from_bits(self.bits),
+            DType::F16 => f16::from_bits(self.bits as u16).into(),
+            DType::BF16 => bf16::from_bits(self.bits as u16).into(),
+        }
+    }
+
+    /// The bits as `0x` and a digit for every four.
+    fn hexadecimal(self) -> String {
+        let width = 2 + 2 * self.dtype.size() as usize;
+        format!("{:#0width$x}", self.bits)
+    }
+}
+
+impl fmt::Display for StoredValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({})", self.value(), self.hexadecimal())
+    }
+}
+
+impl Serialize for StoredValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = serializer.serialize_struct("StoredValue", 2)?;
+        value.serialize_field("value", &self.value())?;
+        value.serialize_field("bits", &self.hexadecimal())?;
+        value.end()
+    }
+}
+
+/// Compares weights with what these fills give, made by `make`, in the dtypes of the file.
+///
+/// A thread reads the file ahead, so that it takes as long as the slower of reading and filling.
+/// It takes memory for three pieces of 32 MiB, whatever the model.
+///
+/// All bits must be the same, with one exception: orthogonal matrices, which are made in floating
+/// point, have the same bits on one device and are within 1e-5, times their gain, across devices.
+/// Where the file was made is not known, so elements that close are counted, but do not make a
+/// difference.
+///
+/// Fills of tensors that the file lacks are listed as missing: it may hold a part of the model.
+/// What `fills` gives a slice of must be stored as that slice alone.
+///
+/// # Errors
+///
+/// [`Error::Format`] for a tensor of the file that has no fill, another shape than its fill, or
+/// a dtype other than f32, f16 and bf16, and for files that are cut short while they are read;
+/// [`Error::Io`] where they cannot be read, [`Error::Interrupted`] where `progress` stops it,
+/// and what `make` reports. A difference is no error: it is what is reported.
+///
+/// ```
+/// use fanin::checkpoint::{self, Contents, Weights, silent};
+/// use fanin::{Recipe, cpu};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let list = folder.path().join("list.json");
+/// # std::fs::write(&list, r#"{"tensors": [{"name": "0.weight", "shape": [32, 16]}]}"#).unwrap();
+/// # let path = folder.path().join("model.safetensors");
+/// # let plan = Recipe::preset("lecun")?.resolve(&checkpoint::read_tensor_list(&list)?, Some(42), None)?;
+/// # let fills = plan.fills();
+/// # let contents = Contents::safetensors(&fills, &[])?;
+/// # checkpoint::save(&path, &contents, &mut cpu::fill_range, &mut silent)?;
+/// let weights = Weights::open(&path)?;
+/// let plan = Recipe::preset("lecun")?.resolve(&weights.tensor_list()?, Some(43), None)?;
+/// let found = checkpoint::verify(&weights, &plan.fills(), &mut cpu::fill_range, &mut silent)?;
+/// // It was seed 42.
+/// let (tensor, difference) = found.first_difference().expect("another seed, other weights");
+/// assert_eq!((tensor.name.as_str(), difference.flat), ("0.weight", 0));
+/// # Ok::<(), fanin::Error>(())
+/// ```
+pub fn verify(
+    weights: &Weights,
+    fills: &[Fill],
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> Result<Verification> {
+    let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
+    let wanted = weights.tensors().iter().map(|stored| {
+        let fill = by_name.get(stored.name());
+        wanted(stored, fill.copied())
+    });
+    let wanted: Vec<Fill> = wanted.collect::<Result<_>>()?;
+    let mut tensors: Vec<VerifiedTensor> = weights
+        .tensors()
+        .iter()
+        .zip(&wanted)
+        .map(|(stored, fill)| VerifiedTensor {
+            name: stored.name().to_owned(),
+            shape: stored.shape().to_vec(),
+            dtype: fill.dtype(),
+            elements: stored.elements(),
+            differing: 0,
+            close: 0,
+            tolerance: tolerance(fill),
+            first: None,
+        })
+        .collect();
+
+    let order = weights.front_to_back();
+    let cut = || {
+        pieces(order.iter().map(|&i| {
+            let fill = &wanted[i];
+            (i, fill.elements(), PIECE_BYTES as u64 / fill.dtype().size())
+        }))
+    };
+    let fills_to_come = cut().map(|piece| {
+        (
+            &wanted[piece.tensor],
+            piece.start..piece.start + piece.elements,
+        )
+    });
+    let mut ahead = Ahead::new(fills_to_come, make);
+    let mut reader = Reader::new();
+    let read = |piece: &Piece, buffer: &mut Vec<u8>| {
+        let size = wanted[piece.tensor].dtype().size();
+        buffer.resize((piece.elements * size) as usize, 0);
+        let stored = &weights.tensors()[piece.tensor];
+        reader.read(stored, piece.start * size, buffer)
+    };
+    let mut made = Vec::new();
+    read_ahead(cut(), read, |piece, stored| {
+        let fill = &wanted[piece.tensor];
+        made.resize(stored.len(), 0);
+        ahead.say(make)?;
+        make.make(fill, piece.start, &mut made)?;
+        tensors[piece.tensor].compare(piece.start, stored, &made);
+        if progress(stored.len() as u64).is_break() {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    })?;
+    let missing = fills
+        .iter()
+        .filter(|fill| weights.get(fill.name()).is_none());
+    Ok(Verification {
+        tensors,
+        missing: missing.map(|fill| fill.name().to_owned()).collect(),
+        bytes: weights.total_bytes(),
+    })
+}
+
+/// The fill that a stored tensor is compared with.
+fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
+    let refused = |reason: String| fault(stored.file(), Some(stored.name()), reason);
+    let fill = fill.ok_or_else(|| refused("is not among the tensors that are expected".into()))?;
+    let dims = fill.local().dims();
+    if dims != stored.shape() {
+        let reason = format!("has shape {:?}, expected is {dims:?}", stored.shape());
+        return Err(refused(reason));
+    }
+    let dtype = stored.dtype().ok_or_else(|| {
+        refused(format!(
+            "has dtype {}: only f32, f16 and bf16 can be verified",
+            stored.dtype_name()
+        ))
+    })?;
+    Ok(fill.clone().with_dtype(dtype))
+}
+
+/// How far an element of an orthogonal matrix of gain 1 may be off across devices: see
+/// docs/STREAM.md.
+const ORTHOGONAL_TOLERANCE: f64 = 1e-5;
+
+fn tolerance(fill: &Fill) -> Option<f64> {
+    match fill.distribution() {
+        Distribution::Orthogonal { gain, .. } => Some(ORTHOGONAL_TOLERANCE * f64::from(gain.abs())),
+        _ => None,
+    }
+}
+
+/// Whether an element is within the tolerance of the expected one: numbers this close, rounded to
+/// the dtype, may fall to either side of a boundary and so one more unit of the last place apart.
+fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool {
+    let (relative, smallest) = match stored.dtype {
+        DType::F32 => (f32::EPSILON, f32::from_bits(1)),
+        DType::F16 => (f16::EPSILON.into(), f16::MIN_POSITIVE_SUBNORMAL.into()),
+        DType::BF16 => (bf16::EPSILON.into(), bf16::MIN_POSITIVE_SUBNORMAL.into()),
+    };
+    let (a, b) = (f64::from(stored.value()), f64::from(expected.value()));
+    let unit = (f64::from(relative) * b.abs()).max(smallest.into());
+    // False where the file has no finite number.
+    (a - b).abs() <= tolerance + unit
+}
+
+/// Bytes that one task compares; a multiple of every element's size.
+const TASK_BYTES: usize = 1 << 18;
+
+impl VerifiedTensor {
+    /// Compares the elements from `start` on.
+    fn compare(&mut self, start: u64, stored: &[u8], made: &[u8]) {
+        let size = self.dtype.size() as usize;
+        let value = |bytes| StoredValue::new(self.dtype, bytes);
+        let tasks = stored
+            .par_chunks(TASK_BYTES)
+            .zip(made.par_chunks(TASK_BYTES));
+        let found: Vec<(u64, u64, Option<usize>)> = tasks
+            .map(|(stored, made)| {
+                let (mut differing, mut close, mut first) = (0, 0, None);
+                if stored == made {
+                    return (differing, close, first);
+                }
+                let pairs = stored.chunks_exact(size).zip(made.chunks_exact(size));
+                for (element, (stored, made)) in pairs.enumerate() {
+                    if stored == made {
+                        continue;
+                    }
+                    let near = |tolerance| is_close(value(stored), value(made), tolerance);
+                    if self.tolerance.is_some_and(near) {
+                        close += 1;
+                    } else {
+                        differing += 1;
+                        first.get_or_insert(element);
+                    }
+                }
+                (differing, close, first)
+            })
+            .collect();
+        for (task, (differing, close, first)) in found.into_iter().enumerate() {
+            self.differing += differing;
+            self.close += close;
+            if let (None, Some(element)) = (&self.first, first) {
+                let element = task * (TASK_BYTES / size) + element;
+                let bytes = element * size..(element + 1) * size;
+                let flat = start + element as u64;
+                self.first = Some(Difference {
+                    index: index(flat, &self.shape),
+                    flat,
+                    stored: StoredValue::new(self.dtype, &stored[bytes.clone()]),
+                    expected: StoredValue::new(self.dtype, &made[bytes]),
+                });
+            }
+        }
+    }
+}
+
+/// The index of an element, a number for each dimension, from that in row-major order.
+fn index(flat: u64, shape: &[u64]) -> Vec<u64> {
+    let mut left = flat;
+    let mut index = vec![0; shape.len()];
+    for (at, &dim) in index.iter_mut().zip(shape).rev() {
+        *at = left % dim;
+        left /= dim;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_row_major() {
+        assert!(index(0, &[]).is_empty());
+        assert_eq!(index(23, &[2, 3, 4]), [1, 2, 3]);
+        assert_eq!(index(7, &[3, 5]), [1, 2]);
+    }
+
+    #[test]
+    fn close_is_by_tolerance_and_one_unit() {
+        let single = |x: f32| StoredValue {
+            dtype: DType::F32,
+            bits: x.to_bits(),
+        };
+        assert!(is_close(single(0.5), single(0.500_009), 1e-5));
+        assert!(!is_close(single(0.5), single(0.500_011), 1e-5));
+        assert!(!is_close(single(f32::NAN), single(0.5), 1e-5));
+        assert!(!is_close(single(f32::INFINITY), single(0.5), 1e-5));
+        let brain = |bits| StoredValue {
+            dtype: DType::BF16,
+            bits,
+        };
+        // 0.5 and its neighbours: 2^-8 apart above, 2^-9 below.
+        assert!(is_close(brain(0x3f01), brain(0x3f00), 1e-5));
+        assert!(!is_close(brain(0x3f02), brain(0x3f00), 1e-5));
+    }
+
+    #[test]
+    fn values_show_their_bits() {
+        let half = StoredValue::new(DType::F16, &[0x00, 0x04]);
+        assert_eq!(half.to_string(), "6.1035156e-5 (0x0400)");
+        let nan = StoredValue::new(DType::F32, &0x7fc0_0001u32.to_le_bytes());
+        assert_eq!(nan.to_string(), "NaN (0x7fc00001)");
+        assert_eq!(
+            serde_json::to_string(&[half, nan]).unwrap(),
+            r#"[{"value":0.000061035156,"bits":"0x0400"},{"value":null,"bits":"0x7fc00001"}]"#
+        );
+    }
+}
