@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A shape with a zero dimension, or with more elements than a stream can number.
+    /// A shape with more elements than a stream can number, or one that an initializer has no use for.
     #[error("{}shape {shape} {reason}", of(.tensor))]
     Shape {
         /// The tensor, where it is known.
@@ -261,8 +261,8 @@ impl Error {
     /// The same error, naming `tensor` where it names none yet.
     ///
     /// ```
-    /// let error = fanin::Shape::new([3, 0]).unwrap_err().named("encoder.weight");
-    /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [3, 0]"#));
+    /// let error = fanin::Shape::new([1 << 51]).unwrap_err().named("encoder.weight");
+    /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [2251799813685248]"#));
     /// ```
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {

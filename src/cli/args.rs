@@ -188,7 +188,7 @@ fn shape(text: &str) -> Result<Dims, String> {
     let dims = text.split(',').map(|dim| dim.trim().parse().ok());
     match dims.collect() {
         Some(dims) => Ok(Dims(dims)),
-        None => Err("use whole numbers from 1, separated by commas, as in 4096,4096".to_owned()),
+        None => Err("use whole numbers from 0, separated by commas, as in 4096,4096".to_owned()),
     }
 }
 

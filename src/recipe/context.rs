@@ -144,8 +144,11 @@ impl<'a> Context<'a> {
     fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
         match *init {
             Init::BiasUniform { fan_in: None } => {
-                let fan_in = self.fan_in_of_sibling(init, listed)?;
-                Ok(Init::bias_uniform(fan_in))
+                // torch's layers without inputs have biases of 0.
+                Ok(match self.fan_in_of_sibling(init, listed)? {
+                    0 => Init::zeros(),
+                    fan_in => Init::bias_uniform(fan_in),
+                })
             }
             Init::ResidualNormal { std, layers: None } => {
                 let layers = self.count_layers(&init.to_string(), listed)?;

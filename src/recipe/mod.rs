@@ -30,7 +30,8 @@
 //!
 //! # What a recipe knows that a single tensor does not
 //!
-//! `bias_uniform` without `fan_in` takes that of the tensor `<prefix>.weight` beside it.
+//! `bias_uniform` without `fan_in` takes that of the tensor `<prefix>.weight` beside it; where that
+//! is 0, the bias is zeros, as in torch.
 //!
 //! `residual_normal` without `layers` counts the layers in the list. In
 //! `transformer.h.11.mlp.c_proj.weight`, the first part of the name that is a number is the
@@ -88,6 +89,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, shown};
+use crate::init::Init;
 use crate::tensor::{DType, Layout, TensorList};
 use context::Context;
 use rule::Rule;
@@ -288,9 +290,12 @@ impl Recipe {
                     recipe: self.name.clone(),
                 })?;
                 let rule = &self.rules.rule[index];
-                let init = context
-                    .init(rule, listed)
-                    .map_err(|error| error.named(&listed.name))?;
+                let init = match context.init(rule, listed) {
+                    Ok(init) => init,
+                    // Nothing is drawn for an empty tensor: a number that it lacks is no fault.
+                    Err(_) if listed.shape.elements() == 0 => Init::zeros(),
+                    Err(error) => return Err(error.named(&listed.name)),
+                };
                 let dtype = dtype.or(rule.dtype).or(self.rules.dtype).or(listed.dtype);
                 let tensor = context.tensor(listed, rule);
                 Ok(PlanEntry {
