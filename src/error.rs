@@ -130,6 +130,17 @@ pub enum Error {
         recipe: String,
     },
 
+    /// A rule that cannot be followed for a tensor.
+    #[error("{fault} ({recipe} line {}, column {})", position.0, position.1)]
+    Rule {
+        /// The recipe that the rule stands in: a preset, or a file.
+        recipe: String,
+        /// Line and column of the rule's `init` or `tied_to`, counted from 1.
+        position: (usize, usize),
+        /// What is wrong, and with which tensor.
+        fault: Box<Error>,
+    },
+
     /// Neither the caller nor the recipe gives a seed.
     #[error("no seed: give one, or write `seed = N` in {recipe}")]
     NoSeed {
@@ -303,11 +314,18 @@ pub(crate) fn shown(path: &std::path::Path) -> String {
 /// blank.
 pub(crate) fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if joined.chars().any(char::is_control) {
+    if joined.chars().any(is_unprintable) {
         joined.escape_debug().to_string()
     } else {
         joined
     }
+}
+
+/// What would break the line, speak to the terminal, or turn the text around: control characters,
+/// separators, and what sets the direction of writing.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `tensor "name": `, or nothing where the name is not known.

@@ -492,6 +492,15 @@ impl Init {
         }
     }
 
+    /// Which fan of its tensor the rule is computed from; `None` where it needs none.
+    #[must_use]
+    pub const fn fan_mode(&self) -> Option<FanMode> {
+        match self {
+            Init::VarianceScaling { mode, .. } | Init::InverseFan { mode, .. } => Some(*mode),
+            _ => None,
+        }
+    }
+
     /// What the rule comes to for this tensor's shape, layout and groups.
     ///
     /// The arithmetic is binary64; each result is rounded once to binary32. For an empty tensor,
