@@ -17,6 +17,8 @@ pub struct Arguments {
 pub enum Command {
     /// Initialize all tensors of a model and write them to one file.
     Init(InitArguments),
+    /// Show what a recipe makes of a model's tensors, a row each; nothing is filled.
+    Plan(PlanArguments),
     /// Initialize one tensor, or a slice of it.
     Fill(FillArguments),
     /// List the adapters that fanin can fill on, best first.
@@ -58,6 +60,25 @@ pub struct InitArguments {
     pub dtype: Option<DType>,
     #[command(flatten)]
     pub backend: BackendArguments,
+}
+
+#[derive(Args)]
+pub struct PlanArguments {
+    /// A preset's name (see `fanin recipe --help`) or a .toml file.
+    pub recipe: String,
+    /// Where the tensors are listed: a .safetensors file (only its header is read), a
+    /// model.safetensors.index.json, or a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: PathBuf,
+    /// The seed, decimal or 0x...; it is only shown.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// The dtype of all tensors: f32, f16 or bf16 [default: what recipe or list say, else f32].
+    #[arg(long)]
+    pub dtype: Option<DType>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

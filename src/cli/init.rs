@@ -54,7 +54,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
 }
 
 /// A file if it is named like one, else a preset.
-fn recipe(text: &str) -> Result<Recipe, Failure> {
+pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     if text.ends_with(".toml") {
         return Ok(Recipe::load(text)?);
     }

@@ -8,6 +8,7 @@ mod fill;
 mod init;
 mod inits;
 mod output;
+mod plan;
 mod recipe;
 mod stats;
 mod table;
@@ -63,6 +64,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
