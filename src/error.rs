@@ -16,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A shape with a zero dimension, or with more elements than a stream can number.
+    /// A shape with more elements than a stream can number, or one that an initializer has no use for.
     #[error("{}shape {shape} {reason}", of(.tensor))]
     Shape {
         /// The tensor, where it is known.
@@ -139,6 +139,17 @@ pub enum Error {
         shape: String,
         /// The recipe's name.
         recipe: String,
+    },
+
+    /// A rule that cannot be followed for a tensor.
+    #[error("{fault} ({recipe} line {}, column {})", position.0, position.1)]
+    Rule {
+        /// The recipe that the rule stands in: a preset, or a file.
+        recipe: String,
+        /// Line and column of the rule's `init` or `tied_to`, counted from 1.
+        position: (usize, usize),
+        /// What is wrong, and with which tensor.
+        fault: Box<Error>,
     },
 
     /// Neither the caller nor the recipe gives a seed.
@@ -272,8 +283,8 @@ impl Error {
     /// The same error, naming `tensor` where it names none yet.
     ///
     /// ```
-    /// let error = fanin::Shape::new([3, 0]).unwrap_err().named("encoder.weight");
-    /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [3, 0]"#));
+    /// let error = fanin::Shape::new([1 << 51]).unwrap_err().named("encoder.weight");
+    /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [2251799813685248]"#));
     /// ```
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
@@ -315,11 +326,18 @@ pub(crate) fn shown(path: &std::path::Path) -> String {
 /// blank.
 pub(crate) fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if joined.chars().any(char::is_control) {
+    if joined.chars().any(is_unprintable) {
         joined.escape_debug().to_string()
     } else {
         joined
     }
+}
+
+/// What would break the line, speak to the terminal, or turn the text around: control characters,
+/// separators, and what sets the direction of writing.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `tensor "name": `, or nothing where the name is not known.

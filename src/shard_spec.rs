@@ -9,7 +9,7 @@ use crate::error::{Error, Result, one_line, shown};
 use crate::fill::Fill;
 use crate::placement::{Mesh, Placement};
 use crate::read::{line_and_column, read_limited};
-use crate::recipe::Globs;
+use crate::recipe::{GlobTexts, Globs};
 
 /// The most bytes that a file may have: far beyond any sensible one.
 const MAX_BYTES: u64 = 4 << 20;
@@ -127,7 +127,7 @@ struct Dimension {
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(rename = "match")]
-    globs: Globs,
+    globs: Spanned<GlobTexts>,
     placements: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -197,8 +197,10 @@ impl ShardSpec {
             let placements = placements.collect::<Result<Vec<_>>>()?;
             mesh.check_count(&placements)
                 .map_err(|error| refused(Some(at), &error.to_string()))?;
+            let at = written.globs.span().start;
+            let globs = Globs::new(&written.globs.into_inner().0);
             Ok(Rule {
-                globs: written.globs,
+                globs: globs.map_err(|reason| refused(Some(at), &reason))?,
                 placements,
             })
         };

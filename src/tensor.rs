@@ -168,9 +168,10 @@ macro_rules! serde_by_name {
 }
 serde_by_name!(DType, Layout);
 
-/// The dimensions of a tensor, outermost first, all of them at least 1.
+/// The dimensions of a tensor, outermost first.
 ///
-/// Rank 0 is a scalar: one element.
+/// Rank 0 is a scalar: one element. A dimension of 0 makes an empty tensor, which has no element:
+/// there is nothing to initialize, and every initializer will do.
 ///
 /// ```
 /// use fanin::Shape;
@@ -188,8 +189,9 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] for a dimension of 0, and for more than [`MAX_ELEMENTS`] elements.
-    /// The error names no tensor: see [`Error::named`].
+    /// [`Error::Shape`] for more than [`MAX_ELEMENTS`] elements. An empty tensor is held to the same
+    /// limit with its zeros left out, as numpy holds one to its own: so no product of dimensions
+    /// overflows. The error names no tensor: see [`Error::named`].
     pub fn new(dims: impl Into<Vec<u64>>) -> Result<Self> {
         let shape = Shape(dims.into());
         let refused = |reason: String| Error::Shape {
@@ -197,17 +199,14 @@ impl Shape {
             shape: shape.to_string(),
             reason,
         };
-        if let Some(axis) = shape.0.iter().position(|&dim| dim == 0) {
-            return Err(refused(format!(
-                "has dimension {axis} equal to 0: every dimension must be at least 1"
-            )));
-        }
-        let elements = shape
-            .0
-            .iter()
-            .try_fold(1u64, |product, &dim| product.checked_mul(dim));
-        match elements {
-            Some(elements) if elements <= MAX_ELEMENTS => Ok(shape),
+        let mut nonzero = shape.0.iter().filter(|&&dim| dim > 0);
+        let product = nonzero.try_fold(1u64, |product, &dim| product.checked_mul(dim));
+        match product {
+            Some(product) if product <= MAX_ELEMENTS => Ok(shape),
+            _ if shape.0.contains(&0) => Err(refused(format!(
+                "is empty, but its other dimensions multiply to more than 2^50 = {MAX_ELEMENTS}: \
+                 they are held to what a tensor may have"
+            ))),
             _ => Err(refused(format!(
                 "has more than 2^50 = {MAX_ELEMENTS} elements, the most that one stream numbers"
             ))),
@@ -244,7 +243,7 @@ impl Shape {
         self.0.len()
     }
 
-    /// The number of elements, from 1 to [`MAX_ELEMENTS`].
+    /// The number of elements, from 0 to [`MAX_ELEMENTS`].
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.0.iter().product()
@@ -701,12 +700,43 @@ mod tests {
             let error = Shape::new(dims).unwrap_err().to_string();
             assert!(error.contains("more than 2^50"), "{error}");
         }
-        let error = Tensor::new("a.weight", [3, 0]).unwrap_err().to_string();
+        let error = Tensor::new("a.weight", [1 << 51]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "tensor \"a.weight\": shape [3, 0] has dimension 1 equal to 0: every dimension \
-             must be at least 1"
+            "tensor \"a.weight\": shape [2251799813685248] has more than 2^50 = 1125899906842624 \
+             elements, the most that one stream numbers"
         );
+    }
+
+    #[test]
+    fn empty_shapes_are_shapes_with_the_same_limit() {
+        for dims in [
+            &[0][..],
+            &[3, 0],
+            &[0, 0],
+            &[MAX_ELEMENTS, 0],
+            &[0, 1 << 25, 1 << 25],
+        ] {
+            let shape = shape(dims);
+            assert_eq!(shape.elements(), 0, "{shape}");
+            assert_eq!(Slice::full(&shape).elements(), 0, "{shape}");
+        }
+        assert_eq!(
+            Slice::parse("0:0,:", &shape(&[0, 5])).unwrap().dims(),
+            [0, 5]
+        );
+        // numpy refuses zeros((0, 2**40, 2**40)) too: what is left out of the count must fit.
+        for dims in [
+            &[0, MAX_ELEMENTS + 1][..],
+            &[1 << 40, 0, 1 << 40],
+            &[u64::MAX, u64::MAX, 0],
+        ] {
+            let error = Shape::new(dims).unwrap_err().to_string();
+            assert!(
+                error.contains("is empty, but its other dimensions"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -743,7 +773,9 @@ mod tests {
 
     #[test]
     fn names_are_escaped_in_messages() {
-        let error = Tensor::new("a\nb\u{1b}[2J", [0]).unwrap_err().to_string();
+        let error = Tensor::new("a\nb\u{1b}[2J", [u64::MAX])
+            .unwrap_err()
+            .to_string();
         assert!(
             !error.contains('\n') && !error.contains('\u{1b}'),
             "{error}"

@@ -23,8 +23,8 @@ use crate::tensor::{ListedTensor, Shape, TensorList};
 /// # Errors
 ///
 /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for one that is none of
-/// these or not sound, naming the tensor where one is at fault: a shape with zeros or too many
-/// elements, a dtype other than f32, f16 and bf16; [`Error::Duplicate`] for a name that stands
+/// these or not sound, naming the tensor where one is at fault: a shape with too many elements, a
+/// dtype other than f32, f16 and bf16; [`Error::Duplicate`] for a name that stands
 /// twice.
 pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
@@ -141,7 +141,7 @@ fn json_tensor(path: &Path, index: usize, tensor: JsonTensor) -> Result<ListedTe
             Some(shape) => format!("has shape {}", one_line(&shape.to_string())),
             None => "has no shape".to_owned(),
         };
-        let reason = format!("{given}: give a list of whole numbers from 1");
+        let reason = format!("{given}: give a list of whole numbers from 0");
         return Err(fault(path, Some(&name), reason));
     };
     match tensor.dtype {

@@ -19,6 +19,8 @@ pub struct Arguments {
 pub enum Command {
     /// Initialize all tensors of a model and write them to a file, or to a folder of shards.
     Init(InitArguments),
+    /// Show what a recipe makes of a model's tensors, a row each; nothing is filled.
+    Plan(PlanArguments),
     /// Initialize one tensor, or a slice of it.
     Fill(FillArguments),
     /// List the adapters that fanin can fill on, best first.
@@ -95,6 +97,25 @@ pub struct DistributedArguments {
     /// The number of processes.
     #[arg(long, value_name = "N", requires = "rank")]
     pub world_size: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct PlanArguments {
+    /// A preset's name (see `fanin recipe --help`) or a .toml file.
+    pub recipe: String,
+    /// Where the tensors are listed: a .safetensors file (only its header is read), a
+    /// model.safetensors.index.json, or a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
+    #[arg(long, value_name = "SOURCE")]
+    pub tensors: PathBuf,
+    /// The seed, decimal or 0x...; it is only shown.
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// The dtype of all tensors: f32, f16 or bf16 [default: what recipe or list say, else f32].
+    #[arg(long)]
+    pub dtype: Option<DType>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -303,7 +324,7 @@ fn shape(text: &str) -> Result<Dims, String> {
     let dims = text.split(',').map(|dim| dim.trim().parse().ok());
     match dims.collect() {
         Some(dims) => Ok(Dims(dims)),
-        None => Err("use whole numbers from 1, separated by commas, as in 4096,4096".to_owned()),
+        None => Err("use whole numbers from 0, separated by commas, as in 4096,4096".to_owned()),
     }
 }
 

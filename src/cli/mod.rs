@@ -10,6 +10,7 @@ mod fill;
 mod init;
 mod inits;
 mod output;
+mod plan;
 mod recipe;
 mod regenerate;
 mod size;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Regenerate(arguments) => regenerate::run(&arguments),

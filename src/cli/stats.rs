@@ -29,7 +29,12 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
 
 fn row(stats: &TensorStats) -> Vec<String> {
     let missing = || "-".to_owned();
-    let number = |number: Option<f64>| number.map_or_else(missing, number_text);
+    // An empty tensor has no mean: nothing is wrong with it.
+    let number = |number: Option<f64>| {
+        number
+            .filter(|_| stats.n > 0)
+            .map_or_else(missing, number_text)
+    };
     vec![
         stats.name.clone(),
         format!("{:?}", stats.shape),

@@ -29,8 +29,8 @@ pub struct DenseLayer {
 ///
 /// # Errors
 ///
-/// [`Error::Parameter`] for fewer than two sizes; [`Error::Shape`] for a size of 0; what
-/// [`Fill::new`] finds wrong with `init`.
+/// [`Error::Parameter`] for fewer than two sizes; [`Error::Shape`] for sizes that multiply to more
+/// than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS); what [`Fill::new`] finds wrong with `init`.
 pub fn dense_layers(sizes: &[u64], init: &Init, seed: u64) -> Result<Vec<DenseLayer>> {
     if sizes.len() < 2 {
         return Err(Error::Parameter {
@@ -91,7 +91,8 @@ pub struct TwoLayers {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for a size of 0; what [`Fill::new`] finds wrong with `init`.
+/// [`Error::Shape`] for sizes that multiply to more than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS); what
+/// [`Fill::new`] finds wrong with `init`.
 pub fn initialize_parameters(
     input_size: u64,
     hidden_size: u64,

@@ -1,5 +1,9 @@
 //! A resolved initializer: numbers only, rounded once, ready for the generator.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// What the elements of a tensor are drawn from, as the numbers that the stream uses.
@@ -9,7 +13,11 @@ use crate::error::{Error, Result};
 /// matched; build with [`Distribution::constant`], [`Distribution::normal`],
 /// [`Distribution::uniform`] and [`Distribution::truncated_normal`], which keep them consistent,
 /// and get the others from [`Init::resolve`](crate::Init::resolve).
-#[derive(Clone, Copy, Debug, PartialEq)]
+///
+/// As text, what decides the elements: `normal(mean=0,std=0.02)`. serde writes all fields, and the
+/// variant's name as `kind`; in JSON an infinite bound is `null`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Distribution {
     /// Every element is `value`; no random number is drawn.
@@ -420,6 +428,83 @@ impl Distribution {
     }
 }
 
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Distribution::Constant { value } => write!(f, "constant(value={})", Short(value)),
+            Distribution::Normal { mean, std } => {
+                write!(f, "normal(mean={},std={})", Short(mean), Short(std))
+            }
+            Distribution::Uniform { low, high, .. } => {
+                write!(f, "uniform(low={},high={})", Short(low), Short(high))
+            }
+            Distribution::TruncatedNormal {
+                mean,
+                std,
+                low,
+                high,
+                ..
+            } => write!(
+                f,
+                "truncated_normal(mean={},std={},low={},high={})",
+                Short(mean),
+                Short(std),
+                Short(low),
+                Short(high)
+            ),
+            Distribution::LogUniform { low, high } => {
+                write!(f, "log_uniform(low={low},high={high})")
+            }
+            Distribution::TimeStep { min, max, floor } => {
+                write!(f, "time_step(min={min},max={max},floor={floor})")
+            }
+            Distribution::Diagonal { value, .. } => write!(f, "diagonal(value={})", Short(value)),
+            Distribution::NormalWithZeroRow { mean, std, row, .. } => write!(
+                f,
+                "normal_with_zero_row(mean={},std={},row={row})",
+                Short(mean),
+                Short(std)
+            ),
+            Distribution::Sparse { std, zeros, .. } => {
+                write!(f, "sparse(std={},zeros={zeros})", Short(std))
+            }
+            Distribution::Orthogonal {
+                gain,
+                rows,
+                columns,
+                ..
+            } => write!(
+                f,
+                "orthogonal(gain={},rows={rows},columns={columns})",
+                Short(gain)
+            ),
+            Distribution::Sinusoid {
+                columns,
+                max_timescale,
+                ..
+            } => write!(
+                f,
+                "sinusoid(columns={columns},max_timescale={max_timescale})"
+            ),
+            Distribution::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
+        }
+    }
+}
+
+/// A binary32 in the fewest digits that give it back, with an exponent where there were many zeros.
+struct Short(f32);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Short(x) = self;
+        if *x == 0.0 || (1e-5..1e7).contains(&x.abs()) {
+            write!(f, "{x}")
+        } else {
+            write!(f, "{x:e}")
+        }
+    }
+}
+
 /// The smallest binary32 that is not below a number; for minus infinity the lowest finite one.
 fn at_least(bound: f64) -> f32 {
     let near = (bound as f32).max(f32::MIN);
@@ -565,6 +650,36 @@ mod tests {
         );
         assert!(refused(Distribution::uniform(1.0, 1.0)).ends_with("below high"));
         assert!(refused(Distribution::uniform(1.0, 1.0 + 1e-12)).ends_with("rounded to f32"));
+    }
+
+    #[test]
+    fn as_text_and_as_json() {
+        let wide = Distribution::truncated_normal(0.0, 1e-8, -1.0, f64::INFINITY).unwrap();
+        for (distribution, text, json) in [
+            (
+                Distribution::normal(0.0, 0.02).unwrap(),
+                "normal(mean=0,std=0.02)",
+                r#"{"kind":"normal","mean":0.0,"std":0.02}"#,
+            ),
+            (
+                Distribution::uniform(-0.1, 0.5).unwrap(),
+                "uniform(low=-0.1,high=0.5)",
+                r#"{"kind":"uniform","low":-0.1,"high":0.5,"mean":0.2,"scale":0.3}"#,
+            ),
+            (
+                wide,
+                "truncated_normal(mean=0,std=1e-8,low=-1,high=3.4028235e38)",
+                r#"{"kind":"truncated_normal","mean":0.0,"std":1e-8,"lower":-100000001.07747,"upper":null,"width":null,"low":-1.0,"high":3.4028235e38}"#,
+            ),
+        ] {
+            assert_eq!(distribution.to_string(), text);
+            let written = serde_json::to_string(&distribution).unwrap();
+            // Digits of bounds that are counted in stds of a rounded std are not the point here.
+            let digits = written.find(",\"lower\"").unwrap_or(written.len());
+            assert_eq!(written[..digits], json[..digits]);
+            let null = |text: &str| text.matches("null").count();
+            assert_eq!(null(&written), null(json));
+        }
     }
 
     #[test]

@@ -86,9 +86,9 @@ impl FromStr for FanMode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fans {
-    /// Inputs that feed one output, at least 1.
+    /// Inputs that feed one output; 0 in an empty tensor that has none.
     pub fan_in: u64,
-    /// Outputs that one input feeds, at least 1.
+    /// Outputs that one input feeds; 0 in an empty tensor that has none.
     pub fan_out: u64,
 }
 

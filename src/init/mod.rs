@@ -492,9 +492,20 @@ impl Init {
         }
     }
 
+    /// Which fan of its tensor the rule is computed from; `None` where it needs none.
+    #[must_use]
+    pub const fn fan_mode(&self) -> Option<FanMode> {
+        match self {
+            Init::VarianceScaling { mode, .. } | Init::InverseFan { mode, .. } => Some(*mode),
+            _ => None,
+        }
+    }
+
     /// What the rule comes to for this tensor's shape, layout and groups.
     ///
-    /// The arithmetic is binary64; each result is rounded once to binary32.
+    /// The arithmetic is binary64; each result is rounded once to binary32. For an empty tensor,
+    /// which draws nothing, it is a constant 0, whatever the rule: as in torch, initializing one is
+    /// no fault.
     ///
     /// # Errors
     ///
@@ -508,6 +519,10 @@ impl Init {
     }
 
     fn resolve_unnamed(&self, tensor: &Tensor) -> Result<Distribution> {
+        // Fans may be 0 there, and matrices have no row.
+        if tensor.shape().elements() == 0 {
+            return Distribution::constant(0.0);
+        }
         match *self {
             Init::Constant { value } => Distribution::constant(value),
             Init::Normal { mean, std } => Distribution::normal(mean, std),

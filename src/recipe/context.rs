@@ -1,10 +1,11 @@
 //! What the rest of the list says about a tensor: its sibling, the number of layers.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Recipe;
 use super::expression::{Argument, Template, Variable};
-use super::rule::{Globs, Rule};
+use super::rule::{Gives, Globs, Rule};
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init};
 use crate::tensor::{ListedTensor, Tensor, TensorList};
@@ -16,6 +17,15 @@ pub(super) struct Context<'a> {
     by_name: HashMap<&'a str, &'a ListedTensor>,
     /// The numbers that follow each prefix: `transformer.h.` -> {0, ..., 11}.
     layers: HashMap<&'a str, BTreeSet<u64>>,
+    /// What each glob of an expression finds: every tensor of a rule asks the same.
+    found: RefCell<HashMap<String, Found<'a>>>,
+}
+
+/// The tensors that a glob matches.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    count: u64,
+    first: Option<&'a ListedTensor>,
 }
 
 impl<'a> Context<'a> {
@@ -32,37 +42,74 @@ impl<'a> Context<'a> {
             list,
             by_name: named.collect(),
             layers,
+            found: RefCell::default(),
         }
     }
 
     /// The index of the first rule that matches.
     pub fn rule_of(&self, listed: &ListedTensor) -> Option<usize> {
-        self.recipe.rules.rule.iter().position(|rule| {
-            let rank_is = |wanted: Option<usize>, tensor: Option<&ListedTensor>| match wanted {
-                None => true,
-                Some(rank) => tensor.is_some_and(|tensor| tensor.shape.rank() == rank),
-            };
-            rank_is(rule.rank, Some(listed))
-                && rank_is(rule.sibling_rank, self.sibling(listed))
+        let rank_is = |rank: usize, tensor: &ListedTensor| tensor.shape.rank() == rank;
+        self.recipe.rules.iter().position(|rule| {
+            rule.rank.is_none_or(|rank| rank_is(rank, listed))
                 && rule.globs.matches(&listed.name)
+                && rule.sibling_rank.is_none_or(|rank| {
+                    self.sibling(listed)
+                        .is_some_and(|sibling| rank_is(rank, sibling))
+                })
         })
+    }
+
+    /// The tensor of this name that another one is tied to, with the index of its rule, and its
+    /// initializer.
+    pub fn tied(
+        &self,
+        listed: &ListedTensor,
+        name: &str,
+    ) -> Result<((&'a ListedTensor, usize), &'a Template)> {
+        let refused = |reason: String| Error::Context {
+            tensor: None,
+            init: format!("tied_to {name:?}"),
+            reason,
+        };
+        let source = *self
+            .by_name
+            .get(name)
+            .ok_or_else(|| refused("finds no such tensor in the list".to_owned()))?;
+        if source.name == listed.name {
+            let reason = "names the tensor itself: give it a rule of its own before this one";
+            return Err(refused(reason.to_owned()));
+        }
+        if source.shape != listed.shape {
+            return Err(refused(format!(
+                "finds it of shape {}, this one is of shape {}: tied tensors have one shape",
+                source.shape, listed.shape
+            )));
+        }
+        let index = self.rule_of(source);
+        let index = index.ok_or_else(|| refused("finds no rule that matches it".to_owned()))?;
+        match &self.recipe.rules[index].gives {
+            Gives::Init(template) => Ok(((source, index), template)),
+            Gives::TiedTo(other) => Err(refused(format!(
+                "finds it tied to {other:?} itself: tie both to a tensor that has an init"
+            ))),
+        }
     }
 
     /// The tensor with the layout and groups that its rule and the recipe give it.
     pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
-        let layout = rule.layout.or(self.recipe.rules.layout);
+        let layout = rule.layout.or(self.recipe.layout);
         let tensor = Tensor::with_shape(&listed.name, listed.shape.clone())
             .with_layout(layout.unwrap_or_default())
             .with_groups(rule.groups.unwrap_or(1));
-        match rule.fan_axes() {
-            Some(axes) => tensor.with_fan_axes(axes),
+        match &rule.fan_axes {
+            Some(axes) => tensor.with_fan_axes(axes.clone()),
             None => tensor,
         }
     }
 
     /// The initializer of a rule for a tensor, all its numbers known.
-    pub fn init(&self, rule: &Rule, listed: &ListedTensor) -> Result<Init> {
-        match &rule.init {
+    pub fn init(&self, template: &Template, rule: &Rule, listed: &ListedTensor) -> Result<Init> {
+        match template {
             Template::Fixed(init) => self.complete(init, listed),
             Template::Computed { name, arguments } => {
                 let texts = arguments.iter().map(|(key, argument)| match argument {
@@ -107,11 +154,20 @@ impl<'a> Context<'a> {
                 )
             })
         };
-        // Compiled for each tensor: presets ask for a handful of globs.
         let matching = |what: &str, glob: &str| {
-            let globs = Globs::one(glob).map_err(|reason| refused(what, reason))?;
+            if let Some(&found) = self.found.borrow().get(glob) {
+                return Ok(found);
+            }
+            let globs = Globs::new(&[glob.to_owned()]).map_err(|reason| refused(what, reason))?;
             let all = self.list.tensors().iter();
-            Ok(all.filter(move |tensor| globs.matches(&tensor.name)))
+            let mut matches = all.filter(|tensor| globs.matches(&tensor.name));
+            let first = matches.next();
+            let found = Found {
+                count: u64::from(first.is_some()) + matches.count() as u64,
+                first,
+            };
+            self.found.borrow_mut().insert(glob.to_owned(), found);
+            Ok(found)
         };
         match variable {
             Variable::Layers => Ok(self.count_layers("layers", listed)? as f64),
@@ -123,7 +179,7 @@ impl<'a> Context<'a> {
             Variable::Rank => Ok(listed.shape.rank() as f64),
             Variable::Dim(axis) => dimension("dim", listed, *axis),
             Variable::Size(glob, axis) => {
-                let tensor = matching("size", glob)?.next().ok_or_else(|| {
+                let tensor = matching("size", glob)?.first.ok_or_else(|| {
                     refused("size", format!("finds no tensor that matches {glob:?}"))
                 })?;
                 dimension("size", tensor, *axis)
@@ -136,7 +192,7 @@ impl<'a> Context<'a> {
                 })?;
                 dimension("sibling", tensor, *axis)
             }
-            Variable::Count(glob) => Ok(matching("count", glob)?.count() as f64),
+            Variable::Count(glob) => Ok(matching("count", glob)?.count as f64),
         }
     }
 
@@ -144,8 +200,11 @@ impl<'a> Context<'a> {
     fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
         match *init {
             Init::BiasUniform { fan_in: None } => {
-                let fan_in = self.fan_in_of_sibling(init, listed)?;
-                Ok(Init::bias_uniform(fan_in))
+                // torch's layers without inputs have biases of 0.
+                Ok(match self.fan_in_of_sibling(init, listed)? {
+                    0 => Init::zeros(),
+                    fan_in => Init::bias_uniform(fan_in),
+                })
             }
             Init::ResidualNormal { std, layers: None } => {
                 let layers = self.count_layers(&init.to_string(), listed)?;
@@ -176,7 +235,7 @@ impl<'a> Context<'a> {
         })?;
         // Read as its own rule reads it; one without a rule is reported in its own turn.
         let tensor = match self.rule_of(sibling) {
-            Some(rule) => self.tensor(sibling, &self.recipe.rules.rule[rule]),
+            Some(rule) => self.tensor(sibling, &self.recipe.rules[rule]),
             None => Tensor::with_shape(&sibling.name, sibling.shape.clone()),
         };
         Ok(Fans::of(&tensor)?.fan_in)

@@ -3,11 +3,12 @@
 //! Only operations that IEEE 754 defines to the last bit: a recipe gives the same numbers on every
 //! host.
 
+use super::rule::Globs;
 use crate::init::{Init, check_call};
 
 /// Parentheses and signs that may stand within each other.
 const MAX_DEPTH: usize = 64;
-/// The longest text of an initializer with expressions.
+/// The longest text of an initializer.
 const MAX_LENGTH: usize = 4096;
 
 /// What an expression can ask for.
@@ -81,6 +82,18 @@ impl Expression {
                 }
             }
         })
+    }
+
+    /// Whether it asks for the tensor's fans.
+    fn asks_for_fans(&self) -> bool {
+        match self {
+            Expression::Number(_) => false,
+            Expression::Variable(variable) => {
+                matches!(variable, Variable::FanIn | Variable::FanOut)
+            }
+            Expression::Negative(inner) | Expression::Sqrt(inner) => inner.asks_for_fans(),
+            Expression::Binary(_, left, right) => left.asks_for_fans() || right.asks_for_fans(),
+        }
     }
 
     /// Whether there is more to it than a number that can be read as it stands.
@@ -223,6 +236,7 @@ impl<'a> Parser<'a> {
                 let axis = self.integer()?;
                 self.expect(')')?;
                 if name == "size" {
+                    Globs::check(&text)?;
                     Variable::Size(text, axis)
                 } else {
                     Variable::Sibling(text, axis)
@@ -232,6 +246,7 @@ impl<'a> Parser<'a> {
                 self.expect('(')?;
                 let glob = self.quoted()?;
                 self.expect(')')?;
+                Globs::check(&glob)?;
                 Variable::Count(glob)
             }
             "sqrt" => {
@@ -314,6 +329,13 @@ impl Template {
     ///
     /// Why the text is no initializer, for people.
     pub fn parse(text: &str) -> Result<Template, String> {
+        // Not quoted, and before anything looks at it.
+        if text.len() > MAX_LENGTH {
+            return Err(format!(
+                "is not an initializer: it has {} bytes, where at most {MAX_LENGTH} are read",
+                text.len()
+            ));
+        }
         let plain = match text.parse() {
             Ok(init) => return Ok(Template::Fixed(init)),
             Err(error) => error,
@@ -322,9 +344,6 @@ impl Template {
             return Err(plain.to_string());
         };
         let refused = |reason| format!("{text:?} is not an initializer: {reason}");
-        if text.len() > MAX_LENGTH {
-            return Err(plain.to_string());
-        }
         let mut computed = false;
         let mut parsed = Vec::new();
         let mut sample = Vec::new();
@@ -354,6 +373,16 @@ impl Template {
             name: name.to_owned(),
             arguments: parsed,
         })
+    }
+
+    /// Whether one of its expressions asks for the tensor's fans.
+    pub fn asks_for_fans(&self) -> bool {
+        match self {
+            Template::Fixed(_) => false,
+            Template::Computed { arguments, .. } => arguments.iter().any(|(_, argument)| {
+                matches!(argument, Argument::Expression(expression) if expression.asks_for_fans())
+            }),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! seed = 42              # optional defaults; a caller's own choice wins
 //! dtype = "bf16"         # f32, f16 or bf16
 //! layout = "out_in"      # out_in (torch) or in_out (Keras, JAX, numpy)
+//! extends = "gpt2"       # optional: the rules of another recipe come after these
 //!
 //! [[rule]]               # the first rule that matches a tensor decides
 //! match = "*.bias"       # a glob on the whole name, or a list of globs
@@ -17,9 +18,13 @@
 //!
 //! [[rule]]
 //! match = ["*.conv*.weight", "stem.weight"]
-//! groups = 1             # optional, as are dtype and layout, for what the rule matches, and
+//! groups = 1             # optional, as are seed, dtype and layout, for what the rule matches, and
 //!                        # in_axis, out_axis, batch_axis (a number or a list), as in JAX
 //! init = "kaiming_normal(mode=fan_out,nonlinearity=relu)"
+//!
+//! [[rule]]
+//! match = "lm_head.weight"
+//! tied_to = "embed.weight"  # in place of init: the weights of another tensor
 //! ```
 //!
 //! In a glob `*` stands for any text, dots included, `?` for one character, `[ab]` for one of
@@ -28,9 +33,27 @@
 //!
 //! A tensor that no rule matches is an error, and so is a key that is not listed here.
 //!
+//! The seed of a rule is that of its tensors whatever seed the caller gives: what it matches stays
+//! the same while the rest of the model is drawn again.
+//!
+//! # Extending a recipe
+//!
+//! `extends` names a preset, or a `.toml` file by its path from the folder of the file that extends
+//! it (`../base.toml` will do, `/base.toml` will not). The extending recipe's rules are looked at
+//! before the base's, so that they override it; its seed, dtype and layout stand in place of the
+//! base's. It needs no rule of its own. A base may extend another one: 8 recipes at most, none of
+//! them twice.
+//!
+//! # Tied weights
+//!
+//! A rule with `tied_to` gives its tensors the weights of the tensor that it names, which must be in
+//! the list and have the same shape: they are made with that tensor's stream, seed and initializer,
+//! and stored in a dtype of their own. That tensor must not be tied to another itself.
+//!
 //! # What a recipe knows that a single tensor does not
 //!
-//! `bias_uniform` without `fan_in` takes that of the tensor `<prefix>.weight` beside it.
+//! `bias_uniform` without `fan_in` takes that of the tensor `<prefix>.weight` beside it; where that
+//! is 0, the bias is zeros, as in torch.
 //!
 //! `residual_normal` without `layers` counts the layers in the list. In
 //! `transformer.h.11.mlp.c_proj.weight`, the first part of the name that is a number is the
@@ -82,19 +105,20 @@ mod context;
 mod expression;
 mod plan;
 mod rule;
+mod source;
 
 use std::path::Path;
 
-use serde::Deserialize;
-
-use crate::error::{Error, Result, shown};
-use crate::read::line_and_column;
-use crate::tensor::{DType, Layout, TensorList};
+use crate::error::{Error, Result};
+use crate::fill::Fill;
+use crate::init::{Fans, Init};
+use crate::tensor::{DType, Layout, ListedTensor, TensorList, stream_id};
 use context::Context;
-use rule::Rule;
+use rule::{Gives, Rule};
+use source::{Layer, Place, Source};
 
-pub use plan::{Plan, PlanEntry};
-pub(crate) use rule::Globs;
+pub use plan::{Plan, PlanEntry, PlanRule};
+pub(crate) use rule::{GlobTexts, Globs};
 
 /// The presets: each is a recipe file within the crate.
 const PRESETS: [(&str, &str); 15] = [
@@ -118,25 +142,24 @@ const PRESETS: [(&str, &str); 15] = [
     ("xavier", include_str!("presets/xavier.toml")),
 ];
 
-/// The most bytes that a recipe file may have: far beyond any sensible one.
-const MAX_BYTES: u64 = 16 << 20;
-
 /// Rules that give each tensor of a model its initializer: see the [module](self).
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    name: String,
-    text: String,
-    rules: File,
-}
-
-/// A recipe as its file has it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
+    /// The recipe itself, then what it extends, then what that extends.
+    layers: Vec<Layer>,
     seed: Option<u64>,
     dtype: Option<DType>,
     layout: Option<Layout>,
-    rule: Vec<Rule>,
+    /// In the order in which they are looked at.
+    rules: Vec<Rule>,
+    /// Where each rule stands.
+    places: Vec<Place>,
+}
+
+/// The text of a preset.
+fn preset_text(name: &str) -> Option<&'static str> {
+    let found = PRESETS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text)
 }
 
 impl Recipe {
@@ -170,8 +193,8 @@ impl Recipe {
     ///
     /// [`Error::Unknown`] for a name that is not in [`Recipe::presets`].
     pub fn preset(name: &str) -> Result<Self> {
-        match PRESETS.iter().find(|(known, _)| *known == name) {
-            Some((name, text)) => Recipe::parse(name, text),
+        match preset_text(name) {
+            Some(text) => Recipe::parse(name, text),
             None => Err(Error::Unknown {
                 tensor: None,
                 kind: "preset",
@@ -184,125 +207,176 @@ impl Recipe {
         }
     }
 
-    /// Reads a recipe from TOML.
+    /// Reads a recipe from TOML. It may extend a preset, but no file: there is no folder to start
+    /// from.
     ///
     /// # Errors
     ///
     /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, globs
-    /// and initializers that are none.
+    /// and initializers that are none, more than 10,000 globs.
     pub fn from_toml(text: &str) -> Result<Self> {
         Recipe::parse("recipe", text)
     }
 
-    /// Reads a recipe from a file; it gets the file's name, without folders, for its name.
+    /// Reads a recipe from a file, and what it extends; it gets the file's name, without folders,
+    /// for its name.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not UTF-8 or
-    /// larger than 16 MiB, and as [`Recipe::from_toml`].
+    /// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it is not UTF-8 or larger
+    /// than 4 MiB, or where one that is extended is no regular file; [`Error::Recipe`] as
+    /// [`Recipe::from_toml`], and for more than 8 recipes that extend each other, or one that
+    /// extends itself.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = crate::read::read_limited(path, MAX_BYTES)?;
-        let text = String::from_utf8(bytes).map_err(|error| Error::Format {
-            path: shown(path),
-            tensor: None,
-            reason: format!(
-                "is not UTF-8 from byte {} on: a recipe is TOML",
-                error.utf8_error().valid_up_to()
-            ),
-        })?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        Recipe::parse(&shown(Path::new(name)), &text)
+        source::read(Source::read(path.as_ref())?)
     }
 
     fn parse(name: &str, text: &str) -> Result<Self> {
-        let refused = |position, reason| Error::Recipe {
-            recipe: name.to_owned(),
-            position,
-            reason,
-        };
-        let rules: File = toml::from_str(text).map_err(|error| {
-            let position = error.span().map(|span| line_and_column(text, span.start));
-            // What the parser says may quote the file: it must not break the line.
-            let words: Vec<_> = error.message().split_whitespace().collect();
-            refused(position, words.join(" "))
-        })?;
-        if rules.rule.is_empty() {
-            return Err(refused(
-                None,
-                "has no [[rule]]: it needs at least one".into(),
-            ));
-        }
-        Ok(Recipe {
+        source::read(Source {
             name: name.to_owned(),
             text: text.to_owned(),
-            rules,
+            path: None,
         })
     }
 
     /// The preset's name, or the file's.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.layers[0].name
     }
 
-    /// The TOML that the recipe was read from.
+    /// The TOML that the recipe was read from, without what it extends.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.layers[0].text
+    }
+
+    /// What tells this recipe from every other, in hexadecimal: the SHA-256 of its text.
+    ///
+    /// For a recipe that extends another it covers the whole chain: it is the SHA-256 of a line for
+    /// each, that of the recipe itself first, with the SHA-256 of its text, as
+    /// `sha256sum own.toml base.toml | cut -c -64 | sha256sum` has it.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        match &self.layers[..] {
+            [own] => source::sha256(&own.text),
+            layers => {
+                let lines = layers
+                    .iter()
+                    .map(|layer| source::sha256(&layer.text) + "\n");
+                source::sha256(&lines.collect::<String>())
+            }
+        }
     }
 
     /// The seed that the recipe itself gives.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
-        self.rules.seed
+        self.seed
     }
 
     /// Gives each tensor of the list its initializer, resolved to numbers.
     ///
-    /// `seed` and `dtype` win over what recipe and list say. Without `dtype`, a tensor's dtype
-    /// is the first that is given of: its rule's, the recipe's, the list's; else f32.
+    /// `dtype` wins over what recipe and list say; without it, a tensor's dtype is the first that
+    /// is given of: its rule's, the recipe's, the list's; else f32. `seed` wins over the recipe's,
+    /// but the seed of a rule is that of its tensors whatever else is given.
+    ///
+    /// It takes time in proportion to the tensors and the rules: a million tensors take seconds.
     ///
     /// # Errors
     ///
     /// [`Error::NoSeed`] where neither the caller nor the recipe gives one,
-    /// [`Error::Unmatched`] for a tensor without a rule, and what [`Init::resolve`] finds wrong
-    /// for one of the tensors.
-    ///
-    /// [`Init::resolve`]: crate::Init::resolve
+    /// [`Error::Unmatched`] for a tensor without a rule, and [`Error::Rule`] for a tensor whose rule
+    /// cannot be followed, with what [`Init::resolve`] finds wrong.
     pub fn resolve(
         &self,
         list: &TensorList,
         seed: Option<u64>,
         dtype: Option<DType>,
     ) -> Result<Plan> {
-        let seed = seed.or(self.rules.seed).ok_or_else(|| Error::NoSeed {
-            recipe: self.name.clone(),
+        let seed = seed.or(self.seed).ok_or_else(|| Error::NoSeed {
+            recipe: self.name().to_owned(),
         })?;
         let context = Context::new(self, list);
-        let entries = list
-            .tensors()
+        let tensors = list.tensors().iter();
+        let entries = tensors.map(|listed| self.entry(&context, listed, seed, dtype));
+        Ok(Plan {
+            seed,
+            entries: entries.collect::<Result<_>>()?,
+            rules: self.plan_rules(),
+        })
+    }
+
+    fn entry(
+        &self,
+        context: &Context<'_>,
+        listed: &ListedTensor,
+        seed: u64,
+        dtype: Option<DType>,
+    ) -> Result<PlanEntry> {
+        let index = context.rule_of(listed).ok_or_else(|| Error::Unmatched {
+            tensor: listed.name.clone(),
+            shape: listed.shape.to_string(),
+            recipe: self.name().to_owned(),
+        })?;
+        let rule = &self.rules[index];
+        let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
+        // What the weights are made as: the tensor itself, or what it is tied to.
+        let (source, template, tied_to) = match &rule.gives {
+            Gives::Init(template) => ((listed, index), template, None),
+            Gives::TiedTo(name) => {
+                let (source, template) = context.tied(listed, name).map_err(at_rule)?;
+                (source, template, Some(name.clone()))
+            }
+        };
+        let (made, by) = (source.0, &self.rules[source.1]);
+        let mut tensor = context.tensor(listed, by);
+        if tied_to.is_some() {
+            tensor = tensor.with_stream_id(stream_id(&made.name));
+        }
+        let init = match context.init(template, by, made) {
+            Ok(init) => init,
+            // Nothing is drawn for an empty tensor: a number that it lacks is no fault.
+            Err(_) if made.shape.elements() == 0 => Init::zeros(),
+            Err(error) => return Err(self.at_rule(error.named(&made.name), source.1)),
+        };
+        let fill = Fill::new(&tensor, &init, by.seed.unwrap_or(seed))
+            .map_err(|error| self.at_rule(error, source.1))?;
+        let fans = if init.fan_mode().is_some() || template.asks_for_fans() {
+            // There are some, or the initializer had failed; but an empty tensor needs none.
+            Fans::of(&tensor).ok()
+        } else {
+            None
+        };
+        let dtype = dtype.or(rule.dtype).or(self.dtype).or(listed.dtype);
+        Ok(PlanEntry {
+            fill: fill.with_dtype(dtype.unwrap_or_default()),
+            init,
+            rule: index,
+            seed_is_pinned: by.seed.is_some(),
+            fans,
+            tied_to,
+        })
+    }
+
+    /// The same error, with the place of a rule.
+    fn at_rule(&self, error: Error, rule: usize) -> Error {
+        let place = &self.places[rule];
+        Error::Rule {
+            recipe: self.layers[place.layer].name.clone(),
+            position: place.gives,
+            fault: Box::new(error),
+        }
+    }
+
+    fn plan_rules(&self) -> Vec<PlanRule> {
+        self.places
             .iter()
-            .map(|listed| {
-                let index = context.rule_of(listed).ok_or_else(|| Error::Unmatched {
-                    tensor: listed.name.clone(),
-                    shape: listed.shape.to_string(),
-                    recipe: self.name.clone(),
-                })?;
-                let rule = &self.rules.rule[index];
-                let init = context
-                    .init(rule, listed)
-                    .map_err(|error| error.named(&listed.name))?;
-                let dtype = dtype.or(rule.dtype).or(self.rules.dtype).or(listed.dtype);
-                let tensor = context.tensor(listed, rule);
-                Ok(PlanEntry {
-                    fill: crate::Fill::new(&tensor, &init, seed)?
-                        .with_dtype(dtype.unwrap_or_default()),
-                    init,
-                    rule: index,
-                })
+            .map(|place| PlanRule {
+                recipe: self.layers[place.layer].name.clone(),
+                line: place.rule.0,
+                column: place.rule.1,
             })
-            .collect::<Result<_>>()?;
-        Ok(Plan { seed, entries })
+            .collect()
     }
 }

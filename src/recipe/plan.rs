@@ -3,15 +3,37 @@
 use super::rule::Globs;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::Init;
+use crate::init::{Fans, Init};
 
 /// What every tensor of a model is filled with: [`Recipe::resolve`](super::Recipe::resolve).
+///
+/// It holds no weights, however large the model: about half a kilobyte a tensor.
+///
+/// ```
+/// use fanin::{ListedTensor, Recipe, Shape, TensorList};
+///
+/// let list = TensorList::new(vec![ListedTensor {
+///     name: "fc.weight".into(),
+///     shape: Shape::new([512, 784])?,
+///     dtype: None,
+/// }])?;
+/// let plan = Recipe::preset("kaiming")?.resolve(&list, Some(42), None)?;
+/// let entry = &plan.entries[0];
+/// assert_eq!(entry.fans.map(|fans| fans.fan_in), Some(784));
+/// assert_eq!(entry.tied_to, None);
+/// assert_eq!(plan.rules[entry.rule].recipe, "kaiming");
+/// assert_eq!((plan.elements(), plan.bytes()), (512 * 784, 4 * 512 * 784));
+/// # Ok::<(), fanin::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The seed, the same for all tensors.
+    /// The seed of all tensors whose rule gives none of its own.
     pub seed: u64,
     /// The tensors, in the list's order.
     pub entries: Vec<PlanEntry>,
+    /// The recipe's rules, in the order in which they were looked at: those of what it extends come
+    /// last.
+    pub rules: Vec<PlanRule>,
 }
 
 /// One tensor of a [`Plan`].
@@ -19,20 +41,46 @@ pub struct Plan {
 pub struct PlanEntry {
     /// The fill of the whole tensor.
     pub fill: Fill,
-    /// The rule's initializer, with the numbers that the list gave it.
+    /// The rule's initializer, with the numbers that the list gave it; that of the other tensor
+    /// where this one is tied.
     pub init: Init,
-    /// The index of the rule that matched, from 0.
+    /// The index of the rule that matched, in [`Plan::rules`].
     pub rule: usize,
+    /// Whether a rule gives its seed, so that the plan's has no say in it.
+    pub seed_is_pinned: bool,
+    /// The tensor's fans, where the initializer's numbers come from them.
+    pub fans: Option<Fans>,
+    /// The tensor whose weights this one has, where its rule ties it.
+    pub tied_to: Option<String>,
+}
+
+/// Where a rule of a [`Plan`] stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanRule {
+    /// The recipe that it stands in: a preset's name, or a file's.
+    pub recipe: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column, from 1.
+    pub column: usize,
 }
 
 impl Plan {
-    /// The fills alone, in the list's order.
+    /// The fills alone, in the list's order, as copies.
     #[must_use]
     pub fn fills(&self) -> Vec<Fill> {
-        self.entries
-            .iter()
-            .map(|entry| entry.fill.clone())
-            .collect()
+        self.iter().cloned().collect()
+    }
+
+    /// The fills alone, in the list's order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Fill> {
+        self.entries.iter().map(|entry| &entry.fill)
+    }
+
+    /// The fills alone, in the list's order, with nothing copied.
+    #[must_use]
+    pub fn into_fills(self) -> Vec<Fill> {
+        self.entries.into_iter().map(|entry| entry.fill).collect()
     }
 
     /// The fill of the tensor of this name: to make one tensor of the model again, or a
@@ -60,7 +108,7 @@ impl Plan {
             value: pattern.to_owned(),
             accepted,
         };
-        let globs = Globs::one(pattern).map_err(refused)?;
+        let globs = Globs::new(&[pattern.to_owned()]).map_err(refused)?;
         let fills = self.entries.iter().map(|entry| &entry.fill);
         let picked: Vec<&Fill> = fills.filter(|fill| globs.matches(fill.name())).collect();
         if picked.is_empty() {
@@ -77,18 +125,12 @@ impl Plan {
     /// The number of elements of all tensors together.
     #[must_use]
     pub fn elements(&self) -> u128 {
-        self.entries
-            .iter()
-            .map(|entry| u128::from(entry.fill.elements()))
-            .sum()
+        self.iter().map(|fill| u128::from(fill.elements())).sum()
     }
 
     /// The number of bytes of all tensors together.
     #[must_use]
     pub fn bytes(&self) -> u128 {
-        self.entries
-            .iter()
-            .map(|entry| u128::from(entry.fill.bytes()))
-            .sum()
+        self.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
 }

@@ -1,42 +1,125 @@
-//! One rule of a recipe, as its file has it.
+//! One rule of a recipe: the tensors it speaks of, and what they get.
 
 use std::fmt;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 use super::expression::Template;
 use crate::tensor::{DType, FanAxes, Layout};
 
-/// `[[rule]]`: the tensors it speaks of, and what they get.
+/// The longest glob: far beyond any sensible one.
+const MAX_GLOB: usize = 4096;
+/// Braces of a glob that may stand within each other: globset goes down into them by recursion.
+const MAX_BRACES: usize = 16;
+
+/// `[[rule]]` as its file has it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(super) struct Written {
     #[serde(rename = "match")]
+    pub globs: Spanned<GlobTexts>,
+    rank: Option<usize>,
+    sibling_rank: Option<usize>,
+    init: Option<Spanned<Template>>,
+    tied_to: Option<Spanned<String>>,
+    seed: Option<u64>,
+    dtype: Option<DType>,
+    layout: Option<Layout>,
+    groups: Option<u64>,
+    in_axis: Option<Axes>,
+    out_axis: Option<Axes>,
+    batch_axis: Option<Axes>,
+}
+
+/// A rule that can be used.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
     pub globs: Globs,
     pub rank: Option<usize>,
     pub sibling_rank: Option<usize>,
-    pub init: Template,
+    pub gives: Gives,
+    pub seed: Option<u64>,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
     pub groups: Option<u64>,
-    pub in_axis: Option<Axes>,
-    pub out_axis: Option<Axes>,
-    pub batch_axis: Option<Axes>,
+    pub fan_axes: Option<FanAxes>,
+}
+
+/// What a rule gives to its tensors.
+#[derive(Clone, Debug)]
+pub(super) enum Gives {
+    Init(Template),
+    /// The weights of the tensor of this name.
+    TiedTo(String),
 }
 
 /// One axis or several.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Axes {
+enum Axes {
     One(i64),
     Many(Vec<i64>),
 }
 
-impl Rule {
+impl Written {
+    /// The rule; and the byte of the text at which what it gives stands.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and the byte at which.
+    pub fn rule(self, start: usize) -> Result<(Rule, usize), (usize, String)> {
+        let fan_axes = self.fan_axes();
+        let (gives, at) = match (self.init, self.tied_to) {
+            (Some(init), None) => {
+                let at = init.span().start;
+                (Gives::Init(init.into_inner()), at)
+            }
+            (None, Some(name)) => {
+                let at = name.span().start;
+                let taken = [
+                    ("seed", self.seed.is_some()),
+                    ("layout", self.layout.is_some()),
+                    ("groups", self.groups.is_some()),
+                    ("in_axis, out_axis or batch_axis", fan_axes.is_some()),
+                ];
+                if let Some((key, _)) = taken.iter().find(|(_, given)| *given) {
+                    let reason = format!(
+                        "tied_to takes {key} from the tensor that it names: leave it out here"
+                    );
+                    return Err((at, reason));
+                }
+                (Gives::TiedTo(name.into_inner()), at)
+            }
+            (Some(_), Some(name)) => {
+                let reason = "has both init and tied_to: one of them must go".to_owned();
+                return Err((name.span().start, reason));
+            }
+            (None, None) => {
+                let reason = "missing field `init`, or `tied_to` in its place".to_owned();
+                return Err((start, reason));
+            }
+        };
+        let match_at = self.globs.span().start;
+        let globs = Globs::new(&self.globs.into_inner().0).map_err(|reason| (match_at, reason))?;
+        let rule = Rule {
+            globs,
+            rank: self.rank,
+            sibling_rank: self.sibling_rank,
+            gives,
+            seed: self.seed,
+            dtype: self.dtype,
+            layout: self.layout,
+            groups: self.groups,
+            fan_axes,
+        };
+        Ok((rule, at))
+    }
+
     /// The axes that the rule names: JAX' defaults are -2, -1 and none.
-    pub fn fan_axes(&self) -> Option<FanAxes> {
+    fn fan_axes(&self) -> Option<FanAxes> {
         if self.in_axis.is_none() && self.out_axis.is_none() && self.batch_axis.is_none() {
             return None;
         }
@@ -60,56 +143,88 @@ impl<'de> Deserialize<'de> for Template {
     }
 }
 
+/// The globs of a rule as text: compiled once it is known that there are not too many.
+#[derive(Clone, Debug)]
+pub(crate) struct GlobTexts(pub Vec<String>);
+
 /// One glob or several, of which one must match the whole name.
 #[derive(Clone, Debug)]
 pub(crate) struct Globs(GlobSet);
 
 impl Globs {
-    /// A single glob, as an expression has it.
-    pub fn one(text: &str) -> Result<Self, String> {
-        Globs::new::<serde::de::value::Error>(&[text.to_owned()]).map_err(|error| error.to_string())
+    /// # Errors
+    ///
+    /// Which one is no glob, or why they cannot be used.
+    pub fn new(texts: &[String]) -> Result<Self, String> {
+        let mut set = GlobSetBuilder::new();
+        for text in texts {
+            set.add(glob(text)?);
+        }
+        // What is sound glob by glob may still be too much to compile.
+        let set = set.build();
+        set.map(Globs)
+            .map_err(|error| format!("cannot be used: {}", error.kind()))
+    }
+
+    /// Whether the text is a glob.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn check(text: &str) -> Result<(), String> {
+        glob(text).map(drop)
     }
 
     pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
-
-    /// Globs in which `*` crosses every separator: names of tensors are no paths.
-    fn new<E: serde::de::Error>(texts: &[String]) -> Result<Self, E> {
-        let mut set = GlobSetBuilder::new();
-        for text in texts {
-            let glob = GlobBuilder::new(text)
-                .literal_separator(false)
-                .backslash_escape(true)
-                .build();
-            set.add(
-                glob.map_err(|error| {
-                    E::custom(format!("{text:?} is not a glob: {}", error.kind()))
-                })?,
-            );
-        }
-        // What is sound glob by glob may still be too much to compile.
-        let set = set.build();
-        set.map(Globs)
-            .map_err(|error| E::custom(format!("cannot be used: {}", error.kind())))
-    }
 }
 
-impl<'de> Deserialize<'de> for Globs {
+/// A glob in which `*` crosses every separator: names of tensors are no paths.
+fn glob(text: &str) -> Result<globset::Glob, String> {
+    if text.len() > MAX_GLOB {
+        return Err(format!(
+            "cannot be used: a glob of {} bytes, where at most {MAX_GLOB} are read",
+            text.len()
+        ));
+    }
+    let (mut depth, mut escaped) = (0usize, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_BRACES {
+            return Err(format!(
+                "cannot be used: a glob with more than {MAX_BRACES} braces within each other"
+            ));
+        }
+    }
+    let glob = GlobBuilder::new(text)
+        .literal_separator(false)
+        .backslash_escape(true)
+        .build();
+    glob.map_err(|error| format!("{text:?} is not a glob: {}", error.kind()))
+}
+
+impl<'de> Deserialize<'de> for GlobTexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OneOrMany;
         impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Globs;
+            type Value = GlobTexts;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a glob, or a list of at least one glob")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Globs, E> {
-                Globs::new(&[text.to_owned()])
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<GlobTexts, E> {
+                Ok(GlobTexts(vec![text.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Globs, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<GlobTexts, A::Error> {
                 let mut texts = Vec::new();
                 while let Some(text) = list.next_element::<String>()? {
                     texts.push(text);
@@ -117,7 +232,7 @@ impl<'de> Deserialize<'de> for Globs {
                 if texts.is_empty() {
                     return Err(A::Error::invalid_length(0, &self));
                 }
-                Globs::new(&texts)
+                Ok(GlobTexts(texts))
             }
         }
         deserializer.deserialize_any(OneOrMany)
@@ -128,7 +243,7 @@ impl<'de> Deserialize<'de> for Globs {
 mod tests {
     use super::Globs;
 
-    fn globs(text: &str) -> Result<Globs, serde::de::value::Error> {
+    fn globs(text: &str) -> Result<Globs, String> {
         Globs::new(&[text.to_owned()])
     }
 
@@ -158,7 +273,29 @@ mod tests {
 
     #[test]
     fn a_glob_too_large_to_compile_is_refused() {
-        let error = globs(&"?".repeat(500_000)).unwrap_err().to_string();
+        let error = globs(&"?".repeat(500_000)).unwrap_err();
         assert!(error.contains("cannot be used"), "{error:.300}");
+    }
+
+    #[test]
+    fn globs_that_would_exhaust_the_stack_are_refused() {
+        for text in [
+            "{".repeat(2000),
+            format!("{}a{}", "{".repeat(17), "}".repeat(17)),
+        ] {
+            let error = globs(&text).unwrap_err();
+            assert!(error.contains("braces within each other"), "{error:.300}");
+        }
+        let deepest = format!("{}a{}", "{".repeat(16), "}".repeat(16));
+        assert!(globs(&deepest).unwrap().matches("a"));
+        assert!(globs(&"\\{".repeat(100)).unwrap().matches(&"{".repeat(100)));
+    }
+
+    /// No backtracking: what would take 2^20 steps elsewhere is done at once.
+    #[test]
+    fn many_stars_match_in_linear_time() {
+        let glob = globs(&"*a".repeat(1000)).unwrap();
+        assert!(!glob.matches(&format!("{}b", "a".repeat(20_000))));
+        assert!(glob.matches(&"a".repeat(20_000)));
     }
 }

@@ -1,0 +1,305 @@
+//! Reading recipes: one file, and what it extends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::rule::Written;
+use super::{Recipe, preset_text};
+use crate::error::{Error, Result, shown};
+use crate::read::read_limited;
+use crate::tensor::{DType, Layout};
+
+/// The most bytes that a recipe file may have: far beyond any sensible one.
+const MAX_BYTES: u64 = 4 << 20;
+/// The most globs of a recipe and what it extends: each may be held against each tensor's name.
+const MAX_GLOBS: usize = 10_000;
+/// Recipes of a chain, the first one included.
+const MAX_CHAIN: usize = 8;
+/// Characters of what the parser says that a message quotes: it may hold the file's own text.
+const MAX_QUOTED: usize = 4000;
+
+/// A recipe as its file has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    seed: Option<u64>,
+    dtype: Option<DType>,
+    layout: Option<Layout>,
+    extends: Option<Spanned<String>>,
+    #[serde(default)]
+    rule: Vec<Spanned<Written>>,
+}
+
+/// A recipe's text, what messages call it, and where it lies if it is a file.
+pub(super) struct Source {
+    pub name: String,
+    pub text: String,
+    pub path: Option<PathBuf>,
+}
+
+impl Source {
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::Format`], as [`Recipe::load`] says.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read_limited(path, MAX_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| Error::Format {
+            path: shown(path),
+            tensor: None,
+            reason: format!(
+                "is not UTF-8 from byte {} on: a recipe is TOML",
+                error.utf8_error().valid_up_to()
+            ),
+        })?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        Ok(Source {
+            name: shown(Path::new(name)),
+            text,
+            path: Some(path.to_owned()),
+        })
+    }
+
+    fn refused(&self, byte: Option<usize>, reason: impl Into<String>) -> Error {
+        Error::Recipe {
+            recipe: self.name.clone(),
+            position: byte.map(|byte| Places::new(&self.text).line_and_column(byte)),
+            reason: reason.into(),
+        }
+    }
+
+    fn parse(&self) -> Result<File> {
+        toml::from_str(&self.text).map_err(|error| {
+            // What the parser says may quote the file: it must not break the line, nor fill a page.
+            let words: Vec<_> = error.message().split_whitespace().collect();
+            let reason = words.join(" ");
+            let reason = match reason.char_indices().nth(MAX_QUOTED) {
+                Some((end, _)) => format!("{}...", &reason[..end]),
+                None => reason,
+            };
+            self.refused(error.span().map(|span| span.start), reason)
+        })
+    }
+
+    /// What this one extends.
+    fn base(&self, extends: &Spanned<String>) -> Result<Source> {
+        let name = extends.get_ref();
+        let at = Some(extends.span().start);
+        if !name.ends_with(".toml") {
+            return match preset_text(name) {
+                Some(text) => Ok(Source {
+                    name: name.clone(),
+                    text: text.to_owned(),
+                    path: None,
+                }),
+                None => {
+                    let presets = Vec::from_iter(Recipe::presets()).join(", ");
+                    let reason = format!(
+                        "extends {name:?}, which is no preset: use one of {presets}, or the path of \
+                         a .toml file"
+                    );
+                    Err(self.refused(at, reason))
+                }
+            };
+        }
+        let Some(path) = &self.path else {
+            let reason = format!(
+                "extends {name:?}, but only a recipe that is a file itself can extend one: use a \
+                 preset's name"
+            );
+            return Err(self.refused(at, reason));
+        };
+        if Path::new(name).has_root() || Path::new(name).is_absolute() {
+            let reason = format!(
+                "extends {name:?}: give the path from the folder of this file, so that both can be \
+                 moved together"
+            );
+            return Err(self.refused(at, reason));
+        }
+        let path = path.parent().unwrap_or(Path::new("")).join(name);
+        // To open a pipe is to wait for who writes to it.
+        let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
+        if !metadata.is_file() {
+            return Err(Error::Format {
+                path: shown(&path),
+                tensor: None,
+                reason: format!("is no regular file: {} extends it", self.name),
+            });
+        }
+        Source::read(&path)
+    }
+}
+
+/// One file of a chain that has been read.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub name: String,
+    pub text: String,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The recipe of the chain, from 0.
+    pub layer: usize,
+    /// Line and column of the rule, from 1.
+    pub rule: (usize, usize),
+    /// Line and column of its `init` or `tied_to`.
+    pub gives: (usize, usize),
+}
+
+/// Reads a recipe and what it extends: the first one's rules come first, and what it says of seed,
+/// dtype and layout holds.
+pub(super) fn read(source: Source) -> Result<Recipe> {
+    let mut recipe = Recipe {
+        layers: Vec::new(),
+        seed: None,
+        dtype: None,
+        layout: None,
+        rules: Vec::new(),
+        places: Vec::new(),
+    };
+    let mut globs = 0;
+    let mut seen = Vec::new();
+    let mut next = Some(source);
+    while let Some(source) = next.take() {
+        // Two paths may lead to one file.
+        seen.extend(
+            source
+                .path
+                .as_ref()
+                .and_then(|path| fs::canonicalize(path).ok()),
+        );
+        let file = source.parse()?;
+        recipe.seed = recipe.seed.or(file.seed);
+        recipe.dtype = recipe.dtype.or(file.dtype);
+        recipe.layout = recipe.layout.or(file.layout);
+
+        globs += file
+            .rule
+            .iter()
+            .map(|rule| rule.get_ref().globs.get_ref().0.len())
+            .sum::<usize>();
+        if globs > MAX_GLOBS {
+            let reason =
+                format!("has {globs} globs, with what it extends: at most {MAX_GLOBS} are read");
+            return Err(source.refused(None, reason));
+        }
+        let mut places = Places::new(&source.text);
+        for rule in file.rule {
+            let start = rule.span().start;
+            let (rule, gives) = rule
+                .into_inner()
+                .rule(start)
+                .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
+            recipe.rules.push(rule);
+            recipe.places.push(Place {
+                layer: recipe.layers.len(),
+                rule: places.line_and_column(start),
+                gives: places.line_and_column(gives),
+            });
+        }
+        if let Some(extends) = &file.extends {
+            let at = Some(extends.span().start);
+            if recipe.layers.len() + 1 == MAX_CHAIN {
+                let reason = format!(
+                    "is the last of {MAX_CHAIN} recipes that extend each other: more are not read"
+                );
+                return Err(source.refused(at, reason));
+            }
+            let base = source.base(extends)?;
+            let canonical = base
+                .path
+                .as_ref()
+                .and_then(|path| fs::canonicalize(path).ok());
+            if canonical.is_some_and(|path| seen.contains(&path)) {
+                let name = extends.get_ref();
+                let reason = format!(
+                    "extends {name:?}, which extends this one in turn: one of them must stop"
+                );
+                return Err(source.refused(at, reason));
+            }
+            next = Some(base);
+        } else if recipe.rules.is_empty() {
+            return Err(source.refused(None, "has no [[rule]]: it needs at least one"));
+        }
+        recipe.layers.push(Layer {
+            name: source.name,
+            text: source.text,
+        });
+    }
+    Ok(recipe)
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+pub(super) fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Tells lines and columns, both from 1, of bytes that come in the text's order; columns count
+/// characters.
+struct Places<'a> {
+    text: &'a str,
+    byte: usize,
+    line: usize,
+    column: usize,
+}
+
+impl<'a> Places<'a> {
+    fn new(text: &'a str) -> Self {
+        Places {
+            text,
+            byte: 0,
+            line: 1,
+            column: 1,
+        }
+    }
+
+    fn line_and_column(&mut self, byte: usize) -> (usize, usize) {
+        let byte = byte.min(self.text.len());
+        if byte < self.byte {
+            *self = Places::new(self.text);
+        }
+        for b in &self.text.as_bytes()[self.byte..byte] {
+            (self.line, self.column) = match b {
+                b'\n' => (self.line + 1, 1),
+                // Not the first byte of its character.
+                0x80..0xc0 => (self.line, self.column),
+                _ => (self.line, self.column + 1),
+            };
+        }
+        self.byte = byte;
+        (self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Places;
+
+    #[test]
+    fn places_are_lines_and_characters() {
+        let mut places = Places::new("aé\nö b\n\nc");
+        let bytes = [0, 1, 3, 4, 6, 8, 9, 10, 100, 0, 1];
+        let expected = [
+            (1, 1),
+            (1, 2),
+            (1, 3),
+            (2, 1),
+            (2, 2),
+            (2, 4),
+            (3, 1),
+            (4, 1),
+            (4, 2),
+            (1, 1),
+            (1, 2),
+        ];
+        for (byte, place) in bytes.into_iter().zip(expected) {
+            assert_eq!(places.line_and_column(byte), place, "byte {byte}");
+        }
+    }
+}
