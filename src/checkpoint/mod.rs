@@ -28,6 +28,6 @@ mod stats;
 mod write;
 
 pub use contents::Contents;
-pub use source::read_tensor_list;
+pub use source::{parse_safetensors, parse_tensor_list, read_tensor_list};
 pub use stats::{Moments, TensorStats, stats};
 pub use write::{Make, Progress, save, silent, write_to};
