@@ -333,6 +333,17 @@ pub(crate) fn one_line(text: &str) -> String {
     }
 }
 
+/// Characters of text from outside that a message quotes.
+const MAX_QUOTED: usize = 4000;
+
+/// The text on one line, cut off where it would fill pages: what a parser says may quote its input.
+pub(crate) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => one_line(&text[..end]) + "...",
+        None => one_line(text),
+    }
+}
+
 /// What would break the line, speak to the terminal, or turn the text around: control characters,
 /// separators, and what sets the direction of writing.
 fn is_unprintable(c: char) -> bool {

@@ -13,6 +13,8 @@ use crate::recipe::{GlobTexts, Globs};
 
 /// The most bytes that a file may have: far beyond any sensible one.
 const MAX_BYTES: u64 = 4 << 20;
+/// The most globs: each has its place in memory once compiled.
+const MAX_GLOBS: usize = 10_000;
 /// Characters of a reason that a message shows: it may quote the file.
 const MAX_QUOTED: usize = 1000;
 
@@ -186,6 +188,15 @@ impl ShardSpec {
             .map_err(|error| refused(Some(mesh_at), &error.to_string()))?;
         if file.rule.is_empty() {
             return Err(refused(None, "has no [[rule]]: it needs at least one"));
+        }
+        let globs: usize = file
+            .rule
+            .iter()
+            .map(|rule| rule.globs.get_ref().0.len())
+            .sum();
+        if globs > MAX_GLOBS {
+            let reason = format!("has {globs} globs: at most {MAX_GLOBS} are read");
+            return Err(refused(None, &reason));
         }
         let rule = |written: Written| {
             let at = written.placements.span().start;

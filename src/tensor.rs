@@ -479,7 +479,8 @@ pub struct Tensor {
     name: String,
     shape: Shape,
     layout: Layout,
-    fan_axes: Option<FanAxes>,
+    /// Boxed: few tensors have them, and a list may have a million.
+    fan_axes: Option<Box<FanAxes>>,
     groups: u64,
     stream: u64,
 }
@@ -552,7 +553,7 @@ impl Tensor {
     /// That they are axes of the shape, and each named once, is checked where fans are computed.
     #[must_use]
     pub fn with_fan_axes(mut self, axes: FanAxes) -> Self {
-        self.fan_axes = Some(axes);
+        self.fan_axes = Some(Box::new(axes));
         self
     }
 
@@ -596,7 +597,7 @@ impl Tensor {
     /// The axes that [`Tensor::with_fan_axes`] set.
     #[must_use]
     pub fn fan_axes(&self) -> Option<&FanAxes> {
-        self.fan_axes.as_ref()
+        self.fan_axes.as_deref()
     }
 
     /// The number of groups; 1 unless set.

@@ -508,3 +508,251 @@ fn statistics_of_other_files_are_refused() {
         run.refused(&["stats", "--json", file], 1, &[file, text]);
     }
 }
+
+/// Runs what must be refused in bounded memory and time: half a GiB of address space, where the
+/// files below would take many times that if they were believed, and some seconds.
+#[cfg(target_os = "linux")]
+fn refused_in_bounds(run: &Run, arguments: &[&str], texts: &[&str]) {
+    let start = std::time::Instant::now();
+    let output = std::process::Command::new("bash")
+        .args(["-c", "ulimit -v 524288; exec \"$@\"", "bash"])
+        .arg(env!("CARGO_BIN_EXE_fanin"))
+        .args(arguments)
+        .current_dir(run.path(""))
+        .stdin(std::process::Stdio::null())
+        .output();
+    let ended = command::ended(output.unwrap());
+    let took = start.elapsed();
+    assert_eq!(ended.status, 1, "{texts:?}: {:.2000}", ended.stderr);
+    assert!(ended.stdout.is_empty());
+    assert_eq!(ended.stderr.lines().count(), 1, "{:.2000}", ended.stderr);
+    assert!(ended.stderr.len() < 10_000, "{:.2000}", ended.stderr);
+    for text in texts {
+        assert!(
+            ended.stderr.contains(text),
+            "{text:?}: {:.2000}",
+            ended.stderr
+        );
+    }
+    assert!(
+        took < std::time::Duration::from_secs(30),
+        "{texts:?}: {took:?}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn recipes_cannot_exhaust_the_machine() {
+    let run = Run::new();
+    run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
+    let rule = |init: &str| format!("[[rule]]\nmatch = \"*\"\ninit = {init:?}\n");
+    let globs = |glob: &str| format!("[[rule]]\nmatch = {glob:?}\ninit = \"zeros\"\n");
+    let deep = 200_000;
+    for (toml, texts) in [
+        (
+            format!("rule = {}", "[".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"][..],
+        ),
+        (
+            format!("rule = {}", "{a=".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"],
+        ),
+        (
+            format!("{}b = 1", "a.".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"],
+        ),
+        (
+            rule(&format!(
+                "normal(std={}1{})",
+                "(".repeat(1000),
+                ")".repeat(1000)
+            )),
+            &["line 3, column 8", "64 levels stand within"],
+        ),
+        (
+            rule(&format!("normal(std=sqrt({}1))", "-".repeat(4000))),
+            &["line 3, column 8"],
+        ),
+        (
+            rule(&format!("normal(std={})", "1+".repeat(deep))),
+            &["line 3, column 8", "has 400012 bytes, where at most 4096"],
+        ),
+        (
+            rule(&"n".repeat(4_000_000)),
+            &["line 3, column 8", "has 4000000 bytes, where at most 4096"],
+        ),
+        (
+            rule("zeros") + &format!("dtype = {:?}\n", "f".repeat(4_000_000)),
+            &["line 4, column 9", "unknown dtype"],
+        ),
+        (
+            globs(&"{".repeat(4000)),
+            &["line 2, column 9", "16 braces within each other"],
+        ),
+        (
+            globs(&"{a,".repeat(400_000)),
+            &["line 2, column 9", "at most 4096 are read"],
+        ),
+        (
+            globs(&"?".repeat(deep)),
+            &["line 2, column 9", "at most 4096 are read"],
+        ),
+        (
+            format!("# {}", "x".repeat(4 << 20)),
+            &["bomb.toml: is larger than 4194304 bytes"],
+        ),
+        (
+            globs("a").repeat(10_001),
+            &["bomb.toml: has 10001 globs", "at most 10000"],
+        ),
+        (
+            format!(
+                "extends = \"gpt2\"\n[[rule]]\nmatch = [{}]\ninit = \"zeros\"",
+                "\"a\",".repeat(10_000)
+            ),
+            &["gpt2: has 100", "at most 10000"],
+        ),
+    ] {
+        run.write("bomb.toml", toml);
+        refused_in_bounds(
+            &run,
+            &["plan", "bomb.toml", "--tensors", "list.json"],
+            texts,
+        );
+    }
+    // As many as are read, the last of which decides.
+    let stars: String = (0..9_999).map(|i| globs(&format!("*{i}*a*b*c"))).collect();
+    run.write("most.toml", stars + &rule("ones"));
+    let ended = run.ok(&["plan", "most.toml", "--tensors", "list.json"]);
+    let table = String::from_utf8(ended.stdout).unwrap();
+    assert!(table.contains("most.toml:29998"), "{table}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lists_cannot_exhaust_the_machine() {
+    let run = with_recipe();
+    let tensor = |shape: &str| format!(r#"{{"tensors": [{{"name": "w", "shape": {shape}}}]}}"#);
+    let deep = 200_000;
+    let numbers = "give a list of whole numbers from 0";
+    for (json, texts) in [
+        (tensor(&"[".repeat(deep)), &["list.json: is refused: "][..]),
+        (
+            tensor(&format!("{}{}", "[".repeat(100), "]".repeat(100))),
+            &["tensor \"w\"", numbers],
+        ),
+        (
+            tensor(&format!("[{}1]", "1,".repeat(20_000_000))),
+            &["tensor \"w\"", "shape of 40000003 characters", numbers],
+        ),
+        (
+            tensor("[18446744073709551616]"),
+            &["tensor \"w\"", "[18446744073709551616]", numbers],
+        ),
+        (
+            tensor("[18446744073709551615, 18446744073709551615]"),
+            &["tensor \"w\"", "more than 2^50"],
+        ),
+        (
+            tensor(&format!("\"{}\"", "x".repeat(4000))),
+            &["tensor \"w\"", numbers],
+        ),
+        (
+            format!(r#"{{"tensors": "{}"}}"#, "x".repeat(20_000_000)),
+            &["list.json: is refused: "],
+        ),
+        (
+            format!(
+                r#"{{"tensors": [{{"name": "{}", "shape": [1]}}]}}"#,
+                "x".repeat(20_000_000)
+            ),
+            &["a tensor whose name has 20000000 bytes", "65536"],
+        ),
+        (
+            format!(
+                r#"{{"tensors": [{{"name": "w", "shape": [1], "dtype": "{}"}}]}}"#,
+                "x".repeat(20_000_000)
+            ),
+            &["tensor \"w\"", "only f32, f16 and bf16"],
+        ),
+        (
+            format!(r#"{{"other": {}, "tensors": []"#, "[".repeat(10_000_000)),
+            &["list.json: is refused: "],
+        ),
+        (
+            "[".repeat(100_000_001),
+            &["list.json: is larger than 100000000 bytes"],
+        ),
+        (
+            r#"{"weight_map": {"w": "a\u0000.safetensors"}}"#.to_owned(),
+            &["a\\0.safetensors: cannot open", "NUL"],
+        ),
+        (
+            r#"{"weight_map": {"w": "/dev/zero"}}"#.to_owned(),
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "../../etc/passwd"}}"#.to_owned(),
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "zero.safetensors"}}"#.to_owned(),
+            &["zero.safetensors: is no regular file"],
+        ),
+        (
+            r#"{"weight_map": {"w": "pipe.safetensors"}}"#.to_owned(),
+            &["pipe.safetensors: is no regular file"],
+        ),
+        (
+            r#"{"weight_map": {"w": "folder.safetensors"}}"#.to_owned(),
+            &["folder.safetensors: is no regular file"],
+        ),
+    ] {
+        if !run.files().contains(&"pipe.safetensors".to_owned()) {
+            std::os::unix::fs::symlink("/dev/zero", run.path("zero.safetensors")).unwrap();
+            std::fs::create_dir(run.path("folder.safetensors")).unwrap();
+            let made = std::process::Command::new("mkfifo")
+                .arg(run.path("pipe.safetensors"))
+                .status();
+            assert!(made.unwrap().success());
+        }
+        run.write("list.json", json);
+        refused_in_bounds(&run, &["plan", "all.toml", "--tensors", "list.json"], texts);
+    }
+
+    // A file of a hundred megabytes on paper, whose header is all blanks: as long as may be, then one
+    // byte longer.
+    for (length, text) in [
+        (100_000_000u64, "does not begin with"),
+        (100_000_001, "claims a header of 100000001"),
+    ] {
+        let mut file = std::fs::File::create(run.path("blank.safetensors")).unwrap();
+        std::io::Write::write_all(&mut file, &length.to_le_bytes()).unwrap();
+        file.set_len(8 + length).unwrap();
+        refused_in_bounds(
+            &run,
+            &["plan", "all.toml", "--tensors", "blank.safetensors"],
+            &[text],
+        );
+    }
+    // More bytes of weights than 64 bits count: a plan can say so, a file cannot.
+    let run = with_recipe();
+    let most: Vec<String> = (0..5000)
+        .map(|i| format!(r#"{{"name": "w{i}", "shape": [1125899906842624]}}"#))
+        .collect();
+    run.write(
+        "list.json",
+        format!(r#"{{"tensors": [{}]}}"#, most.join(",")),
+    );
+    let table = run
+        .ok(&["plan", "all.toml", "--tensors", "list.json"])
+        .stdout;
+    assert!(String::from_utf8(table).unwrap().ends_with(
+        "total: 5,000 tensors, 5,629,499,534,213,120,000 parameters, 22517998136852480000 bytes; seed -\n"
+    ));
+    run.refused(
+        &init("list.json"),
+        1,
+        &["more than 2^64 bytes of weights", "split the model"],
+    );
+}

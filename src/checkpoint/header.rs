@@ -5,7 +5,7 @@
 //! believed before it is checked, and nothing is allocated on its word.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -14,7 +14,7 @@ use safetensors::Dtype;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::{Error, Result, one_line, shown};
+use crate::error::{Error, Result, excerpt, shown};
 
 /// The longest header, as in the safetensors crate.
 pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -65,7 +65,7 @@ impl Fault {
         }
     }
 
-    fn in_file(self, path: &Path) -> Error {
+    pub fn in_file(self, path: &Path) -> Error {
         Error::Format {
             path: shown(path),
             tensor: self.tensor,
@@ -74,35 +74,64 @@ impl Fault {
     }
 }
 
+/// Bytes that give the header's length.
+const LENGTH_BYTES: u64 = 8;
+
 /// Reads and checks the header of a file.
 pub(super) fn read(path: &Path) -> Result<Header> {
+    // To open a pipe is to wait for who writes to it, and it has no length to hold claims against.
+    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
+    if !metadata.is_file() {
+        return Err(Fault::new("is no regular file").in_file(path));
+    }
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let io = || Error::io(path, "read");
     let file_bytes = file.metadata().map_err(io())?.len();
-    let fault = |reason: String| Fault::new(reason).in_file(path);
-    if file_bytes < 8 {
-        return Err(fault(format!(
-            "has {file_bytes} bytes: a safetensors file begins with 8 that give its header's length"
-        )));
-    }
-    let mut length = [0; 8];
+    check_size(file_bytes).map_err(|fault| fault.in_file(path))?;
+    let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(io())?;
-    let length = u64::from_le_bytes(length);
+    let (length, data_bytes) = lengths(length, file_bytes).map_err(|fault| fault.in_file(path))?;
+    let mut header = vec![0; length];
+    file.read_exact(&mut header).map_err(io())?;
+    parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
+}
+
+/// The same for a file that is in memory.
+pub(super) fn parse_file(file: &[u8]) -> Result<Header, Fault> {
+    check_size(file.len() as u64)?;
+    let (length, rest) = file.split_at(LENGTH_BYTES as usize);
+    let mut bytes = [0; LENGTH_BYTES as usize];
+    bytes.copy_from_slice(length);
+    let (length, data_bytes) = lengths(bytes, file.len() as u64)?;
+    parse(&rest[..length], data_bytes)
+}
+
+/// Whether a file has room for the length of its header.
+fn check_size(file_bytes: u64) -> Result<(), Fault> {
+    if file_bytes >= LENGTH_BYTES {
+        return Ok(());
+    }
+    Err(Fault::new(format!(
+        "has {file_bytes} bytes: a safetensors file begins with 8 that give its header's length"
+    )))
+}
+
+/// The lengths of the header and of the data, of a file of at least 8 bytes that begins with these.
+fn lengths(first: [u8; LENGTH_BYTES as usize], file_bytes: u64) -> Result<(usize, u64), Fault> {
+    let length = u64::from_le_bytes(first);
     if length > MAX_HEADER_BYTES {
-        return Err(fault(format!(
+        return Err(Fault::new(format!(
             "claims a header of {length} bytes: at most {MAX_HEADER_BYTES} are read; is it a \
              safetensors file?"
         )));
     }
-    let Some(data_bytes) = (file_bytes - 8).checked_sub(length) else {
-        return Err(fault(format!(
+    match (file_bytes - LENGTH_BYTES).checked_sub(length) {
+        Some(data_bytes) => Ok((length as usize, data_bytes)),
+        None => Err(Fault::new(format!(
             "claims a header of {length} bytes, but only {} follow: it is cut short",
-            file_bytes - 8
-        )));
-    };
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(io())?;
-    parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
+            file_bytes - LENGTH_BYTES
+        ))),
+    }
 }
 
 /// Checks a header of a file that has `data_bytes` bytes after it.
@@ -119,7 +148,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
     let Listed { tensors, metadata } = serde_json::from_str(text).map_err(|error| {
         Fault::new(format!(
             "its header is refused: {}",
-            one_line(&error.to_string())
+            excerpt(&error.to_string())
         ))
     })?;
 
@@ -165,7 +194,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
     Ok(Header {
         entries,
         metadata,
-        data_start: 8 + header.len() as u64,
+        data_start: LENGTH_BYTES + header.len() as u64,
     })
 }
 

@@ -35,8 +35,8 @@ mod write;
 
 pub use contents::Contents;
 pub use diff::{Change, Diff, Start, TensorDiff, diff, start_list};
-pub use shards::{Saved, Shard, Shards, Share};
-pub use source::read_tensor_list;
+pub use shards::{RankParts, Saved, Shard, Shards, Share, rank_file_name};
+pub use source::{parse_safetensors, parse_tensor_list, read_tensor_list};
 pub use stats::{Moments, TensorStats, stats};
 pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};
 pub use weights::{Reader, StoredTensor, Weights};

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use super::partial::Partial;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result, shown};
 use crate::fill::Fill;
+use crate::shard_spec::{LocalPart, ShardSpec};
 
 /// The index of a model that lies in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -120,20 +122,30 @@ impl<'a> Shards<'a> {
                 tensor: twin.name().to_owned(),
             });
         }
-        let ranges = split(fills.iter().map(Fill::bytes), max_bytes);
-        let count = ranges.len();
-        let files = ranges
+        let files = Shards::layout(fills.iter().map(Fill::bytes), max_bytes)
             .into_iter()
-            .enumerate()
-            .map(|(number, range)| {
-                Ok(Shard {
-                    name: shard_name(number, count),
-                    contents: Contents::safetensors(&fills[range], metadata)?,
-                })
+            .map(|(name, range)| {
+                let contents = Contents::safetensors(&fills[range], metadata)?;
+                Ok(Shard { name, contents })
             })
             .collect::<Result<Vec<_>>>()?;
-        let index = (count > 1).then(|| index(&files, fills, metadata));
+        let index = (files.len() > 1).then(|| index(&files, fills, metadata));
         Ok(Shards { files, index })
+    }
+
+    /// The names of the files, and the tensors of each, for tensors of so many bytes: what
+    /// [`Shards::split`] goes by.
+    #[must_use]
+    pub fn layout(
+        bytes: impl IntoIterator<Item = u64>,
+        max_bytes: u64,
+    ) -> Vec<(String, Range<usize>)> {
+        let ranges = split(bytes.into_iter(), max_bytes);
+        let count = ranges.len();
+        let named = ranges.into_iter().enumerate();
+        named
+            .map(|(number, range)| (shard_name(number, count), range))
+            .collect()
     }
 
     /// The files, in order.
@@ -184,7 +196,7 @@ impl<'a> Shards<'a> {
 
 /// Ranges of tensors whose bytes stay within a limit; none is empty, but the only one of no
 /// tensors.
-fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<std::ops::Range<usize>> {
+fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<Range<usize>> {
     let (mut ranges, mut start, mut end, mut sum) = (Vec::new(), 0, 0, 0u64);
     for bytes in bytes {
         let fits = sum.checked_add(bytes).filter(|&sum| sum <= max_bytes);
@@ -344,4 +356,104 @@ fn save_text(path: &Path, text: &str) -> Result<()> {
         written
     });
     written.map_err(|(action, error)| Error::io(path, action)(error))
+}
+
+/// The name of the file that holds a rank's part of a model:
+/// `model-rank-00003-of-00008.safetensors`, from 0 as ranks are.
+#[must_use]
+pub fn rank_file_name(rank: u64, ranks: u64) -> String {
+    format!("model-rank-{rank:05}-of-{ranks:05}.safetensors")
+}
+
+impl Writer {
+    /// Writes what a rank of a sharded training holds into a folder, which is made if it is not
+    /// there: one file, by the name of [`rank_file_name`].
+    ///
+    /// Each tensor is there by its name with the rank's part of it, an empty one included; the
+    /// metadata tells the whole tensor's shape and which part it is
+    /// ([`LocalPart::metadata`](crate::LocalPart::metadata)), and `rank`, `ranks` and `mesh`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardSpec::local_fills`] and [`Writer::save`].
+    pub fn save_rank(
+        &self,
+        folder: impl AsRef<Path>,
+        parts: &RankParts,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        let path = folder.join(parts.file_name());
+        self.save(path, &parts.contents()?, make, progress)
+    }
+}
+
+/// What a rank holds of a model, ready to be written: [`Writer::save_rank`].
+#[derive(Clone, Debug)]
+pub struct RankParts {
+    rank: u64,
+    ranks: u64,
+    fills: Vec<Fill>,
+    metadata: Vec<(String, String)>,
+}
+
+impl RankParts {
+    /// The parts of a rank. `metadata` is that of the whole model, such as its seed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardSpec::local_fills`].
+    pub fn new(
+        spec: &ShardSpec,
+        fills: &[Fill],
+        rank: u64,
+        metadata: &[(&str, String)],
+    ) -> Result<Self> {
+        let parts = spec.local_fills(fills, rank)?;
+        let mesh = spec.mesh().dims().iter();
+        let mesh: Vec<String> = mesh.map(|(name, size)| format!("{name}={size}")).collect();
+        let given = metadata.iter().map(|(key, value)| (*key, value.clone()));
+        let own = [
+            ("rank", rank.to_string()),
+            ("ranks", spec.ranks().to_string()),
+            ("mesh", mesh.join(",")),
+        ];
+        let metadata = given
+            .chain(own)
+            .map(|(key, value)| (key.to_owned(), value))
+            .chain(parts.iter().flat_map(LocalPart::metadata));
+        Ok(RankParts {
+            rank,
+            ranks: spec.ranks(),
+            metadata: metadata.collect(),
+            fills: parts.into_iter().map(|part| part.fill).collect(),
+        })
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        rank_file_name(self.rank, self.ranks)
+    }
+
+    /// What the file will hold.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::safetensors`].
+    pub fn contents(&self) -> Result<Contents<'_>> {
+        let metadata = self.metadata.iter();
+        let metadata: Vec<(&str, String)> = metadata
+            .map(|(key, value)| (key.as_str(), value.clone()))
+            .collect();
+        Contents::safetensors(&self.fills, &metadata)
+    }
+
+    /// The bytes of the weights together.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u128 {
+        self.fills.iter().map(|fill| u128::from(fill.bytes())).sum()
+    }
 }

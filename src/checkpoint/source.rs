@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::header::{MAX_HEADER_BYTES, Pairs};
+use super::header::{self, MAX_HEADER_BYTES, Pairs};
 use super::weights::Weights;
-use crate::error::{Error, Result, one_line, shown};
+use crate::error::{Error, Result, excerpt, shown};
 use crate::read::read_limited;
 use crate::tensor::{ListedTensor, Shape, TensorList};
+
+/// The longest name of a tensor: far beyond any sensible one.
+const MAX_NAME_BYTES: usize = 1 << 16;
+/// The longest text of a shape, blanks and all.
+const MAX_SHAPE_BYTES: usize = 4096;
 
 /// Reads the tensors of a model: names, shapes and, where given, dtypes.
 ///
@@ -46,6 +51,50 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     }
 }
 
+/// Reads a tensor list from JSON in memory: `{"tensors": [...]}`, as [`read_tensor_list`] does from a
+/// file. A million tensors take a second or so.
+///
+/// ```
+/// let json = br#"{"tensors": [{"name": "fc.weight", "shape": [512, 784]}]}"#;
+/// let list = fanin::checkpoint::parse_tensor_list(json)?;
+/// assert_eq!(list.elements(), 512 * 784);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`read_tensor_list`], and [`Error::Format`] for an index: it names files, which only one that
+/// is a file itself can.
+pub fn parse_tensor_list(json: &[u8]) -> Result<TensorList> {
+    let path = Path::new(IN_MEMORY);
+    match parse_json(path, json)? {
+        Json::List(tensors) => TensorList::new(tensors),
+        Json::Index(_) => Err(fault(
+            path,
+            None,
+            "has a \"weight_map\" that names files: read it with read_tensor_list",
+        )),
+    }
+}
+
+/// Reads the tensors of a .safetensors file in memory, data and all, in the header's order.
+///
+/// # Errors
+///
+/// As [`read_tensor_list`].
+pub fn parse_safetensors(file: &[u8]) -> Result<TensorList> {
+    let path = Path::new(IN_MEMORY);
+    let header = header::parse_file(file).map_err(|fault| fault.in_file(path))?;
+    let tensors = header.entries.into_iter().map(|entry| {
+        let dtype = entry.dtype.to_string();
+        listed(path, entry.name, entry.shape, Some(&dtype))
+    });
+    TensorList::new(tensors.collect::<Result<_>>()?)
+}
+
+/// What messages call a list that is no file.
+const IN_MEMORY: &str = "tensor list";
+
 /// What is wrong with a file, and with which of its tensors.
 pub(super) fn fault(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
     Error::Format {
@@ -62,8 +111,15 @@ pub(super) fn listed(
     shape: Vec<u64>,
     dtype: Option<&str>,
 ) -> Result<ListedTensor> {
+    if name.len() > MAX_NAME_BYTES {
+        let reason = format!(
+            "has a tensor whose name has {} bytes: at most {MAX_NAME_BYTES} are read",
+            name.len()
+        );
+        return Err(fault(path, None, reason));
+    }
     let dtype = dtype.map(str::parse).transpose().map_err(|_| {
-        let dtype = dtype.unwrap_or_default();
+        let dtype = excerpt(dtype.unwrap_or_default());
         let reason = format!(
             "has dtype {dtype:?}: only f32, f16 and bf16 can be initialized; leave the tensor out \
              of the list"
@@ -83,33 +139,39 @@ pub(super) enum Json {
 
 /// Told apart by what they hold.
 #[derive(Deserialize)]
-struct JsonFile {
-    tensors: Option<Vec<JsonTensor>>,
+struct JsonFile<'a> {
+    #[serde(borrow)]
+    tensors: Option<Vec<JsonTensor<'a>>>,
     weight_map: Option<Pairs>,
 }
 
-/// Fields as loose values, so that what is wrong can be told by the tensor's name.
+/// Fields as the text that stands there, so that what is wrong can be told by the tensor's name, and
+/// that nothing takes more room than it does in the file.
 #[derive(Deserialize)]
-struct JsonTensor {
-    name: Option<Value>,
-    shape: Option<Value>,
-    dtype: Option<Value>,
+struct JsonTensor<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    shape: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dtype: Option<&'a RawValue>,
 }
 
 pub(super) fn read_json(path: &Path) -> Result<Json> {
     let bytes = read_limited(path, MAX_HEADER_BYTES)?;
-    let json: JsonFile = serde_json::from_slice(&bytes).map_err(|error| {
-        fault(
-            path,
-            None,
-            format!("is refused: {}", one_line(&error.to_string())),
-        )
+    parse_json(path, &bytes)
+}
+
+fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
+    let json: JsonFile<'_> = serde_json::from_slice(bytes).map_err(|error| {
+        let reason = format!("is refused: {}", excerpt(&error.to_string()));
+        fault(path, None, reason)
     })?;
     match (json.tensors, json.weight_map) {
         (Some(tensors), None) => tensors
             .into_iter()
             .enumerate()
-            .map(|(index, tensor)| json_tensor(path, index, tensor))
+            .map(|(index, tensor)| json_tensor(path, index, &tensor))
             .collect::<Result<_>>()
             .map(Json::List),
         (None, Some(Pairs(map))) => Ok(Json::Index(map)),
@@ -126,33 +188,35 @@ pub(super) fn read_json(path: &Path) -> Result<Json> {
     }
 }
 
-fn json_tensor(path: &Path, index: usize, tensor: JsonTensor) -> Result<ListedTensor> {
-    let Some(Value::String(name)) = tensor.name else {
+fn json_tensor(path: &Path, index: usize, tensor: &JsonTensor<'_>) -> Result<ListedTensor> {
+    let string = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+    let Some(name) = tensor.name.and_then(string) else {
         let reason = format!("entry {index} of \"tensors\" has no \"name\" that is a string");
         return Err(fault(path, None, reason));
     };
-    let dims = tensor
-        .shape
-        .as_ref()
-        .and_then(Value::as_array)
-        .and_then(|dims| dims.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
+    let shape = tensor.shape.map(RawValue::get);
+    let dims = shape
+        .filter(|text| text.len() <= MAX_SHAPE_BYTES)
+        .and_then(|text| serde_json::from_str(text).ok());
     let Some(dims) = dims else {
-        let given = match &tensor.shape {
-            Some(shape) => format!("has shape {}", one_line(&shape.to_string())),
+        let given = match shape {
+            Some(text) if text.len() > MAX_SHAPE_BYTES => {
+                format!("has a shape of {} characters", text.len())
+            }
+            Some(text) => format!("has shape {}", excerpt(text)),
             None => "has no shape".to_owned(),
         };
         let reason = format!("{given}: give a list of whole numbers from 0");
-        return Err(fault(path, Some(&name), reason));
+        return Err(fault(path, Some(&excerpt(&name)), reason));
     };
-    match tensor.dtype {
-        None | Some(Value::Null) => listed(path, name, dims, None),
-        Some(Value::String(dtype)) => listed(path, name, dims, Some(&dtype)),
-        Some(other) => {
-            let reason = format!(
-                "has dtype {}: use f32, f16 or bf16",
-                one_line(&other.to_string())
-            );
-            Err(fault(path, Some(&name), reason))
+    let Some(raw) = tensor.dtype else {
+        return listed(path, name, dims, None);
+    };
+    match string(raw) {
+        Some(dtype) => listed(path, name, dims, Some(&dtype)),
+        None => {
+            let reason = format!("has dtype {}: use f32, f16 or bf16", excerpt(raw.get()));
+            Err(fault(path, Some(&excerpt(&name)), reason))
         }
     }
 }

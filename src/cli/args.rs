@@ -69,6 +69,10 @@ pub struct InitArguments {
     /// [default: 5GB].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_shard_size: Option<u64>,
+    /// Write a file for each rank of a training, with its part of each tensor: a .toml file that
+    /// gives the mesh, and placements by tensor names (see the type ShardSpec of the library).
+    #[arg(long, value_name = "FILE")]
+    pub shard_spec: Option<PathBuf>,
     /// Memory for weights on their way to the files, whatever the size of the model.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
     pub memory: u64,
@@ -113,6 +117,9 @@ pub struct PlanArguments {
     /// The dtype of all tensors: f32, f16 or bf16 [default: what recipe or list say, else f32].
     #[arg(long)]
     pub dtype: Option<DType>,
+    /// The largest file of a folder that the model is written to, as for `fanin init`.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "5GB")]
+    pub max_shard_size: u64,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

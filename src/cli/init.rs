@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fanin::checkpoint::{self, Contents, Shards, Share, Writer};
-use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, TensorList};
-use sha2::{Digest, Sha256};
+use fanin::checkpoint::{self, Contents, RankParts, Shards, Share, Writer};
+use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, ShardSpec, TensorList};
 
 use super::Failure;
 use super::args::InitArguments;
@@ -32,7 +31,6 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let list = checkpoint::read_tensor_list(&arguments.tensors)?;
     let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
-    let fills = plan.fills();
     let metadata = metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
@@ -42,8 +40,28 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let what = format!(
         "{} in {}",
         count(plan.elements(), "parameter"),
-        count(fills.len() as u128, "tensor")
+        count(plan.entries.len() as u128, "tensor")
     );
+    let fills = plan.into_fills();
+    if let Some(spec) = &arguments.shard_spec {
+        let spec = ShardSpec::load(spec)?;
+        let folder = match &destination {
+            Destination::Folder(folder) => Some(folder.as_path()),
+            Destination::Null => None,
+            Destination::File(_) => {
+                return Err(Failure::Usage(format!(
+                    "--out {:?}: the ranks of --shard-spec have a file each: give a folder",
+                    arguments.out
+                )));
+            }
+        };
+        let ranks = Ranks {
+            spec,
+            fills,
+            metadata,
+        };
+        return ranks.write(&choose()?, &writer, folder, world.as_ref(), &what);
+    }
     match destination {
         Destination::File(path) => {
             let contents = Contents::safetensors(&fills, &metadata)?;
@@ -90,6 +108,11 @@ fn destination(arguments: &InitArguments) -> Result<Destination, Failure> {
         Destination::File(_) if arguments.max_shard_size.is_some() => {
             refused("--max-shard-size is for a folder of files: end its name with /")
         }
+        Destination::Folder(_)
+            if arguments.max_shard_size.is_some() && arguments.shard_spec.is_some() =>
+        {
+            refused("--shard-spec gives each rank one file: --max-shard-size has no say")
+        }
         Destination::Null if arguments.resume => {
             refused("--resume goes on with what is on a disk: there is nothing")
         }
@@ -106,7 +129,7 @@ pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
         ("stream", STREAM_VERSION.to_string()),
         ("seed", seed.to_string()),
         ("recipe", recipe.name().to_owned()),
-        ("recipe_sha256", sha256(recipe.text())),
+        ("recipe_sha256", recipe.sha256()),
     ]
 }
 
@@ -135,11 +158,6 @@ pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     Recipe::preset(text).map_err(|error| Failure::Usage(format!("{error}, or a .toml file")))
 }
 
-pub fn sha256(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn shards<'a>(
     arguments: &InitArguments,
     fills: &'a [Fill],
@@ -147,6 +165,54 @@ fn shards<'a>(
 ) -> Result<Shards<'a>, Failure> {
     let size = arguments.max_shard_size.unwrap_or(Shards::MAX_BYTES);
     Ok(Shards::split(fills, size, metadata)?)
+}
+
+/// A model for the ranks of a training.
+struct Ranks {
+    spec: ShardSpec,
+    fills: Vec<Fill>,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Ranks {
+    /// Writes a file for each rank, or this process' share of them, to nowhere if there is no
+    /// folder.
+    fn write(
+        &self,
+        backend: &Backend,
+        writer: &Writer,
+        folder: Option<&Path>,
+        world: Option<&World>,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let share = world.map_or(Share::ALL, |world| world.share);
+        let ranks = self.spec.ranks();
+        // As many processes as ranks: each writes its own.
+        let mine = (share.rank..ranks).step_by(usize::try_from(share.size).unwrap_or(usize::MAX));
+        let parts: Vec<RankParts> = mine
+            .map(|rank| RankParts::new(&self.spec, &self.fills, rank, &self.metadata))
+            .collect::<fanin::Result<_>>()?;
+        let bytes = parts.iter().map(RankParts::weight_bytes).sum();
+        let ((), amount) = work(backend, bytes, |make, progress| {
+            parts.iter().try_for_each(|parts| match folder {
+                Some(folder) => writer.save_rank(folder, parts, make, progress),
+                None => {
+                    let (sink, name) = (&mut io::sink(), parts.file_name());
+                    writer.write_to(sink, name, &parts.contents()?, make, progress)
+                }
+            })
+        })?;
+        let to = match folder {
+            Some(folder) => folder.display().to_string(),
+            None => Target::Null.name(),
+        };
+        let who = world.map_or_else(String::new, |world| format!("{}: ", world.describe()));
+        say(&format!(
+            "{who}{} of {ranks} of {what}: {amount}, to {to}",
+            count(parts.len() as u128, "rank")
+        ));
+        Ok(())
+    }
 }
 
 /// Writes the process' share of the files, to nowhere if there is no folder.

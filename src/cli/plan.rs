@@ -2,9 +2,10 @@
 
 use std::io::{self, BufWriter, Write};
 
+use fanin::checkpoint::{self, Shards};
 use fanin::init::Distribution;
 use fanin::recipe::{PlanEntry, PlanRule};
-use fanin::{DType, Error, Plan, Shape, checkpoint};
+use fanin::{DType, Error, Fill, Plan, Shape};
 use serde::{Serialize, Serializer};
 
 use super::Failure;
@@ -19,6 +20,10 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let seed = arguments.seed.or(recipe.seed());
     // Nothing that a plan shows depends on the seed, but the seed itself.
     let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), arguments.dtype)?;
+    let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);
+    let files = layout
+        .iter()
+        .flat_map(|(name, tensors)| tensors.clone().map(|_| name.as_str()));
     let report = Report {
         recipe: recipe.name(),
         recipe_sha256: recipe.sha256(),
@@ -26,7 +31,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
         tensors: Rows {
             plan: &plan,
             seed,
-            files: &[],
+            files: &files.collect::<Vec<_>>(),
         },
         total: Total {
             tensors: plan.entries.len(),
@@ -72,7 +77,7 @@ struct Rows<'a> {
     plan: &'a Plan,
     /// The plan's seed, where somebody gave one.
     seed: Option<u64>,
-    /// The file that each tensor goes to; none where that is not known.
+    /// The file that each tensor goes to in a folder.
     files: &'a [&'a str],
 }
 

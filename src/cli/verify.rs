@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::args::VerifyArguments;
 use super::backend::Backend;
-use super::init::{recipe, resolve, sha256};
+use super::init::{recipe, resolve};
 use super::output::{bytes_bar, count, print, print_json, say, speed};
 use super::table::{Align, table};
 
@@ -183,7 +183,7 @@ fn hints(weights: &Weights, recipe: &Recipe, seed: u64) -> Vec<String> {
     };
     compare("seed", seed.to_string());
     compare("recipe", recipe.name().to_owned());
-    compare("recipe_sha256", sha256(recipe.text()));
+    compare("recipe_sha256", recipe.sha256());
     compare("stream", STREAM_VERSION.to_string());
     hints
 }

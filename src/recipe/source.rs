@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::rule::Written;
 use super::{Recipe, preset_text};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, excerpt, shown};
 use crate::read::read_limited;
 use crate::tensor::{DType, Layout};
 
@@ -19,8 +19,6 @@ const MAX_BYTES: u64 = 4 << 20;
 const MAX_GLOBS: usize = 10_000;
 /// Recipes of a chain, the first one included.
 const MAX_CHAIN: usize = 8;
-/// Characters of what the parser says that a message quotes: it may hold the file's own text.
-const MAX_QUOTED: usize = 4000;
 
 /// A recipe as its file has it.
 #[derive(Debug, Deserialize)]
@@ -73,14 +71,12 @@ impl Source {
 
     fn parse(&self) -> Result<File> {
         toml::from_str(&self.text).map_err(|error| {
-            // What the parser says may quote the file: it must not break the line, nor fill a page.
-            let words: Vec<_> = error.message().split_whitespace().collect();
-            let reason = words.join(" ");
-            let reason = match reason.char_indices().nth(MAX_QUOTED) {
-                Some((end, _)) => format!("{}...", &reason[..end]),
-                None => reason,
-            };
-            self.refused(error.span().map(|span| span.start), reason)
+            let at = error.span().map(|span| span.start);
+            // The parser's words for it do not tell what would do.
+            if error.message().contains("recurs") {
+                return self.refused(at, "nests arrays or tables too deep: 80 levels are read");
+            }
+            self.refused(at, excerpt(error.message()))
         })
     }
 

@@ -1,0 +1,129 @@
+//! Whatever a recipe or a tensor list holds, it is read or refused with one line: the corpus of the
+//! fuzz targets, and mutations of it, on every run. `fuzz/README.md` says how to search for more.
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// The files of a target's corpus that are committed, in a fixed order.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 10, "{folder:?} holds {} files", paths.len());
+    paths
+        .into_iter()
+        .map(|path| fs::read(path).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_corpus_is_read_or_refused() {
+    for bytes in corpus("recipe") {
+        checks::recipe(&bytes);
+    }
+    for bytes in corpus("tensor_list") {
+        checks::tensor_list(&bytes);
+    }
+}
+
+/// One step away from an input.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Replace(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, Index),
+    /// A part of another input in the place of one of this.
+    Splice(Index, Index, Index, Index),
+    /// A part many times over.
+    Repeat(Index, Index, u8),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    // What formats are made of reaches further than bytes at random.
+    let words = prop_oneof![
+        "[\\[\\]{}(),.:=\"'\\\\*?!+/-]{1,4}",
+        Just("18446744073709551616".to_owned()),
+        Just("1e999".to_owned()),
+        Just("-0.0".to_owned()),
+        Just("\u{202e}\u{0}".to_owned()),
+        Just("match = '*'\ninit = 'normal'\n".to_owned()),
+    ];
+    prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Replace(at, byte)),
+        (any::<Index>(), words).prop_map(|(at, text)| Mutation::Insert(at, text.into_bytes())),
+        any::<(Index, Index)>().prop_map(|(a, b)| Mutation::Remove(a, b)),
+        any::<(Index, Index, Index, Index)>().prop_map(|(a, b, c, d)| Mutation::Splice(a, b, c, d)),
+        any::<(Index, Index, u8)>().prop_map(|(a, b, n)| Mutation::Repeat(a, b, n)),
+    ]
+}
+
+fn range(bytes: &[u8], a: Index, b: Index) -> std::ops::Range<usize> {
+    let (a, b) = (a.index(bytes.len() + 1), b.index(bytes.len() + 1));
+    a.min(b)..a.max(b)
+}
+
+fn mutate(bytes: &mut Vec<u8>, other: &[u8], mutation: Mutation) {
+    match mutation {
+        Mutation::Replace(at, byte) if !bytes.is_empty() => {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        Mutation::Replace(..) => {}
+        Mutation::Insert(at, text) => {
+            let at = at.index(bytes.len() + 1);
+            bytes.splice(at..at, text);
+        }
+        Mutation::Remove(a, b) => drop(bytes.drain(range(bytes, a, b))),
+        Mutation::Splice(a, b, c, d) => {
+            let part = other[range(other, c, d)].to_vec();
+            bytes.splice(range(bytes, a, b), part);
+        }
+        Mutation::Repeat(a, b, n) => {
+            let range = range(bytes, a, b);
+            // Enough to go deep, not to take long.
+            let part = bytes[range.clone()].repeat(usize::from(n) % 40);
+            if part.len() < 1 << 14 {
+                bytes.splice(range, part);
+            }
+        }
+    }
+}
+
+fn check(target: &str, check: fn(&[u8]), inputs: (Index, Index), mutations: Vec<Mutation>) {
+    let corpus = corpus(target);
+    let mut bytes = corpus[inputs.0.index(corpus.len())].clone();
+    let other = &corpus[inputs.1.index(corpus.len())];
+    for mutation in mutations {
+        mutate(&mut bytes, other, mutation);
+    }
+    check(&bytes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn mutated_recipes_are_read_or_refused(
+        inputs: (Index, Index),
+        mutations in proptest::collection::vec(mutation(), 1..4),
+    ) {
+        check("recipe", checks::recipe, inputs, mutations);
+    }
+
+    #[test]
+    fn mutated_tensor_lists_are_read_or_refused(
+        inputs: (Index, Index),
+        mutations in proptest::collection::vec(mutation(), 1..4),
+    ) {
+        check("tensor_list", checks::tensor_list, inputs, mutations);
+    }
+}

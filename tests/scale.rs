@@ -1,0 +1,173 @@
+//! Models of any size: a plan costs time and memory in proportion to its tensors, not to their
+//! elements, and there is room for the largest.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use fanin::checkpoint::parse_tensor_list;
+use fanin::{DType, ListedTensor, Recipe, Shape, TensorList, cpu};
+
+/// A rule of each kind that asks the list for something, as presets do.
+const CURIOUS: &str = r#"
+[[rule]]
+match = "*norm.weight"
+init = "ones"
+[[rule]]
+match = "*.q_proj.weight"
+init = "normal(std=1/sqrt(size(\"*.q_proj.weight\", 1)*count(\"*.q_proj.*\")))"
+[[rule]]
+match = "*.o_proj.weight"
+init = "residual_normal(std=0.02)"
+[[rule]]
+match = "*.bias"
+sibling_rank = 2
+init = "bias_uniform"
+[[rule]]
+match = ["*.k_proj.weight", "*.v_proj.weight"]
+init = "normal(std=0.02*layer/layers*sibling(\"weight\", 0))"
+[[rule]]
+match = "*.tied.weight"
+tied_to = "layers.0.q_proj.weight"
+[[rule]]
+match = "*"
+init = "kaiming_uniform"
+"#;
+
+/// A list of about so many tensors, eight a layer, as JSON.
+fn json(tensors: usize) -> String {
+    let mut json = String::from("{\"tensors\": [");
+    for layer in 0..tensors / 8 {
+        for (part, shape) in [
+            ("norm.weight", "[64]"),
+            ("q_proj.weight", "[64, 64]"),
+            ("k_proj.weight", "[64, 64]"),
+            ("v_proj.weight", "[64, 64]"),
+            ("o_proj.weight", "[64, 64]"),
+            ("mlp.bias", "[256]"),
+            ("tied.weight", "[64, 64]"),
+            ("mlp.weight", "[256, 64]"),
+        ] {
+            let comma = if layer == 0 && part == "norm.weight" {
+                ""
+            } else {
+                ","
+            };
+            write!(
+                json,
+                "{comma}\n{{\"name\": \"layers.{layer}.{part}\", \"shape\": {shape}}}"
+            )
+            .unwrap();
+        }
+    }
+    json + "]}"
+}
+
+/// Reads and resolves a list; the time that it took.
+fn plan(json: &str, tensors: usize) -> Duration {
+    let recipe = Recipe::from_toml(CURIOUS).unwrap();
+    let start = Instant::now();
+    let list = parse_tensor_list(json.as_bytes()).unwrap();
+    let plan = recipe.resolve(&list, Some(42), Some(DType::BF16)).unwrap();
+    let took = start.elapsed();
+    assert_eq!(plan.entries.len(), tensors);
+    assert_eq!(
+        plan.elements(),
+        tensors as u128 / 8 * (64 + 256 + 5 * 64 * 64 + 256 * 64)
+    );
+    took
+}
+
+/// Four times the tensors take four times as long, or twice that where the machine is busy; sixteen
+/// times as long would be a loop within a loop.
+#[test]
+fn the_time_grows_with_the_tensors() {
+    let (small, large) = (json(50_000), json(200_000));
+    // The least of some: what is measured is the work, not what else the machine does.
+    let least = |json: &str, tensors| (0..3).map(|_| plan(json, tensors)).min().unwrap();
+    let (small, large) = (least(&small, 50_000), least(&large, 200_000));
+    println!("50,000 tensors in {small:?}, 200,000 in {large:?}");
+    assert!(large < small * 8, "{small:?}, then {large:?}");
+}
+
+/// Seconds on a machine of 2026; a minute is for the slowest of them all, shared with others.
+#[test]
+fn a_million_tensors_are_planned() {
+    let json = json(1_000_000);
+    let took = plan(&json, 1_000_000);
+    println!("1,000,000 tensors in {took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    // The list's text, the list, the index of its names and the plan: 630 MB when it was measured,
+    // beside up to 130 MB of the test above.
+    #[cfg(target_os = "linux")]
+    {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
+        let kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+        println!("peak memory: {} MiB", kib >> 10);
+        assert!(kib < 1 << 20, "{peak}");
+    }
+}
+
+/// The tensors of Llama 3.1 405B, by its config.json: 126 layers, hidden_size 16384,
+/// intermediate_size 53248, 128 heads and 8 key-value heads of 128, vocab_size 128256, not tied.
+fn llama_405b() -> TensorList {
+    let (hidden, intermediate, key_value, vocabulary) = (16_384, 53_248, 8 * 128, 128_256);
+    let mut tensors = vec![(
+        "model.embed_tokens.weight".to_owned(),
+        vec![vocabulary, hidden],
+    )];
+    for layer in 0..126 {
+        for (part, shape) in [
+            ("self_attn.q_proj", vec![128 * 128, hidden]),
+            ("self_attn.k_proj", vec![key_value, hidden]),
+            ("self_attn.v_proj", vec![key_value, hidden]),
+            ("self_attn.o_proj", vec![hidden, 128 * 128]),
+            ("mlp.gate_proj", vec![intermediate, hidden]),
+            ("mlp.up_proj", vec![intermediate, hidden]),
+            ("mlp.down_proj", vec![hidden, intermediate]),
+            ("input_layernorm", vec![hidden]),
+            ("post_attention_layernorm", vec![hidden]),
+        ] {
+            tensors.push((format!("model.layers.{layer}.{part}.weight"), shape));
+        }
+    }
+    tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
+    tensors.push(("lm_head.weight".to_owned(), vec![vocabulary, hidden]));
+    let listed = tensors.into_iter().map(|(name, dims)| ListedTensor {
+        name,
+        shape: Shape::new(dims).unwrap(),
+        dtype: Some(DType::BF16),
+    });
+    TensorList::new(listed.collect()).unwrap()
+}
+
+#[test]
+fn the_largest_open_model_has_a_plan() {
+    let list = llama_405b();
+    let plan = Recipe::preset("llama").unwrap();
+    let plan = plan.resolve(&list, Some(1), None).unwrap();
+    assert_eq!(plan.entries.len(), 1137);
+    assert_eq!(plan.elements(), 405_853_388_800);
+    assert_eq!(plan.bytes(), 811_706_777_600);
+}
+
+/// A tensor of 2^40 elements, and one of all that a stream numbers; any piece of them can be made.
+#[test]
+fn tensors_past_32_bits_are_planned_and_made() {
+    let json = r#"{"tensors": [{"name": "t", "shape": [1048576, 1048576]},
+                               {"name": "most", "shape": [1125899906842624]}]}"#;
+    let list = parse_tensor_list(json.as_bytes()).unwrap();
+    let recipe =
+        Recipe::from_toml("[[rule]]\nmatch = \"*\"\ninit = \"normal(std=dim(-1))\"").unwrap();
+    let plan = recipe.resolve(&list, Some(1), None).unwrap();
+    assert_eq!(plan.elements(), (1 << 40) + (1 << 50));
+    assert_eq!(plan.bytes(), (1 << 42) + (1 << 52));
+    for fill in plan.iter() {
+        let mut last = [0; 16];
+        cpu::fill_range(fill, fill.elements() - 4, &mut last).unwrap();
+        assert_ne!(last, [0; 16], "{}", fill.name());
+    }
+}
