@@ -635,6 +635,37 @@ fn few_files_are_open_at_a_time() {
     }
 }
 
+/// 1 GiB of zeros, which take no place on the disk, in 768 MiB of address space, most of which
+/// threads and their allocators reserve and never touch.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    let run = Run::new();
+    let header = r#"{"w":{"dtype":"F32","shape":[16384,16384],"data_offsets":[0,1073741824]}}"#;
+    let path = run.write("m.safetensors", command::safetensors(header, 0));
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(8 + header.len() as u64 + (1 << 30)).unwrap();
+    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\n");
+    let arguments = "--seed 42 --backend cpu --threads 2";
+    for command in [
+        "verify m.safetensors --recipe own.toml",
+        "diff own.toml m.safetensors",
+    ] {
+        let output = std::process::Command::new("bash")
+            .args([
+                "-c",
+                r#"ulimit -v 786432; exec "$@""#,
+                "bash",
+                env!("CARGO_BIN_EXE_fanin"),
+            ])
+            .args(command.split(' ').chain(arguments.split(' ')))
+            .current_dir(run.path(""))
+            .output();
+        let ended = command::ended(output.unwrap());
+        assert_eq!(ended.status, 0, "{command}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn what_cannot_be_verified_is_refused() {
     let run = with_model();

@@ -228,8 +228,8 @@ pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
             return Err(fault(
                 path,
                 None,
-                "is of no kind that is read: use a .safetensors or .npy file, a \
-                 model.safetensors.index.json or a folder that holds one",
+                "is of no kind that is read: use .safetensors or .npy, a \
+                 model.safetensors.index.json, or a folder that holds one",
             ));
         }
     };
