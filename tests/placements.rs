@@ -123,8 +123,9 @@ fn scatter(whole: &mut [u8], part: &[u8], elements: &[u64], size: u64) {
 /// All combinations of a range of each dimension.
 fn slices(indices: &[Vec<Range<u64>>]) -> Vec<Vec<Range<u64>>> {
     indices.iter().fold(vec![vec![]], |outer, held| {
-        let with =
-            |outer: &Vec<Range<u64>>, range: &Range<u64>| [&outer[..], &[range.clone()]].concat();
+        let with = |outer: &Vec<Range<u64>>, range: &Range<u64>| {
+            [&outer[..], std::slice::from_ref(range)].concat()
+        };
         let inner = |outer: &Vec<Range<u64>>| {
             held.iter()
                 .map(|range| with(outer, range))
@@ -402,7 +403,7 @@ proptest! {
         // Each element as (tensor, element of it).
         let mut all = Vec::new();
         for (tensor, &numel) in numels.iter().enumerate() {
-            while align > 0 && all.len() as u64 % align != 0 {
+            while !(all.len() as u64).is_multiple_of(align.max(1)) {
                 all.push(None);
             }
             all.extend((0..numel).map(|element| Some((tensor, element))));

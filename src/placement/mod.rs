@@ -31,8 +31,8 @@
 //! | `StridedShard` otherwise | several slices, put together along the dimension |
 //! | `Flat` | a run of elements |
 //!
-//! Several slices are one [`Fill`](crate::Fill), and one tensor in a file, where they lie one after
-//! the other in memory, as blocks of rows do: see [`Local::fill`].
+//! Several slices are one [`Fill`], and one tensor in a file, where they lie one after the other in
+//! memory, as blocks of rows do: see [`Local::fill`].
 //!
 //! [`FlatParameter`] is the other way to shard flat: many tensors as one.
 
@@ -155,7 +155,8 @@ impl Mesh {
         let coordinate = self.coordinate(rank)?;
         self.check_count(placements)?;
         let dims = shape.dims();
-        let mut indices: Vec<Vec<Range<u64>>> = dims.iter().map(|&dim| vec![0..dim]).collect();
+        let mut indices: Vec<Vec<Range<u64>>> =
+            dims.iter().map(|&dim| once(0..dim).collect()).collect();
         // All sizes that any rank has along each dimension, for the largest of them.
         let mut sizes: Vec<BTreeSet<u64>> = dims.iter().map(|&dim| once(dim).collect()).collect();
         let mut flat = None;
