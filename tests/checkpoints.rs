@@ -384,7 +384,7 @@ fn weights_are_read_from_files_indices_and_folders() {
     let neither = Weights::open(folder.path()).unwrap_err().to_string();
     assert!(
         neither.ends_with(
-            "is a folder that holds neither model.safetensors.index.json nor model.safetensors"
+            "is a folder that holds neither model.safetensors nor model.safetensors.index.json"
         ),
         "{neither}"
     );

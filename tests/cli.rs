@@ -485,7 +485,19 @@ fn help_and_version_go_to_standard_output() {
         format!("fanin {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
     );
     let help = String::from_utf8(run.ok(&["--help"]).stdout).unwrap();
-    for command in ["init", "plan", "fill", "devices", "stats", "recipe", "bench"] {
+    for command in [
+        "init",
+        "plan",
+        "fill",
+        "regenerate",
+        "verify",
+        "diff",
+        "devices",
+        "stats",
+        "recipe",
+        "inits",
+        "bench",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
 }

@@ -494,6 +494,117 @@ fn an_index_of_another_model_goes_first() {
 }
 
 #[test]
+fn every_rank_of_a_training_gets_what_it_holds() {
+    let run = Run::new();
+    let list = model("mlp-mnist.json");
+    let spec = run.write(
+        "spec.toml",
+        r#"
+            mesh = [{ name = "fsdp", size = 2 }, { name = "tp", size = 2 }]
+            [[rule]]
+            match = "*.weight"
+            placements = ["shard(1)", "shard(0)"]
+            [[rule]]
+            match = "*"
+            placements = ["flat", "replicate"]
+        "#,
+    );
+    let arguments = [
+        "init",
+        "xavier",
+        "--seed",
+        "5",
+        "--backend",
+        "cpu",
+        "--tensors",
+        list.to_str().unwrap(),
+        "--shard-spec",
+        spec.to_str().unwrap(),
+        "--out",
+    ];
+    run.ok(&[&arguments[..], &["ranks"]].concat());
+    // A process a rank, and two processes for four ranks: the same files.
+    for (folder, size) in [("four/", 4), ("two/", 2)] {
+        for rank in (0..size).rev() {
+            let (rank, size) = (rank.to_string(), size.to_string());
+            let world = ["--rank", &rank, "--world-size", &size];
+            run.ok(&[&arguments[..], &[folder], &world].concat());
+        }
+        assert!(
+            contents(&run.path(folder)) == contents(&run.path("ranks")),
+            "{folder}"
+        );
+    }
+
+    let files = contents(&run.path("ranks"));
+    assert_eq!(
+        files.keys().collect::<Vec<_>>(),
+        [0, 1, 2, 3]
+            .map(|rank| checkpoint::rank_file_name(rank, 4))
+            .iter()
+            .collect::<Vec<_>>()
+    );
+    let list = read_tensor_list(&list).unwrap();
+    let plan = Recipe::preset("xavier")
+        .unwrap()
+        .resolve(&list, Some(5), None)
+        .unwrap();
+    for (rank, file) in files.values().enumerate() {
+        let (fsdp, tp) = (rank as u64 / 2, rank as u64 % 2);
+        let (_, header) = safetensors::SafeTensors::read_metadata(file).unwrap();
+        let metadata = header.metadata().clone().unwrap();
+        assert_eq!(metadata["rank"], rank.to_string());
+        assert_eq!(
+            (metadata["ranks"].as_str(), metadata["mesh"].as_str()),
+            ("4", "fsdp=2,tp=2")
+        );
+        let read = safetensors::SafeTensors::deserialize(file).unwrap();
+        assert_eq!(read.len(), plan.entries.len());
+        for fill in plan.iter() {
+            let part = match *fill.shape().dims() {
+                [rows, columns] => {
+                    // Halves as torch cuts them: the first is the larger one.
+                    let half = |n: u64, which: u64| {
+                        let size = n.div_ceil(2);
+                        (which * size).min(n)..((which + 1) * size).min(n)
+                    };
+                    fill.clone()
+                        .slice([half(rows, tp), half(columns, fsdp)])
+                        .unwrap()
+                }
+                [n] => {
+                    let size = n.div_ceil(2);
+                    fill.clone()
+                        .flat((fsdp * size).min(n)..((fsdp + 1) * size).min(n))
+                        .unwrap()
+                }
+                _ => panic!("an MLP has no such tensor"),
+            };
+            let mut expected = vec![0; part.bytes() as usize];
+            cpu::fill(&part, &mut expected).unwrap();
+            let view = read.tensor(fill.name()).unwrap();
+            assert!(view.data() == expected, "rank {rank}: {}", fill.name());
+            assert_eq!(
+                metadata[&format!("shape:{}", fill.name())],
+                fill.shape().to_string()
+            );
+        }
+    }
+
+    let refused = |more: &[&str], texts: &[&str]| {
+        run.refused(&[&arguments[..], more].concat(), 2, texts);
+    };
+    refused(
+        &["m.safetensors"],
+        &["the ranks of --shard-spec have a file each: give a folder"],
+    );
+    refused(
+        &["ranks", "--max-shard-size", "1GB"],
+        &["--max-shard-size has no say"],
+    );
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_refused() {
     let run = Run::new();
     let list = model("gpt2.json");

@@ -679,7 +679,7 @@ fn what_cannot_be_verified_is_refused() {
     run.refused(
         &with("."),
         1,
-        &["holds neither model.safetensors.index.json nor model.saf"],
+        &["holds neither model.safetensors nor model.saf"],
     );
     let list = model("mlp-mnist.json");
     run.write("list.json", fs::read(list).unwrap());

@@ -22,7 +22,7 @@ const MAX_SHAPE_BYTES: usize = 4096;
 /// |---|---|
 /// | `*.safetensors` | its header |
 /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the headers of the shards it names, which lie beside it; tensors in the map's order |
-/// | a folder | `model.safetensors.index.json` in it, else `model.safetensors` |
+/// | a folder | `model.safetensors` in it, else `model.safetensors.index.json`, as transformers has it |
 /// | `*.json` with `tensors` | `{"tensors": [{"name": ..., "shape": [...], "dtype": optional}]}`; other keys are ignored |
 ///
 /// # Errors

@@ -11,15 +11,10 @@ use std::sync::mpsc;
 use safetensors::Dtype;
 
 use super::header::{self, Entry, Header, MAX_HEADER_BYTES};
+use super::shards::{INDEX, SINGLE};
 use super::source::{Json, fault, listed, read_json};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, TensorList};
-
-/// What a folder's index is called.
-const INDEX: &str = "model.safetensors.index.json";
-
-/// What a folder's only file is called.
-const SINGLE: &str = "model.safetensors";
 
 /// The most bytes that the headers of all shards may have together. They list what the index
 /// lists, which is read up to [`MAX_HEADER_BYTES`], and some more for each tensor.
@@ -130,7 +125,7 @@ impl Weights {
     /// |---|---|
     /// | `*.safetensors` | that file |
     /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the shards that it names, which lie beside it; tensors that it does not name are left out |
-    /// | a folder | `model.safetensors.index.json` in it, else `model.safetensors` |
+    /// | a folder | `model.safetensors` in it, else `model.safetensors.index.json`, as transformers has it |
     ///
     /// # Errors
     ///
@@ -139,14 +134,14 @@ impl Weights {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
-            let mut inside = [INDEX, SINGLE].map(|name| path.join(name)).into_iter();
+            let mut inside = [SINGLE, INDEX].map(|name| path.join(name)).into_iter();
             return match inside.find(|path| path.exists()) {
                 // A folder by that name is refused when it is read.
                 Some(path) if !path.is_dir() => Weights::open(path),
                 _ => Err(fault(
                     path,
                     None,
-                    format!("is a folder that holds neither {INDEX} nor {SINGLE}"),
+                    format!("is a folder that holds neither {SINGLE} nor {INDEX}"),
                 )),
             };
         }
