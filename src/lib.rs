@@ -65,3 +65,8 @@ pub use tensor::{
 #[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The examples of docs/MODELS.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/MODELS.md")]
+pub struct Models;

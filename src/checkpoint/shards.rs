@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -97,8 +98,8 @@ impl Share {
 pub struct Saved {
     /// Files that this process was to write, and has written.
     pub files: usize,
-    /// Names of files that other processes have not completed yet. Where there are none, the
-    /// model is complete, and its index is written.
+    /// Names of files that other processes have not completed yet, all or some of them. Where there
+    /// are none, the model is complete, and its index is written.
     pub missing: Vec<String>,
 }
 
@@ -165,6 +166,33 @@ impl<'a> Shards<'a> {
     pub fn weight_bytes(&self) -> u128 {
         let bytes = self.files.iter().map(|file| file.contents.weight_bytes());
         bytes.sum()
+    }
+
+    /// The names of the files that are not complete in a folder.
+    fn missing(&self, folder: &Path) -> Result<Vec<String>> {
+        // One look at the folder first: a thousand processes that each open a thousand files would
+        // be a load on a file system, and all but the last would find some missing.
+        let io = || Error::io(folder, "read the folder");
+        let mut there = HashSet::new();
+        for entry in fs::read_dir(folder).map_err(io())? {
+            there.insert(entry.map_err(io())?.file_name());
+        }
+        let names = self.files.iter().map(|file| &file.name);
+        let missing: Vec<String> = names
+            .filter(|name| !there.contains(OsStr::new(name.as_str())))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        let mut missing = Vec::new();
+        for file in &self.files {
+            let path = folder.join(&file.name);
+            if !has_form(&path, &file.contents).map_err(Error::io(&path, "read"))? {
+                missing.push(file.name.clone());
+            }
+        }
+        Ok(missing)
     }
 
     /// The files that are one process' to write, in order: the largest first to whoever has
@@ -307,13 +335,7 @@ impl Writer {
             self.save(folder.join(&file.name), &file.contents, make, progress)?;
         }
 
-        let mut missing = Vec::new();
-        for file in &shards.files {
-            let path = folder.join(&file.name);
-            if !has_form(&path, &file.contents).map_err(Error::io(&path, "read"))? {
-                missing.push(file.name.clone());
-            }
-        }
+        let missing = shards.missing(folder)?;
         if missing.is_empty()
             && let Some(index) = &shards.index
             && !holds_text(&index_path, index)?
