@@ -29,17 +29,66 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Line and column of a byte, both from 1; columns count characters.
-pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..byte.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|&b| b == b'\n')
-        .map_or(0, |i| i + 1);
-    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-    let column = String::from_utf8_lossy(&before[line_start..])
-        .chars()
-        .count()
-        + 1;
-    (line, column)
+/// Tells lines and columns, both from 1, of bytes that come in the text's order; columns count
+/// characters.
+pub(crate) struct Places<'a> {
+    text: &'a str,
+    byte: usize,
+    line: usize,
+    column: usize,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Places {
+            text,
+            byte: 0,
+            line: 1,
+            column: 1,
+        }
+    }
+
+    pub fn line_and_column(&mut self, byte: usize) -> (usize, usize) {
+        let byte = byte.min(self.text.len());
+        if byte < self.byte {
+            *self = Places::new(self.text);
+        }
+        for b in &self.text.as_bytes()[self.byte..byte] {
+            (self.line, self.column) = match b {
+                b'\n' => (self.line + 1, 1),
+                // Not the first byte of its character.
+                0x80..0xc0 => (self.line, self.column),
+                _ => (self.line, self.column + 1),
+            };
+        }
+        self.byte = byte;
+        (self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Places;
+
+    #[test]
+    fn places_are_lines_and_characters() {
+        let mut places = Places::new("aé\nö b\n\nc");
+        let bytes = [0, 1, 3, 4, 6, 8, 9, 10, 100, 0, 1];
+        let expected = [
+            (1, 1),
+            (1, 2),
+            (1, 3),
+            (2, 1),
+            (2, 2),
+            (2, 4),
+            (3, 1),
+            (4, 1),
+            (4, 2),
+            (1, 1),
+            (1, 2),
+        ];
+        for (byte, place) in bytes.into_iter().zip(expected) {
+            assert_eq!(places.line_and_column(byte), place, "byte {byte}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::error::{Error, Result, one_line, shown};
 use crate::fill::Fill;
 use crate::placement::{Mesh, Placement};
-use crate::read::{line_and_column, read_limited};
+use crate::read::{Places, read_limited};
 use crate::recipe::{GlobTexts, Globs};
 
 /// The most bytes that a file may have: far beyond any sensible one.
@@ -176,7 +176,7 @@ impl ShardSpec {
     fn parse(name: &str, text: &str) -> Result<Self> {
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
-            position: byte.map(|byte| line_and_column(text, byte)),
+            position: byte.map(|byte| Places::new(text).line_and_column(byte)),
             // What the parser says may quote the file: it must not break the line.
             reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
         };

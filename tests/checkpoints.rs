@@ -404,7 +404,8 @@ fn weights_are_read_from_files_indices_and_folders() {
     assert_eq!(single.path(), at("model.safetensors"));
     assert_eq!(single.metadata("of"), Some("single"));
 
-    // Now the folder has an index: it names c and a, not b. What shards say is joined, and where
+    // Now the folder has an index too: a single file goes first, as with transformers. Without it,
+    // the index names c and a, not b. What shards say is joined, and where
     // they do not agree the first has the word.
     write("one.safetensors", &fills[..2], &said("one"));
     write("two.safetensors", &fills[2..], &said("two"));
@@ -413,6 +414,9 @@ fn weights_are_read_from_files_indices_and_folders() {
         r#"{"weight_map": {"c": "two.safetensors", "a": "one.safetensors"}}"#,
     )
     .unwrap();
+    let both = Weights::open(folder.path()).unwrap();
+    assert_eq!(both.path(), at("model.safetensors"));
+    fs::remove_file(at("model.safetensors")).unwrap();
     let weights = Weights::open(folder.path()).unwrap();
     assert_eq!(weights.path(), at("model.safetensors.index.json"));
     let names: Vec<&str> = weights.tensors().iter().map(|t| t.name()).collect();

@@ -469,13 +469,20 @@ fn wrong_arguments_have_status_2() {
 }
 
 #[test]
-fn models_go_to_safetensors_only() {
+fn models_go_to_safetensors_or_to_folders() {
     let run = with_recipe();
     run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
-    for out in ["model.npy", "model.bin", "-", "model"] {
+    for out in ["model.npy", "model.bin", "-", "model.onnx"] {
         let mut arguments = init("list.json");
         arguments[7] = out;
-        run.refused(&arguments, 2, &[out, "a .safetensors file, or to null:"]);
+        run.refused(
+            &arguments,
+            2,
+            &[
+                out,
+                "a .safetensors file, to a folder (end its name with /), or to null:",
+            ],
+        );
     }
 }
 

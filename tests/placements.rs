@@ -268,7 +268,9 @@ fn held(shape: &[u64], sizes: &[u64], placements: &[Placement], rank: u64) -> Op
 
 fn case() -> impl Strategy<Value = (Vec<u64>, Vec<u64>, Vec<Placement>)> {
     let sizes = prop::collection::vec(1u64..5, 1..4);
-    let shape = prop::collection::vec(1u64..7, 1..5);
+    // A tensor without elements now and then.
+    let dim = prop_oneof![9 => 1u64..7, 1 => Just(0)];
+    let shape = prop::collection::vec(dim, 1..5);
     (sizes, shape).prop_flat_map(|(sizes, shape)| {
         let rank = shape.len() as i64;
         let placement = prop_oneof![
@@ -371,7 +373,7 @@ proptest! {
 
     #[test]
     fn tensor_parallel_slices_are_torchs_chunks(
-        dims in prop::collection::vec(1u64..20, 1..5),
+        dims in prop::collection::vec(0u64..20, 1..5),
         size in 1u64..9,
         rank in 0u64..9,
         dim in -5i64..5,
@@ -395,7 +397,7 @@ proptest! {
 
     #[test]
     fn flat_parameters_hold_their_tensors(
-        numels in prop::collection::vec(1u64..30, 0..6),
+        numels in prop::collection::vec(0u64..30, 0..6),
         size in 1u64..9,
         align in prop::sample::select(vec![0u64, 4, 8]),
     ) {

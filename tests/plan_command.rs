@@ -52,12 +52,12 @@ fn a_plan_has_a_row_a_tensor_and_a_total() {
     assert_eq!(
         text(&run, &plan),
         "\
-name          shape     dtype  init                                                                 drawn from                                                            fan_in  fan_out  bytes  rule         tied to
-head.weight   [50, 16]  f32    normal(mean=0,std=0.125)                                             normal(mean=0,std=0.125)                                                   -        -   3200  own.toml:1   embed.weight
-embed.weight  [50, 16]  bf16   normal(mean=0,std=0.125)                                             normal(mean=0,std=0.125)                                                   -        -   1600  own.toml:5   -
-fc.weight     [32, 16]  f32    variance_scaling(scale=2,mode=fan_in,distribution=truncated_normal)  truncated_normal(mean=0,std=0.4019362,low=-0.8038724,high=0.8038724)      16       32   2048  own.toml:14  -
-fc.bias       [32]      f32    bias_uniform(fan_in=16)                                              uniform(low=-0.25,high=0.25)                                               -        -    128  own.toml:10  -
-none          [0, 4]    f32    variance_scaling(scale=2,mode=fan_in,distribution=truncated_normal)  constant(value=0)                                                          4        0      0  own.toml:14  -
+name          shape     dtype  init                                                                 drawn from                                                            fan_in  fan_out  bytes  rule         file               tied to
+head.weight   [50, 16]  f32    normal(mean=0,std=0.125)                                             normal(mean=0,std=0.125)                                                   -        -   3200  own.toml:1   model.safetensors  embed.weight
+embed.weight  [50, 16]  bf16   normal(mean=0,std=0.125)                                             normal(mean=0,std=0.125)                                                   -        -   1600  own.toml:5   model.safetensors  -
+fc.weight     [32, 16]  f32    variance_scaling(scale=2,mode=fan_in,distribution=truncated_normal)  truncated_normal(mean=0,std=0.4019362,low=-0.8038724,high=0.8038724)      16       32   2048  own.toml:14  model.safetensors  -
+fc.bias       [32]      f32    bias_uniform(fan_in=16)                                              uniform(low=-0.25,high=0.25)                                               -        -    128  own.toml:10  model.safetensors  -
+none          [0, 4]    f32    variance_scaling(scale=2,mode=fan_in,distribution=truncated_normal)  constant(value=0)                                                          4        0      0  own.toml:14  model.safetensors  -
 total: 5 tensors, 2,144 parameters, 6,976 bytes; seed -
 "
     );
@@ -101,7 +101,7 @@ fn json_has_all_that_decides_the_bits() {
         "tied_to": "embed.weight",
         "seed": 0,
         "stream": stream_id("embed.weight"),
-        "file": null,
+        "file": "model.safetensors",
     });
     assert_eq!(got["tensors"][0], head);
     assert_eq!(got["tensors"][2]["seed"], Value::Null);
@@ -132,9 +132,22 @@ fn a_preset_is_planned_for_a_real_model() {
     );
     // No tensor is tied: there is no column for it.
     assert!(
-        table.lines().next().unwrap().ends_with("  bytes  rule"),
+        table
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("  bytes  rule     file"),
         "{table}"
     );
+    // The files are those that `fanin init` writes to a folder.
+    let sharded = text(&run, &[&plan[..], &["--max-shard-size", "200MB"]].concat());
+    let files: Vec<&str> = sharded
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    assert_eq!(files[0], "model-00001-of-00003.safetensors");
+    assert_eq!(files[147], "model-00003-of-00003.safetensors");
     // Every rule is found where it is said to be.
     let preset = Recipe::preset("gpt2").unwrap();
     let lines: Vec<&str> = preset.text().lines().collect();
@@ -164,12 +177,12 @@ fn names_of_all_kinds_line_up() {
     assert_eq!(
         table,
         "\
-name                shape  dtype  init  drawn from         fan_in  fan_out  bytes  rule
-層.重み             [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1
-e\u{301}te\u{301}                 [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1
-a\\u{202e}b\\u{2066}  [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1
-\\u{1b}[2J\\n         [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1
-                    []     f32    ones  constant(value=1)       -        -      4  all.toml:1
+name                shape  dtype  init  drawn from         fan_in  fan_out  bytes  rule        file
+層.重み             [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
+e\u{301}te\u{301}                 [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
+a\\u{202e}b\\u{2066}  [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
+\\u{1b}[2J\\n         [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
+                    []     f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
 total: 5 tensors, 5 parameters, 20 bytes; seed -
 "
     );

@@ -493,6 +493,48 @@ fn an_index_of_another_model_goes_first() {
     assert_ne!(fs::read(&index).unwrap(), first);
 }
 
+/// One process on the CPU, two on a GPU each (there may be one only: local ranks are counted
+/// round), and one that goes on on the CPU with what was made on a GPU: one model.
+#[test]
+fn gpu_and_cpu_write_the_same_files() {
+    let run = Run::new();
+    let list = model("gpt2.json");
+    let list = list.to_str().unwrap();
+    let arguments = [
+        "init",
+        "gpt2",
+        "--seed",
+        "42",
+        "--dtype",
+        "f16",
+        "--max-shard-size",
+        "50MB",
+        "--tensors",
+        list,
+    ];
+    run.ok(&[&arguments[..], &["--backend", "cpu", "--out", "cpu"]].concat());
+    let expected = contents(&run.path("cpu"));
+    if common::devices().is_empty() {
+        return;
+    }
+    let on_gpu = ["--backend", "gpu", "--out", "gpu", "--distributed"];
+    for rank in ["0", "1"] {
+        let mut command = run.command(&[&arguments[..], &on_gpu].concat());
+        let environment = [("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)];
+        let ended = ended(command.envs(environment).output().unwrap());
+        assert_eq!(ended.status, 0, "{}", ended.stderr);
+        assert!(ended.stderr.contains("on the GPU, "), "{}", ended.stderr);
+    }
+    assert!(contents(&run.path("gpu")) == expected);
+    fs::remove_file(run.path("gpu/model-00002-of-00005.safetensors")).unwrap();
+    run.ok(&[
+        &arguments[..],
+        &["--backend", "cpu", "--out", "gpu", "--resume"],
+    ]
+    .concat());
+    assert!(contents(&run.path("gpu")) == expected);
+}
+
 #[test]
 fn every_rank_of_a_training_gets_what_it_holds() {
     let run = Run::new();

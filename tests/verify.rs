@@ -389,7 +389,7 @@ fn the_command_says_that_all_is_the_same() {
     assert_eq!(json["tensors"].as_array().unwrap().len(), 6);
     assert_eq!(json["tensors"][0]["first"], Value::Null);
 
-    // A folder, by its only file; and by its index, beside which the file has no say.
+    // A folder, by its only file; and by its index.
     fs::create_dir(run.path("folder")).unwrap();
     fs::copy(
         run.path("m.safetensors"),
@@ -402,7 +402,7 @@ fn the_command_says_that_all_is_the_same() {
     let list = checkpoint::read_tensor_list(model("mlp-mnist.json")).unwrap();
     let recipe = Recipe::preset("torch").unwrap();
     let fills = recipe.resolve(&list, Some(42), None).unwrap().fills();
-    fs::write(run.path("folder/model.safetensors"), "no longer weights").unwrap();
+    fs::remove_file(run.path("folder/model.safetensors")).unwrap();
     sharded(&run.path("folder"), [&fills[..1], &fills[1..]]);
     run.ok(&folder);
     run.ok(&["stats", "folder"]);

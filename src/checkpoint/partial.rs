@@ -21,6 +21,8 @@ pub(super) struct Partial {
     at: u64,
     /// Bytes that an earlier run has left: what is to be written there is compared first.
     left: u64,
+    /// Whether it stays when this goes: it has its name, or the next run is to find it.
+    stays: bool,
     buffer: Vec<u8>,
 }
 
@@ -33,7 +35,8 @@ const MAX_NAME: usize = 255;
 impl Partial {
     /// Opens the partial file of a target, for this process alone.
     ///
-    /// With `resume` it keeps what is in it, else it is emptied.
+    /// With `resume` it keeps what is in it, and stays if it is not finished; else it is emptied,
+    /// and removed in the end unless it has got its name.
     pub fn open(target: &Path, resume: bool) -> Result<Self, Failed> {
         let path = folder_of(target).join(partial_name(target));
         loop {
@@ -68,6 +71,7 @@ impl Partial {
                 path,
                 at: 0,
                 left,
+                stays: resume,
                 buffer: Vec::new(),
             });
         }
@@ -98,6 +102,7 @@ impl Partial {
             path,
             at: 0,
             left: 0,
+            stays: false,
             buffer: Vec::new(),
         })
     }
@@ -111,6 +116,7 @@ impl Partial {
         }
         self.file.sync_all().map_err(|error| ("write", error))?;
         fs::rename(&self.path, target).map_err(|error| ("replace", error))?;
+        self.stays = true;
         // The new name is on the disk once its folder is. Not every system can do this, and the
         // file is complete either way.
         if let Ok(folder) = File::open(folder_of(target)) {
@@ -118,11 +124,14 @@ impl Partial {
         }
         Ok(())
     }
+}
 
-    /// Removes the file.
-    pub fn remove(self) {
-        // Before the lock is given up: another process may begin one of this name.
-        let _ = fs::remove_file(&self.path);
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.stays {
+            // Before the lock is given up: another process may begin one of this name.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -240,8 +249,8 @@ mod tests {
             panic!("two at once");
         };
         assert!(error.to_string().contains("another process is at it"));
-        first.remove();
-        Partial::open(&target, false).unwrap().remove();
+        drop(first);
+        drop(Partial::open(&target, false).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

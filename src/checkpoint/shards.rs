@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
+use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
 
@@ -331,9 +332,24 @@ impl Writer {
         }
 
         let mine = shards.of(share);
-        for file in &mine {
-            self.save(folder.join(&file.name), &file.contents, make, progress)?;
-        }
+        // While one file waits for the disk, the next is made.
+        std::thread::scope(|scope| -> Result<()> {
+            let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;
+            let wait = |waiting: Option<ScopedJoinHandle<'_, Result<()>>>| match waiting {
+                None => Ok(()),
+                Some(thread) => match thread.join() {
+                    Ok(persisted) => persisted,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
+            };
+            for file in &mine {
+                let path = folder.join(&file.name);
+                let written = self.write_partial(&path, &file.contents, make, progress)?;
+                wait(waiting.take())?;
+                waiting = written.map(|written| scope.spawn(|| written.persist()));
+            }
+            wait(waiting)
+        })?;
 
         let missing = shards.missing(folder)?;
         if missing.is_empty()
@@ -365,17 +381,10 @@ fn holds_text(path: &Path, text: &str) -> Result<bool> {
 /// Writes a text completely or not at all, by a name of its own: two processes may find the
 /// model complete at once, and write the same.
 fn save_text(path: &Path, text: &str) -> Result<()> {
-    let write = |partial: &mut Partial| {
-        let written = io::Write::write_all(partial, text.as_bytes());
+    let written = Partial::unique(path).and_then(|mut partial| {
+        let written = io::Write::write_all(&mut partial, text.as_bytes());
         written.map_err(|error| ("write", error))?;
         partial.persist(path)
-    };
-    let written = Partial::unique(path).and_then(|mut partial| {
-        let written = write(&mut partial);
-        if written.is_err() {
-            partial.remove();
-        }
-        written
     });
     written.map_err(|(action, error)| Error::io(path, action)(error))
 }

@@ -224,7 +224,21 @@ impl Writer {
         make: &mut dyn Make,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        let path = path.as_ref();
+        match self.write_partial(path.as_ref(), contents, make, progress)? {
+            Some(written) => written.persist(),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a file all but for its name; nothing is left to do where it has its contents already,
+    /// or is no regular file.
+    pub(super) fn write_partial(
+        &self,
+        path: &Path,
+        contents: &Contents<'_>,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<Written>> {
         // The file that a link leads to is replaced, not the link. What does not exist is itself.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         match fs::metadata(&target) {
@@ -235,26 +249,23 @@ impl Writer {
             Ok(metadata) if !metadata.is_file() => {
                 let device = File::options().write(true).open(&target);
                 let mut device = device.map_err(Error::io(path, "open"))?;
-                return self.write_to(&mut device, path, contents, make, progress);
+                self.write_to(&mut device, path, contents, make, progress)?;
+                return Ok(None);
             }
             Ok(_) if self.resume && self.holds(&target, path, contents, make, progress)? => {
-                return Ok(());
+                return Ok(None);
             }
             _ => {}
         }
 
         let mut partial = Partial::open(&target, self.resume)
             .map_err(|(action, error)| Error::io(path, action)(error))?;
-        let written = self
-            .write_to(&mut partial, path, contents, make, progress)
-            .and_then(|()| {
-                let persisted = partial.persist(&target);
-                persisted.map_err(|(action, error)| Error::io(path, action)(error))
-            });
-        if written.is_err() && !self.resume {
-            partial.remove();
-        }
-        written
+        self.write_to(&mut partial, path, contents, make, progress)?;
+        Ok(Some(Written {
+            partial,
+            target,
+            path: path.to_owned(),
+        }))
     }
 
     /// Whether the file holds these contents already, to the bit.
@@ -371,6 +382,22 @@ impl Writer {
             let starts = (0..elements.div_ceil(step)).map(move |piece| piece * step);
             starts.map(move |start| (fill, start..elements.min(start + step)))
         })
+    }
+}
+
+/// A file that is complete, but may not be on the disk yet, and has no name.
+pub(super) struct Written {
+    partial: Partial,
+    target: PathBuf,
+    /// What messages call it.
+    path: PathBuf,
+}
+
+impl Written {
+    /// Waits for the disk, then gives the file its name.
+    pub fn persist(mut self) -> Result<()> {
+        let persisted = self.partial.persist(&self.target);
+        persisted.map_err(|(action, error)| Error::io(&self.path, action)(error))
     }
 }
 

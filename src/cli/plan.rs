@@ -83,8 +83,8 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn iter(&self) -> impl Iterator<Item = Row<'a>> + '_ {
-        let entries = self.plan.entries.iter().enumerate();
-        entries.map(|(i, entry)| row(self.plan, entry, self.seed, self.files.get(i).copied()))
+        let entries = self.plan.entries.iter().zip(self.files);
+        entries.map(|(entry, file)| row(self.plan, entry, self.seed, file))
     }
 }
 
@@ -110,7 +110,7 @@ struct Row<'a> {
     tied_to: Option<&'a str>,
     seed: Option<u64>,
     stream: u64,
-    file: Option<&'a str>,
+    file: &'a str,
 }
 
 /// Where a rule stands.
@@ -121,12 +121,7 @@ struct Place<'a> {
     column: usize,
 }
 
-fn row<'a>(
-    plan: &'a Plan,
-    entry: &'a PlanEntry,
-    seed: Option<u64>,
-    file: Option<&'a str>,
-) -> Row<'a> {
+fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a str) -> Row<'a> {
     let PlanRule {
         recipe,
         line,
@@ -172,12 +167,11 @@ impl Report<'_> {
             ("fan_out", Align::Right),
             ("bytes", Align::Right),
             ("rule", Align::Left),
+            ("file", Align::Left),
         ];
         // What few models have is no column of the others.
         let tied = self.tensors.iter().any(|row| row.tied_to.is_some());
-        let filed = self.tensors.iter().any(|row| row.file.is_some());
         columns.extend(tied.then_some(("tied to", Align::Left)));
-        columns.extend(filed.then_some(("file", Align::Left)));
         let cells = |row: Row<'_>| {
             let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
             let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
@@ -191,9 +185,9 @@ impl Report<'_> {
                 number(row.fan_out),
                 row.bytes.to_string(),
                 format!("{}:{}", row.rule.recipe, row.rule.line),
+                row.file.to_owned(),
             ];
             cells.extend(tied.then(|| or_none(row.tied_to)));
-            cells.extend(filed.then(|| or_none(row.file)));
             cells
         };
         write_table(out, &columns, || self.tensors.iter().map(cells))?;

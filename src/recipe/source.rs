@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::rule::Written;
 use super::{Recipe, preset_text};
 use crate::error::{Error, Result, excerpt, shown};
-use crate::read::read_limited;
+use crate::read::{Places, read_limited};
 use crate::tensor::{DType, Layout};
 
 /// The most bytes that a recipe file may have: far beyond any sensible one.
@@ -234,68 +234,4 @@ pub(super) fn read(source: Source) -> Result<Recipe> {
 pub(super) fn sha256(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Tells lines and columns, both from 1, of bytes that come in the text's order; columns count
-/// characters.
-struct Places<'a> {
-    text: &'a str,
-    byte: usize,
-    line: usize,
-    column: usize,
-}
-
-impl<'a> Places<'a> {
-    fn new(text: &'a str) -> Self {
-        Places {
-            text,
-            byte: 0,
-            line: 1,
-            column: 1,
-        }
-    }
-
-    fn line_and_column(&mut self, byte: usize) -> (usize, usize) {
-        let byte = byte.min(self.text.len());
-        if byte < self.byte {
-            *self = Places::new(self.text);
-        }
-        for b in &self.text.as_bytes()[self.byte..byte] {
-            (self.line, self.column) = match b {
-                b'\n' => (self.line + 1, 1),
-                // Not the first byte of its character.
-                0x80..0xc0 => (self.line, self.column),
-                _ => (self.line, self.column + 1),
-            };
-        }
-        self.byte = byte;
-        (self.line, self.column)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Places;
-
-    #[test]
-    fn places_are_lines_and_characters() {
-        let mut places = Places::new("aé\nö b\n\nc");
-        let bytes = [0, 1, 3, 4, 6, 8, 9, 10, 100, 0, 1];
-        let expected = [
-            (1, 1),
-            (1, 2),
-            (1, 3),
-            (2, 1),
-            (2, 2),
-            (2, 4),
-            (3, 1),
-            (4, 1),
-            (4, 2),
-            (1, 1),
-            (1, 2),
-        ];
-        for (byte, place) in bytes.into_iter().zip(expected) {
-            assert_eq!(places.line_and_column(byte), place, "byte {byte}");
-        }
-    }
 }
