@@ -883,7 +883,7 @@ proptest! {
             .enumerate()
             .map(|(number, &elements)| {
                 let whole = fill(&number.to_string(), &[5000], DType::BF16);
-                whole.slice([0..elements]).unwrap()
+                whole.slice(std::slice::from_ref(&(0..elements))).unwrap()
             })
             .collect();
         let shards = Shards::split(&fills, max_bytes, &[]).unwrap();

@@ -28,7 +28,8 @@
 //! ```
 //!
 //! In a glob `*` stands for any text, dots included, `?` for one character, `[ab]` for one of
-//! these, `{a,b}` for either. `sibling_rank = N` narrows a rule to tensors `<prefix>.bias`
+//! these, `{a,b}` for either; beyond ASCII `?` and `[ab]` stand for one byte of a character in UTF-8.
+//! `sibling_rank = N` narrows a rule to tensors `<prefix>.bias`
 //! beside a `<prefix>.weight` of that rank: 1 is the bias of a normalization.
 //!
 //! A tensor that no rule matches is an error, and so is a key that is not listed here.
