@@ -29,6 +29,25 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The text of a file, if it has no more than `limit` bytes of UTF-8, and the file's name without
+/// folders, as messages show it. `what` says what the file is: "a recipe is TOML".
+///
+/// # Errors
+///
+/// Those of [`read_limited`]; [`Error::Format`] where it is not UTF-8.
+pub(crate) fn read_text(path: &Path, limit: u64, what: &str) -> Result<(String, String)> {
+    let text = String::from_utf8(read_limited(path, limit)?).map_err(|error| Error::Format {
+        path: shown(path),
+        tensor: None,
+        reason: format!(
+            "is not UTF-8 from byte {} on: {what}",
+            error.utf8_error().valid_up_to()
+        ),
+    })?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok((text, shown(Path::new(name))))
+}
+
 /// Tells lines and columns, both from 1, of bytes that come in the text's order; columns count
 /// characters.
 pub(crate) struct Places<'a> {

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{Error, Result, one_line, shown};
+use crate::error::{Error, Result, one_line};
 use crate::fill::Fill;
 use crate::placement::{Mesh, Placement};
-use crate::read::{Places, read_limited};
+use crate::read::{Places, read_text};
 use crate::recipe::{GlobTexts, Globs};
 
 /// The most bytes that a file may have: far beyond any sensible one.
@@ -159,18 +159,8 @@ impl ShardSpec {
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not UTF-8 or
     /// larger than 4 MiB, and as [`ShardSpec::from_toml`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = read_limited(path, MAX_BYTES)?;
-        let text = String::from_utf8(bytes).map_err(|error| Error::Format {
-            path: shown(path),
-            tensor: None,
-            reason: format!(
-                "is not UTF-8 from byte {} on: a shard spec is TOML",
-                error.utf8_error().valid_up_to()
-            ),
-        })?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        ShardSpec::parse(&shown(Path::new(name)), &text)
+        let (text, name) = read_text(path.as_ref(), MAX_BYTES, "a shard spec is TOML")?;
+        ShardSpec::parse(&name, &text)
     }
 
     fn parse(name: &str, text: &str) -> Result<Self> {

@@ -22,10 +22,10 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         ControlFlow::Continue(())
     };
     let diff = if is_recipe(&arguments.start) {
-        let plan = plan(arguments, &trained)?;
+        let fills = plan(arguments, &trained)?.into_fills();
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
-        let start = Start::Fills(&plan.fills(), &mut *make);
+        let start = Start::Fills(&fills, &mut *make);
         checkpoint::diff(start, &trained, &mut progress)
     } else {
         no_recipe(arguments)?;

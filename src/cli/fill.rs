@@ -48,6 +48,12 @@ pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
     write(&backend, &Writer::default(), &target, &contents, &what)
 }
 
+/// The fill, narrowed to a slice that is given as text.
+pub fn narrowed(fill: Fill, slice: &str) -> fanin::Result<Fill> {
+    let slice = Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
+    fill.slice(slice)
+}
+
 /// The fill that the arguments describe.
 fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
     let name = match (&arguments.name, arguments.stream) {
@@ -65,7 +71,7 @@ fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
     }
     let fill = Fill::new(&tensor, &init, arguments.seed)?.with_dtype(arguments.dtype);
     match &arguments.slice {
-        Some(slice) => fill.slice(Slice::parse(slice, tensor.shape()).map_err(named)?),
+        Some(slice) => narrowed(fill, slice),
         None => Ok(fill),
     }
 }

@@ -1,11 +1,12 @@
 //! `fanin regenerate`: some tensors of a model, made again instead of stored.
 
+use fanin::Fill;
 use fanin::checkpoint::{self, Contents, Writer};
-use fanin::{Fill, Slice};
 
 use super::Failure;
 use super::args::RegenerateArguments;
 use super::backend::Backend;
+use super::fill::narrowed;
 use super::init::{metadata, recipe, resolve};
 use super::output::{Target, count, write};
 
@@ -23,7 +24,11 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     for pattern in &arguments.tensor {
         for fill in plan.select(pattern).map_err(Failure::usage)? {
             if fills.iter().all(|known| known.name() != fill.name()) {
-                fills.push(part(fill, arguments.slice.as_deref()).map_err(Failure::usage)?);
+                let part = match &arguments.slice {
+                    Some(slice) => narrowed(fill.clone(), slice).map_err(Failure::usage)?,
+                    None => fill.clone(),
+                };
+                fills.push(part);
             }
         }
     }
@@ -54,13 +59,4 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         count(fills.len() as u128, "tensor")
     );
     write(&backend, &Writer::default(), &target, &contents, &what)
-}
-
-/// The fill, narrowed to the slice if there is one.
-fn part(fill: &Fill, slice: Option<&str>) -> fanin::Result<Fill> {
-    let Some(slice) = slice else {
-        return Ok(fill.clone());
-    };
-    let slice = Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
-    fill.clone().slice(slice)
 }

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights};
-use fanin::{Fill, Recipe, STREAM_VERSION, Slice};
+use fanin::{Recipe, STREAM_VERSION};
 use serde::Serialize;
 
 use super::Failure;
 use super::args::VerifyArguments;
 use super::backend::Backend;
+use super::fill::narrowed;
 use super::init::{recipe, resolve};
 use super::output::{bytes_bar, count, print, print_json, say, speed};
 use super::table::{Align, table};
@@ -46,14 +47,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         }
     };
     let plan = resolve(&recipe, &list, arguments.seed, None)?;
-    let mut fills = plan.fills();
+    let seed = plan.seed;
+    let mut fills = plan.into_fills();
     if let Some(slice) = slice {
         // It only says where to look: bits of another place would differ.
         let there = fills
             .into_iter()
             .filter(|fill| weights.get(fill.name()).is_some());
         fills = there
-            .map(|fill| part(fill, slice))
+            .map(|fill| narrowed(fill, slice))
             .collect::<Result<_, _>>()?;
     }
 
@@ -70,12 +72,12 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     let found = found?;
 
-    let hints = hints(&weights, &recipe, plan.seed);
+    let hints = hints(&weights, &recipe, seed);
     if arguments.json {
         print_json(&Report {
             file: weights.path().display().to_string(),
             recipe: recipe.name(),
-            seed: plan.seed,
+            seed,
             same: found.is_same(),
             hints: hints.clone(),
             backend: backend.describe(),
@@ -89,7 +91,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             "{tensors}, {} on the {}: {}",
             speed(found.bytes as f64, seconds),
             backend.describe(),
-            verdict(&found, &recipe, plan.seed)
+            verdict(&found, &recipe, seed)
         ));
         if !found.missing.is_empty() {
             say(&missing(&found));
@@ -100,14 +102,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         print(&table(&COLUMNS, &rows(&found)))?;
     }
     Err(Failure::Run(message(
-        &weights, &found, &hints, &recipe, plan.seed,
+        &weights, &found, &hints, &recipe, seed,
     )))
-}
-
-/// The slice of a fill that the file says it holds.
-fn part(fill: Fill, slice: &str) -> fanin::Result<Fill> {
-    let slice = Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
-    fill.slice(slice)
 }
 
 /// What weights without a difference are.

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::rule::Written;
 use super::{Recipe, preset_text};
 use crate::error::{Error, Result, excerpt, shown};
-use crate::read::{Places, read_limited};
+use crate::read::{Places, read_text};
 use crate::tensor::{DType, Layout};
 
 /// The most bytes that a recipe file may have: far beyond any sensible one.
@@ -44,18 +44,9 @@ impl Source {
     ///
     /// [`Error::Io`] and [`Error::Format`], as [`Recipe::load`] says.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = read_limited(path, MAX_BYTES)?;
-        let text = String::from_utf8(bytes).map_err(|error| Error::Format {
-            path: shown(path),
-            tensor: None,
-            reason: format!(
-                "is not UTF-8 from byte {} on: a recipe is TOML",
-                error.utf8_error().valid_up_to()
-            ),
-        })?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
+        let (text, name) = read_text(path, MAX_BYTES, "a recipe is TOML")?;
         Ok(Source {
-            name: shown(Path::new(name)),
+            name,
             text,
             path: Some(path.to_owned()),
         })
