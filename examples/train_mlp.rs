@@ -14,7 +14,7 @@ use std::time::Instant;
 use digits::{CLASSES, Digits, PIXELS};
 use fanin::{Recipe, gpu};
 use indicatif::{ProgressBar, ProgressStyle};
-use mlp::{Activation, Mlp, Score, Set};
+use mlp::{Activation, Mlp, Set};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, seq::SliceRandom};
 use sha2::{Digest, Sha256};
@@ -59,8 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut encoder = device.create_command_encoder(&Default::default());
         mlp.record_epoch(&mut encoder, &order, LEARNING_RATE);
         queue.submit([encoder.finish()]);
-        let [train, test] = [Set::Train, Set::Test].map(|set| score(&device, &queue, &mlp, set));
-        let (train, test) = (train?, test?);
+        let (train, test) = (mlp.evaluate(Set::Train)?, mlp.evaluate(Set::Test)?);
         bar.set_message(format!("loss {:.4}", train.loss));
         bar.inc(1);
         rows.push((epoch, train, test));
@@ -85,16 +84,4 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     assert!(last.accuracy > 0.95, "learned too little: {last:?}");
     Ok(())
-}
-
-fn score(
-    device: &wgpu::Device,
-    queue: &wgpu::Queue,
-    mlp: &Mlp,
-    set: Set,
-) -> Result<Score, Box<dyn Error>> {
-    let mut encoder = device.create_command_encoder(&Default::default());
-    mlp.record_score(&mut encoder, set);
-    queue.submit([encoder.finish()]);
-    mlp.score(set)
 }
