@@ -3,7 +3,7 @@
 // or request_many.wgsl.
 // Host side: src/gpu/dispatch.rs, which lays out `Fill` and chooses the entry point.
 
-// What is specialized when a pipeline is made. The numbers are those of src/gpu/pipeline.rs.
+// What is specialized when a pipeline is made. The numbers are those of src/gpu/shader.rs.
 override CORE: u32;
 override DTYPE: u32;
 // mean != 0: the outer addition.

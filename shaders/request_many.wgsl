@@ -1,7 +1,7 @@
 // Where an invocation finds what it is told: a dispatch that fills many tensors at once.
 // The other spelling of the same functions: request_one.wgsl.
 
-// A power of two, `MAX_REQUESTS` of src/gpu/pipeline.rs.
+// A power of two, `MAX_REQUESTS` of src/gpu/shader.rs.
 const MAX_REQUESTS: u32 = 64u;
 
 // In the order of the workgroups. Entries that are not used have a first workgroup that no dispatch

@@ -250,7 +250,7 @@ impl Job {
     }
 
     /// Whether a core that is not 0 can give a subnormal number or an infinity.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "raw")]
     pub fn has_extremes(&self) -> bool {
         let smallest = self.factor;
         // Cores have 31 bits at most.
@@ -451,7 +451,7 @@ impl Regions {
     }
 
     /// The region that a position below the end lies in, and the position of its first element.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "raw")]
     pub fn at(&self, position: u64) -> (&Region, u64) {
         let (start, region) = &self.parts[self.index(position)];
         (region, *start)

@@ -27,8 +27,9 @@
 //!
 //! # Features
 //!
-//! `gpu` (default): the module `gpu`, on wgpu 30. `cli` (default): what the `fanin` command
-//! needs; a library can leave it out.
+//! `gpu` (default): the module `gpu`, on wgpu 30. `raw` (part of `gpu`): of that module only
+//! `gpu::raw`, fills as data, without wgpu. `cli` (default): what the `fanin` command needs; a
+//! library can leave it out.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
@@ -37,7 +38,7 @@ pub mod checkpoint;
 pub mod cpu;
 mod error;
 mod fill;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "raw")]
 pub mod gpu;
 pub mod init;
 mod job;

@@ -63,14 +63,14 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The other spellings of the shader in plain WGSL, which `gpu::raw` does not give: many tensors in one
-/// dispatch, and tables in uniform buffers.
+/// The other spellings of the shader in plain WGSL: many tensors in one dispatch, and, which
+/// `gpu::raw` does not give, tables in uniform buffers.
 fn other_shaders() -> Vec<Value> {
     macro_rules! shader {
-        ($table:literal, $request:literal) => {
+        ($request:literal) => {
             concat!(
                 include_str!("../shaders/mul_u32.wgsl"),
-                include_str!(concat!("../shaders/", $table)),
+                include_str!("../shaders/table_uniform.wgsl"),
                 include_str!("../shaders/philox.wgsl"),
                 include_str!("../shaders/uniform.wgsl"),
                 include_str!("../shaders/box_muller.wgsl"),
@@ -82,11 +82,8 @@ fn other_shaders() -> Vec<Value> {
             )
         };
     }
-    let storage = shader!("table_storage.wgsl", "request_many.wgsl");
-    let uniform = [
-        shader!("table_uniform.wgsl", "request_one.wgsl"),
-        shader!("table_uniform.wgsl", "request_many.wgsl"),
-    ];
+    let storage = raw::shader(false, true);
+    let uniform = [shader!("request_one.wgsl"), shader!("request_many.wgsl")];
     let mut shaders = vec![json!({ "code": storage, "table": "read-only-storage" })];
     shaders.extend(uniform.map(|code| json!({ "code": code, "table": "uniform" })));
     shaders
@@ -98,7 +95,7 @@ fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
     let jobs = folder.path().join("jobs.json");
     let out = folder.path().join("out.bin");
     let text = json!({
-        "shader": raw::shader(false),
+        "shader": raw::shader(false, false),
         "otherShaders": other_shaders(),
         "fills": fills.iter().map(job).collect::<Vec<_>>(),
     });

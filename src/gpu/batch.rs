@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::dispatch::{Dispatch, MAX_DISPATCH, Request};
-use super::pipeline::Variant;
 use super::raw::Limits;
+use super::shader::{MAX_REQUESTS, Variant};
 
 /// Workgroups of a batch at most: numbers of workgroups, with those of a grid's last row that have
 /// no work, stay far below the one that marks an unused request.
@@ -45,6 +45,23 @@ impl<Place> Batch<Place> {
             requests: vec![dispatch.request],
             workgroups: dispatch.workgroups,
         }
+    }
+
+    /// Whether its pipeline is one that finds its request among many.
+    pub fn is_many(&self) -> bool {
+        self.requests.len() > 1
+    }
+
+    /// Requests that its pipeline binds.
+    pub fn bound_requests(&self) -> usize {
+        if self.is_many() { MAX_REQUESTS } else { 1 }
+    }
+
+    /// The bytes of all requests that its pipeline binds.
+    pub fn contents(&self) -> Vec<u8> {
+        let mut requests = self.requests.clone();
+        requests.resize(self.bound_requests(), Request::unused());
+        bytemuck::cast_slice(&requests).to_vec()
     }
 
     /// Takes in a dispatch that begins no earlier in the buffer, if there is room for it.

@@ -8,8 +8,8 @@ use crate::job::{Dimension, Job};
 use crate::kernel::LANES;
 use crate::tensor::DType;
 
-use super::pipeline::{Entry, Variant};
 use super::raw::Limits;
+use super::shader::{Entry, Variant};
 
 /// Outer dimensions that one dispatch can cross: `MAX_DIMENSIONS` in `shaders/fill.wgsl`.
 const MAX_DIMENSIONS: usize = 7;

@@ -9,10 +9,11 @@ use crate::job::FillTable;
 use super::batch::Batching;
 use super::dispatch::{self, Request};
 use super::orthogonal::{self, Matrix};
-use super::pipeline::{MAX_REQUESTS, Pipelines, UNIFORM_ENTRIES};
+use super::pipeline::{Pipelines, UNIFORM_ENTRIES};
 use super::prepare::{self, Piece, Steps, context};
 use super::raw::Limits;
 use super::scope::checked;
+use super::shader::MAX_REQUESTS;
 
 /// Bytes of the uniform buffer that a dispatch of many requests binds.
 const BATCH_BYTES: u64 = (MAX_REQUESTS * size_of::<Request>()) as u64;

@@ -4,6 +4,7 @@
 //!   buffers. Make one for each device and keep it: it holds the compiled pipelines.
 //! * [`Gpu`] is a device of fanin's own, for programs that have none: the command line, tests.
 //!   [`ReadBack`] brings what it makes to the host, working ahead.
+//! * [`raw`] is for hosts other than wgpu, and needs none: feature `raw` alone.
 //!
 //! ```
 //! use fanin::{DType, Fill, Init, Tensor, gpu};
@@ -33,15 +34,27 @@
 
 mod batch;
 mod dispatch;
+#[cfg(feature = "gpu")]
 mod headless;
+#[cfg(feature = "gpu")]
 mod initializer;
+#[cfg(feature = "gpu")]
 mod orthogonal;
+#[cfg(feature = "gpu")]
 mod pipeline;
+mod place;
+#[cfg(feature = "gpu")]
 mod prepare;
 pub mod raw;
+#[cfg(feature = "gpu")]
 mod read_back;
+#[cfg(feature = "gpu")]
 mod scope;
+mod shader;
 
+#[cfg(feature = "gpu")]
 pub use headless::{AdapterReport, Gpu, Options, adapters, adapters_async};
+#[cfg(feature = "gpu")]
 pub use initializer::{Initializer, InitializerOptions, Target};
+#[cfg(feature = "gpu")]
 pub use read_back::ReadBack;

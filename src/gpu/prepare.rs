@@ -11,8 +11,10 @@ use super::batch::{self, Batch};
 use super::dispatch::{self, Dispatch, Request};
 use super::initializer::{Initializer, upload};
 use super::orthogonal::Matrix;
-use super::pipeline::{self, Bound, MAX_REQUESTS, UNIFORM_ENTRIES};
+use super::pipeline::{self, UNIFORM_ENTRIES};
+use super::place::{self, Written};
 use super::scope::checked;
+use super::shader::{self, Bound};
 
 /// Tables of fills that a device keeps: a model has a handful of distinct ones.
 const FILL_TABLES: usize = 16;
@@ -32,12 +34,6 @@ pub(super) struct Piece<'a> {
 impl Piece<'_> {
     fn length(&self) -> u64 {
         self.range.end - self.range.start
-    }
-
-    /// The bytes of the buffer that it writes, once it is known to fit.
-    fn bytes(&self) -> Range<u64> {
-        let size = self.fill.dtype().size();
-        self.offset * size..(self.offset + self.length()) * size
     }
 }
 
@@ -78,10 +74,7 @@ impl Steps {
 impl Initializer {
     /// All that the pieces need, checked: recording it cannot fail.
     pub(super) fn prepare(&self, pieces: &[Piece<'_>]) -> Result<Steps> {
-        for piece in pieces {
-            check_buffer(piece)?;
-        }
-        let turns = turns(pieces)?;
+        let turns = place::turns(&written(pieces)?)?;
         let mut steps = Vec::new();
         let mut dispatches = Vec::new();
         for (piece, turn) in pieces.iter().zip(turns) {
@@ -154,7 +147,7 @@ impl Initializer {
 
     fn bound(&self, batch: &Batch<Place<'_>>) -> Bound {
         Bound {
-            many: batch.requests.len() > 1,
+            many: batch.is_many(),
             uniform_table: self.has_uniform_table(batch.variant.core),
         }
     }
@@ -166,7 +159,7 @@ impl Initializer {
 
     /// The fill's own table on the device: uploaded once for all fills that share it.
     fn fill_table(&self, fill: &Fill, job: &Job) -> Result<wgpu::Buffer> {
-        let table = pipeline::fill_table(job);
+        let table = shader::fill_table(job);
         // A panic elsewhere leaves the list as it was: whole buffers only.
         let mut known = self
             .fill_tables
@@ -203,17 +196,12 @@ impl Initializer {
         batches: &[Batch<Place<'_>>],
         context: impl Fn() -> String,
     ) -> Result<(wgpu::Buffer, Vec<u32>)> {
-        let none = Request::unused();
         let mut contents = Vec::new();
         let mut slots = Vec::with_capacity(batches.len());
         for batch in batches {
             contents.resize(contents.len().next_multiple_of(self.request_alignment), 0);
             slots.push(contents.len() as u32);
-            let unused = requests_bound(batch) - batch.requests.len();
-            let requests = batch.requests.iter();
-            for request in requests.chain(std::iter::repeat_n(&none, unused)) {
-                contents.extend_from_slice(bytemuck::bytes_of(request));
-            }
+            contents.extend(batch.contents());
         }
         let usage = wgpu::BufferUsages::UNIFORM;
         let buffer = self.upload("fanin requests", &contents, usage, context)?;
@@ -249,7 +237,7 @@ impl Initializer {
                 size: wgpu::BufferSize::new(size),
             })
         };
-        let bytes = requests_bound(batch) * size_of::<Request>();
+        let bytes = batch.bound_requests() * size_of::<Request>();
         self.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("fanin"),
             layout: self.pipelines.bindings(bound),
@@ -271,70 +259,24 @@ impl Initializer {
     }
 }
 
-/// Requests that the pipeline of a batch binds.
-fn requests_bound(batch: &Batch<Place<'_>>) -> usize {
-    match batch.requests.len() {
-        1 => 1,
-        _ => MAX_REQUESTS,
-    }
-}
-
-fn check_buffer(piece: &Piece<'_>) -> Result<()> {
-    let Piece {
-        fill,
-        buffer,
-        offset,
-        ..
-    } = piece;
-    if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-        return Err(Error::BufferUsage {
-            tensor: fill.name().to_owned(),
-            missing: "STORAGE",
-        });
-    }
-    let needed = offset
-        .checked_add(piece.length())
-        .and_then(|elements| elements.checked_mul(fill.dtype().size()))
-        .and_then(|bytes| bytes.checked_next_multiple_of(4))
-        .unwrap_or(u64::MAX);
-    if !piece.range.is_empty() && needed > buffer.size() {
-        return Err(Error::BufferTooSmall {
-            tensor: fill.name().to_owned(),
-            needed,
-            available: buffer.size(),
-        });
-    }
-    Ok(())
-}
-
-/// Whose turn each piece's is: pieces that share a 32-bit word of a buffer get different ones. Two
-/// pieces that share a byte are refused: which one would be left is anyone's guess.
-fn turns(pieces: &[Piece<'_>]) -> Result<Vec<bool>> {
-    let mut turns = vec![false; pieces.len()];
-    let mut order: Vec<usize> = (0..pieces.len())
-        .filter(|&i| !pieces[i].range.is_empty())
-        .collect();
-    order.sort_by(|&a, &b| {
-        let (a, b) = (&pieces[a], &pieces[b]);
-        (a.buffer, a.bytes().start).cmp(&(b.buffer, b.bytes().start))
-    });
-    for pair in order.windows(2) {
-        let (before, after) = (&pieces[pair[0]], &pieces[pair[1]]);
-        if before.buffer != after.buffer {
-            continue;
-        }
-        let (end, start) = (before.bytes().end, after.bytes().start);
-        if start < end {
-            return Err(Error::Overlap {
-                tensor: after.fill.name().to_owned(),
-                other: before.fill.name().to_owned(),
-                start,
-                end: end.min(after.bytes().end),
+/// What each piece writes, once it is known to fit.
+fn written<'a>(pieces: &[Piece<'a>]) -> Result<Vec<Written<'a, &'a wgpu::Buffer>>> {
+    let written = pieces.iter().map(|piece| {
+        let &Piece {
+            fill,
+            buffer,
+            offset,
+            ..
+        } = piece;
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return Err(Error::BufferUsage {
+                tensor: fill.name().to_owned(),
+                missing: "STORAGE",
             });
         }
-        turns[pair[1]] = start / 4 < end.div_ceil(4) && !turns[pair[0]];
-    }
-    Ok(turns)
+        Written::new(fill, piece.length(), buffer, offset, buffer.size())
+    });
+    written.collect()
 }
 
 pub(super) fn context(fill: &Fill) -> String {

@@ -1,21 +1,23 @@
-//! A fill as data, for hosts other than wgpu: Dawn, a browser's own WebGPU, an engine with its
-//! own graphics layer.
+//! Fills as data, for hosts other than wgpu: Dawn, a browser's own WebGPU, an engine with its
+//! own graphics layer. The feature `raw` has this module alone, and no wgpu.
 //!
-//! [`Initializer`](super::Initializer) does no more than this with it: compile [`shader`], make
-//! a pipeline for each [`Dispatch`] (its entry point and constants say which), bind the
-//! dispatch's `request` as a uniform buffer at group 0 binding 0, the range of the destination
-//! at binding 1 (read-write storage) and the dispatch's `table` at binding 2 (read-only storage),
-//! and dispatch `grid` workgroups.
+//! The feature `gpu`'s `Initializer` does no more than this with it: compile [`shader`], make a
+//! pipeline for each [`Dispatch`] (its entry point and constants say which), bind the dispatch's
+//! `request` as a uniform buffer at group 0 binding 0, the range of the destination at binding 1
+//! (read-write storage) and the dispatch's `table` at binding 2 (read-only storage), and dispatch
+//! `grid` workgroups. `web/` in the repository does it in JavaScript.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::{Core, Job};
+use crate::job::{Core, FillTable, Job};
 
-use super::dispatch::{self, Request};
-use super::pipeline::{self, Bound};
+use super::batch::{self, Batch, Batching};
+use super::dispatch;
+use super::place::{self, Written};
+use super::shader::{self, Bound, CONSTANTS, MAX_REQUESTS};
 
 /// The limits of a device that cut a fill into dispatches. No bit depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +41,43 @@ impl Default for Limits {
     }
 }
 
-/// One dispatch of a fill.
+/// A buffer of the host's, with a number that the host gives it: equal numbers are one buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// The number.
+    pub number: usize,
+    /// The buffer's size in bytes.
+    pub size: u64,
+}
+
+/// A fill and the place it goes to: one of many in [`dispatches_of_all`].
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The values.
+    pub fill: &'a Fill,
+    /// Where they go.
+    pub buffer: Buffer,
+    /// Where in the buffer the first element goes, counted in elements of the fill's dtype.
+    pub offset: u64,
+}
+
+/// One dispatch: of a fill, of a part of it, or of many.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dispatch {
+    /// Whether it does the work of many requests: which [`shader`] it takes.
+    pub many: bool,
     /// The shader's entry point.
     pub entry_point: &'static str,
     /// The values of the shader's `override` constants.
-    pub constants: [(&'static str, f64); pipeline::CONSTANTS],
+    pub constants: [(&'static str, f64); CONSTANTS],
+    /// The [number](Buffer::number) of the destination; 0 from [`dispatches`].
+    pub buffer: usize,
     /// Start of the range of the destination that is bound, in bytes, aligned.
     pub binding_offset: u64,
     /// Bytes of that range, a multiple of 4.
     pub binding_size: u64,
-    /// The contents of the uniform buffer.
-    pub request: [u8; size_of::<Request>()],
+    /// The contents of the uniform buffer: some hundred bytes, or 16 KiB for many requests.
+    pub request: Vec<u8>,
     /// The contents of the table that the fill looks up, at least one entry: the same `Arc` for all
     /// normal fills, and for all that share a distribution.
     pub table: Arc<Vec<[u32; 4]>>,
@@ -59,24 +85,27 @@ pub struct Dispatch {
     pub grid: [u32; 2],
 }
 
-/// The shader's text; with `int64` it needs naga's 64-bit integers, without it is plain WGSL.
-pub fn shader(int64: bool) -> &'static str {
-    pipeline::shader(
+/// The shader's text: for dispatches of one request or of `many`; with `int64` it needs naga's
+/// 64-bit integers, without it is plain WGSL.
+pub fn shader(int64: bool, many: bool) -> &'static str {
+    shader::shader(
         int64,
         Bound {
-            many: false,
+            many,
             uniform_table: false,
         },
     )
 }
 
 /// The dispatches that fill the elements `range` of the slice, in its own row-major order, into a
-/// buffer from element `offset` on.
+/// buffer from element `offset` on. Each has one request.
 ///
 /// # Errors
 ///
-/// [`Error::LengthMismatch`] if the range reaches past the end of the slice, [`Error::Device`]
-/// if no binding of these limits could hold an element at any offset, or for an orthogonal fill.
+/// [`Error::LengthMismatch`] if the range reaches past the end of the slice,
+/// [`Error::BufferTooSmall`] if no buffer could be as large as the offset asks for,
+/// [`Error::Device`] if no binding of these limits could hold an element at any offset, or for an
+/// orthogonal fill.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, gpu::raw};
@@ -102,6 +131,78 @@ pub fn dispatches(
         });
     }
     dispatch::check(limits)?;
+    let length = range.end.saturating_sub(range.start);
+    Written::new(fill, length, (), offset, u64::MAX)?;
+    let job = job(fill)?;
+    let place = Place::new(0, &job, false);
+    let cut = dispatch::dispatches(&job, range, offset, limits);
+    Ok(cut
+        .map(|dispatch| Dispatch::new(&Batch::one(&dispatch, place.clone()), limits))
+        .collect())
+}
+
+/// The dispatches that fill many tensors, a whole model say, each one's whole slice: few where
+/// tensors share a buffer and a distribution. They must run in the order given, in one pass or in
+/// several. The targets may stand in any order, in one buffer or in many, side by side without a
+/// gap.
+///
+/// ```
+/// use fanin::gpu::raw::{self, Buffer, Target};
+/// use fanin::{Fill, Init, Tensor};
+///
+/// let weight = Fill::new(&Tensor::new("fc.weight", [256, 784])?, &Init::kaiming_normal(), 42)?;
+/// let other = Fill::new(&Tensor::new("out.weight", [10, 256])?, &Init::kaiming_normal(), 42)?;
+/// let arena = Buffer { number: 0, size: weight.bytes() + other.bytes() };
+/// let targets = [
+///     Target { fill: &weight, buffer: arena, offset: 0 },
+///     Target { fill: &other, buffer: arena, offset: weight.elements() },
+/// ];
+/// let dispatches = raw::dispatches_of_all(&targets, raw::Limits::default())?;
+/// assert_eq!(dispatches.len(), 1);
+/// assert!(dispatches[0].many);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::BufferTooSmall`] if a buffer ends before a fill does (rounded up to whole 32-bit
+/// words), [`Error::Overlap`] if two would write the same bytes, [`Error::Device`] if no binding of
+/// these limits could hold an element at any offset, or for an orthogonal fill.
+pub fn dispatches_of_all(targets: &[Target<'_>], limits: Limits) -> Result<Vec<Dispatch>> {
+    dispatch::check(limits)?;
+    let written: Vec<_> = targets
+        .iter()
+        .map(|target| {
+            let Target {
+                fill,
+                buffer: Buffer { number, size },
+                offset,
+            } = *target;
+            Written::new(fill, fill.elements(), number, offset, size)
+        })
+        .collect::<Result<_>>()?;
+    let turns = place::turns(&written)?;
+    let mut dispatches = Vec::new();
+    for (target, turn) in targets.iter().zip(turns) {
+        let job = job(target.fill)?;
+        let place = Place::new(target.buffer.number, &job, turn);
+        let all = 0..target.fill.elements();
+        let cut = dispatch::dispatches(&job, all, target.offset, limits);
+        dispatches.extend(cut.map(|dispatch| (dispatch, place.clone())));
+    }
+    let batching = Batching {
+        requests: MAX_REQUESTS,
+        elements: u64::MAX,
+    };
+    let batches = batch::batches(dispatches, batching, limits);
+    Ok(batches
+        .iter()
+        .map(|batch| Dispatch::new(batch, limits))
+        .collect())
+}
+
+/// The job of a fill that the fill shader can do alone.
+fn job(fill: &Fill) -> Result<Job> {
     let job = Job::new(fill)?;
     if job.core == Core::Matrix {
         return Err(Error::Device {
@@ -110,17 +211,184 @@ pub fn dispatches(
                 .into(),
         });
     }
-    let table = pipeline::fill_table(&job);
-    let cut = dispatch::dispatches(&job, range, offset, limits);
-    Ok(cut
-        .map(|dispatch| Dispatch {
-            entry_point: dispatch.variant.entry.name(),
-            constants: dispatch.variant.constants(limits.workgroup_size),
-            binding_offset: dispatch.binding_offset,
-            binding_size: dispatch.binding_size,
-            request: bytemuck::cast(dispatch.request),
-            table: Arc::clone(&table),
-            grid: dispatch::grid(dispatch.workgroups),
-        })
-        .collect())
+    Ok(job)
+}
+
+/// What the dispatches of a batch have in common, besides their pipeline.
+#[derive(Clone)]
+struct Place {
+    buffer: usize,
+    table: FillTable,
+    /// Neighbours that share a 32-bit word take turns: within a dispatch they would race.
+    turn: bool,
+}
+
+impl Place {
+    fn new(buffer: usize, job: &Job, turn: bool) -> Place {
+        Place {
+            buffer,
+            table: shader::fill_table(job),
+            turn,
+        }
+    }
+
+    /// What tells it from others: a table by where it is held.
+    fn key(&self) -> (usize, usize, bool) {
+        (self.buffer, Arc::as_ptr(&self.table).addr(), self.turn)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Place) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Place {}
+
+impl std::hash::Hash for Place {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Dispatch {
+    fn new(batch: &Batch<Place>, limits: Limits) -> Dispatch {
+        Dispatch {
+            many: batch.is_many(),
+            entry_point: batch.variant.entry.name(),
+            constants: batch.variant.constants(limits.workgroup_size),
+            buffer: batch.place.buffer,
+            binding_offset: batch.binding_offset,
+            binding_size: batch.binding_size,
+            request: batch.contents(),
+            table: Arc::clone(&batch.place.table),
+            grid: dispatch::grid(batch.workgroups),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::tensor::{DType, Tensor};
+
+    fn fill(name: &str, elements: u64, init: &Init) -> Fill {
+        let tensor = Tensor::new(name, [elements]).unwrap();
+        Fill::new(&tensor, init, 42)
+            .unwrap()
+            .with_dtype(DType::BF16)
+    }
+
+    #[test]
+    fn tensors_that_share_a_word_take_turns_and_others_a_dispatch() {
+        let fills: Vec<Fill> = (0..100)
+            .map(|i| fill(&format!("t{i}"), 3, &Init::normal(0.0, 1.0)))
+            .collect();
+        let buffer = Buffer {
+            number: 7,
+            size: 600,
+        };
+        let target = |(i, fill)| Target {
+            fill,
+            buffer,
+            offset: 3 * i,
+        };
+        let side_by_side: Vec<Target<'_>> = (0..).zip(&fills).map(target).collect();
+        let made = dispatches_of_all(&side_by_side, Limits::default()).unwrap();
+        // Every second tensor begins in a word of the one before.
+        assert_eq!(made.len(), 2);
+        for dispatch in &made {
+            assert!(dispatch.many);
+            assert_eq!(dispatch.buffer, 7);
+            assert_eq!(dispatch.request.len(), 16 << 10);
+            assert_eq!(dispatch.grid, [50, 1]);
+        }
+        assert!(Arc::ptr_eq(&made[0].table, &made[1].table));
+
+        let uniform = fill("u", 8, &Init::uniform(-1.0, 1.0));
+        let apart = [
+            side_by_side[0],
+            Target {
+                fill: &uniform,
+                buffer,
+                offset: 100,
+            },
+            Target {
+                fill: &fills[1],
+                buffer: Buffer {
+                    number: 8,
+                    size: 600,
+                },
+                offset: 0,
+            },
+        ];
+        let made = dispatches_of_all(&apart, Limits::default()).unwrap();
+        assert_eq!(made.len(), 3);
+        assert!(made.iter().all(|dispatch| !dispatch.many));
+    }
+
+    #[test]
+    fn one_target_is_cut_as_its_fill_is() {
+        let fill = fill("w", 100_001, &Init::normal(0.0, 1.0));
+        let limits = Limits {
+            binding_size: 4096,
+            ..Limits::default()
+        };
+        let buffer = Buffer {
+            number: 0,
+            size: 1 << 20,
+        };
+        let target = Target {
+            fill: &fill,
+            buffer,
+            offset: 5,
+        };
+        let expected = dispatches(&fill, 0..100_001, 5, limits).unwrap();
+        let made = dispatches_of_all(&[target], limits).unwrap();
+        assert_eq!(made, expected);
+        assert!(made.len() > 50);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (a, b) = (
+            fill("a", 8, &Init::normal(0.0, 1.0)),
+            fill("b", 8, &Init::ones()),
+        );
+        let refused = |offsets: [u64; 2], size| {
+            let buffer = Buffer { number: 0, size };
+            let targets = [(&a, offsets[0]), (&b, offsets[1])].map(|(fill, offset)| Target {
+                fill,
+                buffer,
+                offset,
+            });
+            dispatches_of_all(&targets, Limits::default())
+        };
+        assert!(refused([0, 8], 32).is_ok());
+        assert!(matches!(
+            refused([0, 7], 32),
+            Err(Error::Overlap {
+                start: 14,
+                end: 16,
+                ..
+            })
+        ));
+        for offset in [9, 1 << 40, u64::MAX / 2, u64::MAX - 8, u64::MAX] {
+            for size in [32, u64::MAX] {
+                let made = refused([0, offset], size);
+                let fits = size == u64::MAX && offset <= 1 << 40;
+                assert_eq!(made.is_ok(), fits, "{offset} of {size}");
+            }
+            assert_eq!(
+                dispatches(&a, 0..8, offset, Limits::default()).is_ok(),
+                offset <= 1 << 40
+            );
+        }
+        let tensor = Tensor::new("q", [8, 8]).unwrap();
+        let orthogonal = Fill::new(&tensor, &"orthogonal".parse().unwrap(), 1).unwrap();
+        let message = dispatches(&orthogonal, 0..64, 0, Limits::default()).unwrap_err();
+        assert!(message.to_string().contains("orthogonal"), "{message}");
+    }
 }

@@ -1,0 +1,306 @@
+// fanin in WebAssembly: checked requests, plans, fills on the CPU; and the dispatches of fills,
+// recorded here with the caller's own device. What is dispatched is decided by the crate alone
+// (`fanin::gpu::raw`). The types, and what each function does, are in fanin.d.ts.
+
+import load, * as wasm from './dist/fanin_web.js';
+
+// Elements that are made on the CPU at a time: what passes through the module's memory is small.
+const CPU_STEP = 1 << 18;
+// Tables that a device keeps: as many as the module remembers.
+const TABLES = 16;
+// Bytes of an element.
+const SIZES = { f32: 4, f16: 2, bf16: 2 };
+
+let loaded;
+let isReady = false;
+
+export function init(source) {
+  loaded ??= start(source).catch((error) => {
+    loaded = undefined;
+    throw error;
+  });
+  return loaded;
+}
+
+async function start(source = new URL('./dist/fanin_web_bg.wasm', import.meta.url)) {
+  if (source instanceof URL && source.protocol === 'file:') {
+    // Node.js, whose fetch reads no files.
+    const { readFile } = await import('node:fs/promises');
+    source = await readFile(source);
+  }
+  await load({ module_or_path: source });
+  isReady = true;
+}
+
+// The module, once it is there.
+function core() {
+  if (!isReady) throw new Error('fanin is not loaded yet: await init() first');
+  return wasm;
+}
+
+// Runs `use` with an object of the module, whose memory is given back at once.
+function using(made, use) {
+  try {
+    return use(made);
+  } finally {
+    made.free();
+  }
+}
+
+export function describe(request) {
+  return using(new (core().Fill)(request), (fill) => fill.describe());
+}
+
+export function initializers() {
+  return core().initializers();
+}
+
+export function presets() {
+  return core().presets();
+}
+
+export function sha256(bytes) {
+  const hasher = new Sha256();
+  hasher.update(bytes);
+  return hasher.hex();
+}
+
+export class Sha256 {
+  #hasher = new (core().Hasher)();
+
+  update(bytes) {
+    for (let start = 0; start < bytes.length; start += 1 << 20) {
+      this.#hasher.update(bytes.subarray(start, start + (1 << 20)));
+    }
+    return this;
+  }
+
+  hex() {
+    return this.#hasher.hex();
+  }
+}
+
+export function fillCpu(request, { start = 0, length } = {}) {
+  return using(new (core().Fill)(request), (fill) => {
+    const { name, elements, dtype } = fill.describe();
+    length ??= Math.max(0, elements - start);
+    if (!(start >= 0 && length >= 0 && start + length <= elements)) {
+      throw new Error(
+        `tensor ${JSON.stringify(name)}: there are no ${length} elements from ${start} on: the fill has ${elements}`,
+      );
+    }
+    const size = SIZES[dtype];
+    const out = new Uint8Array(length * size);
+    for (let at = 0; at < length; at += CPU_STEP) {
+      fill.make(start + at, out.subarray(at * size, (at + CPU_STEP) * size));
+    }
+    return out;
+  });
+}
+
+export class Histogram {
+  #fill;
+
+  constructor(request, bins = 64) {
+    this.counts = new Uint32Array(bins);
+    this.#fill = new (core().Fill)(request);
+    [this.low, this.high] = this.#fill.bounds();
+    this.expected = this.#fill.expected(this.low, this.high, bins);
+  }
+
+  add(bytes) {
+    this.#fill.count(bytes, this.low, this.high, this.counts);
+    return this;
+  }
+}
+
+class Plan {
+  #plan;
+
+  // The module's fill of a tensor, to be freed.
+  static fill(plan, index) {
+    return plan.#plan.fill(index);
+  }
+
+  constructor(recipe, tensors, { seed, dtype, alignment = 256 } = {}) {
+    const isText = typeof recipe === 'object' && recipe !== null;
+    const list = typeof tensors === 'string' ? tensors : JSON.stringify({ tensors });
+    if (!Number.isSafeInteger(alignment) || alignment < 4 || alignment % 4 !== 0) {
+      throw new Error(`alignment = ${alignment} is out of range: it must be a multiple of 4`);
+    }
+    const text = String(isText ? recipe.toml : recipe);
+    dtype = dtype === undefined ? undefined : String(dtype);
+    this.#plan = new (core().Plan)(text, isText, list, seed, dtype);
+    this.seed = this.#plan.seed();
+    let end = 0;
+    this.tensors = this.#plan.tensors().map((tensor) => {
+      const offset = Math.ceil(end / alignment) * alignment;
+      end = offset + tensor.bytes;
+      return Object.freeze({ ...tensor, offset });
+    });
+    this.elements = this.tensors.reduce((sum, { elements }) => sum + elements, 0);
+    this.bytes = Math.max(4, Math.ceil(end / 4) * 4);
+  }
+}
+
+export function plan(recipe, tensors, options) {
+  return new Plan(recipe, tensors, options);
+}
+
+// What a device keeps between fills.
+class Device {
+  static #known = new WeakMap();
+
+  static of(device) {
+    if (!Device.#known.has(device)) Device.#known.set(device, new Device(device));
+    return Device.#known.get(device);
+  }
+
+  #device;
+  #bindings;
+  #layout;
+  #modules = new Map();
+  #pipelines = new Map();
+  #tables = new Map();
+
+  constructor(device) {
+    this.#device = device;
+    const visibility = 4; // GPUShaderStage.COMPUTE
+    this.#bindings = device.createBindGroupLayout({
+      label: 'fanin',
+      entries: [
+        { binding: 0, visibility, buffer: { type: 'uniform' } },
+        { binding: 1, visibility, buffer: { type: 'storage' } },
+        { binding: 2, visibility, buffer: { type: 'read-only-storage' } },
+      ],
+    });
+    this.#layout = device.createPipelineLayout({ label: 'fanin', bindGroupLayouts: [this.#bindings] });
+  }
+
+  #module(many) {
+    if (!this.#modules.has(many)) {
+      this.#modules.set(many, this.#device.createShaderModule({ label: 'fanin', code: core().shader(many) }));
+    }
+    return this.#modules.get(many);
+  }
+
+  #pipeline({ many, entryPoint, constants }) {
+    const variant = JSON.stringify([many, entryPoint, constants]);
+    if (!this.#pipelines.has(variant)) {
+      const compute = { module: this.#module(many), entryPoint, constants };
+      const pipeline = this.#device.createComputePipeline({ label: 'fanin', layout: this.#layout, compute });
+      this.#pipelines.set(variant, pipeline);
+    }
+    return this.#pipelines.get(variant);
+  }
+
+  #upload(contents, usage) {
+    const buffer = this.#device.createBuffer({
+      label: 'fanin',
+      size: contents.length,
+      usage,
+      mappedAtCreation: true,
+    });
+    new Uint8Array(buffer.getMappedRange()).set(contents);
+    buffer.unmap();
+    return buffer;
+  }
+
+  #table(number) {
+    let table = this.#tables.get(number);
+    if (!table) {
+      table = this.#upload(core().table(number), 0x80); // GPUBufferUsage.STORAGE
+      if (this.#tables.size >= TABLES) this.#tables.clear();
+      this.#tables.set(number, table);
+    }
+    return table;
+  }
+
+  // All requests in one buffer, each where a binding may begin.
+  #requests(dispatches) {
+    const alignment = this.#device.limits.minUniformBufferOffsetAlignment;
+    const starts = [];
+    let size = 0;
+    for (const { request } of dispatches) {
+      starts.push(size);
+      size += Math.ceil(request.length / alignment) * alignment;
+    }
+    const contents = new Uint8Array(size);
+    dispatches.forEach(({ request }, i) => contents.set(request, starts[i]));
+    return { buffer: this.#upload(contents, 0x40), starts }; // GPUBufferUsage.UNIFORM
+  }
+
+  // What must be recorded for dispatches into buffers: nothing is, if this fails.
+  prepare(dispatches, buffers) {
+    if (dispatches.length === 0) return [];
+    const requests = this.#requests(dispatches);
+    return dispatches.map((dispatch, i) => {
+      const { bindingOffset: offset, bindingSize: size, request, grid } = dispatch;
+      const bindGroup = this.#device.createBindGroup({
+        label: 'fanin',
+        layout: this.#bindings,
+        entries: [
+          { binding: 0, resource: { buffer: requests.buffer, offset: requests.starts[i], size: request.length } },
+          { binding: 1, resource: { buffer: buffers[dispatch.buffer], offset, size } },
+          { binding: 2, resource: { buffer: this.#table(dispatch.table) } },
+        ],
+      });
+      return { pipeline: this.#pipeline(dispatch), bindGroup, grid };
+    });
+  }
+}
+
+// Records fills of the module's, given by `fills`, with the places they go to.
+function record(device, encoder, places, fillOf) {
+  const { limits } = device;
+  const workgroup = Math.min(limits.maxComputeWorkgroupSizeX, limits.maxComputeInvocationsPerWorkgroup);
+  const made = new (core().Targets)(
+    limits.maxStorageBufferBindingSize,
+    limits.minStorageBufferOffsetAlignment,
+    workgroup,
+  );
+  using(made, (targets) => {
+    const buffers = [];
+    const numbers = new Map();
+    places.forEach(({ buffer, offset = 0 }, i) => {
+      using(fillOf(i), (fill) => {
+        // GPUBufferUsage.STORAGE
+        if (!(buffer.usage & 0x80)) {
+          const { name } = fill.describe();
+          throw new Error(
+            `tensor ${JSON.stringify(name)}: the buffer lacks usage STORAGE: create it with GPUBufferUsage.STORAGE`,
+          );
+        }
+        if (!numbers.has(buffer)) numbers.set(buffer, buffers.push(buffer) - 1);
+        targets.add(fill, numbers.get(buffer), buffer.size, offset);
+      });
+    });
+    const steps = Device.of(device).prepare(targets.dispatches(), buffers);
+    const isPass = 'dispatchWorkgroups' in encoder;
+    const pass = isPass ? encoder : encoder.beginComputePass({ label: 'fanin' });
+    for (const { pipeline, bindGroup, grid } of steps) {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(grid[0], grid[1]);
+    }
+    if (!isPass) pass.end();
+  });
+}
+
+export function fill(device, encoder, buffer, request, offset = 0) {
+  fillAll(device, encoder, [{ buffer, offset, request }]);
+}
+
+export function fillAll(device, encoder, targets) {
+  record(device, encoder, targets, (i) => new (core().Fill)(targets[i].request));
+}
+
+export function initModel(device, encoder, plan, destination) {
+  const targets = plan.tensors.map((tensor, index) => {
+    if (typeof destination === 'function') return { index, ...destination(tensor) };
+    // Offsets of a plan are in bytes, those of a target in elements.
+    return { index, buffer: destination, offset: tensor.offset / SIZES[tensor.dtype] };
+  });
+  const wanted = targets.filter(({ buffer }) => buffer);
+  record(device, encoder, wanted, (i) => Plan.fill(plan, wanted[i].index));
+}

@@ -1,0 +1,166 @@
+//! Histograms, and what they are expected to be: exact shares, from the distribution function.
+
+use fanin::DType;
+use fanin::init::Distribution;
+
+/// Standard deviations that a histogram of a normal distribution shows.
+const SHOWN: f64 = 4.5;
+
+/// The logarithm of what part of a tail is shown, and what is not: 1 in 100,000.
+const TAIL: f64 = 11.5;
+
+/// Where a histogram begins and ends.
+pub fn bounds(distribution: &Distribution) -> [f64; 2] {
+    let around = |mean: f32, std: f32| {
+        let (mean, std) = (f64::from(mean), f64::from(std));
+        [mean - SHOWN * std, mean + SHOWN * std]
+    };
+    let [low, high] = match *distribution {
+        Distribution::Constant { value } | Distribution::Diagonal { value, .. } => {
+            let value = f64::from(value);
+            [value.min(0.0), value.max(0.0)]
+        }
+        Distribution::Normal { mean, std } | Distribution::NormalWithZeroRow { mean, std, .. } => {
+            around(mean, std)
+        }
+        Distribution::Uniform { low, high, .. } => [low.into(), high.into()],
+        Distribution::TruncatedNormal {
+            mean,
+            std,
+            lower,
+            upper,
+            low,
+            high,
+            ..
+        } => {
+            let [shown_low, shown_high] = around(mean, std);
+            let (low, high, std) = (f64::from(low), f64::from(high), f64::from(std));
+            // Of a tail, what is less than `width` from its bound: beyond z lies at most
+            // e^((bound^2 - z^2) / 2) of it.
+            let width =
+                |bound: f64| std * 2.0 * TAIL / (bound + (bound * bound + 2.0 * TAIL).sqrt());
+            if lower > 0.0 {
+                [low, high.min(low + width(lower))]
+            } else if upper < 0.0 {
+                [low.max(high - width(-upper)), high]
+            } else {
+                [low.max(shown_low), high.min(shown_high)]
+            }
+        }
+        Distribution::Sparse { std, .. } => around(0.0, std),
+        Distribution::LogUniform { low, high } => [low.ln(), high.ln()],
+        Distribution::TimeStep { min, max, floor } => {
+            [inverse_softplus(min.max(floor)), inverse_softplus(max)]
+        }
+        Distribution::Sinusoid { .. } => [-1.0, 1.0],
+        Distribution::LogRamp { columns } => [0.0, (columns as f64).ln()],
+        Distribution::Orthogonal {
+            gain,
+            rows,
+            columns,
+            ..
+        } => around(0.0, gain / (rows.max(columns) as f32).sqrt()),
+        _ => [-1.0, 1.0],
+    };
+    // A single value gets some room.
+    let room = (0.05 * (high - low)).max(if high > low { 0.0 } else { 0.5 });
+    [low - room, high + room]
+}
+
+/// The share of the elements in each of `bins` equal bins; nothing where they are not drawn
+/// independently of their place.
+pub fn shares(distribution: &Distribution, low: f64, high: f64, bins: usize) -> Option<Vec<f64>> {
+    let distribution = *distribution;
+    // The share of the elements below a value.
+    let below: Box<dyn Fn(f64) -> f64> = match distribution {
+        Distribution::Normal { mean, std } if std > 0.0 => {
+            Box::new(move |x| normal((x - f64::from(mean)) / f64::from(std)))
+        }
+        Distribution::Uniform { low, high, .. } => {
+            let (low, high) = (f64::from(low), f64::from(high));
+            Box::new(move |x| ((x - low) / (high - low)).clamp(0.0, 1.0))
+        }
+        Distribution::TruncatedNormal {
+            mean,
+            std,
+            lower,
+            upper,
+            ..
+        } => {
+            // Of the two tails the smaller is told apart well: a cut above the mean is turned round.
+            let turned = lower > 0.0;
+            let side = move |z: f64| if turned { normal(-z) } else { normal(z) };
+            let (from, to) = (side(lower), side(upper));
+            Box::new(move |x| {
+                let z = ((x - f64::from(mean)) / f64::from(std)).clamp(lower, upper);
+                (side(z) - from) / (to - from)
+            })
+        }
+        Distribution::Sparse {
+            std, rows, zeros, ..
+        } => {
+            let zero = zeros as f64 / rows as f64;
+            Box::new(move |x| {
+                let drawn = normal(x / f64::from(std));
+                (1.0 - zero) * drawn + if x > 0.0 { zero } else { 0.0 }
+            })
+        }
+        Distribution::LogUniform { low, high } => {
+            Box::new(move |x| ((x.exp() - low) / (high - low)).clamp(0.0, 1.0))
+        }
+        Distribution::TimeStep { min, max, floor } => Box::new(move |x| {
+            let step = x.exp().ln_1p();
+            if step <= floor || step <= min {
+                return 0.0;
+            }
+            ((step / min).ln() / (max / min).ln()).min(1.0)
+        }),
+        _ => return None,
+    };
+    let edge = |bin: usize| low + (high - low) * bin as f64 / bins as f64;
+    Some(
+        (0..bins)
+            .map(|bin| below(edge(bin + 1)) - below(edge(bin)))
+            .collect(),
+    )
+}
+
+/// Adds elements, as little-endian bytes, to the counts of equal bins. What lies outside is not
+/// counted.
+pub fn count(dtype: DType, bytes: &[u8], low: f64, high: f64, counts: &mut [u32]) {
+    let scale = counts.len() as f64 / (high - low);
+    let mut add = |value: f32| {
+        let bin = (f64::from(value) - low) * scale;
+        if bin >= 0.0
+            && let Some(count) = counts.get_mut(bin as usize)
+        {
+            *count += 1;
+        }
+    };
+    match dtype {
+        DType::F32 => {
+            for element in bytes.as_chunks::<4>().0 {
+                add(f32::from_le_bytes(*element));
+            }
+        }
+        DType::F16 => {
+            for element in bytes.as_chunks::<2>().0 {
+                add(half::f16::from_le_bytes(*element).to_f32());
+            }
+        }
+        DType::BF16 => {
+            for element in bytes.as_chunks::<2>().0 {
+                add(half::bf16::from_le_bytes(*element).to_f32());
+            }
+        }
+    }
+}
+
+/// The share of a standard normal distribution below `z`.
+fn normal(z: f64) -> f64 {
+    0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+fn inverse_softplus(step: f64) -> f64 {
+    step.exp_m1().ln()
+}
