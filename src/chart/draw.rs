@@ -334,7 +334,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         match series.marks {
             Marks::Line(_) => self.line(&[(0.0, middle), (1.0, middle)], series, area, many),
             Marks::Points(_) => self.mark((0.5, middle), series, area),
-            Marks::Bars(_) => self.bar((0.0, 1.0), (0.0, 1.0), series, area),
+            Marks::Bars(_) => self.bars(&[(0.0, 1.0, 1.0)], 0.0, series, area),
             Marks::Band(_) => self.region(&[(0.0, 0.0, 1.0), (1.0, 0.0, 1.0)], series, area),
         }
     }
@@ -356,13 +356,22 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             }
             Marks::Bars(bars) => {
                 let foot = y.place(0.0).unwrap_or(0.0);
-                for &(left, right, height) in bars {
-                    let edges = (x.place(left), x.place(right));
-                    if let (Some(left), Some(right)) = edges
-                        && let Some(height) = y.place(height)
-                    {
-                        self.bar((left, right), (foot, height), series, plot)?;
+                let placed = bars.iter().map(|&(left, right, height)| {
+                    Some((x.place(left)?, x.place(right)?, y.place(height)?))
+                });
+                // Those that touch are one shape: seams would show.
+                let mut shape: Vec<(f64, f64, f64)> = Vec::new();
+                for bar in placed.chain(iter::once(None)) {
+                    let touches = match (shape.last(), bar) {
+                        (Some(last), Some(bar)) => (last.1 - bar.0).abs() < 1e-6,
+                        (None, _) => true,
+                        (_, None) => false,
+                    };
+                    if !touches {
+                        self.bars(&shape, foot, series, plot)?;
+                        shape.clear();
                     }
+                    shape.extend(bar);
                 }
             }
             Marks::Band(band) => {
@@ -432,21 +441,19 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         }
     }
 
-    fn bar(
-        &self,
-        (left, right): (f64, f64),
-        (foot, height): (f64, f64),
-        series: &Series,
-        plot: Area,
-    ) -> Drawn<DB> {
-        let [left, right, foot, height] =
-            [left, right, foot, height].map(|place: f64| place.clamp(0.0, 1.0));
-        if left == right || foot == height {
+    /// Bars that touch: left, right and height of each.
+    fn bars(&self, bars: &[(f64, f64, f64)], foot: f64, series: &Series, plot: Area) -> Drawn<DB> {
+        let (Some(first), Some(last)) = (bars.first(), bars.last()) else {
             return Ok(());
-        }
-        let corners = [(left, foot), (left, height), (right, height), (right, foot)];
-        let corners = corners.map(|corner| plot.at(corner));
-        self.polygon(&corners, tone(series), 0.45)
+        };
+        let tops = bars
+            .iter()
+            .flat_map(|&(left, right, height)| [(left, height), (right, height)]);
+        let outline = iter::once((first.0, foot))
+            .chain(tops)
+            .chain([(last.1, foot)]);
+        let corners = outline.map(|(x, y)| plot.at((x.clamp(0.0, 1.0), y.clamp(0.0, 1.0))));
+        self.polygon(&corners.collect::<Vec<_>>(), tone(series), 0.45)
     }
 
     fn region(&self, region: &[(f64, f64, f64)], series: &Series, plot: Area) -> Drawn<DB> {

@@ -89,6 +89,15 @@ impl Page {
         self
     }
 
+    /// Whether [`Page::save`] takes a path of this ending, before there is a page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] where the path ends in neither .svg nor .png.
+    pub fn check_path(path: impl AsRef<Path>) -> Result<()> {
+        Picture::of(path.as_ref()).map(drop)
+    }
+
     /// Writes the page to a file: whole, or not at all.
     ///
     /// # Errors
@@ -222,7 +231,7 @@ impl Picture {
 ///
 /// Series are drawn in the order in which they are added, each in the next colour. One without a
 /// name is not in the legend. What [`thin`](Panel::thin), [`dashed`](Panel::dashed),
-/// [`reference`](Panel::reference) and [`same_colour`](Panel::same_colour) say is said of the series
+/// [`solid`](Panel::solid), [`reference`](Panel::reference) and [`same_colour`](Panel::same_colour) say is said of the series
 /// that was added last.
 #[derive(Clone, Debug)]
 pub struct Panel {
@@ -358,6 +367,13 @@ impl Panel {
             series.thin = true;
             series.dashed = true;
         })
+    }
+
+    /// Draws the series that was added last with a line that is not dashed, after
+    /// [`reference`](Panel::reference).
+    #[must_use]
+    pub fn solid(self) -> Self {
+        self.last(|series| series.dashed = false)
     }
 
     /// Gives the series that was added last the colour of the one before it.
