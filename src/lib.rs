@@ -28,12 +28,14 @@
 //! # Features
 //!
 //! `gpu` (default): the module `gpu`, on wgpu 30. `raw` (part of `gpu`): of that module only
-//! `gpu::raw`, fills as data, without wgpu. `cli` (default): what the `fanin` command needs; a
-//! library can leave it out.
+//! `gpu::raw`, fills as data, without wgpu. `plot`: the module `chart`. `cli` (default): what the
+//! `fanin` command needs, `plot` among it; a library can leave it out.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
 
+#[cfg(feature = "plot")]
+pub mod chart;
 pub mod checkpoint;
 pub mod cpu;
 mod error;

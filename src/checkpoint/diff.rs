@@ -6,8 +6,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde::Serialize;
 
+use super::numbers::{Decoder, decoder};
 use super::source::{fault, listed};
-use super::stats::{Decoder, decoder, nan_wins};
+use super::stats::nan_wins;
 use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
 use super::write::{Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};

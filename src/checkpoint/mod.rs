@@ -23,8 +23,11 @@
 
 mod contents;
 mod diff;
+mod examine;
 mod header;
+mod histogram;
 mod npy;
+mod numbers;
 mod partial;
 mod shards;
 mod source;
@@ -35,9 +38,13 @@ mod write;
 
 pub use contents::Contents;
 pub use diff::{Change, Diff, Start, TensorDiff, diff, start_list};
+pub use examine::{Bounds, Examined, Expected, FALSE_ALARMS, Flag, examine, float_tensors};
+pub use histogram::{Histogram, histograms};
 pub use shards::{RankParts, Saved, Shard, Shards, Share, rank_file_name};
 pub use source::{parse_safetensors, parse_tensor_list, read_tensor_list};
 pub use stats::{Moments, TensorStats, stats};
 pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};
 pub use weights::{Reader, StoredTensor, Weights};
+#[cfg(feature = "plot")]
+pub(crate) use write::save_bytes;
 pub use write::{Make, Progress, Writer, save, silent, write_to};

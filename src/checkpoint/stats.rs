@@ -1,17 +1,12 @@
 //! Statistics of the weights in a file, in one pass and bounded memory.
 
-use std::io::Read;
 use std::path::Path;
 
-use half::{bf16, f16};
 use rayon::prelude::*;
-use safetensors::Dtype;
 use serde::Serialize;
 
-use super::npy;
-use super::source::fault;
-use super::weights::{Reader, Weights};
-use crate::error::{Error, Result, shown};
+use super::numbers::{Array, Numbers};
+use crate::error::Result;
 
 /// Count, mean, central moments and extremes of a sample, in binary64.
 ///
@@ -110,6 +105,19 @@ impl Moments {
         self.zeros += other.zeros;
     }
 
+    /// The means of the powers 1 to 4 of the deviations from a point.
+    pub(super) fn about(&self, point: f64) -> [f64; 4] {
+        let n = self.n as f64;
+        let d = self.mean() - point;
+        let [m2, m3, m4] = [self.m2 / n, self.m3 / n, self.m4 / n];
+        [
+            d,
+            m2 + d * d,
+            m3 + 3.0 * d * m2 + d * d * d,
+            m4 + 4.0 * d * m3 + 6.0 * d * d * m2 + d * d * d * d,
+        ]
+    }
+
     /// The number of elements.
     #[must_use]
     pub fn n(&self) -> u64 {
@@ -192,12 +200,13 @@ pub struct TensorStats {
 }
 
 impl TensorStats {
-    fn new(name: String, shape: Vec<u64>, dtype: String, moments: Option<Moments>) -> Self {
+    pub(super) fn new(array: &Array, seen: Option<&Seen>) -> Self {
+        let moments = seen.map(|seen| seen.moments);
         TensorStats {
-            name,
-            n: shape.iter().product(),
-            shape,
-            dtype,
+            name: array.name.clone(),
+            n: array.shape.iter().product(),
+            shape: array.shape.clone(),
+            dtype: array.dtype.clone(),
             mean: moments.map(|m| m.mean()),
             std: moments.map(|m| m.std()),
             min: moments.map(|m| m.min()),
@@ -216,134 +225,59 @@ impl TensorStats {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it is of another kind
+/// [`Error::Io`](crate::Error::Io) where a file cannot be read,
+/// [`Error::Format`](crate::Error::Format) where it is of another kind
 /// or not sound.
 pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
-    let path = path.as_ref();
-    let weights = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("npy") => return Ok(vec![npy_stats(path)?]),
-        Some("safetensors" | "json") => Weights::open(path)?,
-        _ if path.is_dir() => Weights::open(path)?,
-        _ => {
-            return Err(fault(
-                path,
-                None,
-                "is of no kind that is read: use .safetensors or .npy, a \
-                 model.safetensors.index.json, or a folder that holds one",
-            ));
+    let mut numbers = Numbers::open(path.as_ref())?;
+    let seen = read_all(&mut numbers)?;
+    let rows = numbers.arrays().iter().zip(&seen);
+    Ok(rows
+        .map(|(array, seen)| TensorStats::new(array, seen.as_ref()))
+        .collect())
+}
+
+/// What one pass over a tensor's elements finds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub moments: Moments,
+    /// The elements that a float of 10 bits after the point holds too, and so f16 (but for its
+    /// range) and bf16.
+    pub short: u64,
+}
+
+/// Reads all tensors whose numbers can be read, from the file's front to its back.
+pub(super) fn read_all(numbers: &mut Numbers) -> Result<Vec<Option<Seen>>> {
+    let mut seen = vec![None; numbers.arrays().len()];
+    for i in numbers.front_to_back() {
+        if let Some(decoder) = numbers.arrays()[i].decoder {
+            let mut all = Seen::default();
+            numbers.read(i, |bytes| {
+                let chunks: Vec<Seen> = bytes
+                    .par_chunks(CHUNK_BYTES)
+                    .map(|chunk| {
+                        let mut sample = Vec::with_capacity(chunk.len() / decoder.size);
+                        (decoder.decode)(chunk, &mut sample);
+                        let short = |x: &&f64| x.to_bits() << 22 == 0;
+                        Seen {
+                            moments: Moments::of(&sample),
+                            short: sample.iter().filter(short).count() as u64,
+                        }
+                    })
+                    .collect();
+                for chunk in &chunks {
+                    all.moments.merge(&chunk.moments);
+                    all.short += chunk.short;
+                }
+            })?;
+            seen[i] = Some(all);
         }
-    };
-    let tensors = weights.tensors();
-    let mut reader = Reader::new();
-    let mut moments = vec![None; tensors.len()];
-    for i in weights.front_to_back() {
-        let tensor = &tensors[i];
-        if let Some(decoder) = decoder(tensor.kind()) {
-            let bytes = tensor.bytes().end - tensor.bytes().start;
-            let read = |offset, out: &mut [u8]| reader.read(tensor, offset, out);
-            moments[i] = Some(read_moments(bytes, decoder, read)?);
-        }
     }
-    let rows = tensors.iter().zip(moments).map(|(tensor, moments)| {
-        TensorStats::new(
-            tensor.name().to_owned(),
-            tensor.shape().to_vec(),
-            tensor.dtype_name(),
-            moments,
-        )
-    });
-    Ok(rows.collect())
+    Ok(seen)
 }
-
-fn npy_stats(path: &Path) -> Result<TensorStats> {
-    let (mut file, array) = npy::read(path)?;
-    let (dtype, decoder) = match array.descr.as_str() {
-        "f8" => ("f64", decoder(Dtype::F64)),
-        "f4" => ("f32", decoder(Dtype::F32)),
-        "f2" => ("f16", decoder(Dtype::F16)),
-        other => (other, None),
-    };
-    let moments = decoder.map(|decoder| {
-        let bytes = decoder.size as u64 * array.shape.iter().product::<u64>();
-        // The array is read from its beginning to its end: where that is, the file knows.
-        read_moments(bytes, decoder, |_, out| {
-            file.read_exact(out).map_err(Error::io(path, "read"))
-        })
-    });
-    let name = shown(Path::new(path.file_stem().unwrap_or_default()));
-    Ok(TensorStats::new(
-        name,
-        array.shape,
-        dtype.to_owned(),
-        moments.transpose()?,
-    ))
-}
-
-/// How numbers are read.
-#[derive(Clone, Copy)]
-pub(super) struct Decoder {
-    /// Bytes of an element.
-    pub size: usize,
-    /// Appends the numbers that these bytes, whole elements, hold.
-    pub decode: fn(&[u8], &mut Vec<f64>),
-}
-
-/// How a dtype's numbers are read; `None` for integers, and for floats of a byte or less.
-pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
-    /// Decoding of a whole chunk, so that the loop knows the element's type.
-    macro_rules! decoder {
-        ($size:literal, $number:ty) => {
-            Some(Decoder {
-                size: $size,
-                decode: |bytes, out| {
-                    let numbers = bytes.as_chunks::<$size>().0.iter();
-                    out.extend(numbers.map(|&b| f64::from(<$number>::from_le_bytes(b))));
-                },
-            })
-        };
-    }
-    match dtype {
-        Dtype::F64 => decoder!(8, f64),
-        Dtype::F32 => decoder!(4, f32),
-        Dtype::F16 => decoder!(2, f16),
-        Dtype::BF16 => decoder!(2, bf16),
-        _ => None,
-    }
-}
-
-/// Bytes that are read at a time; a multiple of every element's size and of the next.
-const READ_BYTES: usize = 8 << 20;
 
 /// Bytes whose moments are computed at a time, then merged in the file's order.
 const CHUNK_BYTES: usize = 1 << 16;
-
-/// The moments of so many bytes, which `read` gets piece by piece, from an offset on.
-fn read_moments(
-    bytes: u64,
-    decoder: Decoder,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<()>,
-) -> Result<Moments> {
-    let mut moments = Moments::default();
-    let mut buffer = Vec::new();
-    let mut offset = 0;
-    while offset < bytes {
-        buffer.resize((bytes - offset).min(READ_BYTES as u64) as usize, 0);
-        read(offset, &mut buffer)?;
-        offset += buffer.len() as u64;
-        let chunks: Vec<Moments> = buffer
-            .par_chunks(CHUNK_BYTES)
-            .map(|chunk| {
-                let mut sample = Vec::with_capacity(chunk.len() / decoder.size);
-                (decoder.decode)(chunk, &mut sample);
-                Moments::of(&sample)
-            })
-            .collect();
-        for chunk in &chunks {
-            moments.merge(chunk);
-        }
-    }
-    Ok(moments)
-}
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,9 @@ pub enum Command {
     Diff(DiffArguments),
     /// Show statistics of the tensors in a file, a row each.
     Stats(StatsArguments),
+    /// Draw how weights are distributed, against what is expected: histogram, quantiles, and the
+    /// spread of each tensor.
+    Plot(PlotArguments),
     /// Print a preset recipe, to read or to start an own one from.
     Recipe(RecipeArguments),
     /// Time fills on this machine's CPU and adapters, and check that they make the same bits.
@@ -289,9 +292,31 @@ pub struct StatsArguments {
     /// A .safetensors or .npy file, a model.safetensors.index.json with its shards beside it, or a
     /// folder that holds one.
     pub file: PathBuf,
+    /// A preset's name, as for `fanin init`, or a .toml file: show what it expects beside what is
+    /// seen, and flag what cannot be chance. No seed is needed.
+    #[arg(long)]
+    pub recipe: Option<String>,
     /// Print JSON; what is not a finite number is null.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct PlotArguments {
+    /// The weights, as for `fanin stats`.
+    pub file: PathBuf,
+    /// The tensors to draw: a name, or a glob, as in "*.mlp.*" [default: all]. Three of them are
+    /// drawn in detail: the first that are not constant and, by the recipe, not alike; all of them
+    /// in the chart of spreads.
+    #[arg(long, value_name = "GLOB")]
+    pub tensor: Option<String>,
+    /// A preset's name, as for `fanin init`, or a .toml file: what the weights should be. No seed
+    /// is needed. [default: a normal and a uniform distribution with the weights' own mean and std]
+    #[arg(long)]
+    pub recipe: Option<String>,
+    /// Where the picture goes: a .svg or .png file [default: a small view in the terminal].
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

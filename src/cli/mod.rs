@@ -11,6 +11,7 @@ mod init;
 mod inits;
 mod output;
 mod plan;
+mod plot;
 mod recipe;
 mod regenerate;
 mod size;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Plot(arguments) => plot::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
         Command::Inits(arguments) => inits::run(&arguments),

@@ -79,7 +79,7 @@ fn line(columns: &[(&str, Align)], widths: &[usize], cells: &[String]) -> String
     text
 }
 
-fn printable(cell: &str) -> String {
+pub fn printable(cell: &str) -> String {
     if cell.chars().any(is_unprintable) {
         cell.escape_debug().to_string()
     } else {

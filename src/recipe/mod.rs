@@ -118,7 +118,7 @@ use context::Context;
 use rule::{Gives, Rule};
 use source::{Layer, Place, Source};
 
-pub use plan::{Plan, PlanEntry, PlanRule};
+pub use plan::{Plan, PlanEntry, PlanRule, select};
 pub(crate) use rule::{GlobTexts, Globs};
 
 /// The presets: each is a recipe file within the crate.

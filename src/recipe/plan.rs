@@ -99,27 +99,10 @@ impl Plan {
     ///
     /// [`Error::Unknown`] for a pattern that picks none.
     pub fn select(&self, pattern: &str) -> Result<Vec<&Fill>> {
-        if let Some(fill) = self.fill(pattern) {
-            return Ok(vec![fill]);
-        }
-        let refused = |accepted: String| Error::Unknown {
-            tensor: None,
-            kind: "tensor",
-            value: pattern.to_owned(),
-            accepted,
-        };
-        let globs = Globs::new(&[pattern.to_owned()]).map_err(refused)?;
-        let fills = self.entries.iter().map(|entry| &entry.fill);
-        let picked: Vec<&Fill> = fills.filter(|fill| globs.matches(fill.name())).collect();
-        if picked.is_empty() {
-            let first = self.entries.first().map(|entry| entry.fill.name());
-            return Err(refused(format!(
-                "use a name or a glob that matches one of the {} tensors, as in {:?}",
-                self.entries.len(),
-                first.unwrap_or_default()
-            )));
-        }
-        Ok(picked)
+        let fills: Vec<&Fill> = self.iter().collect();
+        let names: Vec<&str> = fills.iter().map(|fill| fill.name()).collect();
+        let picked = select(pattern, &names)?;
+        Ok(picked.into_iter().map(|i| fills[i]).collect())
     }
 
     /// The number of elements of all tensors together.
@@ -133,4 +116,43 @@ impl Plan {
     pub fn bytes(&self) -> u128 {
         self.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
+}
+
+/// The indices of the names that a pattern picks: the one that is this very text, or else those
+/// that match it as a glob, as in a recipe.
+///
+/// # Errors
+///
+/// [`Error::Unknown`] for a pattern that picks none; it names some that could be picked.
+pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
+    /// Names that the message holds.
+    const NAMED: usize = 3;
+    if let Some(i) = names.iter().position(|name| *name == pattern) {
+        return Ok(vec![i]);
+    }
+    let refused = |accepted: String| Error::Unknown {
+        tensor: None,
+        kind: "tensor",
+        value: pattern.to_owned(),
+        accepted,
+    };
+    let globs = Globs::new(&[pattern.to_owned()]).map_err(refused)?;
+    let matching = names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| globs.matches(name));
+    let picked: Vec<usize> = matching.map(|(i, _)| i).collect();
+    if picked.is_empty() {
+        let some: Vec<String> = names
+            .iter()
+            .take(NAMED)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        return Err(refused(format!(
+            "use a name or a glob that matches one of the {} tensors, as in {}",
+            names.len(),
+            some.join(", ")
+        )));
+    }
+    Ok(picked)
 }
