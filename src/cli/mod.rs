@@ -13,6 +13,7 @@ mod output;
 mod plan;
 mod recipe;
 mod regenerate;
+mod signal;
 mod size;
 mod stats;
 mod table;
@@ -79,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
         Command::Inits(arguments) => inits::run(&arguments),
+        Command::Signal(arguments) => signal::run(&arguments),
     };
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
