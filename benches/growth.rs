@@ -15,9 +15,9 @@ use common::{
     Arguments, cpu_name, host_has_room, kibibytes_in, name, print_machine, processor, room,
     thread_counts, threads, three_digits, time, wait,
 };
+use fanin::chart::{Axis, Page, Panel};
 use fanin::gpu::Gpu;
 use fanin::{Fill, Init, Tensor, cpu};
-use plotters::prelude::*;
 use rayon::prelude::*;
 
 /// The smallest size is 2^4 elements: four blocks of the generator.
@@ -61,7 +61,7 @@ fn main() {
     }
     print_table(&devices, &memory);
     if let Some(path) = arguments.text("svg") {
-        plot(&devices, most, path).expect("the plot can be written");
+        plot(&devices, path).expect("the plot can be written");
     }
 }
 
@@ -252,86 +252,19 @@ fn print_table(devices: &[Device], memory: &[Option<u64>]) {
     }
 }
 
-/// Reads on white and on black alike, as the colours of the lines do.
-const GREY: RGBColor = RGBColor(0x80, 0x80, 0x80);
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0x3b, 0x82, 0xd6),
-    RGBColor(0xd9, 0x77, 0x2b),
-    RGBColor(0x2f, 0x9e, 0x62),
-    RGBColor(0x9a, 0x66, 0xd0),
-    RGBColor(0xd6, 0x56, 0x9a),
-    RGBColor(0x21, 0x99, 0xa8),
-    RGBColor(0xa5, 0x8a, 0x1c),
-    RGBColor(0xd9, 0x53, 0x4f),
-];
-
 /// Both axes are logarithms: of two for the elements, of ten for the nanoseconds.
-fn plot(devices: &[Device], most: u32, path: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let logarithms = devices
-        .iter()
-        .flat_map(|device| device.fill.ns.iter().chain(&device.plain.ns))
-        .map(|ns| ns.log10());
-    let low = logarithms.clone().fold(f64::INFINITY, f64::min).floor();
-    let high = logarithms.fold(f64::NEG_INFINITY, f64::max).ceil();
-    let small = |size| ("sans-serif", size).into_font().color(&GREY);
-
-    let root = SVGBackend::new(path, (960, 600)).into_drawing_area();
-    let mut chart = ChartBuilder::on(&root)
-        .caption(format!("Normal f32 fill, {}", processor()), small(18))
-        .margin(16)
-        .x_label_area_size(48)
-        .y_label_area_size(72)
-        .build_cartesian_2d(f64::from(LEAST)..f64::from(most), low..high)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GREY.mix(0.3))
-        .light_line_style(TRANSPARENT)
-        .axis_style(GREY)
-        .label_style(small(14))
-        .axis_desc_style(small(15))
-        .x_labels((most - LEAST + 1) as usize)
-        .y_labels((high - low) as usize + 1)
-        .x_label_formatter(&|&exponent| power_of_two(exponent))
-        .y_label_formatter(&|&exponent| 10f64.powi(exponent as i32).to_string())
-        .x_desc("elements")
-        .y_desc("ns an element")
-        .draw()?;
-    for (device, colour) in devices.iter().zip(COLOURS.into_iter().cycle()) {
-        let points = |series: &Series| {
-            let ns = series.ns.clone().into_iter();
-            let sizes = (LEAST..).map(f64::from);
-            sizes.zip(ns.map(f64::log10)).collect::<Vec<_>>()
-        };
-        let thick = colour.stroke_width(3);
-        chart
-            .draw_series(LineSeries::new(points(&device.fill), thick))?
-            .label(&device.fill.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], thick));
-        chart.draw_series(LineSeries::new(
-            points(&device.plain),
-            colour.stroke_width(1),
-        ))?;
+fn plot(devices: &[Device], path: &str) -> fanin::Result<()> {
+    let points = |series: &Series| -> Vec<(f64, f64)> {
+        let sizes = (LEAST as i32..).map(|exponent| 2f64.powi(exponent));
+        sizes.zip(series.ns.iter().copied()).collect()
+    };
+    let axes = (Axis::log2("elements"), Axis::log10("ns an element"));
+    let mut panel = Panel::new("", axes.0, axes.1);
+    for device in devices {
+        panel = panel.line(&device.fill.name, points(&device.fill));
+        panel = panel.line("", points(&device.plain)).same_colour().thin();
     }
-    chart
-        .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
-        .label("thin: a plain fill of the same buffer")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 24, y)], GREY.stroke_width(1)));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(32)
-        .label_font(small(14))
-        .draw()?;
-    root.present()?;
-    Ok(())
-}
-
-/// `2¹⁰`
-fn power_of_two(exponent: f64) -> String {
-    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let digits = format!("{exponent:.0}");
-    let digits = digits.chars().filter_map(|digit| digit.to_digit(10));
-    std::iter::once('2')
-        .chain(digits.map(|digit| RAISED[digit as usize]))
-        .collect()
+    let title = format!("Normal f32 fill, {}", processor());
+    let page = Page::new(title).note("thin: a plain fill of the same buffer");
+    page.panel(panel).save(path)
 }

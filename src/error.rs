@@ -181,6 +181,15 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A chart that cannot be drawn.
+    #[error("chart {chart:?}: {reason}")]
+    Chart {
+        /// Its title, or the label of its axis at fault.
+        chart: String,
+        /// What is wrong, and what would be accepted.
+        reason: String,
+    },
+
     /// The file format cannot hold what was asked of it.
     #[error("tensor {tensor:?}: {format} cannot hold {what}: {accepted}")]
     Unsupported {

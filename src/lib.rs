@@ -29,12 +29,14 @@
 //!
 //! # Features
 //!
-//! `gpu` (default): the module `gpu`, on wgpu 30. `cli` (default): what the `fanin` command
-//! needs; a library can leave it out.
+//! `gpu` (default): the module `gpu`, on wgpu 30. `plot`: the module `chart`. `cli` (default): what
+//! the `fanin` command needs, `plot` among it; a library can leave it out.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
 
+#[cfg(feature = "plot")]
+pub mod chart;
 pub mod checkpoint;
 pub mod cpu;
 mod error;

@@ -401,6 +401,21 @@ impl Written {
     }
 }
 
+/// Writes a file that is made already: completely, or not at all, as [`Writer::save`] does.
+#[cfg(feature = "plot")]
+pub(crate) fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
+        // A device or a pipe takes it; a folder says what it is.
+        return fs::write(&target, bytes).map_err(Error::io(path, "write"));
+    }
+    let written = Partial::open(&target, false).and_then(|mut partial| {
+        let all = partial.write_all(bytes).map_err(|error| ("write", error));
+        all.and_then(|()| partial.persist(&target))
+    });
+    written.map_err(|(action, error)| Error::io(path, action)(error))
+}
+
 /// Whether a file has the header and the length of these contents: all that can be known
 /// without making the weights.
 ///
