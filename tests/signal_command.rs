@@ -98,6 +98,34 @@ fn json_has_every_layer() {
     assert!(signals[1]["layers"][3]["across_inputs"].is_null());
 }
 
+/// The default has a panel an activation and way, and says why one start has no line.
+#[test]
+fn a_page_of_panels() {
+    let run = Run::new();
+    run.ok(&small(&["--out", "signal.svg"]));
+    run.ok(&small(&["--out", "signal.png", "--activation", "relu"]));
+    assert!(run.read("signal.png").starts_with(b"\x89PNG"));
+    let svg = String::from_utf8(run.read("signal.svg")).unwrap();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node| Some(node.text()?.trim()))
+        .collect();
+    for activation in ["tanh", "sigmoid", "ReLU", "GELU", "SELU"] {
+        for way in ["activations", "gradients"] {
+            let title = format!("{activation}: {way}");
+            assert!(texts.contains(&title.as_str()), "{title} of {texts:?}");
+        }
+    }
+    let count = |text: &str| texts.iter().filter(|found| **found == text).count();
+    for (name, expected) in [("He", 2), ("N(0, 0.01)", 2), ("zeros", 0), ("variance", 10)] {
+        assert_eq!(count(name), expected, "{name} of {texts:?}");
+    }
+    let note = "No line: zeros under tanh, sigmoid, ReLU, GELU, SELU, where nothing arrives.";
+    assert_eq!(count(note), 1, "{texts:?}");
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let run = Run::new();

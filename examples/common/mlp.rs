@@ -291,6 +291,14 @@ impl Mlp {
         })
     }
 
+    /// How well the set is recognized now.
+    pub fn evaluate(&self, set: Set) -> Result<Score, Box<dyn std::error::Error>> {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        self.record_score(&mut encoder, set);
+        self.queue.submit([encoder.finish()]);
+        self.score(set)
+    }
+
     /// Records a step of gradient descent for each batch of the training set, whose images come
     /// in this order.
     pub fn record_epoch(

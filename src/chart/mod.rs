@@ -89,6 +89,15 @@ impl Page {
         self
     }
 
+    /// Whether [`Page::save`] takes a path of this ending, before there is a page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] where the path ends in neither .svg nor .png.
+    pub fn check_path(path: impl AsRef<Path>) -> Result<()> {
+        Picture::of(path.as_ref()).map(drop)
+    }
+
     /// Writes the page to a file: whole, or not at all.
     ///
     /// # Errors

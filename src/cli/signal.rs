@@ -1,7 +1,10 @@
 //! `fanin signal`: what starts do to the signal of a deep network.
 
+use std::ops::Range;
+
 use fanin::Init;
-use fanin::signal::{Activation, Layer, Network, Signal, Trend};
+use fanin::chart::{Axis, Page, Panel};
+use fanin::signal::{Activation, Layer, Network, Signal, Trend, Verdict};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -11,16 +14,20 @@ use super::output::{count, print, print_json, progress_bar, say};
 use super::table::{Align, table};
 
 /// The starts that are compared unless others are asked for: not at all random, by guess, and by
-/// rule.
-const STARTS: [&str; 7] = [
-    "zeros",
-    "normal(std=1)",
-    "normal(std=0.01)",
-    "xavier_normal",
-    "kaiming_normal",
-    "lecun_normal",
-    "orthogonal",
+/// rule; and their names in a picture.
+const STARTS: [(&str, &str); 7] = [
+    ("zeros", "zeros"),
+    ("normal(std=1)", "N(0, 1)"),
+    ("normal(std=0.01)", "N(0, 0.01)"),
+    ("xavier_normal", "Xavier"),
+    ("kaiming_normal", "He"),
+    ("lecun_normal", "LeCun"),
+    ("orthogonal", "orthogonal"),
 ];
+
+/// Where a panel's axis of variances ends: within it are the starts that keep a signal, apart
+/// from each other; what vanishes or explodes leaves it.
+const SHOWN: Range<f64> = 1e-20..1e20;
 
 pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
     let network = Network {
@@ -29,8 +36,14 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
         batch: arguments.batch,
         seed: arguments.seed,
     };
+    if let Some(path) = &arguments.out {
+        Page::check_path(path).map_err(Failure::usage)?;
+    }
     let starts = starts(&arguments.init)?;
     let runs = propagate(network, &arguments.activation, &starts).map_err(Failure::usage)?;
+    if let Some(path) = &arguments.out {
+        page(network, &runs).save(path)?;
+    }
     if arguments.json {
         return print_json(&Report {
             depth: network.depth,
@@ -70,7 +83,7 @@ struct Start {
 fn starts(asked: &[String]) -> Result<Vec<Start>, Failure> {
     let mut specs: Vec<&str> = asked.iter().flat_map(|list| split(list)).collect();
     if specs.is_empty() {
-        specs = STARTS.to_vec();
+        specs = STARTS.map(|(spec, _)| spec).to_vec();
     }
     let starts = specs.into_iter().map(|spec| {
         let init = spec.parse::<Init>().map_err(Failure::usage)?;
@@ -181,6 +194,103 @@ fn row(run: &Run<'_>) -> Vec<String> {
         short(run.backward.last),
         run.backward.verdict.to_string(),
     ]
+}
+
+/// A row an activation: its activations' variance on the left, its gradients' on the right.
+fn page(network: Network, runs: &[Run<'_>]) -> Page {
+    let title = format!("What starts do to a signal: {}", size(network));
+    let mut page = Page::new(title).columns(2).note(
+        "Before any training. Activations go from left to right, gradients from right to left; \
+         lines that leave a frame go on.",
+    );
+    let dead = |run: &Run<'_>| {
+        WAYS.iter()
+            .any(|way| (way.trend)(run).verdict == Verdict::Dead)
+    };
+    let (without, drawn): (Vec<_>, Vec<_>) = runs.iter().partition(|run| dead(run));
+    for (init, runs) in group(&without, |run| run.init) {
+        let activations: Vec<&str> = runs.iter().map(|run| title_of(run.activation)).collect();
+        page = page.note(format!(
+            "No line: {} under {}, where nothing arrives.",
+            short_name(init),
+            activations.join(", ")
+        ));
+    }
+    // A start has its colour in all panels, and its name in those of the first row.
+    let starts: Vec<&str> = group(&drawn, |run| run.init)
+        .into_iter()
+        .map(|(init, _)| init)
+        .collect();
+    for (row, (activation, runs)) in group(&drawn, |run| run.activation).into_iter().enumerate() {
+        for way in &WAYS {
+            let title = format!("{}: {}", title_of(activation), way.name);
+            let x = Axis::linear("layer").range(0.0..network.depth as f64);
+            let mut panel = Panel::new(title, x, Axis::log10("variance").range(SHOWN));
+            for start in &starts {
+                let layers = runs
+                    .iter()
+                    .find(|run| run.init == *start)
+                    .map(|run| &run.layers);
+                let variances = layers.into_iter().flatten().map(way.variance);
+                let name = if row == 0 { short_name(start) } else { "" };
+                panel = panel.line(name, (1..).map(f64::from).zip(variances));
+            }
+            page = page.panel(panel);
+        }
+    }
+    page
+}
+
+/// The runs by a property, in the order in which its values come up.
+fn group<'a, K: PartialEq>(
+    runs: &[&'a Run<'a>],
+    key: impl Fn(&'a Run<'a>) -> K,
+) -> Vec<(K, Vec<&'a Run<'a>>)> {
+    let mut groups: Vec<(K, Vec<&Run<'_>>)> = Vec::new();
+    for &run in runs {
+        let key = key(run);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(run),
+            None => groups.push((key, vec![run])),
+        }
+    }
+    groups
+}
+
+/// Up or down: its name, how it goes, and its variance in a layer.
+struct Way {
+    name: &'static str,
+    trend: fn(&Run<'_>) -> Trend,
+    variance: fn(&Layer) -> f64,
+}
+
+const WAYS: [Way; 2] = [
+    Way {
+        name: "activations",
+        trend: |run| run.forward,
+        variance: |layer| layer.activation.variance,
+    },
+    Way {
+        name: "gradients",
+        trend: |run| run.backward,
+        variance: |layer| layer.gradient.variance,
+    },
+];
+
+/// An activation's name as papers write it.
+fn title_of(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Relu => "ReLU",
+        Activation::Gelu => "GELU",
+        Activation::Selu => "SELU",
+        _ => activation.name(),
+    }
+}
+
+/// A start's name in a picture.
+fn short_name(init: &str) -> &str {
+    let known = STARTS.iter().find(|(spec, _)| *spec == init);
+    known.map_or(init, |(_, name)| name)
 }
 
 /// Three significant digits: `0.0640`, `1.02`, `128`, `3.91e-140`.
