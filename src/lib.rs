@@ -25,6 +25,8 @@
 //! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds
 //! of a tensor, a [`ShardSpec`] says it for a whole model; [`placement`] has the details.
 //!
+//! What a start does to a deep network's activations and gradients: [`signal`].
+//!
 //! # Features
 //!
 //! `gpu` (default): the module `gpu`, on wgpu 30. `raw` (part of `gpu`): of that module only
@@ -50,6 +52,7 @@ pub mod placement;
 mod read;
 pub mod recipe;
 mod shard_spec;
+pub mod signal;
 mod tensor;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fanin::signal::Activation;
 use fanin::{DType, Layout};
 
 use super::size::size;
@@ -42,6 +43,8 @@ pub enum Command {
     Bench(BenchArguments),
     /// List the initializers, with their keys and defaults.
     Inits(InitsArguments),
+    /// Show what starts do to the signal of a deep network, up and down, before any training.
+    Signal(SignalArguments),
 }
 
 #[derive(Args)]
@@ -317,6 +320,42 @@ pub struct PlotArguments {
     /// Where the picture goes: a .svg or .png file [default: a small view in the terminal].
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct SignalArguments {
+    /// What stands between the layers: linear, tanh, sigmoid, relu, gelu, selu; several are
+    /// separated by commas.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "tanh,sigmoid,relu,gelu,selu"
+    )]
+    pub activation: Vec<Activation>,
+    /// The start of the weights, as for `fanin fill`; several are separated by commas, or by
+    /// repeating --init [default: zeros, normal(std=1), normal(std=0.01), xavier_normal,
+    /// kaiming_normal, lecun_normal, orthogonal].
+    #[arg(long, value_name = "SPEC")]
+    pub init: Vec<String>,
+    /// The number of layers, 2 to 1000.
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub depth: usize,
+    /// Neurons of each layer.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub width: usize,
+    /// Inputs that are sent through; at least 2.
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub batch: usize,
+    /// The seed of weights and inputs, decimal or 0x....
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, default_value = "42")]
+    pub seed: u64,
+    /// Also draw a page, a panel an activation and way: a .svg or .png file.
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// Print JSON, with every layer; what is not a finite number is null.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -14,6 +14,7 @@ mod plan;
 mod plot;
 mod recipe;
 mod regenerate;
+mod signal;
 mod size;
 mod stats;
 mod table;
@@ -81,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Recipe(arguments) => recipe::run(&arguments),
         Command::Inits(arguments) => inits::run(&arguments),
+        Command::Signal(arguments) => signal::run(&arguments),
     };
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
