@@ -76,3 +76,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/MODELS.md")]
 pub struct Models;
+
+/// The example of docs/WHY.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/WHY.md")]
+pub struct Why;
