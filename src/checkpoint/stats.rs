@@ -217,8 +217,8 @@ impl TensorStats {
     }
 }
 
-/// Statistics of every tensor of a .npy file or of whatever [`Weights::open`] takes, in its
-/// order.
+/// Statistics of every tensor of a .npy file or of whatever
+/// [`Weights::open`](super::Weights::open) takes, in its order.
 ///
 /// Elements are read in pieces of a bounded size; the result does not depend on the number of
 /// threads.

@@ -1,5 +1,7 @@
 //! `fanin stats`: what the weights in a file look like, and what of it cannot be chance.
 
+use std::path::Path;
+
 use fanin::Fill;
 use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 
@@ -53,14 +55,17 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
 }
 
 /// What a recipe makes of the tensors of a file; of their distributions, no seed is part.
-pub fn expected_fills(file: &std::path::Path, name: &str) -> Result<Vec<Fill>, Failure> {
+pub fn expected_fills(file: &Path, name: &str) -> Result<Vec<Fill>, Failure> {
     let recipe = recipe(name)?;
     let list = checkpoint::float_tensors(file)?;
     Ok(resolve(&recipe, &list, Some(0), None)?.into_fills())
 }
 
-/// The statistics that are compared, and where what is expected of them stands.
-const STATISTICS: [(&str, fn(&Expected) -> &Bounds); 6] = [
+/// A statistic's name, and where what is expected of it stands.
+type Statistic = (&'static str, fn(&Expected) -> &Bounds);
+
+/// The statistics that are compared.
+const STATISTICS: [Statistic; 6] = [
     ("mean", |expected| &expected.mean),
     ("std", |expected| &expected.std),
     ("min", |expected| &expected.min),
