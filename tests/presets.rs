@@ -276,12 +276,13 @@ macro_rules! presets {
             }
         )*
 
-        /// Each preset of a model is tested here; the others are rules for any model.
+        /// Each preset of a model is tested here; the others are rules for any model, and burn's are
+        /// tested against burn itself, in integrations/burn.
         #[test]
         fn no_preset_is_left_out() {
             let tested = [$(stringify!($preset)),*];
             for preset in Recipe::presets() {
-                let general = ["kaiming", "lecun", "xavier"].contains(&preset);
+                let general = ["burn", "kaiming", "lecun", "xavier"].contains(&preset);
                 assert!(general || tested.contains(&preset), "{preset}");
             }
         }

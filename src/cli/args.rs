@@ -56,8 +56,8 @@ pub struct InitsArguments {
 
 #[derive(Args)]
 pub struct InitArguments {
-    /// A preset's name (bert, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan, mixtral,
-    /// mobilenet_v3, resnet, t5, torch, vit, whisper, xavier) or a .toml file.
+    /// A preset's name (bert, burn, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan,
+    /// mixtral, mobilenet_v3, resnet, t5, torch, vit, whisper, xavier) or a .toml file.
     pub recipe: String,
     /// Where the tensors are listed: a .safetensors file (only its header is read), a
     /// model.safetensors.index.json, a folder that holds one of these, or a JSON list
@@ -360,8 +360,8 @@ pub struct SignalArguments {
 
 #[derive(Args)]
 pub struct RecipeArguments {
-    /// bert, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan, mixtral, mobilenet_v3,
-    /// resnet, t5, torch, vit, whisper or xavier.
+    /// bert, burn, convnext, gpt2, kaiming, lecun, llama, llama_torchtitan, mixtral,
+    /// mobilenet_v3, resnet, t5, torch, vit, whisper or xavier.
     pub name: String,
 }
 

@@ -8,12 +8,16 @@ use super::expression::{Argument, Template, Variable};
 use super::rule::{Gives, Globs, Rule};
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init};
-use crate::tensor::{ListedTensor, Tensor, TensorList};
+use crate::tensor::{Layout, ListedTensor, Tensor, TensorList};
+
+/// The layout of a tensor where neither its rule nor the recipe gives one.
+pub(super) type LayoutOf<'a> = &'a dyn Fn(&ListedTensor) -> Layout;
 
 /// A list, made ready for the questions that rules ask of it.
 pub(super) struct Context<'a> {
     recipe: &'a Recipe,
     list: &'a TensorList,
+    layout_of: LayoutOf<'a>,
     by_name: HashMap<&'a str, &'a ListedTensor>,
     /// The numbers that follow each prefix: `transformer.h.` -> {0, ..., 11}.
     layers: HashMap<&'a str, BTreeSet<u64>>,
@@ -29,7 +33,7 @@ struct Found<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(recipe: &'a Recipe, list: &'a TensorList) -> Self {
+    pub fn new(recipe: &'a Recipe, list: &'a TensorList, layout_of: LayoutOf<'a>) -> Self {
         let mut layers: HashMap<&str, BTreeSet<u64>> = HashMap::new();
         for tensor in list.tensors() {
             if let Some((prefix, layer)) = layer_of(&tensor.name) {
@@ -40,6 +44,7 @@ impl<'a> Context<'a> {
         Context {
             recipe,
             list,
+            layout_of,
             by_name: named.collect(),
             layers,
             found: RefCell::default(),
@@ -99,7 +104,7 @@ impl<'a> Context<'a> {
     pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
         let layout = rule.layout.or(self.recipe.layout);
         let tensor = Tensor::with_shape(&listed.name, listed.shape.clone())
-            .with_layout(layout.unwrap_or_default())
+            .with_layout(layout.unwrap_or_else(|| (self.layout_of)(listed)))
             .with_groups(rule.groups.unwrap_or(1));
         match &rule.fan_axes {
             Some(axes) => tensor.with_fan_axes(axes.clone()),
@@ -236,7 +241,8 @@ impl<'a> Context<'a> {
         // Read as its own rule reads it; one without a rule is reported in its own turn.
         let tensor = match self.rule_of(sibling) {
             Some(rule) => self.tensor(sibling, &self.recipe.rules[rule]),
-            None => Tensor::with_shape(&sibling.name, sibling.shape.clone()),
+            None => Tensor::with_shape(&sibling.name, sibling.shape.clone())
+                .with_layout((self.layout_of)(sibling)),
         };
         Ok(Fans::of(&tensor)?.fan_in)
     }

@@ -122,8 +122,9 @@ pub use plan::{Plan, PlanEntry, PlanRule, select};
 pub(crate) use rule::{GlobTexts, Globs};
 
 /// The presets: each is a recipe file within the crate.
-const PRESETS: [(&str, &str); 15] = [
+const PRESETS: [(&str, &str); 16] = [
     ("bert", include_str!("presets/bert.toml")),
+    ("burn", include_str!("presets/burn.toml")),
     ("convnext", include_str!("presets/convnext.toml")),
     ("gpt2", include_str!("presets/gpt2.toml")),
     ("kaiming", include_str!("presets/kaiming.toml")),
@@ -169,6 +170,7 @@ impl Recipe {
     /// | preset | what it gives |
     /// |---|---|
     /// | `bert` | BERT in every size, as Hugging Face transformers initializes it |
+    /// | `burn` | burn's own defaults: Linear, Conv, Embedding, normalization, RNNs, attention |
     /// | `convnext` | ConvNeXt, as timm initializes it |
     /// | `gpt2` | GPT-2 in every size, as Hugging Face transformers initializes it |
     /// | `kaiming` | weights Kaiming normal for ReLU, biases 0, normalization 1 |
@@ -295,10 +297,40 @@ impl Recipe {
         seed: Option<u64>,
         dtype: Option<DType>,
     ) -> Result<Plan> {
+        self.resolve_with_layouts(list, seed, dtype, &|_| Layout::default())
+    }
+
+    /// As [`resolve`](Recipe::resolve), for tensors of which more than their names is known:
+    /// `layout_of` says how a tensor is laid out where neither its rule nor the recipe does.
+    ///
+    /// ```
+    /// use fanin::{Layout, ListedTensor, Recipe, Shape, TensorList};
+    ///
+    /// let recipe = Recipe::preset("kaiming")?;
+    /// let list = TensorList::new(vec![ListedTensor {
+    ///     name: "fc.weight".into(),
+    ///     shape: Shape::new([784, 512])?,
+    ///     dtype: None,
+    /// }])?;
+    /// let plan = recipe.resolve_with_layouts(&list, Some(42), None, &|_| Layout::InOut)?;
+    /// assert_eq!(plan.entries[0].fans.map(|fans| fans.fan_in), Some(784));
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resolve`](Recipe::resolve).
+    pub fn resolve_with_layouts(
+        &self,
+        list: &TensorList,
+        seed: Option<u64>,
+        dtype: Option<DType>,
+        layout_of: &dyn Fn(&ListedTensor) -> Layout,
+    ) -> Result<Plan> {
         let seed = seed.or(self.seed).ok_or_else(|| Error::NoSeed {
             recipe: self.name().to_owned(),
         })?;
-        let context = Context::new(self, list);
+        let context = Context::new(self, list, layout_of);
         let tensors = list.tensors().iter();
         let entries = tensors.map(|listed| self.entry(&context, listed, seed, dtype));
         Ok(Plan {

@@ -1,0 +1,64 @@
+//! Initial weights for [burn](https://docs.rs/burn)'s modules by [fanin](https://docs.rs/fanin), made
+//! in place in GPU memory: the same seed gives the same bits on every backend, device and run.
+//!
+//! * [`InitWithFanin::init_with_fanin`] gives every parameter of a module the weights that a
+//!   [recipe](fanin::recipe) says, by its path.
+//! * [`init_device`] opens burn's wgpu device so that fanin can write into its buffers.
+//! * [`FaninInitializer`] stands in for burn's own `Initializer` where a module is made.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::Device;
+//! use fanin::Recipe;
+//! use fanin_burn::InitWithFanin;
+//!
+//! #[derive(Module, Debug)]
+//! struct Mlp {
+//!     fc1: Linear,
+//!     fc2: Linear,
+//! }
+//!
+//! # fn main() -> fanin_burn::Result<()> {
+//! # if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") { return Ok(()); }
+//! let device = fanin_burn::init_device(Device::wgpu_options())?;
+//! let mlp = Mlp {
+//!     fc1: LinearConfig::new(784, 128).init(&device),
+//!     fc2: LinearConfig::new(128, 10).init(&device),
+//! };
+//! // What burn itself would draw, from a seed: or any other preset, or a recipe of your own.
+//! let (mlp, report) = mlp.init_with_fanin_report(&Recipe::preset("burn")?, 42)?;
+//! assert!(report.all_on_gpu());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `fusion` (default): for a burn that fuses kernels, as it does by default. A burn built without
+//! fusion needs `default-features = false` here.
+
+mod cube;
+mod error;
+mod fill;
+mod initializer;
+mod module;
+mod report;
+mod shared;
+
+pub use error::{Error, Result};
+pub use initializer::{FaninInitializer, SeededInitializer};
+pub use module::InitWithFanin;
+pub use report::{FilledParameter, Path, Reason, Report};
+pub use shared::{init_device, init_device_with, share_device};
+
+#[cfg(test)]
+extern crate self as fanin_burn;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

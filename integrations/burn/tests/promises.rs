@@ -1,0 +1,16 @@
+//! What this crate promises, a module a promise.
+
+mod common;
+
+#[path = "promises/defaults.rs"]
+mod defaults;
+#[path = "promises/errors.rs"]
+mod errors;
+#[path = "promises/initializer.rs"]
+mod initializer;
+#[path = "promises/layouts.rs"]
+mod layouts;
+#[path = "promises/same_bits.rs"]
+mod same_bits;
+#[path = "promises/training.rs"]
+mod training;
