@@ -231,7 +231,8 @@ impl Picture {
 ///
 /// Series are drawn in the order in which they are added, each in the next colour. One without a
 /// name is not in the legend. What [`thin`](Panel::thin), [`dashed`](Panel::dashed),
-/// [`solid`](Panel::solid), [`reference`](Panel::reference) and [`same_colour`](Panel::same_colour) say is said of the series
+/// [`solid`](Panel::solid), [`reference`](Panel::reference) and
+/// [`same_colour`](Panel::same_colour) say is said of the series
 /// that was added last.
 #[derive(Clone, Debug)]
 pub struct Panel {
