@@ -128,7 +128,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     TensorList::new(floats.collect::<Result<_>>()?)
 }
 
-/// [`stats`](super::stats), with what they should be by these fills, found by their names, and what
+/// [`stats`](super::stats), with what they should be by these fills, found by name and shape, and what
 /// cannot be chance.
 ///
 /// A fill gives each statistic bounds that weights of its initializer pass with a probability that
@@ -150,7 +150,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("model.safetensors");
-/// # let w = fanin::Tensor::new("w", [64, 64])?;
+/// # let w = fanin::Tensor::new("fc.weight", [64, 64])?;
 /// # let fills = [fanin::Fill::new(&w, &fanin::Init::normal(0.0, 0.5), 1)?];
 /// # let contents = checkpoint::Contents::safetensors(&fills, &[])?;
 /// # checkpoint::save(&path, &contents, &mut fanin::cpu::fill_range, &mut checkpoint::silent)?;
