@@ -473,10 +473,7 @@ mod tests {
     fn wide_bounds_leave_a_normal() {
         let law = truncated(f64::NEG_INFINITY, f64::INFINITY);
         for (power, expected) in NORMAL.into_iter().enumerate() {
-            assert!(
-                (law.standardized(power) - expected).abs() < 1e-9,
-                "{power}"
-            );
+            assert!((law.standardized(power) - expected).abs() < 1e-9, "{power}");
         }
         assert!(near(law.above(3.0), Law::normal(0.0, 1.0).above(3.0)));
     }
