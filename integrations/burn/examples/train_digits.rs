@@ -17,6 +17,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
+use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use digits::{CLASSES, Digits, PIXELS};
@@ -27,9 +28,9 @@ use rand::rngs::StdRng;
 use rand::{SeedableRng, seq::SliceRandom};
 use sha2::{Digest, Sha256};
 
-const EPOCHS: u64 = 20;
-const BATCH: usize = 32;
-const LEARNING_RATE: f64 = 0.1;
+const EPOCHS: u64 = 10;
+const BATCH: usize = 64;
+const LEARNING_RATE: f64 = 0.05;
 
 #[derive(Module, Debug)]
 struct Mlp {
@@ -127,7 +128,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{bar:32} epoch {pos}/{len} {msg}",
     )?);
     let cross_entropy = CrossEntropyLossConfig::new().init(&device);
-    let mut optimizer = SgdConfig::new().init();
+    let momentum = MomentumConfig::new();
+    let mut optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
     let mut order: Vec<i32> = (0..images as i32).collect();
     let mut shuffle = StdRng::seed_from_u64(seed);
     let mut rows = Vec::new();
