@@ -6,7 +6,8 @@
 //!   [`ReadBack`] brings what it makes to the host, working ahead.
 //! * [`raw`] is for hosts other than wgpu, and needs none: feature `raw` alone.
 //!
-//! ```
+#![cfg_attr(feature = "gpu", doc = "```")]
+#![cfg_attr(not(feature = "gpu"), doc = "```ignore")]
 //! use fanin::{DType, Fill, Init, Tensor, gpu};
 //!
 //! # fn main() -> fanin::Result<()> {
@@ -31,6 +32,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(not(feature = "gpu"), allow(rustdoc::broken_intra_doc_links))]
 
 mod batch;
 mod dispatch;
