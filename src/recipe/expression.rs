@@ -349,7 +349,8 @@ impl Template {
         let mut sample = Vec::new();
         for (key, value) in arguments {
             let argument = match Expression::parse(value) {
-                Ok(expression) if expression.is_computed() => {
+                // A mode is a word, though fan_in and fan_out are variables too.
+                Ok(expression) if expression.is_computed() && key != "mode" => {
                     computed = true;
                     sample.push(format!("{key}=0"));
                     Argument::Expression(expression)
@@ -493,6 +494,16 @@ mod tests {
             let error = Expression::parse(&deep).unwrap_err();
             assert!(error.contains("within each other"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_mode_is_no_number() {
+        let template = Template::parse("kaiming_normal(mode=fan_out,gain=1/layers)");
+        let Ok(Template::Computed { arguments, .. }) = template else {
+            panic!("{template:?}");
+        };
+        assert!(matches!(&arguments[0].1, Argument::Text(mode) if mode == "fan_out"));
+        assert!(matches!(arguments[1].1, Argument::Expression(_)));
     }
 
     #[test]
