@@ -29,6 +29,8 @@
 //! // What burn itself would draw, from a seed: or any other preset, or a recipe of your own.
 //! let (mlp, report) = mlp.init_with_fanin_report(&Recipe::preset("burn")?, 42)?;
 //! assert!(report.all_on_gpu());
+//! # // A software driver may not survive a program that ends while it fills.
+//! # let _ = (mlp.fc1.weight.val().into_data(), mlp.fc2.weight.val().into_data());
 //! # Ok(())
 //! # }
 //! ```
