@@ -48,10 +48,9 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
             }
         }
         Distribution::Sparse { std, .. } => around(0.0, std),
-        Distribution::LogUniform { low, high } => [low.ln(), high.ln()],
-        Distribution::TimeStep { min, max, floor } => {
-            [inverse_softplus(min.max(floor)), inverse_softplus(max)]
-        }
+        Distribution::LogUniform { .. } | Distribution::TimeStep { .. } => distribution
+            .law()
+            .map_or([-1.0, 1.0], |law| law.support().into()),
         Distribution::Sinusoid { .. } => [-1.0, 1.0],
         Distribution::LogRamp { columns } => [0.0, (columns as f64).ln()],
         Distribution::Orthogonal {
@@ -70,53 +69,16 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
 /// The share of the elements in each of `bins` equal bins; nothing where they are not drawn
 /// independently of their place.
 pub fn shares(distribution: &Distribution, low: f64, high: f64, bins: usize) -> Option<Vec<f64>> {
-    let distribution = *distribution;
-    // The share of the elements below a value.
-    let below: Box<dyn Fn(f64) -> f64> = match distribution {
-        Distribution::Normal { mean, std } if std > 0.0 => {
-            Box::new(move |x| normal((x - f64::from(mean)) / f64::from(std)))
-        }
-        Distribution::Uniform { low, high, .. } => {
-            let (low, high) = (f64::from(low), f64::from(high));
-            Box::new(move |x| ((x - low) / (high - low)).clamp(0.0, 1.0))
-        }
-        Distribution::TruncatedNormal {
-            mean,
-            std,
-            lower,
-            upper,
-            ..
-        } => {
-            // Of the two tails the smaller is told apart well: a cut above the mean is turned round.
-            let turned = lower > 0.0;
-            let side = move |z: f64| if turned { normal(-z) } else { normal(z) };
-            let (from, to) = (side(lower), side(upper));
-            Box::new(move |x| {
-                let z = ((x - f64::from(mean)) / f64::from(std)).clamp(lower, upper);
-                (side(z) - from) / (to - from)
-            })
-        }
-        Distribution::Sparse {
-            std, rows, zeros, ..
-        } => {
-            let zero = zeros as f64 / rows as f64;
-            Box::new(move |x| {
-                let drawn = normal(x / f64::from(std));
-                (1.0 - zero) * drawn + if x > 0.0 { zero } else { 0.0 }
-            })
-        }
-        Distribution::LogUniform { low, high } => {
-            Box::new(move |x| ((x.exp() - low) / (high - low)).clamp(0.0, 1.0))
-        }
-        Distribution::TimeStep { min, max, floor } => Box::new(move |x| {
-            let step = x.exp().ln_1p();
-            if step <= floor || step <= min {
-                return 0.0;
-            }
-            ((step / min).ln() / (max / min).ln()).min(1.0)
-        }),
-        _ => return None,
+    let zero = match *distribution {
+        // Its zeros have a place of their own.
+        Distribution::NormalWithZeroRow { .. } => return None,
+        // All elements are the mean.
+        Distribution::Normal { std: 0.0, .. } => return None,
+        Distribution::Sparse { rows, zeros, .. } => zeros as f64 / rows as f64,
+        _ => 0.0,
     };
+    let law = distribution.law()?;
+    let below = |x| (1.0 - zero) * law.below(x) + if x > 0.0 { zero } else { 0.0 };
     let edge = |bin: usize| low + (high - low) * bin as f64 / bins as f64;
     Some(
         (0..bins)
@@ -154,13 +116,4 @@ pub fn count(dtype: DType, bytes: &[u8], low: f64, high: f64, counts: &mut [u32]
             }
         }
     }
-}
-
-/// The share of a standard normal distribution below `z`.
-fn normal(z: f64) -> f64 {
-    0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
-}
-
-fn inverse_softplus(step: f64) -> f64 {
-    step.exp_m1().ln()
 }

@@ -38,7 +38,7 @@ pub fn optional(value: &JsValue) -> Option<JsValue> {
 
 /// A whole number that JavaScript counts exactly.
 pub fn whole(value: f64, what: &str) -> Result<u64> {
-    if value >= 0.0 && value <= MAX_SAFE_INTEGER && value.fract() == 0.0 {
+    if (0.0..=MAX_SAFE_INTEGER).contains(&value) && value.fract() == 0.0 {
         return Ok(value as u64);
     }
     Err(JsError::new(&format!(
