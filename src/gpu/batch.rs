@@ -86,8 +86,8 @@ impl<Place> Batch<Place> {
     }
 }
 
-/// Puts dispatches that have their place (buffer, table) and their pipeline in common together. Their
-/// order is not kept: they must not depend on each other.
+/// Puts dispatches that have their place (buffer, table), their turn and their pipeline in common
+/// together. Their order is not kept: they must not depend on each other.
 pub(super) fn batches<Place: Clone + Eq + Hash>(
     dispatches: impl IntoIterator<Item = (Dispatch, Place)>,
     batching: Batching,
@@ -103,7 +103,7 @@ pub(super) fn batches<Place: Clone + Eq + Hash>(
             continue;
         }
         let group = *known
-            .entry((dispatch.variant, place.clone()))
+            .entry((dispatch.variant, dispatch.turn, place.clone()))
             .or_insert_with(|| {
                 groups.push((place, Vec::new()));
                 groups.len() - 1

@@ -72,6 +72,9 @@ pub(super) struct Dispatch {
     pub binding_size: u64,
     pub request: Request,
     pub workgroups: u32,
+    /// Another one than that of the dispatch before it in the same fill, if both write halves of
+    /// one 32-bit word: run as one dispatch they would race.
+    pub turn: bool,
 }
 
 /// The grid of a number of workgroups, or of a few more: those find that they have no work.
@@ -120,12 +123,16 @@ pub(super) fn dispatches(
 ) -> impl Iterator<Item = Dispatch> + '_ {
     let mut position = positions.start;
     let origin = positions.start;
+    let mut turn = false;
     std::iter::from_fn(move || {
         if position >= positions.end {
             return None;
         }
         let target = offset + (position - origin);
-        let dispatch = next_dispatch(job, position..positions.end, target, limits);
+        let begins_in_a_word = !(target * job.dtype.size()).is_multiple_of(4);
+        turn = position > origin && begins_in_a_word && !turn;
+        let mut dispatch = next_dispatch(job, position..positions.end, target, limits);
+        dispatch.turn = turn;
         position += u64::from(dispatch.request.count);
         Some(dispatch)
     })
@@ -196,6 +203,7 @@ fn next_dispatch(
             dimension: rows.dimension,
         },
         workgroups,
+        turn: false,
     }
 }
 

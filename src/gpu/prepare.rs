@@ -42,7 +42,7 @@ impl Piece<'_> {
 struct Place<'a> {
     buffer: &'a wgpu::Buffer,
     table: wgpu::Buffer,
-    /// Neighbours that share a 32-bit word take turns: within a dispatch they would race.
+    /// Fills that share a 32-bit word take turns: within a dispatch they would race.
     turn: bool,
 }
 

@@ -219,7 +219,7 @@ fn job(fill: &Fill) -> Result<Job> {
 struct Place {
     buffer: usize,
     table: FillTable,
-    /// Neighbours that share a 32-bit word take turns: within a dispatch they would race.
+    /// Fills that share a 32-bit word take turns: within a dispatch they would race.
     turn: bool,
 }
 
@@ -329,6 +329,67 @@ mod tests {
         let made = dispatches_of_all(&apart, Limits::default()).unwrap();
         assert_eq!(made.len(), 3);
         assert!(made.iter().all(|dispatch| !dispatch.many));
+    }
+
+    /// The words of the destination that each request of a dispatch writes, ends included.
+    fn words(dispatch: &Dispatch, dtype: DType) -> Vec<Range<u64>> {
+        let requests: &[dispatch::Request] = bytemuck::cast_slice(&dispatch.request);
+        let used = requests.iter().filter(|request| request.count > 0);
+        let words = used.map(|request| {
+            let size = dtype.size();
+            let start = dispatch.binding_offset + u64::from(request.destination) * size;
+            let end = start + u64::from(request.count) * size;
+            start / 4..end.div_ceil(4)
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn requests_of_a_dispatch_share_no_word() {
+        let tensor = Tensor::new("w", [37, 11]).unwrap();
+        let whole = Fill::new(&tensor, &Init::normal(0.0, 1.0), 42).unwrap();
+        // Runs and blocks of odd lengths, which begin where the one before ended: in a word of it.
+        let parts = [
+            vec![[0..1, 0..11], [3..5, 0..11], [5..6, 0..11], [36..37, 0..11]],
+            vec![[0..1, 4..5], [2..3, 4..5], [4..5, 4..5], [6..9, 4..5]],
+            vec![[1..4, 2..9], [6..9, 2..9], [10..11, 2..9]],
+        ];
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            for slices in &parts {
+                let fill = whole.clone().with_dtype(dtype);
+                let fill = fill.blocks(slices.iter().cloned()).unwrap();
+                for offset in 0..4 {
+                    let buffer = Buffer {
+                        number: 0,
+                        size: 1 << 20,
+                    };
+                    // A neighbour on each side, in the words where the parts begin and end.
+                    let offsets = [1, 2, 0].map(|i| offset + i * fill.elements());
+                    let targets = offsets.map(|offset| Target {
+                        fill: &fill,
+                        buffer,
+                        offset,
+                    });
+                    let made = dispatches_of_all(&targets, Limits::default()).unwrap();
+                    let mut written = 0;
+                    for dispatch in &made {
+                        let mut words = words(dispatch, dtype);
+                        words.sort_by_key(|words| words.start);
+                        written += words.len();
+                        for pair in words.windows(2) {
+                            assert!(
+                                pair[0].end <= pair[1].start,
+                                "{dtype} {} at {offset}: {words:?}",
+                                fill.local()
+                            );
+                        }
+                    }
+                    let regions = 3 * slices.len();
+                    assert!(written >= regions, "{written} requests");
+                    assert!(made.len() < regions, "{} dispatches", made.len());
+                }
+            }
+        }
     }
 
     #[test]
