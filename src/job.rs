@@ -265,9 +265,10 @@ impl Job {
 
     fn set_scale(&mut self, scale: f32, fraction_bits: i32) {
         self.scale = Scale::new(scale, fraction_bits);
-        // Never infinite: that times a core of 0 would be no number.
+        // Never infinite, nor is a product with anything of 64 bits: what is taken from it would leave
+        // no number. Results are infinite long before.
         let factor = f64::from(scale) * power_of_two(-fraction_bits);
-        self.factor = factor.min(f64::MAX);
+        self.factor = factor.min(power_of_two(900));
     }
 
     fn normal(&mut self, mean: f32, std: f32) {

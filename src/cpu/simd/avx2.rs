@@ -46,21 +46,6 @@ impl Registers for Avx2 {
         self.0.avx2._mm256_xor_si256(a, b)
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_mul_epu32(a, b)
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        // A shuffle: a processor makes more of them at a time than shifts.
-        cast(self.0.avx._mm256_movehdup_ps(cast(a)))
-    }
-}
-
-impl Face for Avx2 {
-    const UPPER: f64 = 1.0;
-    type D = __m256d;
-
-    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_and_si256(a, b)
     }
@@ -93,6 +78,37 @@ impl Face for Avx2 {
         self.0.avx2._mm256_srai_epi32::<BITS>(a)
     }
     #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_add_epi64(a, b)
+    }
+    #[inline(always)]
+    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_sub_epi64(a, b)
+    }
+    #[inline(always)]
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_srli_epi64::<BITS>(a)
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_mul_epi32(a, b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_mul_epu32(a, b)
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        // A shuffle: a processor makes more of them at a time than shifts.
+        cast(self.0.avx._mm256_movehdup_ps(cast(a)))
+    }
+}
+
+impl Face for Avx2 {
+    type D = __m256d;
+    type Factor = [__m256d; 2];
+
+    #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx2._mm256_sllv_epi32(a, counts)
     }
@@ -123,24 +139,8 @@ impl Face for Avx2 {
         cast(self.0.avx._mm256_max_ps(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_add_epi64(a, b)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_sub_epi64(a, b)
-    }
-    #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         self.0.avx2._mm256_slli_epi64::<BITS>(a)
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_srli_epi64::<BITS>(a)
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_mul_epi32(a, b)
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -153,15 +153,14 @@ impl Face for Avx2 {
         let avx2 = self.0.avx2;
         let (a, b) = (two(self, table, indices, 0), two(self, table, indices, 2));
         let (c, d) = (two(self, table, indices, 1), two(self, table, indices, 3));
+        let avx = self.0.avx;
+        let swapped = |a, b| cast(avx._mm256_shuffle_ps::<0b10_11_10_11>(cast(a), cast(b)));
         [
             [
                 avx2._mm256_unpacklo_epi64(a, b),
-                avx2._mm256_unpackhi_epi64(a, b),
-            ],
-            [
                 avx2._mm256_unpacklo_epi64(c, d),
-                avx2._mm256_unpackhi_epi64(c, d),
             ],
+            [swapped(a, b), swapped(c, d)],
         ]
     }
     #[inline(always)]
@@ -170,19 +169,16 @@ impl Face for Avx2 {
         [four(table, indices, 0), four(table, indices, 1)]
     }
     #[inline(always)]
-    fn upper_to_f64(self, a: Self::V) -> Self::D {
+    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
+        [factor, -(f64::from(bias) * factor)].map(|number| self.0.avx._mm256_set1_pd(number))
+    }
+    #[inline(always)]
+    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
         let order: __m256i = cast([1u32, 3, 5, 7, 1, 3, 5, 7]);
         let upper = self.0.avx2._mm256_permutevar8x32_epi32(a, order);
         let upper = self.0.avx._mm256_castsi256_si128(upper);
-        self.0.avx._mm256_cvtepi32_pd(upper)
-    }
-    #[inline(always)]
-    fn splat_f64(self, number: f64) -> Self::D {
-        self.0.avx._mm256_set1_pd(number)
-    }
-    #[inline(always)]
-    fn mul_f64(self, a: Self::D, b: Self::D) -> Self::D {
-        self.0.avx._mm256_mul_pd(a, b)
+        let number = self.0.avx._mm256_cvtepi32_pd(upper);
+        self.0.fma._mm256_fmadd_pd(number, factor, offset)
     }
     #[inline(always)]
     fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
@@ -224,6 +220,12 @@ impl Face for Avx2 {
     #[inline(always)]
     fn store(self, a: Self::V, out: &mut [u8]) {
         out.copy_from_slice(&cast::<_, [u8; 32]>(a));
+    }
+    #[inline(always)]
+    fn prefetch(self, byte: &u8) {
+        self.0
+            .sse
+            ._mm_prefetch::<3>(std::ptr::from_ref(byte).cast());
     }
 }
 

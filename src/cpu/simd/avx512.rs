@@ -1,6 +1,6 @@
 //! The face of AVX-512 (F, BW, CD, DQ and VL: Intel from Skylake-SP, AMD from Zen 4).
 
-use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512d, __m512i};
+use std::arch::x86_64::{__m128d, __m128i, __m256, __m256d, __m256i, __m512, __m512d, __m512i};
 
 use pulp::cast;
 use pulp::x86::V4;
@@ -10,12 +10,45 @@ use crate::kernel::quantile::ENTRIES;
 
 use super::{Face, Registers, Run};
 
+/// 2^52 in binary64, whose last bits count ones: with a number of 32 bits in place of the lower half
+/// it is the sum of both.
+const ONES: u64 = 0x4330_0000_0000_0000;
+
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(V4);
+pub(super) struct Avx512(V4, Hidden);
+
+/// Constants that the compiler must not know: shuffles and shifts that it sees through it takes apart,
+/// to fold them into what stands around them, and makes more instructions of them.
+#[derive(Clone, Copy)]
+struct Hidden {
+    /// Bits of [`Registers::shr_u64`].
+    shift: __m512i,
+    /// The lanes that make up [`Face::zip`].
+    zip: __m512i,
+    /// The lanes of [`Registers::upper`], at even places.
+    upper: __m512i,
+    /// These, and between them the odd lanes of a second register.
+    merge: __m512i,
+}
+
+impl Hidden {
+    fn new() -> Hidden {
+        // From 16 on they are those of the second register.
+        let zip: [u32; 16] = [0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30];
+        let upper: [u32; 16] = [1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15];
+        let merge: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
+        std::hint::black_box(Hidden {
+            shift: cast([31u64; 8]),
+            zip: cast(zip),
+            merge: cast(merge),
+            upper: cast(upper),
+        })
+    }
+}
 
 impl Avx512 {
     pub fn try_new() -> Option<Avx512> {
-        V4::try_new().map(Avx512)
+        V4::try_new().map(|token| Avx512(token, Hidden::new()))
     }
 
     /// The fill, compiled for this instruction set.
@@ -46,21 +79,6 @@ impl Registers for Avx512 {
     fn xor(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_xor_si512(a, b)
     }
-    #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_mul_epu32(a, b)
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        // A shuffle: a processor makes more of them at a time than shifts.
-        cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
-    }
-}
-
-impl Face for Avx512 {
-    const UPPER: f64 = 4_294_967_296.0;
-    type D = __m512d;
-
     #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_and_si512(a, b)
@@ -94,6 +112,44 @@ impl Face for Avx512 {
         self.0.avx512f._mm512_sra_epi32(a, count(BITS))
     }
     #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_add_epi64(a, b)
+    }
+    #[inline(always)]
+    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_sub_epi64(a, b)
+    }
+    #[inline(always)]
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
+        const { assert!(BITS == 31, "what is hidden is the only one") };
+        self.0.avx512f._mm512_srlv_epi64(a, self.1.shift)
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_mul_epi32(a, b)
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_mul_epu32(a, b)
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        // A shuffle: a processor makes more of them at a time than shifts.
+        cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
+    }
+    #[inline(always)]
+    fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0
+            .avx512f
+            ._mm512_permutexvar_epi32(self.1.upper, self.add(a, b))
+    }
+}
+
+impl Face for Avx512 {
+    type D = __m512d;
+    type Factor = [__m512d; 2];
+
+    #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx512f._mm512_sllv_epi32(a, counts)
     }
@@ -118,29 +174,13 @@ impl Face for Avx512 {
         cast(self.0.avx512f._mm512_max_ps(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_add_epi64(a, b)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sub_epi64(a, b)
-    }
-    #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         self.0.avx512f._mm512_sll_epi64(a, count(BITS))
     }
     #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx512f._mm512_srl_epi64(a, count(BITS))
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_mul_epi32(a, b)
-    }
-    #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
         let f = self.0.avx512f;
-        cast(f._mm512_mask_moveldup_ps(cast(even), 0xaaaa, cast(odd)))
+        f._mm512_permutex2var_epi32(even, self.1.zip, odd)
     }
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
@@ -148,28 +188,31 @@ impl Face for Avx512 {
         let f = self.0.avx512f;
         let (a, b) = (four(self, table, indices, 0), four(self, table, indices, 2));
         let (c, d) = (four(self, table, indices, 1), four(self, table, indices, 3));
+        let swapped = |a, b| cast(f._mm512_shuffle_ps::<0b10_11_10_11>(cast(a), cast(b)));
         [
-            [f._mm512_unpacklo_epi64(a, b), f._mm512_unpackhi_epi64(a, b)],
-            [f._mm512_unpacklo_epi64(c, d), f._mm512_unpackhi_epi64(c, d)],
+            [f._mm512_unpacklo_epi64(a, b), f._mm512_unpacklo_epi64(c, d)],
+            [swapped(a, b), swapped(c, d)],
         ]
     }
     #[inline(always)]
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 16] = bytemuck::cast_ref(indices);
-        [eight(table, indices, 0), eight(table, indices, 1)]
+        [
+            eight(self, table, indices, 0),
+            eight(self, table, indices, 1),
+        ]
     }
     #[inline(always)]
-    fn upper_to_f64(self, a: Self::V) -> Self::D {
-        let upper = self.and(a, self.splat64(0xffff_ffff_0000_0000));
-        self.0.avx512dq._mm512_cvtepi64_pd(upper)
+    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
+        let offset = f64::from_bits(ONES) + f64::from(bias);
+        [factor, -(offset * factor)].map(|number| self.0.avx512f._mm512_set1_pd(number))
     }
     #[inline(always)]
-    fn splat_f64(self, number: f64) -> Self::D {
-        self.0.avx512f._mm512_set1_pd(number)
-    }
-    #[inline(always)]
-    fn mul_f64(self, a: Self::D, b: Self::D) -> Self::D {
-        self.0.avx512f._mm512_mul_pd(a, b)
+    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
+        let f = self.0.avx512f;
+        let ones: __m512 = cast(self.splat64(ONES));
+        let number = f._mm512_permutex2var_ps(cast(a), self.1.merge, ones);
+        f._mm512_fmadd_pd(cast(number), factor, offset)
     }
     #[inline(always)]
     fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
@@ -224,6 +267,12 @@ impl Face for Avx512 {
     fn store(self, a: Self::V, out: &mut [u8]) {
         out.copy_from_slice(&cast::<_, [u8; 64]>(a));
     }
+    #[inline(always)]
+    fn prefetch(self, byte: &u8) {
+        self.0
+            .sse
+            ._mm_prefetch::<3>(std::ptr::from_ref(byte).cast());
+    }
 }
 
 /// Every fourth entry from a lane on. In halves: an insertion into half a register is cheaper.
@@ -244,17 +293,26 @@ fn two(face: Avx512, table: &[[u32; 4]; ENTRIES], low: u32, high: u32) -> __m256
 
 /// The points of every second lane.
 #[inline(always)]
-fn eight(table: &[[u32; 2]; POINTS], indices: &[u32; 16], odd: usize) -> __m512i {
-    cast([
-        table[indices[odd] as usize % POINTS],
-        table[indices[odd + 2] as usize % POINTS],
-        table[indices[odd + 4] as usize % POINTS],
-        table[indices[odd + 6] as usize % POINTS],
-        table[indices[odd + 8] as usize % POINTS],
-        table[indices[odd + 10] as usize % POINTS],
-        table[indices[odd + 12] as usize % POINTS],
-        table[indices[odd + 14] as usize % POINTS],
-    ])
+fn eight(face: Avx512, table: &[[u32; 2]; POINTS], indices: &[u32; 16], odd: usize) -> __m512i {
+    let low = pairs(face, table, indices, odd);
+    let high = pairs(face, table, indices, odd + 8);
+    let f = face.0.avx512f;
+    cast(f._mm512_insertf64x4::<1>(f._mm512_castpd256_pd512(low), high))
+}
+
+#[inline(always)]
+fn pairs(face: Avx512, table: &[[u32; 2]; POINTS], indices: &[u32; 16], lane: usize) -> __m256d {
+    let low = pair(face, table, indices[lane], indices[lane + 2]);
+    let high = pair(face, table, indices[lane + 4], indices[lane + 6]);
+    face.0.avx._mm256_set_m128d(high, low)
+}
+
+/// As numbers of binary64, whatever they stand for: those are loaded straight to where they go.
+#[inline(always)]
+fn pair(face: Avx512, table: &[[u32; 2]; POINTS], low: u32, high: u32) -> __m128d {
+    let low: f64 = cast(table[low as usize % POINTS]);
+    let high: f64 = cast(table[high as usize % POINTS]);
+    face.0.sse2._mm_set_pd(high, low)
 }
 
 /// The number of bits of a shift.

@@ -12,7 +12,9 @@
 //! widening multiplies of every second lane), so a face is written for each.
 //!
 //! Products of core and scale are made in binary64: 29 and 24 bits fit, so the one rounding is that
-//! to binary32, as in `kernel::scale`, where integers do the same.
+//! to binary32, as in `kernel::scale`, where integers do the same. Cores come with a bias that makes
+//! them positive: so they take fewer instructions to convert, and a fused multiply-add takes it away
+//! again without a rounding.
 
 mod portable;
 mod twice;
@@ -39,10 +41,16 @@ use twice::Twice;
 
 /// The bytes of one step of any face: what a short run is cut from.
 const STEP_BYTES: usize = 128;
+/// Bytes from what is stored to what the processor is told to look for: a page, whose place takes the
+/// longest to find.
+const AHEAD: usize = 4096;
 /// Steps that are made in two stages.
 const STAGE: usize = 8;
 
-/// What Philox takes of the instructions of one kind of processor, on registers of `2 * BLOCKS` lanes.
+/// What a kind of processor does with numbers in registers of `2 * BLOCKS` lanes.
+///
+/// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
+/// of 32 bits, in functions whose name ends in 64 of 64 bits.
 trait Registers: Copy {
     /// Blocks of the stream that are made at a time.
     const BLOCKS: usize;
@@ -53,25 +61,9 @@ trait Registers: Copy {
     fn blocks(self, first: u32) -> Self::V;
     fn splat(self, number: u32) -> Self::V;
     fn splat64(self, number: u64) -> Self::V;
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Whole products of wide numbers.
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The upper halves of wide lanes, wide.
-    fn upper(self, a: Self::V) -> Self::V;
-}
-
-/// The other instructions of a kind of processor.
-///
-/// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
-/// of 32 bits, in functions whose name ends in 64 of 64 bits.
-trait Face: Registers {
-    /// What comes of 1 in [`Face::upper_to_f64`].
-    const UPPER: f64;
-    /// `BLOCKS` numbers of binary64.
-    type D: Copy;
-
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lower 32 bits of products.
@@ -79,6 +71,28 @@ trait Face: Registers {
     fn shl<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub64(self, a: Self::V, b: Self::V) -> Self::V;
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V;
+    /// Whole products of wide numbers.
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The upper halves of wide lanes, wide.
+    fn upper(self, a: Self::V) -> Self::V;
+    /// The upper halves of the sums of lanes, wide.
+    #[inline(always)]
+    fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
+        self.upper(self.add(a, b))
+    }
+}
+
+/// What a kind of processor does besides, with one register at a time.
+trait Face: Registers {
+    /// `BLOCKS` numbers of binary64.
+    type D: Copy;
+    /// What [`Face::scaled`] multiplies by.
+    type Factor: Copy;
+
     /// Each lane by a count of its own, below 32.
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V;
     /// Of odd numbers.
@@ -88,22 +102,18 @@ trait Face: Registers {
     /// Of binary32 numbers that are not both zero.
     fn min_f32(self, a: Self::V, b: Self::V) -> Self::V;
     fn max_f32(self, a: Self::V, b: Self::V) -> Self::V;
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V;
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V;
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
     /// Two wide registers as one that is packed.
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
-    /// Entries of a table, for packed indices below its length: for the even and for the odd lanes
-    /// the numbers 0 and 1, and 2 and 3, of the entries in the halves of wide lanes.
+    /// Entries of a table, for packed indices below its length, in the halves of wide lanes: their
+    /// numbers 0 and 1 for the even and for the odd lanes, then 3 and 2.
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2];
     /// The same of entries of two numbers.
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2];
-    /// The upper halves of wide lanes, as signed numbers times [`Face::UPPER`].
-    fn upper_to_f64(self, a: Self::V) -> Self::D;
-    fn splat_f64(self, number: f64) -> Self::D;
-    fn mul_f64(self, a: Self::D, b: Self::D) -> Self::D;
+    /// A factor for cores that come with a bias, below 2^31.
+    fn factor(self, factor: f64, bias: u32) -> Self::Factor;
+    /// The cores in the upper halves of wide lanes, without their bias, times a factor.
+    fn scaled(self, a: Self::V, factor: Self::Factor) -> Self::D;
     /// Rounded to binary32 and put in the order of memory: element l of each block is in `lanes[l]`.
     fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2];
     /// The sum of binary32 numbers.
@@ -117,6 +127,8 @@ trait Face: Registers {
     /// The upper halves of the lanes of two registers.
     fn narrow_upper(self, a: [Self::V; 2]) -> Self::V;
     fn store(self, a: Self::V, out: &mut [u8]);
+    /// Has the processor look for a byte's place in memory, and go on.
+    fn prefetch(self, byte: &u8);
 }
 
 /// A fill of drawn numbers, as the kernel takes it.
@@ -294,10 +306,13 @@ fn fill<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8]) {
 trait Cores: Copy {
     /// What the first stage leaves for the second, in memory.
     type Ready<F: Face>: Copy;
+    /// What is added to cores, so that they are positive.
+    const BIAS: u32;
     /// Finds where in the tables to look.
     fn ready<F: Face>(self, face: F, words: [F::V; 4]) -> Self::Ready<F>;
-    /// The cores of the four lanes of blocks, as binary64.
-    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::D; 4];
+    /// The cores of the four lanes of blocks, and [`BIAS`](Cores::BIAS), in the upper halves of wide
+    /// lanes.
+    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::V; 4];
 }
 
 /// Goes through the blocks of a run, whose ends may lie inside a block.
@@ -306,7 +321,7 @@ trait Cores: Copy {
 /// Indices are loaded one by one, and a load of what was stored a moment ago waits; the rounds of
 /// Philox wait for each other, and four chains of them side by side keep the multipliers at work.
 #[inline(always)]
-fn fill_with<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], source: impl Cores) {
+fn fill_with<F: Face, S: Cores>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], source: S) {
     let size = draw.dtype.size() as usize;
     let step = F::BLOCKS * LANES as usize * size;
     let mut skip = (element % LANES) as usize * size;
@@ -317,6 +332,7 @@ fn fill_with<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], sou
     let four = Twice(Twice(face));
     let none = source.ready(face, [face.splat(0); 4]);
     let mut stage = [none; STAGE];
+    let factor = face.factor(draw.job.factor, S::BIAS);
     while !rest.is_empty() {
         // Where the upper word of the block number changes, a stage ends before its time.
         let before_carry = (1 << 32) - (block & 0xffff_ffff);
@@ -343,14 +359,17 @@ fn fill_with<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], sou
         }
         let ready = std::hint::black_box(&stage);
         let mut bytes = bytes;
-        for ready in &ready[..steps] {
+        for (i, ready) in ready[..steps].iter().enumerate() {
+            if let Some(byte) = after.get(AHEAD + i * step) {
+                face.prefetch(byte);
+            }
             let length = bytes.len().min(step - skip);
             let (part, after) = std::mem::take(&mut bytes).split_at_mut(length);
             let cores = source.cores(face, ready);
             if length == step {
-                finish(face, draw, cores, part);
+                finish(face, draw, factor, cores, part);
             } else {
-                finish(face, draw, cores, &mut whole[..step]);
+                finish(face, draw, factor, cores, &mut whole[..step]);
                 part.copy_from_slice(&whole[skip..skip + length]);
             }
             bytes = after;
@@ -424,32 +443,28 @@ struct Uniform;
 
 impl Cores for Uniform {
     type Ready<F: Face> = [F::V; 2];
+    // What the words come with.
+    const BIAS: u32 = 1 << 28;
 
     #[inline(always)]
     fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::V; 2] {
         [face.zip(x0, x2), face.zip(x1, x3)]
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &[F::V; 2]) -> [F::D; 4] {
+    fn cores<F: Face>(self, face: F, ready: &[F::V; 2]) -> [F::V; 4] {
         lanes(face, uniform(face, ready[0]), uniform(face, ready[1]))
     }
 }
 
 #[inline(always)]
 fn uniform<F: Face>(face: F, words: F::V) -> F::V {
-    let odd = face.or(face.shr_u::<3>(words), face.splat(1));
-    face.sub(odd, face.splat(1 << 28))
+    face.or(face.shr_u::<3>(words), face.splat(1))
 }
 
-/// Packed cores of the lanes 0 and 2, and 1 and 3, as binary64.
+/// Packed cores of the lanes 0 and 2, and 1 and 3, in upper halves.
 #[inline(always)]
-fn lanes<F: Face>(face: F, even: F::V, odd: F::V) -> [F::D; 4] {
-    [
-        face.upper_to_f64(face.shl64::<32>(even)),
-        face.upper_to_f64(face.shl64::<32>(odd)),
-        face.upper_to_f64(even),
-        face.upper_to_f64(odd),
-    ]
+fn lanes<F: Face>(face: F, even: F::V, odd: F::V) -> [F::V; 4] {
+    [face.shl64::<32>(even), face.shl64::<32>(odd), even, odd]
 }
 
 /// What `kernel::quantile::segment` gives.
@@ -463,27 +478,25 @@ struct Segment<V> {
 #[inline(always)]
 fn segment<F: Face>(face: F, words: F::V) -> Segment<F::V> {
     let sign = face.shr_s::<31>(words);
-    let distance = face.xor(words, sign);
-    let odd = face.or(face.add(distance, distance), face.splat(1));
+    let odd = face.or(face.xor(face.add(words, words), sign), face.splat(1));
     let octave = face.leading_zeros(odd);
     let mantissa = face.shl_each(odd, octave);
-    // The leading bit of the mantissa counts as a segment's number too, 32 to 63.
-    let segment = face.shr_u::<26>(mantissa);
+    // The leading bit of the mantissa is no part of the segment's number.
+    let segment = face.xor(face.shr_u::<26>(mantissa), face.splat(32));
     let half = face.and(sign, face.splat(ENTRIES as u32 / 2));
-    let entry = face.add(face.shl::<5>(octave), face.sub(half, face.splat(32)));
     Segment {
-        entries: face.add(entry, segment),
+        entries: face.xor(face.or(face.shl::<5>(octave), half), segment),
         places: face.shr_u::<1>(face.shl::<6>(mantissa)),
     }
 }
 
 /// `kernel::quantile::evaluate`, in the low halves of wide lanes.
 #[inline(always)]
-fn evaluate<F: Face>(face: F, [low, high]: [F::V; 2], t: F::V) -> F::V {
-    let value = face.upper(face.mul_s(face.upper(high), t));
-    let value = face.upper(face.mul_s(face.add(high, value), t));
-    let value = face.upper(face.mul_s(face.add(face.upper(low), value), t));
-    face.add(low, value)
+fn evaluate<F: Registers>(face: F, [low, high]: [F::V; 2], t: F::V) -> F::V {
+    // In upper halves: lanes of 32 bits carry nothing from half to half.
+    let square = face.upper_sum(high, face.mul_s(high, t));
+    let linear = face.upper_sum(low, face.mul_s(square, t));
+    face.add(low, face.upper(face.mul_s(linear, t)))
 }
 
 /// `kernel::quantile`.
@@ -494,6 +507,8 @@ struct Quantile<'a> {
 
 impl Cores for Quantile<'_> {
     type Ready<F: Face> = [(Segment<F::V>, F::V); 2];
+    // Cores have 29 bits.
+    const BIAS: u32 = 1 << 30;
 
     #[inline(always)]
     fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> Self::Ready<F> {
@@ -501,7 +516,7 @@ impl Cores for Quantile<'_> {
         [(segment(face, front), front), (segment(face, back), back)]
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::D; 4] {
+    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::V; 4] {
         let front = quantile(face, self.table, &ready[0]);
         let back = quantile(face, self.table, &ready[1]);
         lanes(face, front, back)
@@ -515,10 +530,10 @@ fn quantile<F: Face>(
     (segment, words): &(Segment<F::V>, F::V),
 ) -> F::V {
     let cubics = face.cubics(table, &segment.entries);
-    let even = evaluate(face, cubics[0], segment.places);
-    let odd = evaluate(face, cubics[1], face.upper(segment.places));
+    let [even, odd] = evaluate(Twice(face), cubics, halves(face, segment.places));
     let sign = face.shr_s::<31>(*words);
-    face.sub(face.xor(face.zip(even, odd), sign), sign)
+    let bias = face.splat(Quantile::BIAS);
+    face.add(face.xor(face.zip(even, odd), sign), face.sub(bias, sign))
 }
 
 /// `kernel::box_muller`.
@@ -538,6 +553,8 @@ struct NormalReady<V> {
 
 impl Cores for Normal<'_> {
     type Ready<F: Face> = NormalReady<F::V>;
+    // Cores have 29 bits.
+    const BIAS: u32 = 1 << 30;
 
     #[inline(always)]
     fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> NormalReady<F::V> {
@@ -549,7 +566,7 @@ impl Cores for Normal<'_> {
         }
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &NormalReady<F::V>) -> [F::D; 4] {
+    fn cores<F: Face>(self, face: F, ready: &NormalReady<F::V>) -> [F::V; 4] {
         let points = face.points(self.circle, &ready.points);
         let cubics = face.cubics(self.radii, &ready.segment.entries);
 
@@ -560,19 +577,29 @@ impl Cores for Normal<'_> {
         let loss = face.shr_u::<18>(face.mul(square, face.splat(25_736)));
         let along = face.sub(face.splat(ONE as u32), loss);
 
-        let places = ready.segment.places;
-        let radius = evaluate(face, cubics[0], places);
-        let [l0, l1] = normal_pair(face, radius, points[0], along, rest);
-        let radius = evaluate(face, cubics[1], face.upper(places));
-        let (along, rest) = (face.upper(along), face.upper(rest));
-        let [l2, l3] = normal_pair(face, radius, points[1], along, rest);
-        [l0, l1, l2, l3]
+        let twice = Twice(face);
+        let radius = evaluate(twice, cubics, halves(face, ready.segment.places));
+        let (along, rest) = (halves(face, along), halves(face, rest));
+        let [x, y] = normal_pair(twice, radius, points, along, rest);
+        [x[0], y[0], x[1], y[1]]
     }
 }
 
-/// The products of radius and direction, all of them wide.
+/// The even and the odd lanes of a packed register, wide.
 #[inline(always)]
-fn normal_pair<F: Face>(face: F, radius: F::V, point: F::V, along: F::V, rest: F::V) -> [F::D; 2] {
+fn halves<F: Registers>(face: F, packed: F::V) -> [F::V; 2] {
+    [packed, face.upper(packed)]
+}
+
+/// The products of radius and direction, all of them wide: the cores are their upper halves.
+#[inline(always)]
+fn normal_pair<F: Registers>(
+    face: F,
+    radius: F::V,
+    point: F::V,
+    along: F::V,
+    rest: F::V,
+) -> [F::V; 2] {
     let (cosine, sine) = (point, face.upper(point));
     let x = face.sub64(face.mul_s(cosine, along), face.mul_s(sine, rest));
     let y = face.add64(face.mul_s(sine, along), face.mul_s(cosine, rest));
@@ -582,24 +609,31 @@ fn normal_pair<F: Face>(face: F, radius: F::V, point: F::V, along: F::V, rest: F
     ]
 }
 
-/// `mul_hi_rounded` of the radius and what `mul_sum_rounded` makes of a sum.
+/// `mul_hi_rounded` of the radius and what `mul_sum_rounded` makes of a sum, biased, in upper halves.
 #[inline(always)]
-fn rounded_product<F: Face>(face: F, radius: F::V, sum: F::V) -> F::D {
+fn rounded_product<F: Registers>(face: F, radius: F::V, sum: F::V) -> F::V {
     let direction = face.shr_u64::<31>(face.add64(sum, face.splat64(1 << 30)));
     let product = face.mul_s(radius, direction);
-    face.upper_to_f64(face.add64(product, face.splat64(1 << 31)))
+    face.add64(
+        product,
+        face.splat64(u64::from(Normal::BIAS) << 32 | 1 << 31),
+    )
 }
 
 /// From cores to stored bytes, `4 * BLOCKS` elements.
 #[inline(always)]
-fn finish<F: Face>(face: F, draw: Draw<'_>, cores: [F::D; 4], out: &mut [u8]) {
-    let factor = face.splat_f64(draw.job.factor / F::UPPER);
-    let [l0, l1, l2, l3] = cores;
+fn finish<F: Face>(
+    face: F,
+    draw: Draw<'_>,
+    factor: F::Factor,
+    [l0, l1, l2, l3]: [F::V; 4],
+    out: &mut [u8],
+) {
     let mut values = face.values([
-        face.mul_f64(l0, factor),
-        face.mul_f64(l1, factor),
-        face.mul_f64(l2, factor),
-        face.mul_f64(l3, factor),
+        face.scaled(l0, factor),
+        face.scaled(l1, factor),
+        face.scaled(l2, factor),
+        face.scaled(l3, factor),
     ]);
     if draw.job.shifted() {
         let mean = face.splat(draw.job.mean);

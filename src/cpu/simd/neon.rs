@@ -46,22 +46,6 @@ impl Registers for Neon {
         self.0.neon.veorq_u32(a, b)
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        let neon = self.0.neon;
-        let [a, b] = [a, b].map(|v| neon.vmovn_u64(cast::<_, uint64x2_t>(v)));
-        cast(neon.vmull_u32(a, b))
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
-    }
-}
-
-impl Face for Neon {
-    const UPPER: f64 = 1.0;
-    type D = float64x2_t;
-
-    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.neon.vandq_u32(a, b)
     }
@@ -94,6 +78,40 @@ impl Face for Neon {
         cast(self.0.neon.vshrq_n_s32::<BITS>(cast(a)))
     }
     #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.neon.vaddq_u64(cast(a), cast(b)))
+    }
+    #[inline(always)]
+    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.neon.vsubq_u64(cast(a), cast(b)))
+    }
+    #[inline(always)]
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
+        cast(self.0.neon.vshrq_n_u64::<BITS>(cast(a)))
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        let neon = self.0.neon;
+        let [a, b] = [a, b].map(|v| neon.vmovn_s64(cast::<_, int64x2_t>(v)));
+        cast(neon.vmull_s32(a, b))
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        let neon = self.0.neon;
+        let [a, b] = [a, b].map(|v| neon.vmovn_u64(cast::<_, uint64x2_t>(v)));
+        cast(neon.vmull_u32(a, b))
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        self.shr_u64::<32>(a)
+    }
+}
+
+impl Face for Neon {
+    type D = float64x2_t;
+    type Factor = [float64x2_t; 2];
+
+    #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.neon.vshlq_u32(a, cast(counts))
     }
@@ -118,26 +136,8 @@ impl Face for Neon {
         cast(self.0.neon.vmaxq_f32(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vaddq_u64(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vsubq_u64(cast(a), cast(b)))
-    }
-    #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         cast(self.0.neon.vshlq_n_u64::<BITS>(cast(a)))
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        cast(self.0.neon.vshrq_n_u64::<BITS>(cast(a)))
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        let neon = self.0.neon;
-        let [a, b] = [a, b].map(|v| neon.vmovn_s64(cast::<_, int64x2_t>(v)));
-        cast(neon.vmull_s32(a, b))
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -149,9 +149,10 @@ impl Face for Neon {
         let indices: &[u32; 4] = bytemuck::cast_ref(indices);
         let (a, b) = (entry(table, indices[0]), entry(table, indices[2]));
         let (c, d) = (entry(table, indices[1]), entry(table, indices[3]));
+        let swapped = |a, b| neon.vrev64q_u32(cast(neon.vzip2q_u64(a, b)));
         [
-            [cast(neon.vzip1q_u64(a, b)), cast(neon.vzip2q_u64(a, b))],
-            [cast(neon.vzip1q_u64(c, d)), cast(neon.vzip2q_u64(c, d))],
+            [cast(neon.vzip1q_u64(a, b)), cast(neon.vzip1q_u64(c, d))],
+            [swapped(a, b), swapped(c, d)],
         ]
     }
     #[inline(always)]
@@ -169,17 +170,14 @@ impl Face for Neon {
         ]
     }
     #[inline(always)]
-    fn upper_to_f64(self, a: Self::V) -> Self::D {
+    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
+        [factor, -(f64::from(bias) * factor)].map(|number| self.0.neon.vdupq_n_f64(number))
+    }
+    #[inline(always)]
+    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
         let neon = self.0.neon;
-        neon.vcvtq_f64_s64(neon.vshrq_n_s64::<32>(cast(a)))
-    }
-    #[inline(always)]
-    fn splat_f64(self, number: f64) -> Self::D {
-        self.0.neon.vdupq_n_f64(number)
-    }
-    #[inline(always)]
-    fn mul_f64(self, a: Self::D, b: Self::D) -> Self::D {
-        self.0.neon.vmulq_f64(a, b)
+        let number = neon.vcvtq_f64_u64(neon.vshrq_n_u64::<32>(cast(a)));
+        neon.vfmaq_f64(offset, number, factor)
     }
     #[inline(always)]
     fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
@@ -214,6 +212,8 @@ impl Face for Neon {
     fn store(self, a: Self::V, out: &mut [u8]) {
         out.copy_from_slice(&cast::<_, [u8; 16]>(a));
     }
+    #[inline(always)]
+    fn prefetch(self, _byte: &u8) {}
 }
 
 #[inline(always)]

@@ -55,20 +55,6 @@ impl Registers for Portable {
         map2(a, b, |a, b| a ^ b)
     }
     #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, |a, b| u64::from(a as u32) * u64::from(b as u32))
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
-    }
-}
-
-impl Face for Portable {
-    const UPPER: f64 = 1.0;
-    type D = [f64; BLOCKS];
-
-    #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| a & b)
     }
@@ -101,6 +87,38 @@ impl Face for Portable {
         a.map(|a| (a as i32 >> BITS) as u32)
     }
     #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, u64::wrapping_add)
+    }
+    #[inline(always)]
+    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, u64::wrapping_sub)
+    }
+    #[inline(always)]
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
+        narrow(wide(a).map(|a| a >> BITS))
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, |a, b| {
+            (i64::from(a as u32 as i32) * i64::from(b as u32 as i32)) as u64
+        })
+    }
+    #[inline(always)]
+    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, |a, b| u64::from(a as u32) * u64::from(b as u32))
+    }
+    #[inline(always)]
+    fn upper(self, a: Self::V) -> Self::V {
+        self.shr_u64::<32>(a)
+    }
+}
+
+impl Face for Portable {
+    type D = [f64; BLOCKS];
+    type Factor = (f64, u32);
+
+    #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         map2(a, counts, |a, count| a << (count & 31))
     }
@@ -129,26 +147,8 @@ impl Face for Portable {
         })
     }
     #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, u64::wrapping_add)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, u64::wrapping_sub)
-    }
-    #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         narrow(wide(a).map(|a| a << BITS))
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        narrow(wide(a).map(|a| a >> BITS))
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, |a, b| {
-            (i64::from(a as u32 as i32) * i64::from(b as u32 as i32)) as u64
-        })
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -157,10 +157,10 @@ impl Face for Portable {
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
         let entries = indices.map(|index| table[index as usize % ENTRIES]);
-        let half = |odd: usize, from: usize| {
-            std::array::from_fn(|i| entries[i / 2 * 2 + odd][from + i % 2])
+        let half = |odd: usize, numbers: [usize; 2]| {
+            std::array::from_fn(|i| entries[i / 2 * 2 + odd][numbers[i % 2]])
         };
-        [[half(0, 0), half(0, 2)], [half(1, 0), half(1, 2)]]
+        [[0, 1], [3, 2]].map(|numbers| [half(0, numbers), half(1, numbers)])
     }
     #[inline(always)]
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
@@ -168,16 +168,12 @@ impl Face for Portable {
         [0, 1].map(|odd| std::array::from_fn(|i| entries[i / 2 * 2 + odd][i % 2]))
     }
     #[inline(always)]
-    fn upper_to_f64(self, a: Self::V) -> Self::D {
-        std::array::from_fn(|i| f64::from(a[2 * i + 1] as i32))
+    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
+        (factor, bias)
     }
     #[inline(always)]
-    fn splat_f64(self, number: f64) -> Self::D {
-        [number; BLOCKS]
-    }
-    #[inline(always)]
-    fn mul_f64(self, a: Self::D, b: Self::D) -> Self::D {
-        std::array::from_fn(|i| a[i] * b[i])
+    fn scaled(self, a: Self::V, (factor, bias): Self::Factor) -> Self::D {
+        std::array::from_fn(|i| f64::from(a[2 * i + 1].wrapping_sub(bias) as i32) * factor)
     }
     #[inline(always)]
     fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
@@ -217,4 +213,6 @@ impl Face for Portable {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
     }
+    #[inline(always)]
+    fn prefetch(self, _byte: &u8) {}
 }

@@ -1,11 +1,31 @@
-//! Two registers in place of one, for Philox. It is one long chain of multiplies that wait for each
-//! other, and a processor looks ahead by little more than one: with chains side by side its
-//! multipliers have work.
+//! Two registers in place of one. The rounds of Philox and the steps of a polynomial wait for each
+//! other, and a processor looks ahead by little more than one chain of them: with chains side by
+//! side its multipliers have work.
 
 use super::Registers;
 
 #[derive(Clone, Copy)]
 pub(super) struct Twice<F>(pub F);
+
+/// Functions that do the same to both registers.
+macro_rules! both {
+    ($($name:ident($($argument:ident),+);)+) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: Self::V),+) -> Self::V {
+            [self.0.$name($($argument[0]),+), self.0.$name($($argument[1]),+)]
+        }
+    )+};
+}
+
+/// Shifts.
+macro_rules! both_shifted {
+    ($($name:ident)+) => {$(
+        #[inline(always)]
+        fn $name<const BITS: i32>(self, a: Self::V) -> Self::V {
+            [self.0.$name::<BITS>(a[0]), self.0.$name::<BITS>(a[1])]
+        }
+    )+};
+}
 
 impl<F: Registers> Registers for Twice<F> {
     const BLOCKS: usize = 2 * F::BLOCKS;
@@ -24,16 +44,19 @@ impl<F: Registers> Registers for Twice<F> {
     fn splat64(self, number: u64) -> Self::V {
         [self.0.splat64(number); 2]
     }
-    #[inline(always)]
-    fn xor(self, a: Self::V, b: Self::V) -> Self::V {
-        [self.0.xor(a[0], b[0]), self.0.xor(a[1], b[1])]
+    both! {
+        and(a, b);
+        or(a, b);
+        xor(a, b);
+        add(a, b);
+        sub(a, b);
+        mul(a, b);
+        add64(a, b);
+        sub64(a, b);
+        mul_u(a, b);
+        mul_s(a, b);
+        upper(a);
+        upper_sum(a, b);
     }
-    #[inline(always)]
-    fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
-        [self.0.mul_u(a[0], b[0]), self.0.mul_u(a[1], b[1])]
-    }
-    #[inline(always)]
-    fn upper(self, a: Self::V) -> Self::V {
-        [self.0.upper(a[0]), self.0.upper(a[1])]
-    }
+    both_shifted! { shl shr_u shr_s shr_u64 }
 }
