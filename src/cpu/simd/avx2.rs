@@ -102,6 +102,16 @@ impl Registers for Avx2 {
         // A shuffle: a processor makes more of them at a time than shifts.
         cast(self.0.avx._mm256_movehdup_ps(cast(a)))
     }
+    #[inline(always)]
+    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
+        let odd = self.shl64::<32>(odd);
+        self.0.avx2._mm256_blend_epi32::<0b1010_1010>(even, odd)
+    }
+    #[inline(always)]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        let even = self.upper(even);
+        self.0.avx2._mm256_blend_epi32::<0b1010_1010>(even, odd)
+    }
 }
 
 impl Face for Avx2 {
@@ -111,6 +121,10 @@ impl Face for Avx2 {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx2._mm256_sllv_epi32(a, counts)
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_madd_epi16(a, a)
     }
     #[inline(always)]
     fn leading_zeros(self, a: Self::V) -> Self::V {
@@ -141,11 +155,6 @@ impl Face for Avx2 {
     #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         self.0.avx2._mm256_slli_epi64::<BITS>(a)
-    }
-    #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        let odd = self.shl64::<32>(odd);
-        self.0.avx2._mm256_blend_epi32::<0b1010_1010>(even, odd)
     }
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {

@@ -143,6 +143,17 @@ impl Registers for Avx512 {
             .avx512f
             ._mm512_permutexvar_epi32(self.1.upper, self.add(a, b))
     }
+    #[inline(always)]
+    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
+        let f = self.0.avx512f;
+        f._mm512_permutex2var_epi32(even, self.1.zip, odd)
+    }
+    #[inline(always)]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.0
+            .avx512f
+            ._mm512_permutex2var_epi32(even, self.1.merge, odd)
+    }
 }
 
 impl Face for Avx512 {
@@ -152,6 +163,10 @@ impl Face for Avx512 {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx512f._mm512_sllv_epi32(a, counts)
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        self.0.avx512bw._mm512_madd_epi16(a, a)
     }
     #[inline(always)]
     fn leading_zeros(self, a: Self::V) -> Self::V {
@@ -176,11 +191,6 @@ impl Face for Avx512 {
     #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         self.0.avx512f._mm512_sll_epi64(a, count(BITS))
-    }
-    #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        let f = self.0.avx512f;
-        f._mm512_permutex2var_epi32(even, self.1.zip, odd)
     }
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {

@@ -79,6 +79,10 @@ trait Registers: Copy {
     fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
     /// The upper halves of wide lanes, wide.
     fn upper(self, a: Self::V) -> Self::V;
+    /// Two wide registers as one that is packed.
+    fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
+    /// The upper halves of two registers as one that is packed.
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V;
     /// The upper halves of the sums of lanes, wide.
     #[inline(always)]
     fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
@@ -95,6 +99,8 @@ trait Face: Registers {
 
     /// Each lane by a count of its own, below 32.
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V;
+    /// The squares of signed numbers in the lower halves of lanes, whose upper halves are zero.
+    fn square16(self, a: Self::V) -> Self::V;
     /// Of odd numbers.
     fn leading_zeros(self, a: Self::V) -> Self::V;
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V;
@@ -103,8 +109,6 @@ trait Face: Registers {
     fn min_f32(self, a: Self::V, b: Self::V) -> Self::V;
     fn max_f32(self, a: Self::V, b: Self::V) -> Self::V;
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V;
-    /// Two wide registers as one that is packed.
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
     /// Entries of a table, for packed indices below its length, in the halves of wide lanes: their
     /// numbers 0 and 1 for the even and for the odd lanes, then 3 and 2.
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2];
@@ -308,8 +312,8 @@ trait Cores: Copy {
     type Ready<F: Face>: Copy;
     /// What is added to cores, so that they are positive.
     const BIAS: u32;
-    /// Finds where in the tables to look.
-    fn ready<F: Face>(self, face: F, words: [F::V; 4]) -> Self::Ready<F>;
+    /// Finds where in the tables to look for words as [`philox`] gives them.
+    fn ready<F: Face>(self, face: F, words: [F::V; 2]) -> Self::Ready<F>;
     /// The cores of the four lanes of blocks, and [`BIAS`](Cores::BIAS), in the upper halves of wide
     /// lanes.
     fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::V; 4];
@@ -330,7 +334,7 @@ fn fill_with<F: Face, S: Cores>(face: F, draw: Draw<'_>, element: u64, out: &mut
     let mut rest = out;
     let mut whole = [0; STEP_BYTES];
     let four = Twice(Twice(face));
-    let none = source.ready(face, [face.splat(0); 4]);
+    let none = source.ready(face, [face.splat(0); 2]);
     let mut stage = [none; STAGE];
     let factor = face.factor(draw.job.factor, S::BIAS);
     while !rest.is_empty() {
@@ -351,11 +355,11 @@ fn fill_with<F: Face, S: Cores>(face: F, draw: Draw<'_>, element: u64, out: &mut
                 break;
             }
             let first = (block as u32).wrapping_add((4 * i * F::BLOCKS) as u32);
-            let [w, x, y, z] = philox(four, draw, start, four.blocks(first));
-            ready[0] = source.ready(face, [w[0][0], x[0][0], y[0][0], z[0][0]]);
-            ready[1] = source.ready(face, [w[0][1], x[0][1], y[0][1], z[0][1]]);
-            ready[2] = source.ready(face, [w[1][0], x[1][0], y[1][0], z[1][0]]);
-            ready[3] = source.ready(face, [w[1][1], x[1][1], y[1][1], z[1][1]]);
+            let [front, back] = philox(four, draw, start, four.blocks(first));
+            ready[0] = source.ready(face, [front[0][0], back[0][0]]);
+            ready[1] = source.ready(face, [front[0][1], back[0][1]]);
+            ready[2] = source.ready(face, [front[1][0], back[1][0]]);
+            ready[3] = source.ready(face, [front[1][1], back[1][1]]);
         }
         let ready = std::hint::black_box(&stage);
         let mut bytes = bytes;
@@ -407,9 +411,10 @@ impl Start {
     }
 }
 
-/// The words of blocks, wide: `kernel::philox` with what is common to all blocks taken out.
+/// The words of blocks, packed, 0 with 2 and 1 with 3: `kernel::philox` with what is common to all
+/// blocks taken out.
 #[inline(always)]
-fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V; 4] {
+fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V; 2] {
     let multiplier = [
         face.splat64(MULTIPLIER[0].into()),
         face.splat64(MULTIPLIER[1].into()),
@@ -424,7 +429,7 @@ fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> 
     let c0 = face.xor(face.upper(c1), face.splat(start.first[0] ^ keys[1][0]));
     let c2 = face.xor(c3, face.splat(start.second[0]));
     let mut c = [c0, c1, c2, face.splat(start.second[1])];
-    for key in &keys[2..] {
+    for key in &keys[2..9] {
         let product_0 = face.mul_u(multiplier[0], c[0]);
         let product_1 = face.mul_u(multiplier[1], c[2]);
         c = [
@@ -434,7 +439,15 @@ fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> 
             product_0,
         ];
     }
-    c
+    // Round 10, packed.
+    let product_0 = face.mul_u(multiplier[0], c[0]);
+    let product_1 = face.mul_u(multiplier[1], c[2]);
+    let key = face.splat64(u64::from(keys[9][1]) << 32 | u64::from(keys[9][0]));
+    let upper = face.zip_upper(product_1, product_0);
+    [
+        face.xor(face.xor(upper, face.zip(c[1], c[3])), key),
+        face.zip(product_1, product_0),
+    ]
 }
 
 /// `kernel::uniform`.
@@ -447,8 +460,8 @@ impl Cores for Uniform {
     const BIAS: u32 = 1 << 28;
 
     #[inline(always)]
-    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> [F::V; 2] {
-        [face.zip(x0, x2), face.zip(x1, x3)]
+    fn ready<F: Face>(self, _: F, words: [F::V; 2]) -> [F::V; 2] {
+        words
     }
     #[inline(always)]
     fn cores<F: Face>(self, face: F, ready: &[F::V; 2]) -> [F::V; 4] {
@@ -511,8 +524,7 @@ impl Cores for Quantile<'_> {
     const BIAS: u32 = 1 << 30;
 
     #[inline(always)]
-    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> Self::Ready<F> {
-        let (front, back) = (face.zip(x0, x2), face.zip(x1, x3));
+    fn ready<F: Face>(self, face: F, [front, back]: [F::V; 2]) -> Self::Ready<F> {
         [(segment(face, front), front), (segment(face, back), back)]
     }
     #[inline(always)]
@@ -557,10 +569,9 @@ impl Cores for Normal<'_> {
     const BIAS: u32 = 1 << 30;
 
     #[inline(always)]
-    fn ready<F: Face>(self, face: F, [x0, x1, x2, x3]: [F::V; 4]) -> NormalReady<F::V> {
-        let b = face.zip(x1, x3);
+    fn ready<F: Face>(self, face: F, [a, b]: [F::V; 2]) -> NormalReady<F::V> {
         NormalReady {
-            segment: segment(face, face.zip(x0, x2)),
+            segment: segment(face, a),
             points: face.shr_u::<22>(b),
             b,
         }
@@ -570,10 +581,11 @@ impl Cores for Normal<'_> {
         let points = face.points(self.circle, &ready.points);
         let cubics = face.cubics(self.radii, &ready.segment.entries);
 
-        let low = face.shr_u::<9>(face.shl::<10>(ready.b));
-        let rest = face.sub(low, face.splat((1 << 22) - 1));
-        let short = face.shr_s::<7>(face.sub(low, face.splat((1 << 22) - 65)));
-        let square = face.shr_u::<14>(face.mul(short, short));
+        let low = face.shl::<10>(ready.b);
+        let rest = face.sub(face.shr_u::<9>(low), face.splat((1 << 22) - 1));
+        // 2^15 comes out as -2^15, which has the same square.
+        let short = face.shr_u::<16>(face.sub(low, face.splat(((1 << 22) - 65) << 9)));
+        let square = face.shr_u::<14>(face.square16(short));
         let loss = face.shr_u::<18>(face.mul(square, face.splat(25_736)));
         let along = face.sub(face.splat(ONE as u32), loss);
 

@@ -105,6 +105,14 @@ impl Registers for Neon {
     fn upper(self, a: Self::V) -> Self::V {
         self.shr_u64::<32>(a)
     }
+    #[inline(always)]
+    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.0.neon.vtrn1q_u32(even, odd)
+    }
+    #[inline(always)]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.0.neon.vtrn2q_u32(even, odd)
+    }
 }
 
 impl Face for Neon {
@@ -114,6 +122,11 @@ impl Face for Neon {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.neon.vshlq_u32(a, cast(counts))
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        let signed = self.shr_s::<16>(self.shl::<16>(a));
+        self.mul(signed, signed)
     }
     #[inline(always)]
     fn leading_zeros(self, a: Self::V) -> Self::V {
@@ -138,10 +151,6 @@ impl Face for Neon {
     #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         cast(self.0.neon.vshlq_n_u64::<BITS>(cast(a)))
-    }
-    #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        self.0.neon.vtrn1q_u32(even, odd)
     }
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {

@@ -112,6 +112,14 @@ impl Registers for Portable {
     fn upper(self, a: Self::V) -> Self::V {
         self.shr_u64::<32>(a)
     }
+    #[inline(always)]
+    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
+        std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i - 1] })
+    }
+    #[inline(always)]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        std::array::from_fn(|i| if i % 2 == 0 { even[i + 1] } else { odd[i] })
+    }
 }
 
 impl Face for Portable {
@@ -121,6 +129,12 @@ impl Face for Portable {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         map2(a, counts, |a, count| a << (count & 31))
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        map2(a, a, |a, b| {
+            (i32::from(a as u16 as i16) * i32::from(b as u16 as i16)) as u32
+        })
     }
     #[inline(always)]
     fn leading_zeros(self, a: Self::V) -> Self::V {
@@ -149,10 +163,6 @@ impl Face for Portable {
     #[inline(always)]
     fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
         narrow(wide(a).map(|a| a << BITS))
-    }
-    #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i - 1] })
     }
     #[inline(always)]
     fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {

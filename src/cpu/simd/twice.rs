@@ -56,6 +56,8 @@ impl<F: Registers> Registers for Twice<F> {
         mul_u(a, b);
         mul_s(a, b);
         upper(a);
+        zip(even, odd);
+        zip_upper(even, odd);
         upper_sum(a, b);
     }
     both_shifted! { shl shr_u shr_s shr_u64 }
