@@ -46,36 +46,8 @@ impl Registers for Avx2 {
         self.0.avx2._mm256_xor_si256(a, b)
     }
     #[inline(always)]
-    fn and(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_and_si256(a, b)
-    }
-    #[inline(always)]
-    fn or(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_or_si256(a, b)
-    }
-    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_add_epi32(a, b)
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_sub_epi32(a, b)
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_mullo_epi32(a, b)
-    }
-    #[inline(always)]
-    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_slli_epi32::<BITS>(a)
-    }
-    #[inline(always)]
-    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_srli_epi32::<BITS>(a)
-    }
-    #[inline(always)]
-    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_srai_epi32::<BITS>(a)
     }
     #[inline(always)]
     fn add64(self, a: Self::V, b: Self::V) -> Self::V {
@@ -121,6 +93,34 @@ impl Face for Avx2 {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx2._mm256_sllv_epi32(a, counts)
+    }
+    #[inline(always)]
+    fn and(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_and_si256(a, b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_or_si256(a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_sub_epi32(a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_mullo_epi32(a, b)
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_slli_epi32::<BITS>(a)
+    }
+    #[inline(always)]
+    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_srli_epi32::<BITS>(a)
+    }
+    #[inline(always)]
+    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_srai_epi32::<BITS>(a)
     }
     #[inline(always)]
     fn square16(self, a: Self::V) -> Self::V {

@@ -1,6 +1,6 @@
 //! The face of AVX-512 (F, BW, CD, DQ and VL: Intel from Skylake-SP, AMD from Zen 4).
 
-use std::arch::x86_64::{__m128d, __m128i, __m256, __m256d, __m256i, __m512, __m512d, __m512i};
+use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512d, __m512i};
 
 use pulp::cast;
 use pulp::x86::V4;
@@ -23,25 +23,21 @@ pub(super) struct Avx512(V4, Hidden);
 struct Hidden {
     /// Bits of [`Registers::shr_u64`].
     shift: __m512i,
-    /// The lanes that make up [`Face::zip`].
+    /// The lanes that make up [`Registers::zip`].
     zip: __m512i,
-    /// The lanes of [`Registers::upper`], at even places.
-    upper: __m512i,
-    /// These, and between them the odd lanes of a second register.
-    merge: __m512i,
+    /// Those of [`Registers::zip_upper`].
+    zip_upper: __m512i,
 }
 
 impl Hidden {
     fn new() -> Hidden {
         // From 16 on they are those of the second register.
         let zip: [u32; 16] = [0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30];
-        let upper: [u32; 16] = [1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15];
-        let merge: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
+        let zip_upper: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
         std::hint::black_box(Hidden {
             shift: cast([31u64; 8]),
             zip: cast(zip),
-            merge: cast(merge),
-            upper: cast(upper),
+            zip_upper: cast(zip_upper),
         })
     }
 }
@@ -80,36 +76,8 @@ impl Registers for Avx512 {
         self.0.avx512f._mm512_xor_si512(a, b)
     }
     #[inline(always)]
-    fn and(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_and_si512(a, b)
-    }
-    #[inline(always)]
-    fn or(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_or_si512(a, b)
-    }
-    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_add_epi32(a, b)
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sub_epi32(a, b)
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_mullo_epi32(a, b)
-    }
-    #[inline(always)]
-    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sll_epi32(a, count(BITS))
-    }
-    #[inline(always)]
-    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx512f._mm512_srl_epi32(a, count(BITS))
-    }
-    #[inline(always)]
-    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sra_epi32(a, count(BITS))
     }
     #[inline(always)]
     fn add64(self, a: Self::V, b: Self::V) -> Self::V {
@@ -139,9 +107,8 @@ impl Registers for Avx512 {
     }
     #[inline(always)]
     fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0
-            .avx512f
-            ._mm512_permutexvar_epi32(self.1.upper, self.add(a, b))
+        let sum = self.add(a, b);
+        self.zip_upper(sum, sum)
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -152,7 +119,7 @@ impl Registers for Avx512 {
     fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
         self.0
             .avx512f
-            ._mm512_permutex2var_epi32(even, self.1.merge, odd)
+            ._mm512_permutex2var_epi32(even, self.1.zip_upper, odd)
     }
 }
 
@@ -163,6 +130,34 @@ impl Face for Avx512 {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.avx512f._mm512_sllv_epi32(a, counts)
+    }
+    #[inline(always)]
+    fn and(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_and_si512(a, b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_or_si512(a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_sub_epi32(a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_mullo_epi32(a, b)
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx512f._mm512_sll_epi32(a, count(BITS))
+    }
+    #[inline(always)]
+    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx512f._mm512_srl_epi32(a, count(BITS))
+    }
+    #[inline(always)]
+    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.avx512f._mm512_sra_epi32(a, count(BITS))
     }
     #[inline(always)]
     fn square16(self, a: Self::V) -> Self::V {
@@ -207,10 +202,7 @@ impl Face for Avx512 {
     #[inline(always)]
     fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 16] = bytemuck::cast_ref(indices);
-        [
-            eight(self, table, indices, 0),
-            eight(self, table, indices, 1),
-        ]
+        [eight(table, indices, 0), eight(table, indices, 1)]
     }
     #[inline(always)]
     fn factor(self, factor: f64, bias: u32) -> Self::Factor {
@@ -221,7 +213,7 @@ impl Face for Avx512 {
     fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
         let f = self.0.avx512f;
         let ones: __m512 = cast(self.splat64(ONES));
-        let number = f._mm512_permutex2var_ps(cast(a), self.1.merge, ones);
+        let number = f._mm512_permutex2var_ps(cast(a), self.1.zip_upper, ones);
         f._mm512_fmadd_pd(cast(number), factor, offset)
     }
     #[inline(always)]
@@ -303,26 +295,17 @@ fn two(face: Avx512, table: &[[u32; 4]; ENTRIES], low: u32, high: u32) -> __m256
 
 /// The points of every second lane.
 #[inline(always)]
-fn eight(face: Avx512, table: &[[u32; 2]; POINTS], indices: &[u32; 16], odd: usize) -> __m512i {
-    let low = pairs(face, table, indices, odd);
-    let high = pairs(face, table, indices, odd + 8);
-    let f = face.0.avx512f;
-    cast(f._mm512_insertf64x4::<1>(f._mm512_castpd256_pd512(low), high))
-}
-
-#[inline(always)]
-fn pairs(face: Avx512, table: &[[u32; 2]; POINTS], indices: &[u32; 16], lane: usize) -> __m256d {
-    let low = pair(face, table, indices[lane], indices[lane + 2]);
-    let high = pair(face, table, indices[lane + 4], indices[lane + 6]);
-    face.0.avx._mm256_set_m128d(high, low)
-}
-
-/// As numbers of binary64, whatever they stand for: those are loaded straight to where they go.
-#[inline(always)]
-fn pair(face: Avx512, table: &[[u32; 2]; POINTS], low: u32, high: u32) -> __m128d {
-    let low: f64 = cast(table[low as usize % POINTS]);
-    let high: f64 = cast(table[high as usize % POINTS]);
-    face.0.sse2._mm_set_pd(high, low)
+fn eight(table: &[[u32; 2]; POINTS], indices: &[u32; 16], odd: usize) -> __m512i {
+    cast([
+        table[indices[odd] as usize % POINTS],
+        table[indices[odd + 2] as usize % POINTS],
+        table[indices[odd + 4] as usize % POINTS],
+        table[indices[odd + 6] as usize % POINTS],
+        table[indices[odd + 8] as usize % POINTS],
+        table[indices[odd + 10] as usize % POINTS],
+        table[indices[odd + 12] as usize % POINTS],
+        table[indices[odd + 14] as usize % POINTS],
+    ])
 }
 
 /// The number of bits of a shift.

@@ -47,7 +47,8 @@ const AHEAD: usize = 4096;
 /// Steps that are made in two stages.
 const STAGE: usize = 8;
 
-/// What a kind of processor does with numbers in registers of `2 * BLOCKS` lanes.
+/// What the parts of the kernel take that are long chains, and are made [`Twice`] side by side: the
+/// instructions of a kind of processor, on registers of `2 * BLOCKS` lanes.
 ///
 /// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
 /// of 32 bits, in functions whose name ends in 64 of 64 bits.
@@ -61,16 +62,8 @@ trait Registers: Copy {
     fn blocks(self, first: u32) -> Self::V;
     fn splat(self, number: u32) -> Self::V;
     fn splat64(self, number: u64) -> Self::V;
-    fn and(self, a: Self::V, b: Self::V) -> Self::V;
-    fn or(self, a: Self::V, b: Self::V) -> Self::V;
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The lower 32 bits of products.
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V;
-    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn add64(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub64(self, a: Self::V, b: Self::V) -> Self::V;
     fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V;
@@ -90,13 +83,21 @@ trait Registers: Copy {
     }
 }
 
-/// What a kind of processor does besides, with one register at a time.
+/// The other instructions of a kind of processor.
 trait Face: Registers {
     /// `BLOCKS` numbers of binary64.
     type D: Copy;
     /// What [`Face::scaled`] multiplies by.
     type Factor: Copy;
 
+    fn and(self, a: Self::V, b: Self::V) -> Self::V;
+    fn or(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The lower 32 bits of products.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V;
+    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V;
     /// Each lane by a count of its own, below 32.
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V;
     /// The squares of signed numbers in the lower halves of lanes, whose upper halves are zero.

@@ -46,36 +46,8 @@ impl Registers for Neon {
         self.0.neon.veorq_u32(a, b)
     }
     #[inline(always)]
-    fn and(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.vandq_u32(a, b)
-    }
-    #[inline(always)]
-    fn or(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.vorrq_u32(a, b)
-    }
-    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.neon.vaddq_u32(a, b)
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.vsubq_u32(a, b)
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.vmulq_u32(a, b)
-    }
-    #[inline(always)]
-    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.neon.vshlq_n_u32::<BITS>(a)
-    }
-    #[inline(always)]
-    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.neon.vshrq_n_u32::<BITS>(a)
-    }
-    #[inline(always)]
-    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
-        cast(self.0.neon.vshrq_n_s32::<BITS>(cast(a)))
     }
     #[inline(always)]
     fn add64(self, a: Self::V, b: Self::V) -> Self::V {
@@ -122,6 +94,34 @@ impl Face for Neon {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         self.0.neon.vshlq_u32(a, cast(counts))
+    }
+    #[inline(always)]
+    fn and(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vandq_u32(a, b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vorrq_u32(a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vsubq_u32(a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vmulq_u32(a, b)
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.neon.vshlq_n_u32::<BITS>(a)
+    }
+    #[inline(always)]
+    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
+        self.0.neon.vshrq_n_u32::<BITS>(a)
+    }
+    #[inline(always)]
+    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
+        cast(self.0.neon.vshrq_n_s32::<BITS>(cast(a)))
     }
     #[inline(always)]
     fn square16(self, a: Self::V) -> Self::V {

@@ -55,36 +55,8 @@ impl Registers for Portable {
         map2(a, b, |a, b| a ^ b)
     }
     #[inline(always)]
-    fn and(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| a & b)
-    }
-    #[inline(always)]
-    fn or(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| a | b)
-    }
-    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, u32::wrapping_add)
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, u32::wrapping_sub)
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, u32::wrapping_mul)
-    }
-    #[inline(always)]
-    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
-        a.map(|a| a << BITS)
-    }
-    #[inline(always)]
-    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
-        a.map(|a| a >> BITS)
-    }
-    #[inline(always)]
-    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
-        a.map(|a| (a as i32 >> BITS) as u32)
     }
     #[inline(always)]
     fn add64(self, a: Self::V, b: Self::V) -> Self::V {
@@ -129,6 +101,34 @@ impl Face for Portable {
     #[inline(always)]
     fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
         map2(a, counts, |a, count| a << (count & 31))
+    }
+    #[inline(always)]
+    fn and(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, |a, b| a & b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, |a, b| a | b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, u32::wrapping_sub)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, u32::wrapping_mul)
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: Self::V) -> Self::V {
+        a.map(|a| a << BITS)
+    }
+    #[inline(always)]
+    fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V {
+        a.map(|a| a >> BITS)
+    }
+    #[inline(always)]
+    fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V {
+        a.map(|a| (a as i32 >> BITS) as u32)
     }
     #[inline(always)]
     fn square16(self, a: Self::V) -> Self::V {

@@ -17,16 +17,6 @@ macro_rules! both {
     )+};
 }
 
-/// Shifts.
-macro_rules! both_shifted {
-    ($($name:ident)+) => {$(
-        #[inline(always)]
-        fn $name<const BITS: i32>(self, a: Self::V) -> Self::V {
-            [self.0.$name::<BITS>(a[0]), self.0.$name::<BITS>(a[1])]
-        }
-    )+};
-}
-
 impl<F: Registers> Registers for Twice<F> {
     const BLOCKS: usize = 2 * F::BLOCKS;
     type V = [F::V; 2];
@@ -44,21 +34,20 @@ impl<F: Registers> Registers for Twice<F> {
     fn splat64(self, number: u64) -> Self::V {
         [self.0.splat64(number); 2]
     }
+    #[inline(always)]
+    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
+        [self.0.shr_u64::<BITS>(a[0]), self.0.shr_u64::<BITS>(a[1])]
+    }
     both! {
-        and(a, b);
-        or(a, b);
         xor(a, b);
         add(a, b);
-        sub(a, b);
-        mul(a, b);
         add64(a, b);
         sub64(a, b);
         mul_u(a, b);
         mul_s(a, b);
         upper(a);
+        upper_sum(a, b);
         zip(even, odd);
         zip_upper(even, odd);
-        upper_sum(a, b);
     }
-    both_shifted! { shl shr_u shr_s shr_u64 }
 }
