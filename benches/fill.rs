@@ -210,7 +210,8 @@ fn on_every_adapter(c: &mut Criterion) {
         "no adapter is {:?}",
         options.adapter
     );
-    for gpu in adapters.into_iter().flatten() {
+    for gpu in adapters {
+        let gpu = gpu.expect("every adapter gives a device");
         let info = gpu.info();
         let mut group = c.benchmark_group(format!("{} {}", info.backend.to_str(), info.name));
         group.sample_size(10);

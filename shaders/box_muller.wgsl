@@ -9,7 +9,7 @@ const ONE: i32 = 1367132160;
 // The Box-Muller radius sqrt(-2 ln((a + 1/2) / 2^32)), in units of ONE / 2^58.
 fn radius(a: u32) -> i32 {
     let place = segment(a);
-    return evaluate(table_entry(place.x), place.y);
+    return cubic(place.x, place.y);
 }
 
 // (cos, sin) of 2 pi (b + 1/2) / 2^32, in units of 1 / ONE.
@@ -20,7 +20,7 @@ fn turn(b: u32) -> vec2<i32> {
     let short = (rest + 64) >> 7u;
     let along = ONE - ((((short * short) >> 14u) * 25736) >> 18u);
     return vec2<i32>(
-        mul_sum_rounded(unit.x, along, -unit.y, rest),
+        mul_sum_rounded(unit.x, along, unit.y, -rest),
         mul_sum_rounded(unit.y, along, unit.x, rest),
     );
 }

@@ -206,26 +206,24 @@ fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return vec4<u32>();
     }
-    let words = philox(counter(block, 0u, request.stream), request.key);
+    let cores = drawn_cores(philox(counter(block, 0u, request.stream), request.key));
+    return vec4<u32>(finish(cores.x), finish(cores.y), finish(cores.z), finish(cores.w));
+}
+
+// The cores of the four words of a block.
+fn drawn_cores(words: vec4<u32>) -> vec4<i32> {
     if (CORE == CORE_UNIFORM) {
-        return vec4<u32>(
-            finish(uniform_core(words.x)),
-            finish(uniform_core(words.y)),
-            finish(uniform_core(words.z)),
-            finish(uniform_core(words.w)),
+        return vec4<i32>(
+            uniform_core(words.x),
+            uniform_core(words.y),
+            uniform_core(words.z),
+            uniform_core(words.w),
         );
     }
     if (CORE == CORE_QUANTILE) {
-        return vec4<u32>(
-            finish(quantile(words.x)),
-            finish(quantile(words.y)),
-            finish(quantile(words.z)),
-            finish(quantile(words.w)),
-        );
+        return vec4<i32>(quantile(words.x), quantile(words.y), quantile(words.z), quantile(words.w));
     }
-    let front = normal_pair(words.x, words.y);
-    let back = normal_pair(words.z, words.w);
-    return vec4<u32>(finish(front.x), finish(front.y), finish(back.x), finish(back.y));
+    return vec4<i32>(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
 }
 
 // One element on its own.
@@ -268,27 +266,27 @@ fn store_half(element: u32, value: u32) {
     destination[word] = (destination[word] & (0xffff0000u >> shift)) | (value << shift);
 }
 
-// The block of an invocation, where each one makes a whole block of the destination.
-fn whole_block(invocation: u32) -> vec4<u32> {
+// The block with a number, where each one fills an aligned group of four elements of the destination.
+fn whole_block(number: u32) -> vec2<u32> {
     var row = 0u;
-    var column = invocation << 2u;
+    var column = number << 2u;
     if (SLICED) {
         let position = request.first + column;
         row = position / request.row_length;
         column = position % request.row_length;
     }
-    return block_values(add_wide(block_of(row_start(row)), vec2<u32>(column >> 2u, 0u)));
+    return add_wide(block_of(row_start(row)), vec2<u32>(column >> 2u, 0u));
 }
 
 // Each invocation makes one block of the stream and stores it whole: the fastest way, for fills
-// whose blocks line up with the destination.
+// whose blocks line up with the destination. (On hardware: see fill_runs.wgsl.)
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);
     if (invocation >= request.invocations) {
         return;
     }
-    destination_32[(request.destination >> 2u) + invocation] = whole_block(invocation);
+    destination_32[(request.destination >> 2u) + invocation] = block_values(whole_block(invocation));
 }
 
 // The same for 16-bit elements, two in a word.
@@ -298,7 +296,7 @@ fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(lo
     if (invocation >= request.invocations) {
         return;
     }
-    let values = whole_block(invocation);
+    let values = block_values(whole_block(invocation));
     destination_16[(request.destination >> 2u) + invocation] = values.xz | (values.yw << vec2<u32>(16u));
 }
 

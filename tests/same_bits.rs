@@ -302,6 +302,50 @@ fn cuts_do_not_show() {
     }
 }
 
+/// Invocations that make four blocks where that fits: alone, with a rest that they leave, across rows.
+#[test]
+fn runs_of_blocks_do_not_show() {
+    for (name, gpu) in common::devices() {
+        let int64 = gpu.initializer().int64();
+        let options = InitializerOptions {
+            int64: Some(int64),
+            runs: Some(true),
+            ..InitializerOptions::default()
+        };
+        let made = Initializer::with_options(gpu.device(), &options);
+        if !int64 {
+            let refused = made.unwrap_err().to_string();
+            assert!(refused.contains("64-bit integers"), "{name}: {refused}");
+            continue;
+        }
+        let in_runs = made.unwrap();
+        let in_blocks = InitializerOptions {
+            runs: Some(false),
+            ..options
+        };
+        let in_blocks = Initializer::with_options(gpu.device(), &in_blocks).unwrap();
+        for initializer in [&in_runs, &in_blocks] {
+            for dtype in DTYPES {
+                for init in inits() {
+                    let fill = whole(&[48, 48], &init, dtype);
+                    check(&name, &gpu, initializer, &fill, 16);
+                }
+                let normal = Init::normal(0.0, 1.0);
+                for length in [16, 20, 1 << 14, (1 << 14) + 1, (1 << 14) + 31] {
+                    for offset in [0, 4, 8, 12, 16, 40] {
+                        let fill = whole(&[length], &normal, dtype);
+                        check(&name, &gpu, initializer, &fill, offset);
+                    }
+                }
+                for columns in [0..48, 8..24, 4..24, 4..25, 5..21] {
+                    let slice = fill(&[64, 48], &[10..46, columns], &normal, dtype);
+                    check(&name, &gpu, initializer, &slice, 32);
+                }
+            }
+        }
+    }
+}
+
 /// Where the tables lie does not show.
 #[test]
 fn tables_in_uniform_and_in_storage_buffers() {

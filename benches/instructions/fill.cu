@@ -90,7 +90,7 @@ __device__ __forceinline__ int2 normal_pair(const uint4* table, u32 a, u32 b) {
     i32 rest = (i32)((b << 10) >> 9) + (1 - (1 << 22));
     i32 part = (rest + 64) >> 7;
     i32 along = 1367132160 - ((((part * part) >> 14) * 25736) >> 18);
-    return make_int2(mul_hi_rounded(radius, mul_sum_rounded(cosine, along, -sine, rest)),
+    return make_int2(mul_hi_rounded(radius, mul_sum_rounded(cosine, along, sine, -rest)),
                      mul_hi_rounded(radius, mul_sum_rounded(sine, along, cosine, rest)));
 }
 

@@ -4,7 +4,7 @@
 //! largest size) and that 32-bit arithmetic can reach. No bit depends on where the cuts are.
 
 use crate::error::{Error, Result};
-use crate::job::{Dimension, Job};
+use crate::job::{Core, Dimension, Job, Mask};
 use crate::kernel::LANES;
 use crate::tensor::DType;
 
@@ -18,8 +18,14 @@ const MAX_DIMENSIONS: usize = 7;
 /// divided by on the device, so that sums of positions and digits stay below 2^32.
 pub(super) const MAX_DISPATCH: u64 = 1 << 30;
 
-/// Elements from which on the few at the end that fill no block get a dispatch of their own, so that
-/// the others can be stored a block at a time.
+/// Blocks of an invocation that makes several: `RUN_BITS` of `shaders/fill_runs.wgsl`.
+pub(super) const RUN: u64 = 4;
+
+/// Bytes of a number that `shaders/fill_runs.wgsl` stores.
+const RUN_STORE: u64 = 32;
+
+/// Elements from which on the few at the end that fill no block, or no run, get a dispatch of their
+/// own, so that the others can be stored a block at a time.
 const WORTH_A_TAIL: u64 = 1 << 14;
 
 /// Workgroups along one dimension of a grid: the WebGPU default of
@@ -114,12 +120,14 @@ pub(super) fn check(limits: Limits) -> Result<()> {
     Ok(())
 }
 
-/// Cuts a job whose elements go to `offset` (in elements) of a buffer.
+/// Cuts a job whose elements go to `offset` (in elements) of a buffer. With `runs`, invocations make
+/// several blocks where that fits: only devices with 64-bit integers can.
 pub(super) fn dispatches(
     job: &Job,
     positions: std::ops::Range<u64>,
     offset: u64,
     limits: Limits,
+    runs: bool,
 ) -> impl Iterator<Item = Dispatch> + '_ {
     let mut position = positions.start;
     let origin = positions.start;
@@ -131,7 +139,7 @@ pub(super) fn dispatches(
         let target = offset + (position - origin);
         let begins_in_a_word = !(target * job.dtype.size()).is_multiple_of(4);
         turn = position > origin && begins_in_a_word && !turn;
-        let mut dispatch = next_dispatch(job, position..positions.end, target, limits);
+        let mut dispatch = next_dispatch(job, position..positions.end, target, limits, runs);
         dispatch.turn = turn;
         position += u64::from(dispatch.request.count);
         Some(dispatch)
@@ -145,6 +153,7 @@ fn next_dispatch(
     positions: std::ops::Range<u64>,
     target: u64,
     limits: Limits,
+    runs: bool,
 ) -> Dispatch {
     let size = job.dtype.size();
     let binding_offset = target * size / limits.binding_alignment * limits.binding_alignment;
@@ -156,10 +165,28 @@ fn next_dispatch(
 
     let mut rows = Rows::new(job, positions.start, length);
     let sliced = rows.dimensions > 0;
-    let tail = rows.length % LANES;
     let whole = rows.blocks_line_up(destination) && limits.binding_alignment.is_multiple_of(16);
-    let entry = if whole && (tail == 0 || rows.length >= WORTH_A_TAIL) {
-        rows.length -= tail;
+    // Batches move destinations by multiples of the alignment.
+    let runs = runs
+        && whole
+        && is_short(job)
+        && limits.binding_alignment.is_multiple_of(RUN_STORE)
+        && (destination * size).is_multiple_of(RUN_STORE);
+    // All but a few at the end, if those are worth a dispatch.
+    let all_of = |unit: u64| {
+        let tail = rows.length % unit;
+        (tail == 0 || rows.length >= WORTH_A_TAIL).then_some(rows.length - tail)
+    };
+    let in_runs = all_of(RUN * LANES).filter(|_| runs);
+    let in_blocks = all_of(LANES).filter(|_| whole);
+    let entry = if let Some(length) = in_runs {
+        rows.length = length;
+        match job.dtype {
+            DType::F32 => Entry::Runs32,
+            DType::F16 | DType::BF16 => Entry::Runs16,
+        }
+    } else if let Some(length) = in_blocks {
+        rows.length = length;
         match job.dtype {
             DType::F32 => Entry::WholeBlocks32,
             DType::F16 | DType::BF16 => Entry::WholeBlocks16,
@@ -171,6 +198,7 @@ fn next_dispatch(
     };
     let blocks_per_row = rows.blocks_per_row();
     let invocations = match entry {
+        Entry::Runs32 | Entry::Runs16 => rows.length / (RUN * LANES),
         Entry::WholeBlocks32 | Entry::WholeBlocks16 => rows.length / LANES,
         Entry::Blocks => rows.touched() * blocks_per_row,
         Entry::Words => (destination + rows.length).div_ceil(2) - destination / 2,
@@ -205,6 +233,16 @@ fn next_dispatch(
         workgroups,
         turn: false,
     }
+}
+
+/// Whether the shader of a job is so short that it can be there for each block of a run: where elements
+/// depend on their place it is long, and drivers take long to compile it.
+fn is_short(job: &Job) -> bool {
+    let core = match job.core {
+        Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
+        Core::Sine | Core::Columns | Core::Matrix => false,
+    };
+    core && job.mask == Mask::None
 }
 
 /// The rows that a dispatch crosses, in numbers that fit the device's arithmetic.
@@ -321,5 +359,46 @@ impl Rows {
         }
         let all_rows = self.base | self.strides | self.row_length | (self.first ^ destination);
         all_rows & 1 == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fill::Fill;
+    use crate::init::Init;
+    use crate::tensor::Tensor;
+
+    /// Entry points and lengths of the dispatches of a fill to element `offset`.
+    fn cut(init: &str, length: u64, dtype: DType, offset: u64) -> Vec<(Entry, u32)> {
+        let tensor = Tensor::new("w", [1, length]).unwrap();
+        let init: Init = init.parse().unwrap();
+        let fill = Fill::new(&tensor, &init, 42).unwrap().with_dtype(dtype);
+        let job = Job::new(&fill).unwrap();
+        let made = dispatches(&job, 0..length, offset, Limits::default(), true);
+        made.map(|made| (made.variant.entry, made.request.count))
+            .collect()
+    }
+
+    #[test]
+    fn runs_where_they_fit() {
+        let normal = "normal(mean=0, std=1)";
+        let f32 = |length, offset| cut(normal, length, DType::F32, offset);
+        assert_eq!(f32(48, 8), [(Entry::Runs32, 48)]);
+        // Neither a multiple of a run, nor worth a second dispatch.
+        assert_eq!(f32(52, 8), [(Entry::WholeBlocks32, 52)]);
+        assert_eq!(f32(50, 8), [(Entry::Blocks, 50)]);
+        // Not where 32 bytes begin.
+        assert_eq!(f32(48, 4), [(Entry::WholeBlocks32, 48)]);
+        assert_eq!(f32(48, 1), [(Entry::Blocks, 48)]);
+        let rest = f32((1 << 14) + 13, 0);
+        assert_eq!(rest, [(Entry::Runs32, 1 << 14), (Entry::Blocks, 13)]);
+
+        let bf16 = |offset| cut(normal, 48, DType::BF16, offset);
+        assert_eq!(bf16(16), [(Entry::Runs16, 48)]);
+        assert_eq!(bf16(8), [(Entry::WholeBlocks16, 48)]);
+
+        let by_place = cut("sinusoidal", 48, DType::F32, 0);
+        assert_eq!(by_place, [(Entry::WholeBlocks32, 48)]);
     }
 }

@@ -32,6 +32,10 @@ pub struct InitializerOptions {
     /// Whether the tables of normal and truncated distributions are uniform buffers. By default they
     /// are on software drivers, which read them faster so, and storage buffers on hardware.
     pub uniform_tables: Option<bool>,
+    /// Whether an invocation makes four blocks of the stream, where that fits, and stores them in
+    /// 64-bit words. By default it does on software drivers with 64-bit integers, and makes one block
+    /// elsewhere; `Some(true)` without 64-bit integers is an error.
+    pub runs: Option<bool>,
     /// Bytes that one dispatch fills at most; the device's `max_storage_buffer_binding_size` by
     /// default.
     pub max_binding_size: Option<u64>,
@@ -75,6 +79,8 @@ pub struct Initializer {
     /// Which dispatches are put together.
     pub(super) batching: Batching,
     pub(super) uniform_tables: bool,
+    /// Whether invocations make several blocks where that fits.
+    pub(super) runs: bool,
     int64: bool,
 }
 
@@ -134,6 +140,13 @@ impl Initializer {
                  takes {largest_uniform}"
             )));
         }
+        let runs = options.runs.unwrap_or(software && int64);
+        if runs && !int64 {
+            return Err(unsupported(
+                "runs of blocks asked for, which are stored in 64-bit integers, without these"
+                    .into(),
+            ));
+        }
         let batching = Batching {
             requests: if largest_uniform >= BATCH_BYTES {
                 MAX_REQUESTS
@@ -157,6 +170,7 @@ impl Initializer {
             request_alignment: device_limits.min_uniform_buffer_offset_alignment as usize,
             batching,
             uniform_tables,
+            runs,
             int64,
         })
     }

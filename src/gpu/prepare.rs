@@ -115,7 +115,8 @@ impl Initializer {
     }
 
     fn cut<'a>(&self, job: &'a Job, piece: &Piece<'_>) -> impl Iterator<Item = Dispatch> + 'a {
-        dispatch::dispatches(job, piece.range.clone(), piece.offset, self.limits)
+        let range = piece.range.clone();
+        dispatch::dispatches(job, range, piece.offset, self.limits, self.runs)
     }
 
     /// The steps of batches, one each.

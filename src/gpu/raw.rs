@@ -135,7 +135,7 @@ pub fn dispatches(
     Written::new(fill, length, (), offset, u64::MAX)?;
     let job = job(fill)?;
     let place = Place::new(0, &job, false);
-    let cut = dispatch::dispatches(&job, range, offset, limits);
+    let cut = dispatch::dispatches(&job, range, offset, limits, false);
     Ok(cut
         .map(|dispatch| Dispatch::new(&Batch::one(&dispatch, place.clone()), limits))
         .collect())
@@ -187,7 +187,7 @@ pub fn dispatches_of_all(targets: &[Target<'_>], limits: Limits) -> Result<Vec<D
         let job = job(target.fill)?;
         let place = Place::new(target.buffer.number, &job, turn);
         let all = 0..target.fill.elements();
-        let cut = dispatch::dispatches(&job, all, target.offset, limits);
+        let cut = dispatch::dispatches(&job, all, target.offset, limits, false);
         dispatches.extend(cut.map(|dispatch| (dispatch, place.clone())));
     }
     let batching = Batching {

@@ -6,9 +6,9 @@ use crate::job::{Core, FillTable, Job, Mask};
 use crate::tensor::DType;
 
 /// The text of the fill shader: `shaders/` one file after the other, with one of the spellings of the
-/// multiply, of the table and of the request.
+/// multiply, of the table and of the request, and with what only some devices can take.
 macro_rules! shader {
-    ($multiply:literal, $table:literal, $request:literal) => {
+    ($multiply:literal, $table:literal, $request:literal $(, $more:literal)?) => {
         concat!(
             include_str!(concat!("../../shaders/", $multiply)),
             include_str!(concat!("../../shaders/", $table)),
@@ -20,6 +20,7 @@ macro_rules! shader {
             include_str!("../../shaders/scale.wgsl"),
             include_str!(concat!("../../shaders/", $request)),
             include_str!("../../shaders/fill.wgsl"),
+            $(include_str!(concat!("../../shaders/", $more)),)?
         )
     };
 }
@@ -39,6 +40,11 @@ pub(super) enum Entry {
     WholeBlocks32,
     /// The same with 16-bit elements.
     WholeBlocks16,
+    /// [`RUN`](super::dispatch::RUN) blocks of the stream each, all of them wanted and stored whole:
+    /// 32-bit elements, on devices with 64-bit integers.
+    Runs32,
+    /// The same with 16-bit elements.
+    Runs16,
     /// One block of the stream each, and of it what is wanted.
     Blocks,
     /// One 32-bit word of the destination each: 16-bit elements whose words do not line up with
@@ -51,6 +57,8 @@ impl Entry {
         match self {
             Entry::WholeBlocks32 => "fill_whole_blocks_32",
             Entry::WholeBlocks16 => "fill_whole_blocks_16",
+            Entry::Runs32 => "fill_runs_32",
+            Entry::Runs16 => "fill_runs_16",
             Entry::Blocks => "fill_blocks",
             Entry::Words => "fill_words",
         }
@@ -140,22 +148,24 @@ pub(super) struct Bound {
 
 /// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL.
 pub(super) fn shader(int64: bool, bound: Bound) -> &'static str {
+    macro_rules! plain {
+        ($table:literal, $request:literal) => {
+            shader!("mul_u32.wgsl", $table, $request)
+        };
+    }
+    macro_rules! with_int64 {
+        ($table:literal, $request:literal) => {
+            shader!("mul_u64.wgsl", $table, $request, "fill_runs.wgsl")
+        };
+    }
     match (int64, bound.uniform_table, bound.many) {
-        (false, false, false) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_one.wgsl"),
-        (false, false, true) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_many.wgsl"),
-        (false, true, false) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_one.wgsl"),
-        (false, true, true) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_many.wgsl"),
-        (true, false, false) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_one.wgsl"),
-        (true, false, true) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_many.wgsl"),
-        (true, true, false) => {
-            shader!("mul_u64.wgsl", "table_uniform_u64.wgsl", "request_one.wgsl")
-        }
-        (true, true, true) => {
-            shader!(
-                "mul_u64.wgsl",
-                "table_uniform_u64.wgsl",
-                "request_many.wgsl"
-            )
-        }
+        (false, false, false) => plain!("table_storage.wgsl", "request_one.wgsl"),
+        (false, false, true) => plain!("table_storage.wgsl", "request_many.wgsl"),
+        (false, true, false) => plain!("table_uniform.wgsl", "request_one.wgsl"),
+        (false, true, true) => plain!("table_uniform.wgsl", "request_many.wgsl"),
+        (true, false, false) => with_int64!("table_storage.wgsl", "request_one.wgsl"),
+        (true, false, true) => with_int64!("table_storage.wgsl", "request_many.wgsl"),
+        (true, true, false) => with_int64!("table_uniform_u64.wgsl", "request_one.wgsl"),
+        (true, true, true) => with_int64!("table_uniform_u64.wgsl", "request_many.wgsl"),
     }
 }

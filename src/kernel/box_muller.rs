@@ -51,7 +51,7 @@ pub const fn turn(b: u32, table: &[[u32; 4]]) -> (i32, i32) {
     let short = (rest + 64) >> 7;
     let along = ONE - ((((short * short) >> 14) * 25_736) >> 18);
     (
-        mul_sum_rounded(cosine, along, -sine, rest),
+        mul_sum_rounded(cosine, along, sine, -rest),
         mul_sum_rounded(sine, along, cosine, rest),
     )
 }

@@ -1,0 +1,54 @@
+// Entry points for software drivers with the feature SHADER_INT64: whole blocks, four to an invocation,
+// stored in 64-bit words. Mesa's llvmpipe calls a function for eight invocations at a time, which waits
+// for its own results unless there is more than one block in it, and stores in a loop over them, a
+// component at a time. The entry points for all devices: fill.wgsl.
+
+// The same memory as destination, whose runs start at a multiple of 32 bytes.
+@group(0) @binding(1) var<storage, read_write> destination_64: array<vec4<u64>>;
+
+// Two words as one. The shift is 32, but no compiler can know: where it is known, the words are put
+// together in the loop that stores, out of two vectors in place of one.
+fn join(words: vec2<u32>) -> u64 {
+    return u64(words.x) | (u64(words.y) << (32u + (request.invocations >> 31u)));
+}
+
+// Four 16-bit elements.
+fn join_halves(block: vec4<u32>) -> u64 {
+    return join(block.xz | (block.yw << vec2<u32>(16u)));
+}
+
+// `RUN` of src/gpu/dispatch.rs: blocks of an invocation, as its base 2 logarithm.
+const RUN_BITS: u32 = 2u;
+
+// Each invocation makes four blocks of the stream and stores them whole.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_runs_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let invocation = begin(workgroup, local);
+    if (invocation >= request.invocations) {
+        return;
+    }
+    let first = invocation << RUN_BITS;
+    let a = drawn_values(whole_block(first));
+    let b = drawn_values(whole_block(first | 1u));
+    let c = drawn_values(whole_block(first | 2u));
+    let d = drawn_values(whole_block(first | 3u));
+    let at = (request.destination >> 3u) + (invocation << 1u);
+    destination_64[at] = vec4<u64>(join(a.xy), join(a.zw), join(b.xy), join(b.zw));
+    destination_64[at + 1u] = vec4<u64>(join(c.xy), join(c.zw), join(d.xy), join(d.zw));
+}
+
+// The same for 16-bit elements, four in a word.
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn fill_runs_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let invocation = begin(workgroup, local);
+    if (invocation >= request.invocations) {
+        return;
+    }
+    let first = invocation << RUN_BITS;
+    let a = drawn_values(whole_block(first));
+    let b = drawn_values(whole_block(first | 1u));
+    let c = drawn_values(whole_block(first | 2u));
+    let d = drawn_values(whole_block(first | 3u));
+    destination_64[(request.destination >> 4u) + invocation]
+        = vec4<u64>(join_halves(a), join_halves(b), join_halves(c), join_halves(d));
+}
