@@ -206,7 +206,12 @@ fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return vec4<u32>();
     }
-    let cores = drawn_cores(philox(counter(block, 0u, request.stream), request.key));
+    return values_of(philox(counter(block, 0u, request.stream), request.key));
+}
+
+// What the four words of a block make.
+fn values_of(words: vec4<u32>) -> vec4<u32> {
+    let cores = drawn_cores(words);
     return vec4<u32>(finish(cores.x), finish(cores.y), finish(cores.z), finish(cores.w));
 }
 

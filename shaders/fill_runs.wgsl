@@ -17,6 +17,33 @@ fn join_halves(block: vec4<u32>) -> u64 {
     return join(block.xz | (block.yw << vec2<u32>(16u)));
 }
 
+// The words of `philox`. Each number holds a word in its low half and whatever in its high one, which no
+// product sees: words need not be taken out of products and put back.
+fn philox_wide(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+    var c = vec4<u64>(counter);
+    var k = key;
+    for (var round = 0u; round < ROUNDS; round++) {
+        let product_0 = u64(MULTIPLIER_0) * (c.x & 0xfffffffflu);
+        let product_1 = u64(MULTIPLIER_1) * (c.z & 0xfffffffflu);
+        c = vec4<u64>(
+            ((product_1 >> 32u) ^ c.y) ^ u64(k.x),
+            product_1,
+            ((product_0 >> 32u) ^ c.w) ^ u64(k.y),
+            product_0,
+        );
+        k += vec2<u32>(WEYL_0, WEYL_1);
+    }
+    return vec4<u32>(c);
+}
+
+// The four elements of the block with a number.
+fn run_block(number: u32) -> vec4<u32> {
+    if (CORE == CORE_CONSTANT) {
+        return vec4<u32>(pack(request.mean));
+    }
+    return values_of(philox_wide(counter(whole_block(number), 0u, request.stream), request.key));
+}
+
 // `RUN` of src/gpu/dispatch.rs: blocks of an invocation, as its base 2 logarithm.
 const RUN_BITS: u32 = 2u;
 
@@ -28,10 +55,10 @@ fn fill_runs_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
         return;
     }
     let first = invocation << RUN_BITS;
-    let a = drawn_values(whole_block(first));
-    let b = drawn_values(whole_block(first | 1u));
-    let c = drawn_values(whole_block(first | 2u));
-    let d = drawn_values(whole_block(first | 3u));
+    let a = run_block(first);
+    let b = run_block(first | 1u);
+    let c = run_block(first | 2u);
+    let d = run_block(first | 3u);
     let at = (request.destination >> 3u) + (invocation << 1u);
     destination_64[at] = vec4<u64>(join(a.xy), join(a.zw), join(b.xy), join(b.zw));
     destination_64[at + 1u] = vec4<u64>(join(c.xy), join(c.zw), join(d.xy), join(d.zw));
@@ -45,10 +72,10 @@ fn fill_runs_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
         return;
     }
     let first = invocation << RUN_BITS;
-    let a = drawn_values(whole_block(first));
-    let b = drawn_values(whole_block(first | 1u));
-    let c = drawn_values(whole_block(first | 2u));
-    let d = drawn_values(whole_block(first | 3u));
+    let a = run_block(first);
+    let b = run_block(first | 1u);
+    let c = run_block(first | 2u);
+    let d = run_block(first | 3u);
     destination_64[(request.destination >> 4u) + invocation]
         = vec4<u64>(join_halves(a), join_halves(b), join_halves(c), join_halves(d));
 }
