@@ -9,7 +9,7 @@ const ONE: i32 = 1367132160;
 // The Box-Muller radius sqrt(-2 ln((a + 1/2) / 2^32)), in units of ONE / 2^58.
 fn radius(a: u32) -> i32 {
     let place = segment(a);
-    return cubic(place.x, place.y);
+    return evaluate(table_entry(place.x), place.y);
 }
 
 // (cos, sin) of 2 pi (b + 1/2) / 2^32, in units of 1 / ONE.

@@ -206,12 +206,10 @@ fn drawn_values(block: vec2<u32>) -> vec4<u32> {
     if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
         return vec4<u32>();
     }
-    return values_of(philox(counter(block, 0u, request.stream), request.key));
+    return finish_all(drawn_cores(philox(counter(block, 0u, request.stream), request.key)));
 }
 
-// What the four words of a block make.
-fn values_of(words: vec4<u32>) -> vec4<u32> {
-    let cores = drawn_cores(words);
+fn finish_all(cores: vec4<i32>) -> vec4<u32> {
     return vec4<u32>(finish(cores.x), finish(cores.y), finish(cores.z), finish(cores.w));
 }
 
@@ -284,7 +282,7 @@ fn whole_block(number: u32) -> vec2<u32> {
 }
 
 // Each invocation makes one block of the stream and stores it whole: the fastest way, for fills
-// whose blocks line up with the destination. (On hardware: see fill_runs.wgsl.)
+// whose blocks line up with the destination. (But see fill_runs.wgsl.)
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);

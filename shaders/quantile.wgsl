@@ -24,7 +24,7 @@ fn sign_mask(word: u32) -> u32 {
     return u32(i32(word) >> 31u);
 }
 
-// The cubic of an entry at t, below 2^31. (`cubic` of table_*.wgsl: that of the entry with an index.)
+// The cubic of an entry at t.
 fn evaluate(entry: vec4<u32>, t: u32) -> i32 {
     let square = i32(entry.z) + mul_hi_signed(i32(entry.w), i32(t));
     let linear = i32(entry.y) + mul_hi_signed(square, i32(t));
@@ -34,7 +34,7 @@ fn evaluate(entry: vec4<u32>, t: u32) -> i32 {
 // The core of a word. The upper half of the table holds the negated quantile.
 fn quantile(word: u32) -> i32 {
     let place = segment(word);
-    let value = cubic(place.x, place.y);
+    let value = evaluate(table_entry(place.x), place.y);
     let upper = i32(sign_mask(word));
     return (value ^ upper) - upper;
 }

@@ -14,8 +14,3 @@ fn table_pair(index: u32) -> vec2<u32> {
     let entry = fill_table[index >> 1u];
     return select(entry.xy, entry.zw, (index & 1u) != 0u);
 }
-
-// The cubic of an entry at t.
-fn cubic(index: u32, t: u32) -> i32 {
-    return evaluate(table_entry(index), t);
-}

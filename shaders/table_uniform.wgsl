@@ -20,8 +20,3 @@ fn table_pair(index: u32) -> vec2<u32> {
     let half = (index & 1u) << 1u;
     return vec2<u32>(fill_table[entry][half], fill_table[entry][half | 1u]);
 }
-
-// The cubic of an entry at t.
-fn cubic(index: u32, t: u32) -> i32 {
-    return evaluate(table_entry(index), t);
-}

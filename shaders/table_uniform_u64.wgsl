@@ -15,20 +15,13 @@ fn table_entry(index: u32) -> vec4<u32> {
 
 // The table in halves of entries.
 fn table_pair(index: u32) -> vec2<u32> {
-    return halves(fill_table[index >> 1u][index & 1u]);
+    return halves(table_word(index));
+}
+
+fn table_word(index: u32) -> u64 {
+    return fill_table[index >> 1u][index & 1u];
 }
 
 fn halves(pair: u64) -> vec2<u32> {
     return vec2<u32>(u32(pair), u32(pair >> 32u));
-}
-
-// The cubic of an entry at t, as `evaluate` of quantile.wgsl has it. The sums are made in the high words of
-// 64-bit numbers: taking 32 bits out of 64 and putting them back costs as much as a product.
-fn cubic(index: u32, t: u32) -> i32 {
-    let entry = fill_table[index];
-    let at = i64(t);
-    let square = (i64(entry.y << 32u) + ((i64(entry.y) >> 32u) * at)) >> 32u;
-    let linear = (i64(entry.x & 0xffffffff00000000lu) + (square * at)) >> 32u;
-    let value = (i64(entry.x << 32u) + (linear * at)) >> 32u;
-    return i32(value);
 }

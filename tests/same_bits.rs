@@ -309,6 +309,7 @@ fn runs_of_blocks_do_not_show() {
         let int64 = gpu.initializer().int64();
         let options = InitializerOptions {
             int64: Some(int64),
+            uniform_tables: Some(true),
             runs: Some(true),
             ..InitializerOptions::default()
         };

@@ -4,10 +4,11 @@
 //! largest size) and that 32-bit arithmetic can reach. No bit depends on where the cuts are.
 
 use crate::error::{Error, Result};
-use crate::job::{Core, Dimension, Job, Mask};
+use crate::job::{Dimension, Job, Mask};
 use crate::kernel::LANES;
 use crate::tensor::DType;
 
+use super::pipeline::has_short_table;
 use super::raw::Limits;
 use super::shader::{Entry, Variant};
 
@@ -121,7 +122,8 @@ pub(super) fn check(limits: Limits) -> Result<()> {
 }
 
 /// Cuts a job whose elements go to `offset` (in elements) of a buffer. With `runs`, invocations make
-/// several blocks where that fits: only devices with 64-bit integers can.
+/// several blocks where that fits: the device must have 64-bit integers and its table in a uniform
+/// buffer.
 pub(super) fn dispatches(
     job: &Job,
     positions: std::ops::Range<u64>,
@@ -169,7 +171,8 @@ fn next_dispatch(
     // Batches move destinations by multiples of the alignment.
     let runs = runs
         && whole
-        && is_short(job)
+        && has_short_table(job.core)
+        && job.mask == Mask::None
         && limits.binding_alignment.is_multiple_of(RUN_STORE)
         && (destination * size).is_multiple_of(RUN_STORE);
     // All but a few at the end, if those are worth a dispatch.
@@ -233,16 +236,6 @@ fn next_dispatch(
         workgroups,
         turn: false,
     }
-}
-
-/// Whether the shader of a job is so short that it can be there for each block of a run: where elements
-/// depend on their place it is long, and drivers take long to compile it.
-fn is_short(job: &Job) -> bool {
-    let core = match job.core {
-        Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
-        Core::Sine | Core::Columns | Core::Matrix => false,
-    };
-    core && job.mask == Mask::None
 }
 
 /// The rows that a dispatch crosses, in numbers that fit the device's arithmetic.

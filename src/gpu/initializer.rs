@@ -33,8 +33,8 @@ pub struct InitializerOptions {
     /// are on software drivers, which read them faster so, and storage buffers on hardware.
     pub uniform_tables: Option<bool>,
     /// Whether an invocation makes four blocks of the stream, where that fits, and stores them in
-    /// 64-bit words. By default it does on software drivers with 64-bit integers, and makes one block
-    /// elsewhere; `Some(true)` without 64-bit integers is an error.
+    /// 64-bit words. By default it does with 64-bit integers and tables in uniform buffers, which is to
+    /// say on some software drivers; `Some(true)` without them is an error.
     pub runs: Option<bool>,
     /// Bytes that one dispatch fills at most; the device's `max_storage_buffer_binding_size` by
     /// default.
@@ -140,10 +140,10 @@ impl Initializer {
                  takes {largest_uniform}"
             )));
         }
-        let runs = options.runs.unwrap_or(software && int64);
-        if runs && !int64 {
+        let runs = options.runs.unwrap_or(int64 && uniform_tables);
+        if runs && !(int64 && uniform_tables) {
             return Err(unsupported(
-                "runs of blocks asked for, which are stored in 64-bit integers, without these"
+                "runs of blocks asked for, but they take 64-bit integers and tables in uniform buffers"
                     .into(),
             ));
         }

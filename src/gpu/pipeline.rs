@@ -14,9 +14,12 @@ use super::shader::{Bound, Variant, shader};
 /// the largest, the normal core's.
 pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES;
 
-/// Whether the table of a core is one that fits a uniform buffer: cubics or the circle.
+/// Whether the table of a core is one that fits a uniform buffer: cubics, the circle or nothing.
 pub(super) fn has_short_table(core: Core) -> bool {
-    matches!(core, Core::Normal | Core::Quantile)
+    match core {
+        Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
+        Core::Sine | Core::Columns | Core::Matrix => false,
+    }
 }
 
 impl Bound {

@@ -8,7 +8,7 @@ use crate::tensor::DType;
 /// The text of the fill shader: `shaders/` one file after the other, with one of the spellings of the
 /// multiply, of the table and of the request, and with what only some devices can take.
 macro_rules! shader {
-    ($multiply:literal, $table:literal, $request:literal $(, $more:literal)?) => {
+    ($multiply:literal, $table:literal, $request:literal $(, $more:literal)*) => {
         concat!(
             include_str!(concat!("../../shaders/", $multiply)),
             include_str!(concat!("../../shaders/", $table)),
@@ -20,7 +20,7 @@ macro_rules! shader {
             include_str!("../../shaders/scale.wgsl"),
             include_str!(concat!("../../shaders/", $request)),
             include_str!("../../shaders/fill.wgsl"),
-            $(include_str!(concat!("../../shaders/", $more)),)?
+            $(include_str!(concat!("../../shaders/", $more)),)*
         )
     };
 }
@@ -41,7 +41,7 @@ pub(super) enum Entry {
     /// The same with 16-bit elements.
     WholeBlocks16,
     /// [`RUN`](super::dispatch::RUN) blocks of the stream each, all of them wanted and stored whole:
-    /// 32-bit elements, on devices with 64-bit integers.
+    /// 32-bit elements, with 64-bit integers and the table in a uniform buffer.
     Runs32,
     /// The same with 16-bit elements.
     Runs16,
@@ -142,30 +142,32 @@ pub(super) fn fill_table(job: &Job) -> FillTable {
 pub(super) struct Bound {
     /// Up to [`MAX_REQUESTS`] requests; one otherwise.
     pub many: bool,
-    /// The table in a uniform buffer, of cubics or the circle; in a storage buffer otherwise.
+    /// The table in a uniform buffer, of cubics, the circle or nothing; in a storage buffer otherwise.
     pub uniform_table: bool,
 }
 
 /// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL.
 pub(super) fn shader(int64: bool, bound: Bound) -> &'static str {
-    macro_rules! plain {
-        ($table:literal, $request:literal) => {
-            shader!("mul_u32.wgsl", $table, $request)
-        };
-    }
-    macro_rules! with_int64 {
-        ($table:literal, $request:literal) => {
-            shader!("mul_u64.wgsl", $table, $request, "fill_runs.wgsl")
-        };
-    }
     match (int64, bound.uniform_table, bound.many) {
-        (false, false, false) => plain!("table_storage.wgsl", "request_one.wgsl"),
-        (false, false, true) => plain!("table_storage.wgsl", "request_many.wgsl"),
-        (false, true, false) => plain!("table_uniform.wgsl", "request_one.wgsl"),
-        (false, true, true) => plain!("table_uniform.wgsl", "request_many.wgsl"),
-        (true, false, false) => with_int64!("table_storage.wgsl", "request_one.wgsl"),
-        (true, false, true) => with_int64!("table_storage.wgsl", "request_many.wgsl"),
-        (true, true, false) => with_int64!("table_uniform_u64.wgsl", "request_one.wgsl"),
-        (true, true, true) => with_int64!("table_uniform_u64.wgsl", "request_many.wgsl"),
+        (false, false, false) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_one.wgsl"),
+        (false, false, true) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_many.wgsl"),
+        (false, true, false) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_one.wgsl"),
+        (false, true, true) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_many.wgsl"),
+        (true, false, false) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_one.wgsl"),
+        (true, false, true) => shader!("mul_u64.wgsl", "table_storage.wgsl", "request_many.wgsl"),
+        (true, true, false) => shader!(
+            "mul_u64.wgsl",
+            "table_uniform_u64.wgsl",
+            "request_one.wgsl",
+            "wide.wgsl",
+            "fill_runs.wgsl"
+        ),
+        (true, true, true) => shader!(
+            "mul_u64.wgsl",
+            "table_uniform_u64.wgsl",
+            "request_many.wgsl",
+            "wide.wgsl",
+            "fill_runs.wgsl"
+        ),
     }
 }
