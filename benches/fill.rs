@@ -7,7 +7,7 @@
 //! Results kept: `benches/results/`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fanin::gpu::{Gpu, Options};
+use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -180,6 +180,19 @@ impl FloatBoxMuller {
     }
 }
 
+/// One that makes a block an invocation, on devices where several are the default.
+fn without_runs(gpu: &Gpu) -> Option<Initializer> {
+    let with = |runs| {
+        let options = InitializerOptions {
+            runs: Some(runs),
+            ..InitializerOptions::default()
+        };
+        Initializer::with_options(gpu.device(), &options)
+    };
+    with(true).ok()?;
+    Some(with(false).expect("what every device can do"))
+}
+
 /// A bench that is wrong is worse than none: are these normals of standard deviation 0.02?
 fn assert_normal(gpu: &Gpu, buffer: &wgpu::Buffer) {
     let mut weights = vec![0f32; ELEMENTS];
@@ -222,15 +235,25 @@ fn on_every_adapter(c: &mut Criterion) {
             };
             gpu.device().poll(poll).expect("the device answers");
         };
+        let block_by_block = without_runs(&gpu);
+        let ways = [
+            ("fanin", Some(gpu.initializer())),
+            ("fanin, a block an invocation", block_by_block.as_ref()),
+        ];
         for (name, fill) in cases() {
             let buffer = gpu.fill_buffer(&fill).expect("room for the weights");
             group.throughput(Throughput::Bytes(fill.bytes()));
-            group.bench_function(BenchmarkId::new("fanin", name), |b| {
-                b.iter(|| {
-                    let submitted = gpu.initializer().submit(gpu.queue(), &fill, &buffer, 0);
-                    wait(submitted.expect("a recorded fill"));
+            for (way, initializer) in ways {
+                let Some(initializer) = initializer else {
+                    continue;
+                };
+                group.bench_function(BenchmarkId::new(way, name), |b| {
+                    b.iter(|| {
+                        let submitted = initializer.submit(gpu.queue(), &fill, &buffer, 0);
+                        wait(submitted.expect("a recorded fill"));
+                    });
                 });
-            });
+            }
             group.bench_function(BenchmarkId::new("plain fill", name), |b| {
                 b.iter(|| {
                     let mut encoder = gpu.device().create_command_encoder(&Default::default());
