@@ -8,8 +8,8 @@ override CORE: u32;
 override DTYPE: u32;
 // mean != 0: the outer addition.
 override SHIFTED: bool;
-// Uniform distributions end in a clamp.
-override CLAMPED: bool;
+// Uniform and truncated distributions end in a clamp.
+override CLAMP: u32;
 // More than one row: a slice that is not contiguous in the whole tensor.
 override SLICED: bool;
 // What of the rest is zero, by its place.
@@ -29,6 +29,9 @@ const MASK_NONE: u32 = 0u;
 const MASK_DIAGONAL: u32 = 1u;
 const MASK_RANGE: u32 = 2u;
 const MASK_SPARSE: u32 = 3u;
+const CLAMP_NONE: u32 = 0u;
+const CLAMP_ACROSS_ZERO: u32 = 1u;
+const CLAMP_ANY: u32 = 2u;
 const DTYPE_F32: u32 = 0u;
 const DTYPE_F16: u32 = 1u;
 const DTYPE_BF16: u32 = 2u;
@@ -111,7 +114,9 @@ fn finish(core: i32) -> u32 {
     if (SHIFTED) {
         bits = add(bits, request.mean);
     }
-    if (CLAMPED) {
+    if (CLAMP == CLAMP_ACROSS_ZERO) {
+        bits = clamp_across_zero(bits, request.low, request.high);
+    } else if (CLAMP == CLAMP_ANY) {
         bits = clamp_bits(bits, request.low, request.high);
     }
     return pack(bits);

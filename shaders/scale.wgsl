@@ -84,6 +84,12 @@ fn clamp_bits(bits: u32, low: u32, high: u32) -> u32 {
     return from_order(min(max(order(bits), order(low)), order(high)));
 }
 
+// The same where low has its sign set and high has not: as a signed number, whatever has its sign set is
+// below high, and as an unsigned one, above low if it is farther from zero, and below it otherwise.
+fn clamp_across_zero(bits: u32, low: u32, high: u32) -> u32 {
+    return min(u32(min(i32(bits), i32(high))), low);
+}
+
 // binary32 bits rounded to bfloat16 bits.
 fn to_bf16(bits: u32) -> u32 {
     return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;

@@ -5,7 +5,7 @@ use fanin::init::normal_table;
 use fanin::kernel::box_muller::normal_pair;
 use fanin::kernel::philox::{counter, philox};
 use fanin::kernel::quantile::ENTRIES;
-use fanin::kernel::scale::{Scale, add, clamp, scale, to_bf16, to_f16};
+use fanin::kernel::scale::{Scale, add, clamp, clamp_across_zero, scale, to_bf16, to_f16};
 use fanin::kernel::uniform::uniform;
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -189,6 +189,19 @@ proptest! {
         let (low, high) = if low <= high { (low, high) } else { (high, low) };
         let clamped = clamp(x.to_bits(), low.to_bits(), high.to_bits());
         prop_assert_eq!(f32::from_bits(clamped), x.clamp(low, high));
+    }
+
+    #[test]
+    fn clamping_across_zero_is_clamping(x in finite(), low in finite(), high in finite()) {
+        for low in [low, 0.0] {
+            for high in [high, 0.0] {
+                let (low, high) = ((-low.abs()).to_bits(), high.abs().to_bits());
+                for x in [x, 0.0, -0.0, f32::from_bits(low), f32::from_bits(high)] {
+                    let x = x.to_bits();
+                    prop_assert_eq!(clamp_across_zero(x, low, high), clamp(x, low, high));
+                }
+            }
+        }
     }
 }
 

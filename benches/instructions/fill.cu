@@ -51,10 +51,8 @@ __device__ __forceinline__ u32 scale(i32 core) {
     u32 bits = ((u32)(biased - 1) << 23) + ((significand + 0x3f + ((significand >> 7) & 1)) >> 7);
     return magnitude == 0 ? 0 : bits | ((u32)core & 0x80000000u);
 }
-__device__ __forceinline__ u32 order(u32 bits) { return bits ^ ((u32)((i32)bits >> 31) | 0x80000000u); }
-__device__ __forceinline__ u32 from_order(u32 key) { return key ^ (~(u32)((i32)key >> 31) | 0x80000000u); }
-__device__ __forceinline__ u32 clamp_bits(u32 bits) {
-    return from_order(min(max(order(bits), order(request.low)), order(request.high)));
+__device__ __forceinline__ u32 clamp_across_zero(u32 bits) {
+    return min((u32)min((i32)bits, (i32)request.high), request.low);
 }
 __device__ __forceinline__ u32 to_bf16(u32 bits) { return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16; }
 
@@ -115,10 +113,11 @@ FILL(normal_f32, uint4, int2 f = normal_pair(table, x.x, x.y); int2 g = normal_p
      STORE(scale(f.x), scale(f.y), scale(g.x), scale(g.y)))
 FILL(normal_bf16, uint2, int2 f = normal_pair(table, x.x, x.y); int2 g = normal_pair(table, x.z, x.w);
      STORE_16(to_bf16(scale(f.x)), to_bf16(scale(f.y)), to_bf16(scale(g.x)), to_bf16(scale(g.y))))
-FILL(truncated_f32, uint4, STORE(clamp_bits(scale(quantile(table, x.x))), clamp_bits(scale(quantile(table, x.y))),
-                                 clamp_bits(scale(quantile(table, x.z))), clamp_bits(scale(quantile(table, x.w)))))
-FILL(uniform_f32, uint4, STORE(clamp_bits(scale(uniform_core(x.x))), clamp_bits(scale(uniform_core(x.y))),
-                               clamp_bits(scale(uniform_core(x.z))), clamp_bits(scale(uniform_core(x.w)))))
+#define CLAMPED(CORE) clamp_across_zero(scale(CORE))
+FILL(truncated_f32, uint4, STORE(CLAMPED(quantile(table, x.x)), CLAMPED(quantile(table, x.y)),
+                                 CLAMPED(quantile(table, x.z)), CLAMPED(quantile(table, x.w))))
+FILL(uniform_f32, uint4, STORE(CLAMPED(uniform_core(x.x)), CLAMPED(uniform_core(x.y)),
+                               CLAMPED(uniform_core(x.z)), CLAMPED(uniform_core(x.w))))
 
 // float_box_muller.wgsl, with the GPU's own log, sin and cos.
 __device__ __forceinline__ float2 box_muller(u32 a, u32 b) {

@@ -65,6 +65,27 @@ impl Entry {
     }
 }
 
+/// How values end, which takes fewer instructions for some bounds than for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Clamp {
+    /// As they are.
+    None,
+    /// Between a bound with its sign set and one without.
+    AcrossZero,
+    /// Between any two bounds.
+    Any,
+}
+
+impl Clamp {
+    fn new(bounds: Option<[u32; 2]>) -> Clamp {
+        match bounds {
+            None => Clamp::None,
+            Some([low, high]) if (low as i32) < 0 && (high as i32) >= 0 => Clamp::AcrossZero,
+            Some(_) => Clamp::Any,
+        }
+    }
+}
+
 /// What a pipeline is specialized for: the `override`s of `shaders/fill.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Variant {
@@ -72,7 +93,7 @@ pub(super) struct Variant {
     pub core: Core,
     pub dtype: DType,
     pub shifted: bool,
-    pub clamped: bool,
+    pub clamp: Clamp,
     pub sliced: bool,
     pub mask: Mask,
     pub extremes: bool,
@@ -86,7 +107,7 @@ impl Variant {
             core: job.core,
             dtype: job.dtype,
             shifted: random && job.shifted(),
-            clamped: job.clamp.is_some(),
+            clamp: Clamp::new(job.clamp),
             sliced,
             mask: job.mask,
             extremes: random && job.has_extremes(),
@@ -104,6 +125,11 @@ impl Variant {
             Core::Columns => 5,
             Core::Matrix => 6,
         };
+        let clamp = match self.clamp {
+            Clamp::None => 0,
+            Clamp::AcrossZero => 1,
+            Clamp::Any => 2,
+        };
         let mask = match self.mask {
             Mask::None => 0,
             Mask::Diagonal => 1,
@@ -119,7 +145,7 @@ impl Variant {
             ("CORE", f64::from(core)),
             ("DTYPE", f64::from(dtype)),
             ("SHIFTED", f64::from(u8::from(self.shifted))),
-            ("CLAMPED", f64::from(u8::from(self.clamped))),
+            ("CLAMP", f64::from(clamp)),
             ("SLICED", f64::from(u8::from(self.sliced))),
             ("MASK", f64::from(mask)),
             ("EXTREMES", f64::from(u8::from(self.extremes))),

@@ -124,6 +124,18 @@ pub const fn clamp(bits: u32, low: u32, high: u32) -> u32 {
     })
 }
 
+/// [`clamp`] where `low` has its sign set and `high` has not: as a signed number, whatever has its sign
+/// set is below `high`, and as an unsigned one, above `low` if it is farther from zero.
+#[inline(always)]
+pub const fn clamp_across_zero(bits: u32, low: u32, high: u32) -> u32 {
+    let lowered = if bits as i32 > high as i32 {
+        high
+    } else {
+        bits
+    };
+    if lowered > low { low } else { lowered }
+}
+
 /// binary32 bits rounded to bfloat16 bits.
 #[inline(always)]
 pub const fn to_bf16(bits: u32) -> u32 {
