@@ -8,9 +8,8 @@ use crate::job::{Dimension, Job, Mask};
 use crate::kernel::LANES;
 use crate::tensor::DType;
 
-use super::pipeline::has_short_table;
 use super::raw::Limits;
-use super::shader::{Entry, Variant};
+use super::shader::{Entry, Variant, has_short_table};
 
 /// Outer dimensions that one dispatch can cross: `MAX_DIMENSIONS` in `shaders/fill.wgsl`.
 const MAX_DIMENSIONS: usize = 7;

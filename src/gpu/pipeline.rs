@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
-use crate::job::Core;
 use crate::kernel::box_muller::TABLE_ENTRIES;
 
 use super::scope::checked;
@@ -13,14 +12,6 @@ use super::shader::{Bound, Variant, shader};
 /// Entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`: those of
 /// the largest, the normal core's.
 pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES;
-
-/// Whether the table of a core is one that fits a uniform buffer: cubics, the circle or nothing.
-pub(super) fn has_short_table(core: Core) -> bool {
-    match core {
-        Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
-        Core::Sine | Core::Columns | Core::Matrix => false,
-    }
-}
 
 impl Bound {
     fn index(self) -> usize {

@@ -11,7 +11,7 @@ use super::batch::{self, Batch};
 use super::dispatch::{self, Dispatch, Request};
 use super::initializer::{Initializer, upload};
 use super::orthogonal::Matrix;
-use super::pipeline::{self, UNIFORM_ENTRIES};
+use super::pipeline::UNIFORM_ENTRIES;
 use super::place::{self, Written};
 use super::scope::checked;
 use super::shader::{self, Bound};
@@ -155,7 +155,7 @@ impl Initializer {
 
     /// Whether fills of a core read their table from a uniform buffer.
     fn has_uniform_table(&self, core: Core) -> bool {
-        self.uniform_tables && pipeline::has_short_table(core)
+        self.uniform_tables && shader::has_short_table(core)
     }
 
     /// The fill's own table on the device: uploaded once for all fills that share it.

@@ -162,6 +162,14 @@ pub(super) fn fill_table(job: &Job) -> FillTable {
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
+/// Whether the table of a core is one that fits a uniform buffer: cubics, the circle or nothing.
+pub(super) fn has_short_table(core: Core) -> bool {
+    match core {
+        Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
+        Core::Sine | Core::Columns | Core::Matrix => false,
+    }
+}
+
 /// How a pipeline is told what to do, and where it finds its table: what the shader's text, and the
 /// types of its bindings, depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
