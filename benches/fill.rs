@@ -6,35 +6,18 @@
 //! describe; numbers of one run can be compared with each other, not with those of another.
 //! Results kept: `benches/results/`.
 
+mod common;
+
+use common::{block_by_block, cases, fill, wait};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
-use fanin::{DType, Fill, Init, Tensor, cpu};
+use fanin::gpu::{Gpu, Options};
+use fanin::{DType, Init, cpu};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Normal, Uniform};
 use rayon::prelude::*;
 
-const ROWS: u64 = 4096;
-const COLUMNS: u64 = 4096;
-const ELEMENTS: usize = (ROWS * COLUMNS) as usize;
-
-fn fill(init: Init, dtype: DType) -> Fill {
-    let tensor = Tensor::new("layers.0.weight", [ROWS, COLUMNS]).expect("a valid shape");
-    let fill = Fill::new(&tensor, &init, 42).expect("a valid initializer");
-    fill.with_dtype(dtype)
-}
-
-fn cases() -> Vec<(&'static str, Fill)> {
-    vec![
-        ("normal f32", fill(Init::normal(0.0, 0.02), DType::F32)),
-        ("normal bf16", fill(Init::normal(0.0, 0.02), DType::BF16)),
-        (
-            "truncated normal f32",
-            fill(Init::trunc_normal(0.0, 0.02, -0.04, 0.04), DType::F32),
-        ),
-        ("uniform f32", fill(Init::uniform(-0.05, 0.05), DType::F32)),
-    ]
-}
+const ELEMENTS: usize = common::ELEMENTS as usize;
 
 fn single() -> rayon::ThreadPool {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
@@ -180,19 +163,6 @@ impl FloatBoxMuller {
     }
 }
 
-/// One that makes a block an invocation, on devices where several are the default.
-fn without_runs(gpu: &Gpu) -> Option<Initializer> {
-    let with = |runs| {
-        let options = InitializerOptions {
-            runs: Some(runs),
-            ..InitializerOptions::default()
-        };
-        Initializer::with_options(gpu.device(), &options)
-    };
-    with(true).ok()?;
-    Some(with(false).expect("what every device can do"))
-}
-
 /// A bench that is wrong is worse than none: are these normals of standard deviation 0.02?
 fn assert_normal(gpu: &Gpu, buffer: &wgpu::Buffer) {
     let mut weights = vec![0f32; ELEMENTS];
@@ -228,17 +198,10 @@ fn on_every_adapter(c: &mut Criterion) {
         let info = gpu.info();
         let mut group = c.benchmark_group(format!("{} {}", info.backend.to_str(), info.name));
         group.sample_size(10);
-        let wait = |index| {
-            let poll = wgpu::PollType::Wait {
-                submission_index: Some(index),
-                timeout: None,
-            };
-            gpu.device().poll(poll).expect("the device answers");
-        };
-        let block_by_block = without_runs(&gpu);
+        let single_blocks = block_by_block(&gpu);
         let ways = [
             ("fanin", Some(gpu.initializer())),
-            ("fanin, a block an invocation", block_by_block.as_ref()),
+            ("fanin, a block an invocation", single_blocks.as_ref()),
         ];
         for (name, fill) in cases() {
             let buffer = gpu.fill_buffer(&fill).expect("room for the weights");
@@ -250,7 +213,7 @@ fn on_every_adapter(c: &mut Criterion) {
                 group.bench_function(BenchmarkId::new(way, name), |b| {
                     b.iter(|| {
                         let submitted = initializer.submit(gpu.queue(), &fill, &buffer, 0);
-                        wait(submitted.expect("a recorded fill"));
+                        wait(&gpu, submitted.expect("a recorded fill"));
                     });
                 });
             }
@@ -258,7 +221,7 @@ fn on_every_adapter(c: &mut Criterion) {
                 b.iter(|| {
                     let mut encoder = gpu.device().create_command_encoder(&Default::default());
                     encoder.clear_buffer(&buffer, 0, None);
-                    wait(gpu.queue().submit([encoder.finish()]));
+                    wait(&gpu, gpu.queue().submit([encoder.finish()]));
                 });
             });
         }
@@ -267,10 +230,10 @@ fn on_every_adapter(c: &mut Criterion) {
         let buffer = gpu.fill_buffer(&float).expect("room for the weights");
         group.throughput(Throughput::Bytes(float.bytes()));
         let box_muller = FloatBoxMuller::new(gpu.device(), &buffer);
-        wait(box_muller.submit(&gpu));
+        wait(&gpu, box_muller.submit(&gpu));
         assert_normal(&gpu, &buffer);
         group.bench_function("float Box-Muller in WGSL/normal f32", |b| {
-            b.iter(|| wait(box_muller.submit(&gpu)));
+            b.iter(|| wait(&gpu, box_muller.submit(&gpu)));
         });
         let mut weights = vec![0f32; ELEMENTS];
         let normal = Normal::new(0f32, 0.02).expect("a valid standard deviation");
@@ -279,7 +242,7 @@ fn on_every_adapter(c: &mut Criterion) {
                 sample_on_all_threads(&mut weights, normal);
                 let bytes = bytemuck::cast_slice(&weights);
                 gpu.queue().write_buffer(&buffer, 0, bytes);
-                wait(gpu.queue().submit([]));
+                wait(&gpu, gpu.queue().submit([]));
             });
         });
         group.finish();

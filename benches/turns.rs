@@ -9,42 +9,11 @@ mod common;
 
 use std::time::Instant;
 
-use common::{Arguments, cpu_name, median, name, processor, room, wait};
-use fanin::gpu::{Gpu, Initializer, InitializerOptions};
-use fanin::{DType, Fill, Init, Tensor, cpu};
+use common::{Arguments, block_by_block, cases, cpu_name, median, name, processor, room, wait};
+use fanin::gpu::{Gpu, Initializer};
+use fanin::{Fill, cpu};
 
-const ROWS: u64 = 4096;
-const COLUMNS: u64 = 4096;
 const FEWEST_TURNS: usize = 5;
-
-fn cases() -> [(&'static str, Fill); 4] {
-    let fill = |init: Init, dtype| {
-        let tensor = Tensor::new("layers.0.weight", [ROWS, COLUMNS]).expect("a valid shape");
-        let fill = Fill::new(&tensor, &init, 42).expect("a valid initializer");
-        fill.with_dtype(dtype)
-    };
-    let normal = || Init::normal(0.0, 0.02);
-    let truncated = Init::trunc_normal(0.0, 0.02, -0.04, 0.04);
-    [
-        ("normal f32", fill(normal(), DType::F32)),
-        ("normal bf16", fill(normal(), DType::BF16)),
-        ("truncated normal f32", fill(truncated, DType::F32)),
-        ("uniform f32", fill(Init::uniform(-0.05, 0.05), DType::F32)),
-    ]
-}
-
-/// One that makes a block an invocation, on devices where several are the default.
-fn block_by_block(gpu: &Gpu) -> Option<Initializer> {
-    let with = |runs| {
-        let options = InitializerOptions {
-            runs: Some(runs),
-            ..InitializerOptions::default()
-        };
-        Initializer::with_options(gpu.device(), &options)
-    };
-    with(true).ok()?;
-    Some(with(false).expect("what every device can do"))
-}
 
 fn milliseconds(call: impl FnOnce()) -> f64 {
     let start = Instant::now();

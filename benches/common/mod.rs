@@ -1,4 +1,4 @@
-//! What the benches that print tables share.
+//! What the benches share.
 
 // Each bench is a program of its own and uses a part of this.
 #![allow(dead_code)]
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Instant;
 
-use fanin::gpu::{Gpu, Options};
+use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
+use fanin::{DType, Fill, Init, Tensor};
 
 /// Repetitions at least, whatever the budget: a median of fewer says nothing.
 const FEWEST_REPETITIONS: usize = 3;
@@ -85,6 +86,44 @@ pub fn name(gpu: &Gpu) -> String {
 /// Whether the adapter is the CPU in disguise.
 pub fn is_software(gpu: &Gpu) -> bool {
     gpu.info().device_type == wgpu::DeviceType::Cpu
+}
+
+/// What the benches of fills fill.
+const ROWS: u64 = 4096;
+const COLUMNS: u64 = 4096;
+pub const ELEMENTS: u64 = ROWS * COLUMNS;
+
+/// A fill of [`ELEMENTS`].
+pub fn fill(init: Init, dtype: DType) -> Fill {
+    let tensor = Tensor::new("layers.0.weight", [ROWS, COLUMNS]).expect("a valid shape");
+    let fill = Fill::new(&tensor, &init, 42).expect("a valid initializer");
+    fill.with_dtype(dtype)
+}
+
+/// The fills that are compared.
+pub fn cases() -> Vec<(&'static str, Fill)> {
+    vec![
+        ("normal f32", fill(Init::normal(0.0, 0.02), DType::F32)),
+        ("normal bf16", fill(Init::normal(0.0, 0.02), DType::BF16)),
+        (
+            "truncated normal f32",
+            fill(Init::trunc_normal(0.0, 0.02, -0.04, 0.04), DType::F32),
+        ),
+        ("uniform f32", fill(Init::uniform(-0.05, 0.05), DType::F32)),
+    ]
+}
+
+/// One that makes a block an invocation, on devices where several are the default.
+pub fn block_by_block(gpu: &Gpu) -> Option<Initializer> {
+    let with = |runs| {
+        let options = InitializerOptions {
+            runs: Some(runs),
+            ..InitializerOptions::default()
+        };
+        Initializer::with_options(gpu.device(), &options)
+    };
+    with(true).ok()?;
+    Some(with(false).expect("what every device can do"))
 }
 
 /// Waits until the device has done what was submitted.
