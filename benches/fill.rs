@@ -201,7 +201,7 @@ fn on_every_adapter(c: &mut Criterion) {
         let single_blocks = block_by_block(&gpu);
         let ways = [
             ("fanin", Some(gpu.initializer())),
-            ("fanin, a block an invocation", single_blocks.as_ref()),
+            ("fanin, two blocks an invocation", single_blocks.as_ref()),
         ];
         for (name, fill) in cases() {
             let buffer = gpu.fill_buffer(&fill).expect("room for the weights");

@@ -185,7 +185,7 @@ impl<'a> Arena<'a> {
             int64: Some(self.gpu.initializer().int64()),
             ..InitializerOptions::default()
         };
-        let initializer = Initializer::with_options(self.gpu.device(), &options);
+        let initializer = Initializer::with_options(self.gpu.device(), self.gpu.queue(), &options);
         let initializer = initializer.expect("an initializer");
         let submitted = initializer.submit_all(self.gpu.queue(), &self.targets());
         wait(self.gpu, submitted.expect("a recorded fill"));

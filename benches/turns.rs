@@ -2,7 +2,7 @@
 //! from one second to the next: the ratio of each turn, and the median of them.
 //!
 //! `cargo bench --bench turns`, with `-- --adapter WORDS` on the adapters that these words describe and
-//! `--seconds S` for each row. Where several blocks an invocation are the default, one a turn is measured
+//! `--seconds S` for each row. Where four blocks an invocation are the default, two are measured
 //! too.
 
 mod common;
@@ -87,7 +87,7 @@ fn main() {
                 println!(
                     "| {case} | {}{} | {:.1} | {:.2} | {:.2} | {:.2} |",
                     name(&gpu),
-                    ["", ", a block an invocation"][way],
+                    ["", ", two blocks an invocation"][way],
                     median(times_of_way.clone()),
                     at(0.5),
                     at(0.1),

@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         required_features: adapter.features() & wgpu::Features::SHADER_INT64,
         ..Default::default()
     }))?;
-    let initializer = gpu::Initializer::new(&device)?;
+    let initializer = gpu::Initializer::new(&device, &queue)?;
 
     // Two tensors side by side in one buffer, at offsets counted in elements.
     let weight = Tensor::new("fc.weight", [10, 784])?;

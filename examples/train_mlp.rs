@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Recipe::from_toml(include_str!("digits.toml"))?.resolve(&mlp.tensors()?, None, None)?;
 
     // The weights, and the first pass over them.
-    let initializer = gpu::Initializer::new(&device)?;
+    let initializer = gpu::Initializer::new(&device, &queue)?;
     let mut encoder = device.create_command_encoder(&Default::default());
     initializer.fill_all(&mut encoder, &mlp.targets(&plan))?;
     mlp.record_score(&mut encoder, Set::Train);

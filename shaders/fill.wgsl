@@ -1,21 +1,22 @@
-// The fill: from an invocation's number to stored words. Shared by every entry point: what a
-// dispatch is told, and the value of an element. `begin` and `outer_dimension` are in request_one.wgsl
-// or request_many.wgsl.
+// The fill: from an invocation's number to stored words. Shared by every entry point: the dispatch
+// parameters, and the value of an element. `begin` and `outer_dimension` are in request_one.wgsl or
+// request_many.wgsl.
 // Host side: src/gpu/dispatch.rs, which lays out `Fill` and chooses the entry point.
 
-// What is specialized when a pipeline is made. The numbers are those of src/gpu/shader.rs.
+// Constants of a pipeline. The numbers are those of src/gpu/shader.rs.
 override CORE: u32;
 override DTYPE: u32;
-// mean != 0: the outer addition.
+// Drawn numbers are shifted and an offset is added: a mean that is not 0.
 override SHIFTED: bool;
-// Uniform and truncated distributions end in a clamp.
-override CLAMP: u32;
+// Drawn numbers end in a clamp.
+override CLAMPED: bool;
+// Values are made in integers: some would be subnormal or overflow, or the device breaks the rules
+// of WGSL for floats.
+override INTEGERS: bool;
 // More than one row: a slice that is not contiguous in the whole tensor.
 override SLICED: bool;
-// What of the rest is zero, by its place.
+// Elements that are zero by their place.
 override MASK: u32;
-// Products of core and scale can be subnormal or overflow.
-override EXTREMES: bool;
 override WORKGROUP_SIZE: u32;
 
 const CORE_CONSTANT: u32 = 0u;
@@ -29,32 +30,33 @@ const MASK_NONE: u32 = 0u;
 const MASK_DIAGONAL: u32 = 1u;
 const MASK_RANGE: u32 = 2u;
 const MASK_SPARSE: u32 = 3u;
-const CLAMP_NONE: u32 = 0u;
-const CLAMP_ACROSS_ZERO: u32 = 1u;
-const CLAMP_ANY: u32 = 2u;
 const DTYPE_F32: u32 = 0u;
 const DTYPE_F16: u32 = 1u;
 const DTYPE_BF16: u32 = 2u;
 
 // Outer dimensions of a slice that one dispatch can cross.
-const MAX_DIMENSIONS: u32 = 7u;
+const MAX_DIMENSIONS: u32 = 4u;
 // Workgroups in a row of the grid, where there is more than one row.
 const GRID_WIDTH: u32 = 65535u;
 
 // 64-bit numbers are (low, high) words. A "row" is a run of elements that is contiguous in the
 // whole tensor; "position" counts the elements of the rows from the start of the first one.
 struct Fill {
-    key: vec2<u32>,
+    // The keys of the ten rounds of Philox, two a vector, and what round 1 makes of the stream id.
+    keys: array<vec4<u32>, 5>,
+    first_round: vec4<u32>,
     stream: vec2<u32>,
     // Index, in the whole tensor, of the element at digits 0, 0, ...
     base: vec2<u32>,
-    // Of the scale, see src/kernel/scale.rs.
-    mantissa: u32,
+    // Of drawn numbers, see src/init/scaling.rs. The offset is also the bits of a constant.
+    multiplier: u32,
+    offset: i32,
+    shift: u32,
+    low: i32,
+    high: i32,
+    // Values are whole numbers times 2^exponent, which is `power`.
     exponent: i32,
-    // binary32 bits. The mean is also the value of a constant.
-    mean: u32,
-    low: u32,
-    high: u32,
+    power: f32,
     // Elements of the bound range before the first one of this dispatch.
     destination: u32,
     // Elements of this dispatch, and the position of its first one.
@@ -62,11 +64,11 @@ struct Fill {
     first: u32,
     row_length: u32,
     blocks_per_row: u32,
-    // Invocations that have work, and the number of their first workgroup.
+    // Blocks, runs or words that this dispatch makes, and the number of its first workgroup.
     invocations: u32,
     first_workgroup: u32,
     dimensions: u32,
-    // Elements of a row of the whole tensor, where the place counts, and what the mask is told.
+    // Elements of a row of the whole tensor, where the place counts, and the numbers of the mask.
     columns: u32,
     pattern: vec4<u32>,
     // Of each outer dimension, innermost first: its size, the digit of the first row, and the
@@ -74,8 +76,8 @@ struct Fill {
     dimension: array<vec4<u32>, MAX_DIMENSIONS>,
 }
 
-// What the invocation's workgroup fills, once `begin` has run. A copy, made before invocations part:
-// software drivers load what is uniform once for all of them only where all of them are active.
+// The request that the invocation's workgroup fills, once `begin` has run. A copy, made before control
+// flow diverges: software drivers load uniform data once for all invocations only where all are active.
 var<private> request: Fill;
 @group(0) @binding(1) var<storage, read_write> destination: array<u32>;
 // The same memory, for whole blocks of 32-bit and of 16-bit elements.
@@ -108,18 +110,42 @@ fn block_of(element: vec2<u32>) -> vec2<u32> {
     return vec2<u32>((element.x >> 2u) | (element.y << 30u), element.y >> 2u);
 }
 
-// From a core to the bits that are stored: 32, or 16 in the low half.
-fn finish(core: i32) -> u32 {
-    var bits = scale(core, request.mantissa, request.exponent);
+// Drawn numbers with their offset: src/init/scaling.rs.
+fn scaled(numbers: vec4<i32>, factors: vec4<i32>) -> vec4<i32> {
     if (SHIFTED) {
-        bits = add(bits, request.mean);
+        return vec4<i32>(request.offset) + mul_shifted(numbers, factors, request.shift);
     }
-    if (CLAMP == CLAMP_ACROSS_ZERO) {
-        bits = clamp_across_zero(bits, request.low, request.high);
-    } else if (CLAMP == CLAMP_ANY) {
-        bits = clamp_bits(bits, request.low, request.high);
+    return mul_hi_rounded(numbers, factors);
+}
+
+// From drawn numbers to the bits that are stored: 32, or 16 in the low half.
+fn finish(numbers: vec4<i32>) -> vec4<u32> {
+    var p = numbers;
+    if (CLAMPED) {
+        p = clamp(p, vec4<i32>(request.low), vec4<i32>(request.high));
     }
-    return pack(bits);
+    // Uniform numbers have at most 24 bits.
+    if (CORE != CORE_UNIFORM) {
+        p = cut(p);
+    }
+    if (INTEGERS) {
+        return pack(value(p, request.exponent));
+    }
+    return pack(float_value(p, request.power));
+}
+
+fn pack(bits: vec4<u32>) -> vec4<u32> {
+    if (DTYPE == DTYPE_F16) {
+        return to_f16(bits);
+    }
+    if (DTYPE == DTYPE_BF16) {
+        return to_bf16(bits);
+    }
+    return bits;
+}
+
+fn pack_one(bits: u32) -> u32 {
+    return pack(vec4<u32>(bits)).x;
 }
 
 // Whether an element is zero by its place.
@@ -131,58 +157,67 @@ fn is_masked(element: vec2<u32>, row: u32, column: u32) -> bool {
         return in_range(element, request.pattern);
     }
     if (MASK == MASK_SPARSE) {
-        return is_sparse_zero(row, column, request.pattern, request.stream, request.key);
+        return is_sparse_zero(row, column, request.pattern, request.stream, request.keys[0].xy);
     }
     return false;
 }
 
-// The stored bits of an element, given what its words alone would make of it.
-fn place(element: vec2<u32>, row: u32, column: u32, drawn: u32) -> u32 {
+// The stored bits of an element, given those that its words alone make.
+fn place_value(element: vec2<u32>, row: u32, column: u32, drawn: u32) -> u32 {
     if (is_masked(element, row, column)) {
         return 0u;
     }
     if (CORE == CORE_SINE) {
-        return finish(sine(angle(row, table_entry(column))));
+        let frequency = table_pair(column << 1u);
+        let phase = table_pair((column << 1u) | 1u).x;
+        return pack_one(sine_value(sine(angle(row, frequency, phase))));
     }
     if (CORE == CORE_COLUMNS) {
-        return pack(table_entry(column).x);
+        return pack_one(table_number(column));
     }
     if (CORE == CORE_MATRIX) {
         let at = matrix_place(element, request.columns, request.pattern);
         if (at == 0xffffffffu) {
             return 0u;
         }
-        return pack(table_entry(at >> 2u)[at & 3u]);
+        return pack_one(table_number(at));
     }
     return drawn;
 }
 
-// Whether it matters where an element stands.
+// A number of a table that holds two an entry.
+fn table_number(index: u32) -> u32 {
+    let pair = table_pair(index >> 1u);
+    return select(pair.x, pair.y, (index & 1u) != 0u);
+}
+
+// Whether the value of an element depends on where it stands.
 fn has_place() -> bool {
     return has_rows() || (MASK == MASK_RANGE) || (CORE == CORE_MATRIX);
 }
 
-// Whether rows and columns do.
+// Whether it depends on its row and column.
 fn has_rows() -> bool {
     return (CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (MASK == MASK_DIAGONAL) || (MASK == MASK_SPARSE);
 }
 
-fn pack(bits: u32) -> u32 {
-    if (DTYPE == DTYPE_F16) {
-        return to_f16(bits);
-    }
-    if (DTYPE == DTYPE_BF16) {
-        return to_bf16(bits);
-    }
-    return bits;
+// The elements of two blocks.
+struct Blocks {
+    front: vec4<u32>,
+    back: vec4<u32>,
 }
 
-// The four elements of a block.
-fn block_values(block: vec2<u32>) -> vec4<u32> {
-    let drawn = drawn_values(block);
+// Two blocks at a time: what is common to them is done once, and one does not wait for its own results.
+fn two_blocks(front: vec2<u32>, back: vec2<u32>) -> Blocks {
+    let drawn = drawn_blocks(front, back);
     if (!has_place()) {
         return drawn;
     }
+    return Blocks(placed_block(front, drawn.front), placed_block(back, drawn.back));
+}
+
+// The elements of a block, given those that its words alone make.
+fn placed_block(block: vec2<u32>, drawn: vec4<u32>) -> vec4<u32> {
     let first = vec2<u32>(block.x << 2u, (block.y << 2u) | (block.x >> 30u));
     var row = 0u;
     var column = 0u;
@@ -193,7 +228,7 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
     }
     var values = drawn;
     for (var lane = 0u; lane < 4u; lane++) {
-        values[lane] = place(vec2<u32>(first.x + lane, first.y), row, column, drawn[lane]);
+        values[lane] = place_value(vec2<u32>(first.x + lane, first.y), row, column, drawn[lane]);
         column += 1u;
         if (column == request.columns) {
             column = 0u;
@@ -203,67 +238,52 @@ fn block_values(block: vec2<u32>) -> vec4<u32> {
     return values;
 }
 
-// The four elements of a block, as their words alone make them.
-fn drawn_values(block: vec2<u32>) -> vec4<u32> {
-    if (CORE == CORE_CONSTANT) {
-        return vec4<u32>(pack(request.mean));
-    }
-    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
-        return vec4<u32>();
-    }
-    return finish_all(drawn_cores(philox(counter(block, 0u, request.stream), request.key)));
+// Whether elements are drawn from the stream.
+fn is_drawn() -> bool {
+    return (CORE == CORE_UNIFORM) || (CORE == CORE_NORMAL) || (CORE == CORE_QUANTILE);
 }
 
-fn finish_all(cores: vec4<i32>) -> vec4<u32> {
-    return vec4<u32>(finish(cores.x), finish(cores.y), finish(cores.z), finish(cores.w));
+// The elements of two blocks, as their words alone make them.
+fn drawn_blocks(front: vec2<u32>, back: vec2<u32>) -> Blocks {
+    if (!is_drawn()) {
+        let all = pack(vec4<u32>(u32(request.offset)));
+        return Blocks(all, all);
+    }
+    return drawn_values(philox_block(front), philox_block(back));
 }
 
-// The cores of the four words of a block.
-fn drawn_cores(words: vec4<u32>) -> vec4<i32> {
+fn drawn_values(front: vec4<u32>, back: vec4<u32>) -> Blocks {
+    if (CORE == CORE_NORMAL) {
+        let a = vec4<u32>(front.xz, back.xz);
+        let b = vec4<u32>(front.yw, back.yw);
+        let pairs = normal_pairs(a, b, request.multiplier);
+        let x = finish(scaled(pairs.radii, pairs.directions.cosines));
+        let y = finish(scaled(pairs.radii, pairs.directions.sines));
+        return Blocks(vec4<u32>(x.x, y.x, x.y, y.y), vec4<u32>(x.z, y.z, x.w, y.w));
+    }
+    return Blocks(word_values(front), word_values(back));
+}
+
+// The elements of words, one each.
+fn word_values(words: vec4<u32>) -> vec4<u32> {
     if (CORE == CORE_UNIFORM) {
-        return vec4<i32>(
-            uniform_core(words.x),
-            uniform_core(words.y),
-            uniform_core(words.z),
-            uniform_core(words.w),
-        );
+        return finish(uniform_numbers(words, request.multiplier, request.offset));
     }
-    if (CORE == CORE_QUANTILE) {
-        return vec4<i32>(quantile(words.x), quantile(words.y), quantile(words.z), quantile(words.w));
-    }
-    return vec4<i32>(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
+    return finish(scaled(curve(words), vec4<i32>(i32(request.multiplier))));
 }
 
 // One element on its own.
 fn element_value(element: vec2<u32>) -> u32 {
+    let block = block_of(element);
+    let drawn = drawn_blocks(block, block).front[element.x & 3u];
     if (!has_place()) {
-        return drawn_value(element);
+        return drawn;
     }
     var start = vec3<u32>();
     if (has_rows()) {
         start = row_and_column(element, request.columns);
     }
-    return place(element, start.x, start.z, drawn_value(element));
-}
-
-fn drawn_value(element: vec2<u32>) -> u32 {
-    if (CORE == CORE_CONSTANT) {
-        return pack(request.mean);
-    }
-    if ((CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (CORE == CORE_MATRIX)) {
-        return 0u;
-    }
-    let words = philox(counter(block_of(element), 0u, request.stream), request.key);
-    let pair = select(words.xy, words.zw, (element.x & 2u) != 0u);
-    let odd = (element.x & 1u) != 0u;
-    if (CORE == CORE_UNIFORM) {
-        return finish(uniform_core(select(pair.x, pair.y, odd)));
-    }
-    if (CORE == CORE_QUANTILE) {
-        return finish(quantile(select(pair.x, pair.y, odd)));
-    }
-    let cores = normal_pair(pair.x, pair.y);
-    return finish(select(cores.x, cores.y, odd));
+    return place_value(element, start.x, start.z, drawn);
 }
 
 // Stores a 16-bit value and keeps the other half of its word. Only at the ends of a fill: the
@@ -286,26 +306,48 @@ fn whole_block(number: u32) -> vec2<u32> {
     return add_wide(block_of(row_start(row)), vec2<u32>(column >> 2u, 0u));
 }
 
-// Each invocation makes one block of the stream and stores it whole: the fastest way, for fills
-// whose blocks line up with the destination. (But see fill_runs.wgsl.)
+// Each invocation makes two blocks of the stream, as far apart as the workgroup is wide, and stores
+// them whole: the fastest way, for fills whose blocks line up with the destination. (But see
+// fill_runs.wgsl.)
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let invocation = begin(workgroup, local);
-    if (invocation >= request.invocations) {
+    let front = first_of_two(begin(workgroup, local), local);
+    let back = front + WORKGROUP_SIZE;
+    if (front >= request.invocations) {
         return;
     }
-    destination_32[(request.destination >> 2u) + invocation] = block_values(whole_block(invocation));
+    let values = two_blocks(whole_block(front), whole_block(back));
+    let at = request.destination >> 2u;
+    destination_32[at + front] = values.front;
+    if (back < request.invocations) {
+        destination_32[at + back] = values.back;
+    }
 }
 
 // The same for 16-bit elements, two in a word.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let invocation = begin(workgroup, local);
-    if (invocation >= request.invocations) {
+    let front = first_of_two(begin(workgroup, local), local);
+    let back = front + WORKGROUP_SIZE;
+    if (front >= request.invocations) {
         return;
     }
-    let values = block_values(whole_block(invocation));
-    destination_16[(request.destination >> 2u) + invocation] = values.xz | (values.yw << vec2<u32>(16u));
+    let values = two_blocks(whole_block(front), whole_block(back));
+    let at = request.destination >> 2u;
+    destination_16[at + front] = halves(values.front);
+    if (back < request.invocations) {
+        destination_16[at + back] = halves(values.back);
+    }
+}
+
+// Of twice as many blocks as a workgroup has invocations, the first one of an invocation.
+fn first_of_two(invocation: u32, local: u32) -> u32 {
+    return (invocation << 1u) - local;
+}
+
+// Four 16-bit elements in two words.
+fn halves(block: vec4<u32>) -> vec2<u32> {
+    return block.xz | (block.yw << vec2<u32>(16u));
 }
 
 // Each invocation makes one block of the stream and stores those of its elements that are asked
@@ -333,7 +375,7 @@ fn fill_blocks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
         & (distance + lanes < vec4<u32>(request.count));
     let target_element = request.destination + distance;
 
-    let values = block_values(block);
+    let values = two_blocks(block, block).front;
     if (DTYPE == DTYPE_F32) {
         for (var lane = 0u; lane < 4u; lane++) {
             if (wanted[lane]) {

@@ -18,29 +18,34 @@ fn mul_wide(a: u32, b: u32) -> vec2<u32> {
     return vec2<u32>(a * b, mul_hi(a, b));
 }
 
-// The high 32 bits of the signed 64-bit product a * b: the upper halves are signed.
-fn mul_hi_signed(a: i32, b: i32) -> i32 {
-    let a0 = a & 0xffff;
-    let a1 = a >> 16u;
-    let b0 = b & 0xffff;
-    let b1 = b >> 16u;
-    let low = (a1 * b0) + i32((u32(a0) * u32(b0)) >> 16u);
-    let middle = (a0 * b1) + (low & 0xffff);
-    return (a1 * b1) + (low >> 16u) + (middle >> 16u);
-}
-
 // a * b / 2^32, rounded to the nearest integer, halves up: the upper word, and one more where the
 // lower word has its upper bit set.
-fn mul_hi_rounded(a: i32, b: i32) -> i32 {
-    return mul_hi_signed(a, b) + i32(u32(a * b) >> 31u);
+fn mul_hi_rounded_unsigned(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    let high = vec4<u32>(mul_hi(a.x, b.x), mul_hi(a.y, b.y), mul_hi(a.z, b.z), mul_hi(a.w, b.w));
+    return high + ((a * b) >> vec4<u32>(31u));
 }
 
-// (a * b + c * d) / 2^31, rounded to the nearest integer, halves up.
-fn mul_sum_rounded(a: i32, b: i32, c: i32, d: i32) -> i32 {
-    let first = u32(a * b);
-    let sum = first + u32(c * d);
-    let rounded = sum + 0x40000000u;
-    let carries = select(0, 1, sum < first) + select(0, 1, rounded < sum);
-    let high = mul_hi_signed(a, b) + mul_hi_signed(c, d) + carries;
-    return (high << 1u) | i32(rounded >> 31u);
+// The high 32 bits of the signed 64-bit products a * b: the upper halves are signed.
+fn mul_hi_signed(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    let half = vec4<u32>(16u);
+    let a0 = a & vec4<i32>(0xffff);
+    let a1 = a >> half;
+    let b0 = b & vec4<i32>(0xffff);
+    let b1 = b >> half;
+    let low = (a1 * b0) + vec4<i32>((vec4<u32>(a0) * vec4<u32>(b0)) >> half);
+    let middle = (a0 * b1) + (low & vec4<i32>(0xffff));
+    return (a1 * b1) + (low >> half) + (middle >> half);
+}
+
+// a * b / 2^32, rounded to the nearest integer, halves up: signed numbers.
+fn mul_hi_rounded(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    return mul_hi_signed(a, b) + vec4<i32>(vec4<u32>(a * b) >> vec4<u32>(31u));
+}
+
+// a * b / 2^(32 + shift), rounded to the nearest integer, halves up: a bit more than the upper word,
+// rounded off with the others.
+fn mul_shifted(a: vec4<i32>, b: vec4<i32>, shift: u32) -> vec4<i32> {
+    let lowest = vec4<i32>(vec4<u32>(a * b) >> vec4<u32>(31u));
+    let product = (mul_hi_signed(a, b) << vec4<u32>(1u)) | lowest;
+    return (product + vec4<i32>(1 << shift)) >> vec4<u32>(shift + 1u);
 }

@@ -13,17 +13,18 @@ fn mul_wide(a: u32, b: u32) -> vec2<u32> {
     return vec2<u32>(u32(product), u32(product >> 32u));
 }
 
-// The high 32 bits of the signed 64-bit product a * b.
-fn mul_hi_signed(a: i32, b: i32) -> i32 {
-    return i32((i64(a) * i64(b)) >> 32u);
-}
-
 // a * b / 2^32, rounded to the nearest integer, halves up.
-fn mul_hi_rounded(a: i32, b: i32) -> i32 {
-    return i32(((i64(a) * i64(b)) + 0x80000000li) >> 32u);
+fn mul_hi_rounded_unsigned(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(((vec4<u64>(a) * vec4<u64>(b)) + vec4<u64>(0x80000000lu)) >> vec4<u32>(32u));
 }
 
-// (a * b + c * d) / 2^31, rounded to the nearest integer, halves up.
-fn mul_sum_rounded(a: i32, b: i32, c: i32, d: i32) -> i32 {
-    return i32((((i64(a) * i64(b)) + 0x40000000li) + (i64(c) * i64(d))) >> 31u);
+// a * b / 2^32, rounded to the nearest integer, halves up: signed numbers.
+fn mul_hi_rounded(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    return vec4<i32>(((vec4<i64>(a) * vec4<i64>(b)) + vec4<i64>(0x80000000li)) >> vec4<u32>(32u));
+}
+
+// a * b / 2^(32 + shift), rounded to the nearest integer, halves up.
+fn mul_shifted(a: vec4<i32>, b: vec4<i32>, shift: u32) -> vec4<i32> {
+    let product = vec4<i32>((vec4<i64>(a) * vec4<i64>(b)) >> vec4<u32>(31u));
+    return (product + vec4<i32>(1 << shift)) >> vec4<u32>(shift + 1u);
 }

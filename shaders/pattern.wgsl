@@ -83,9 +83,10 @@ fn matrix_place(element: vec2<u32>, columns: u32, pattern: vec4<u32>) -> u32 {
     return select(0xffffffffu, at, tap == pattern.y);
 }
 
-// The angle of a row, in turns of 2^32. The entry is: frequency (low word, high word), phase.
-fn angle(row: u32, entry: vec4<u32>) -> u32 {
-    return mul_hi(entry.x, row) + (entry.y * row) + entry.z;
+// The angle of a row, in turns of 2^32. The frequency is a fraction of a turn in 64 bits (low word,
+// high word).
+fn angle(row: u32, frequency: vec2<u32>, phase: u32) -> u32 {
+    return mul_hi(frequency.x, row) + (frequency.y * row) + phase;
 }
 
 // (cos, sin) of pi/4 * x, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits.
@@ -112,4 +113,16 @@ fn sine(turns: u32) -> i32 {
     let value = i32(select(cosine_sine.y, cosine_sine.x, swap != 0u) >> 1u);
     let sign = (quadrant >> 1u) ^ ((swap ^ 1u) & negative);
     return select(value, -value, sign != 0u);
+}
+
+// A number with 31 fraction bits, rounded to binary32 bits, to nearest, ties to even.
+fn sine_value(sine: i32) -> u32 {
+    let magnitude = u32(abs(sine));
+    let zeros = countLeadingZeros(magnitude);
+    let significand = magnitude << (zeros & 31u);
+    let quotient = significand >> 8u;
+    let rounded = quotient + (((significand & 0xffu) + 0x7fu + (quotient & 1u)) >> 8u);
+    // The leading bit of the significand adds 1 to the exponent's field.
+    let bits = (((126u - zeros) << 23u) + rounded) | (u32(sine) & 0x80000000u);
+    return select(bits, 0u, magnitude == 0u);
 }

@@ -8,14 +8,19 @@ const WEYL_0: u32 = 0x9e3779b9u;
 const WEYL_1: u32 = 0xbb67ae85u;
 const ROUNDS: u32 = 10u;
 
+// One round under its key.
+fn round_under(c: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+    let product_0 = mul_wide(MULTIPLIER_0, c.x);
+    let product_1 = mul_wide(MULTIPLIER_1, c.z);
+    return vec4<u32>((product_1.y ^ c.y) ^ key.x, product_1.x, (product_0.y ^ c.w) ^ key.y, product_0.x);
+}
+
 // The four words that Philox4x32-10 gives for a counter under a key.
 fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
     var c = counter;
     var k = key;
-    for (var round = 0u; round < ROUNDS; round++) {
-        let product_0 = mul_wide(MULTIPLIER_0, c.x);
-        let product_1 = mul_wide(MULTIPLIER_1, c.z);
-        c = vec4<u32>((product_1.y ^ c.y) ^ k.x, product_1.x, (product_0.y ^ c.w) ^ k.y, product_0.x);
+    for (var i = 0u; i < ROUNDS; i++) {
+        c = round_under(c, k);
         k += vec2<u32>(WEYL_0, WEYL_1);
     }
     return c;
@@ -25,4 +30,21 @@ fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
 // the 16-bit draw above it, c2 and c3 the stream id.
 fn counter(block: vec2<u32>, draw: u32, stream: vec2<u32>) -> vec4<u32> {
     return vec4<u32>(block.x, block.y + (draw << 16u), stream);
+}
+
+// The words of a block in draw 0, from the request's round keys and first round: no key is added
+// up, and the stream id is multiplied on the host.
+fn philox_block(block: vec2<u32>) -> vec4<u32> {
+    let product = mul_wide(MULTIPLIER_0, block.x);
+    let first = request.first_round;
+    var c = vec4<u32>(first.x ^ block.y, first.y, product.y ^ first.z, product.x);
+    c = round_under(c, request.keys[0].zw);
+    c = round_under(c, request.keys[1].xy);
+    c = round_under(c, request.keys[1].zw);
+    c = round_under(c, request.keys[2].xy);
+    c = round_under(c, request.keys[2].zw);
+    c = round_under(c, request.keys[3].xy);
+    c = round_under(c, request.keys[3].zw);
+    c = round_under(c, request.keys[4].xy);
+    return round_under(c, request.keys[4].zw);
 }

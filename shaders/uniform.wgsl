@@ -1,6 +1,12 @@
-// The uniform core. Twin: src/kernel/uniform.rs.
+// Uniform whole numbers. Twin: src/kernel/uniform.rs.
 
-// The core 2 (word >> 4) + 1 - 2^28, an odd multiple of 2^-28 in (-1, 1).
-fn uniform_core(word: u32) -> i32 {
-    return i32((word >> 3u) | 1u) - (1 << 28u);
+// Of the `count` whole numbers from `first` on, the one that each word gives.
+fn uniform_numbers(words: vec4<u32>, count: u32, first: i32) -> vec4<i32> {
+    let above = vec4<u32>(
+        mul_hi(words.x, count),
+        mul_hi(words.y, count),
+        mul_hi(words.z, count),
+        mul_hi(words.w, count),
+    );
+    return vec4<i32>(first) + vec4<i32>(above);
 }

@@ -6,35 +6,30 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{
-    Distribution, Quantile, inverse_softplus, normal_table, position_table, power_of_two,
+    Distribution, Quantile, Scaling, inverse_softplus_of_exp, ln, normal_table, position_table,
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
-use crate::kernel::scale::Scale;
+use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::part::Part;
 use crate::tensor::{DType, Shape};
 
-/// Fraction bits of the uniform core.
-const UNIFORM_FRACTION_BITS: i32 = 28;
-/// Fraction bits of the normal core.
-const NORMAL_FRACTION_BITS: i32 = 26;
-
 /// Numbers that belong to one fill, in the layout that the shaders bind.
-pub(crate) type FillTable = Arc<Vec<[u32; 4]>>;
+pub(crate) type FillTable = Arc<Vec<[u32; 2]>>;
 
 /// Where the random numbers of a distribution come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Core {
-    /// None: every element is the mean.
+    /// None: every element is the constant.
     Constant,
-    /// Uniform on (-1, 1).
+    /// Uniform whole numbers.
     Uniform,
-    /// Standard normal.
+    /// Pairs of normals, from two words.
     Normal,
-    /// By the table, from one word.
+    /// A curve of one word.
     Quantile,
     /// Sine of an angle that the row and, by the table, the column give.
     Sine,
-    /// None: every element is what the table holds for its column, as binary32 bits.
+    /// None: every element is the number that the table holds for its column, as binary32 bits.
     Columns,
     /// None: every element is a binary32 of a matrix, which the table holds whole.
     Matrix,
@@ -53,23 +48,17 @@ pub(crate) enum Mask {
     Sparse,
 }
 
-/// Fraction bits of the sine.
-const SINE_FRACTION_BITS: i32 = 31;
-
-/// `value = clamp(mean + scale * core)`, all parameters as binary32 bits.
+/// A fill as the numbers that the kernels take.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub key: [u32; 2],
     pub stream: [u32; 2],
     pub dtype: DType,
     pub core: Core,
-    /// Any value where the core is constant.
-    pub scale: Scale,
-    /// The scale of one unit of the core's last place, for arithmetic in binary64.
-    pub factor: f64,
-    pub mean: u32,
-    /// Lowest and highest value.
-    pub clamp: Option<[u32; 2]>,
+    /// How drawn numbers become elements; of no meaning where none are drawn.
+    pub scaling: Scaling,
+    /// binary32 bits of every element, where the core is constant.
+    pub constant: u32,
     /// What the normal, quantile, sine and column cores look up, and the matrix.
     pub table: Option<FillTable>,
     pub mask: Mask,
@@ -91,13 +80,8 @@ impl Job {
             stream: words(fill.stream()),
             dtype: fill.dtype(),
             core: Core::Constant,
-            scale: Scale {
-                mantissa: 0,
-                exponent: 0,
-            },
-            factor: 0.0,
-            mean: 0,
-            clamp: None,
+            scaling: Scaling::default(),
+            constant: 0,
             table: None,
             mask: Mask::None,
             columns: 0,
@@ -111,18 +95,11 @@ impl Job {
     /// Sets what the distribution asks for.
     fn draw(&mut self, fill: &Fill) -> Result<()> {
         match *fill.distribution() {
-            Distribution::Constant { value } => self.mean = value.to_bits(),
+            Distribution::Constant { value } => self.constant = value.to_bits(),
             Distribution::Normal { mean, std } => self.normal(mean, std),
-            Distribution::Uniform {
-                low,
-                high,
-                mean,
-                scale,
-            } => {
+            Distribution::Uniform { low, high } => {
                 self.core = Core::Uniform;
-                self.set_scale(scale, UNIFORM_FRACTION_BITS);
-                self.mean = mean.to_bits();
-                self.clamp = Some([low.to_bits(), high.next_down().to_bits()]);
+                self.scaling = Scaling::uniform(low, high);
             }
             Distribution::TruncatedNormal {
                 mean,
@@ -146,23 +123,24 @@ impl Job {
                     upper,
                     width,
                 };
-                self.quantile(quantile, anchor, std);
                 let bounds = within(fill.dtype(), low, high);
-                self.clamp = Some(bounds.ok_or_else(|| Error::Parameter {
+                let bounds = bounds.ok_or_else(|| Error::Parameter {
                     tensor: Some(fill.name().to_owned()),
                     parameter: "lower bound",
                     value: low.into(),
                     accepted: "some number of the dtype must lie between the bounds",
-                })?);
+                })?;
+                self.quantile(quantile, anchor, std, bounds);
             }
             Distribution::LogUniform { low, high } => {
-                self.quantile(Quantile::LogUniform { low, high }, 0.0, 1.0);
+                let bounds = [ln(low), ln(high)].map(|bound| bound as f32);
+                self.quantile(Quantile::LogUniform { low, high }, 0.0, 1.0, bounds);
             }
             Distribution::TimeStep { min, max, floor } => {
-                self.quantile(Quantile::TimeStep { min, max, floor }, 0.0, 1.0);
-                // A floor between the ends is a corner that no cubic goes round.
-                let bounds = [inverse_softplus(min.max(floor)), inverse_softplus(max)];
-                self.clamp = Some(bounds.map(|bound| (bound as f32).to_bits()));
+                // The bounds set the floor, so that the curve has no corner.
+                let bounds = [min.max(floor), max];
+                let bounds = bounds.map(|step| inverse_softplus_of_exp(ln(step)) as f32);
+                self.quantile(Quantile::TimeStep { min, max }, 0.0, 1.0, bounds);
             }
             Distribution::Diagonal {
                 value,
@@ -172,7 +150,7 @@ impl Job {
                 stride,
                 offset,
             } => {
-                self.mean = value.to_bits();
+                self.constant = value.to_bits();
                 self.mask = Mask::Diagonal;
                 self.columns = columns as u32;
                 self.pattern = [rows, ones, stride, offset].map(|n| n as u32);
@@ -208,7 +186,6 @@ impl Job {
                 interleaved,
             } => {
                 self.core = Core::Sine;
-                self.set_scale(1.0, SINE_FRACTION_BITS);
                 self.columns = columns as u32;
                 let table = position_table(columns, max_timescale, interleaved);
                 self.table = Some(Arc::new(table));
@@ -245,17 +222,13 @@ impl Job {
     }
 
     /// The table; empty where there is none.
-    pub fn table(&self) -> &[[u32; 4]] {
+    pub fn table(&self) -> &[[u32; 2]] {
         self.table.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a core that is not 0 can give a subnormal number or an infinity.
-    #[cfg(feature = "raw")]
+    /// Whether elements are subnormal or overflow, which devices may not do in floats.
     pub fn has_extremes(&self) -> bool {
-        let smallest = self.factor;
-        // Cores have 31 bits at most.
-        let largest = self.factor * f64::from(1u32 << 31);
-        smallest < f64::from(f32::MIN_POSITIVE) || largest > f64::from(f32::MAX)
+        !FLOAT_EXPONENTS.contains(&self.scaling.exponent)
     }
 
     /// Sets how many elements lie between two rows of the matrix in the table.
@@ -263,43 +236,28 @@ impl Job {
         self.pattern[3] = stride;
     }
 
-    fn set_scale(&mut self, scale: f32, fraction_bits: i32) {
-        self.scale = Scale::new(scale, fraction_bits);
-        // Never infinite, nor is a product with anything of 64 bits: what is taken from it would leave
-        // no number. Results are infinite long before.
-        let factor = f64::from(scale) * power_of_two(-fraction_bits);
-        self.factor = factor.min(power_of_two(900));
-    }
-
     fn normal(&mut self, mean: f32, std: f32) {
         self.core = Core::Normal;
         self.table = Some(normal_table());
-        self.set_scale(std, NORMAL_FRACTION_BITS);
-        self.mean = mean.to_bits();
+        self.scaling = Scaling::normal(mean, std);
     }
 
-    fn quantile(&mut self, quantile: Quantile, mean: f32, scale: f32) {
+    fn quantile(&mut self, quantile: Quantile, anchor: f32, scale: f32, bounds: [f32; 2]) {
         let table = quantile.table();
         self.core = Core::Quantile;
-        self.set_scale(scale, table.fraction_bits);
-        self.mean = mean.to_bits();
+        self.scaling = Scaling::quantile(&table, anchor, scale, bounds);
         self.table = Some(Arc::clone(&table.entries));
-    }
-
-    /// Whether the mean is neither +0 nor -0: only then is the outer addition made.
-    pub fn shifted(&self) -> bool {
-        self.mean << 1 != 0
     }
 }
 
-/// The bits of the lowest and the highest binary32 that are numbers of a dtype and lie within
-/// bounds, so that rounding to the dtype cannot lead outside.
-fn within(dtype: DType, low: f32, high: f32) -> Option<[u32; 2]> {
+/// The lowest and the highest binary32 that are numbers of a dtype and lie within bounds, so that
+/// rounding to the dtype cannot lead outside.
+fn within(dtype: DType, low: f32, high: f32) -> Option<[f32; 2]> {
     let (low, high) = match dtype {
         DType::F32 => (low, high),
         DType::F16 | DType::BF16 => (not_below(dtype, low), -not_below(dtype, -high)),
     };
-    (low <= high).then(|| [low.to_bits(), high.to_bits()])
+    (low <= high).then_some([low, high])
 }
 
 /// The lowest number of a 16-bit dtype that is not below a number.

@@ -111,7 +111,7 @@ fn a_buffer_of_another_device() {
             pollster::block_on(adapter.request_device(&descriptor)).unwrap()
         };
         let ((device, queue), (other, _)) = (open(), open());
-        let initializer = Initializer::new(&device).unwrap();
+        let initializer = Initializer::new(&device, &queue).unwrap();
         let foreign = buffer(&other, 400, wgpu::BufferUsages::STORAGE);
         let mut encoder = device.create_command_encoder(&Default::default());
         let error = initializer
@@ -160,7 +160,7 @@ fn more_memory_than_there_is() {
 fn options_that_the_device_cannot_meet() {
     for (_, gpu) in common::devices() {
         let refuse = |options: InitializerOptions, part: &str| {
-            let error = Initializer::with_options(gpu.device(), &options).unwrap_err();
+            let error = Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap_err();
             assert_one_line(&error, &[part]);
         };
         for workgroup_size in [0, 1 << 20] {

@@ -153,7 +153,8 @@ fn cuts_between_bindings() {
                 max_binding_size: Some(max_binding_size),
                 ..InitializerOptions::default()
             };
-            let initializer = Initializer::with_options(gpu.device(), &options).unwrap();
+            let initializer =
+                Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap();
             check(&name, &gpu, &initializer, &fills);
         }
     }
@@ -175,7 +176,7 @@ fn more_workgroups_than_a_row_of_the_grid() {
             workgroup_size: Some(1),
             ..InitializerOptions::default()
         };
-        let initializer = Initializer::with_options(gpu.device(), &options).unwrap();
+        let initializer = Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap();
         check(&name, &gpu, &initializer, &fills);
     }
 }

@@ -24,6 +24,20 @@ fn inits() -> Vec<Init> {
         Init::normal(0.0, 1e-40),
         Init::normal(1e-39, 1e-38),
         Init::normal(1e38, 1e38),
+        // The smallest and the largest scale; a mean beside which the scale is a few steps, a part of
+        // one, and nothing.
+        Init::normal(0.0, 1.5e-45),
+        Init::normal(0.0, 3.4e38),
+        Init::normal(1.0, 1e-4),
+        Init::normal(-1.0, 3e-9),
+        Init::normal(3.0, 1e-30),
+        // The exponents at both ends of what floats make, and those beyond.
+        Init::normal(0.0, 4.0 * (-100f64).exp2()),
+        Init::normal(0.0, 4.0 * (-101f64).exp2()),
+        Init::normal(0.0, 4.0 * (-102f64).exp2()),
+        Init::normal(0.0, 4.0 * 122f64.exp2()),
+        Init::normal(0.0, 4.0 * 123f64.exp2()),
+        Init::uniform(f64::from(f32::MIN), f64::from(f32::MAX)),
         Init::normal(0.0, 4e-5),
         Init::uniform(-0.05, 0.05),
         Init::uniform(-1.0, 3.0),
@@ -97,6 +111,26 @@ fn every_rule_in_every_dtype() {
                     &whole(&[61, 83], &init, dtype),
                     3,
                 );
+            }
+        }
+    }
+}
+
+/// A device whose floats are not exact makes all values in integers.
+#[test]
+fn integers_make_the_same_bits_as_floats() {
+    for (name, gpu) in common::devices() {
+        assert!(gpu.initializer().exact_floats(), "{name} fails the probe");
+        let options = InitializerOptions {
+            exact_floats: Some(false),
+            int64: Some(gpu.initializer().int64()),
+            ..InitializerOptions::default()
+        };
+        let integers = Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap();
+        assert!(!integers.exact_floats());
+        for init in inits() {
+            for dtype in DTYPES {
+                check(&name, &gpu, &integers, &whole(&[61, 83], &init, dtype), 3);
             }
         }
     }
@@ -273,7 +307,7 @@ fn cuts_do_not_show() {
                 max_binding_size,
                 ..InitializerOptions::default()
             };
-            Initializer::with_options(gpu.device(), &options).unwrap()
+            Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap()
         };
         let alignment = u64::from(gpu.device().limits().min_storage_buffer_offset_alignment);
         let small = with(None, Some(2 * alignment + 36));
@@ -316,7 +350,7 @@ fn runs_of_blocks_do_not_show() {
             runs: Some(true),
             ..InitializerOptions::default()
         };
-        let made = Initializer::with_options(gpu.device(), &options);
+        let made = Initializer::with_options(gpu.device(), gpu.queue(), &options);
         if !int64 {
             let refused = made.unwrap_err().to_string();
             assert!(refused.contains("64-bit integers"), "{name}: {refused}");
@@ -327,7 +361,7 @@ fn runs_of_blocks_do_not_show() {
             runs: Some(false),
             ..options
         };
-        let in_blocks = Initializer::with_options(gpu.device(), &in_blocks).unwrap();
+        let in_blocks = Initializer::with_options(gpu.device(), gpu.queue(), &in_blocks).unwrap();
         for initializer in [&in_runs, &in_blocks] {
             for dtype in DTYPES {
                 for init in inits() {
@@ -360,7 +394,8 @@ fn tables_in_uniform_and_in_storage_buffers() {
                 uniform_tables: Some(uniform_tables),
                 ..InitializerOptions::default()
             };
-            let initializer = Initializer::with_options(gpu.device(), &options).unwrap();
+            let initializer =
+                Initializer::with_options(gpu.device(), gpu.queue(), &options).unwrap();
             for dtype in DTYPES {
                 for init in [
                     Init::normal(0.0, 0.02),
@@ -427,14 +462,14 @@ fn downlevel_limits_suffice() {
         let Some((device, queue)) = downlevel_device(&gpu) else {
             panic!("{name}: no device with downlevel limits");
         };
-        let initializer = Initializer::new(&device).unwrap();
+        let initializer = Initializer::new(&device, &queue).unwrap();
         assert!(!initializer.int64());
         // Uniform buffers of 16 KiB: too small for a table.
         let options = InitializerOptions {
             uniform_tables: Some(true),
             ..InitializerOptions::default()
         };
-        let refused = Initializer::with_options(&device, &options).unwrap_err();
+        let refused = Initializer::with_options(&device, &queue, &options).unwrap_err();
         assert!(refused.to_string().contains("uniform buffers"), "{refused}");
         // 136 MB in f32: two bindings of 128 MiB at most.
         let fill = whole(&[(34 << 20) + 5], &Init::constant(0.25), DType::F32);

@@ -113,14 +113,14 @@ pub fn cases() -> Vec<(&'static str, Fill)> {
     ]
 }
 
-/// One that makes a block an invocation, on devices where several are the default.
+/// One that makes two blocks an invocation, on devices where four are the default.
 pub fn block_by_block(gpu: &Gpu) -> Option<Initializer> {
     let with = |runs| {
         let options = InitializerOptions {
             runs: Some(runs),
             ..InitializerOptions::default()
         };
-        Initializer::with_options(gpu.device(), &options)
+        Initializer::with_options(gpu.device(), gpu.queue(), &options)
     };
     with(true).ok()?;
     Some(with(false).expect("what every device can do"))

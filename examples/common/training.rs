@@ -40,7 +40,7 @@ impl Trainer {
         let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
         let (train, test) = Digits::load();
         Ok(Trainer {
-            initializer: gpu::Initializer::new(&device)?,
+            initializer: gpu::Initializer::new(&device, &queue)?,
             device,
             queue,
             train,

@@ -522,12 +522,9 @@ impl Check {
             low: law.quantile_above(inner) - rounded(law.quantile_above(inner)),
             high: highest + rounded(highest),
         };
-        // A normal core has 26 bits after the point, and one that rounds to 0; a uniform one none.
-        let core = match distribution {
-            Distribution::Uniform { .. } => 0.0,
-            _ => std / (1 << 27) as f64,
-        };
-        let zeros = self.zeros(law, core, n, fixed);
+        // Elements are whole numbers of steps: those within half a step of 0 are 0.
+        let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
+        let zeros = self.zeros(law, step / 2.0, n, fixed);
 
         // Seen, of the drawn elements alone: the others are zeros.
         let about = |point: f64| {
@@ -640,7 +637,7 @@ impl Check {
 
     /// Zeros among n draws, and the fixed ones. What rounds to 0 is known but for how fine the
     /// generator is.
-    fn zeros(&self, law: &Law, core: f64, n: f64, fixed: f64) -> Bounds {
+    fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: f64) -> Bounds {
         let (mean, std) = (law.mean(), law.std());
         let half = self.grain.absolute;
         let coarse = COARSEST * (std * 3f64.sqrt() + mean.abs());
@@ -659,7 +656,7 @@ impl Check {
         let (least, most) = (within(half - coarse), within(half + coarse));
         let needed = -(0.5 * self.alpha).ln() / n;
         Bounds {
-            expected: fixed + n * within(half.max(core)),
+            expected: fixed + n * within(half.max(half_step)),
             low: fixed + (n * share_beyond(least, needed, false)).floor(),
             high: fixed + (n * share_beyond(most, needed, true)).ceil(),
         }

@@ -5,9 +5,9 @@
 
 use crate::job::{Core, Job, Mask};
 use crate::kernel::pattern::{
-    angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine,
+    angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine, sine_value,
 };
-use crate::kernel::scale::{scale, to_bf16, to_f16};
+use crate::kernel::value::{to_bf16, to_f16};
 use crate::tensor::DType;
 
 use super::simd::{self, Set};
@@ -43,7 +43,7 @@ fn place_run<const SIZE: usize>(
 ) {
     let (out, _) = out.as_chunks_mut::<SIZE>();
     if job.core == Core::Constant && job.mask == Mask::None {
-        out.fill(pack(job.mean));
+        out.fill(pack(job.constant));
         return;
     }
     let mut bytes = [0; 4 * BATCH];
@@ -51,7 +51,7 @@ fn place_run<const SIZE: usize>(
     for (first, part) in (element..).step_by(BATCH).zip(out.chunks_mut(BATCH)) {
         let values = &mut values[..part.len()];
         match job.core {
-            Core::Constant => values.fill(job.mean),
+            Core::Constant => values.fill(job.constant),
             Core::Uniform | Core::Normal | Core::Quantile => {
                 let bytes = &mut bytes[..4 * part.len()];
                 simd::draw(set, job, DType::F32, first, bytes);
@@ -98,10 +98,10 @@ fn place(job: &Job, first: u64, values: &mut [u32]) {
     for value in values {
         match job.core {
             Core::Sine => {
-                let core = sine(angle(row, job.table()[column as usize]));
-                *value = scale(core, job.scale.mantissa, job.scale.exponent);
+                let [frequency, phase] = [0, 1].map(|i| job.table()[2 * column as usize + i]);
+                *value = sine_value(sine(angle(row, frequency, phase[0])));
             }
-            Core::Columns => *value = job.table()[column as usize][0],
+            Core::Columns => *value = job.table().as_flattened()[column as usize],
             _ => {}
         }
         let masked = match job.mask {

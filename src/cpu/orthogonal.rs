@@ -71,9 +71,9 @@ pub(super) fn forget() {
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
-/// Elements of a row in memory: whole groups of four.
+/// Elements of a row in memory: whole entries of a table.
 fn stride(columns: usize) -> usize {
-    columns.next_multiple_of(4)
+    columns.next_multiple_of(2)
 }
 
 /// From one row or column of so many numbers to the next where products are made: an odd number of
@@ -85,7 +85,7 @@ fn pitch(length: usize) -> usize {
 }
 
 /// The tall matrix of orthonormal columns, times the gain, as binary32 bits.
-fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
+fn matrix(key: Key) -> Result<Vec<[u32; 2]>> {
     let [m, n] = key.tall;
     let (vectors, signs) = reflectors(key)?;
     let column_pitch = pitch(m);
@@ -138,7 +138,7 @@ fn matrix(key: Key) -> Result<Vec<[u32; 4]>> {
         matmul(&mut rest, Accum::Add, block, &transformed, -1.0, par);
     }
     let stride = stride(n);
-    let mut table = vec![[0; 4]; m * stride / 4];
+    let mut table = vec![[0; 2]; m * stride / 2];
     let product = product.rb();
     table
         .as_flattened_mut()

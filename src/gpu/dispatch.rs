@@ -4,15 +4,17 @@
 //! largest size) and that 32-bit arithmetic can reach. No bit depends on where the cuts are.
 
 use crate::error::{Error, Result};
-use crate::job::{Dimension, Job, Mask};
+use crate::job::{Core, Dimension, Job, Mask};
 use crate::kernel::LANES;
+use crate::kernel::philox::{first_round, round_keys};
+use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::tensor::DType;
 
 use super::raw::Limits;
 use super::shader::{Entry, Variant, has_short_table};
 
 /// Outer dimensions that one dispatch can cross: `MAX_DIMENSIONS` in `shaders/fill.wgsl`.
-const MAX_DIMENSIONS: usize = 7;
+const MAX_DIMENSIONS: usize = 4;
 
 /// Elements of one dispatch at most, and the size from which on a row or a dimension is not
 /// divided by on the device, so that sums of positions and digits stay below 2^32.
@@ -35,16 +37,19 @@ const GRID_WIDTH: u32 = 65_535;
 
 /// `struct Fill` of `shaders/fill.wgsl`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Request {
-    key: [u32; 2],
+    keys: [[u32; 2]; 10],
+    first_round: [u32; 4],
     stream: [u32; 2],
     base: [u32; 2],
-    mantissa: u32,
+    multiplier: u32,
+    offset: i32,
+    shift: u32,
+    low: i32,
+    high: i32,
     exponent: i32,
-    mean: u32,
-    low: u32,
-    high: u32,
+    power: f32,
     pub destination: u32,
     pub count: u32,
     first: u32,
@@ -101,6 +106,7 @@ pub(super) fn check(limits: Limits) -> Result<()> {
         binding_size,
         binding_alignment,
         workgroup_size,
+        exact_floats: _,
     } = limits;
     if binding_alignment == 0 || binding_alignment % 4 != 0 {
         return refuse(format!(
@@ -205,21 +211,36 @@ fn next_dispatch(
         Entry::Blocks => rows.touched() * blocks_per_row,
         Entry::Words => (destination + rows.length).div_ceil(2) - destination / 2,
     };
-    let workgroups = invocations.div_ceil(u64::from(limits.workgroup_size)) as u32;
-    let [low, high] = job.clamp.unwrap_or_default();
+    let per_workgroup = match entry {
+        Entry::WholeBlocks32 | Entry::WholeBlocks16 => 2 * u64::from(limits.workgroup_size),
+        _ => u64::from(limits.workgroup_size),
+    };
+    let workgroups = invocations.div_ceil(per_workgroup) as u32;
+    let scaling = job.scaling;
+    let [low, high] = scaling.clamp.unwrap_or_default();
+    let [c0, c1, c2] = first_round(job.stream, job.key);
     Dispatch {
-        variant: Variant::new(job, entry, sliced),
+        variant: Variant::new(job, entry, sliced, limits.exact_floats),
         binding_offset,
         binding_size: ((destination + rows.length) * size).next_multiple_of(4),
         request: Request {
-            key: job.key,
+            keys: round_keys(job.key),
+            first_round: [c0, c1, c2, 0],
             stream: job.stream,
             base: [rows.base as u32, (rows.base >> 32) as u32],
-            mantissa: job.scale.mantissa,
-            exponent: job.scale.exponent,
-            mean: job.mean,
+            multiplier: scaling.multiplier,
+            offset: match job.core {
+                Core::Constant => job.constant as i32,
+                _ => scaling.offset,
+            },
+            shift: scaling.shift,
             low,
             high,
+            exponent: scaling.exponent,
+            power: match FLOAT_EXPONENTS.contains(&scaling.exponent) {
+                true => f32::from_bits(((scaling.exponent + 127) as u32) << 23),
+                false => 0.0,
+            },
             destination: destination as u32,
             count: rows.length as u32,
             first: rows.first as u32,

@@ -1,9 +1,7 @@
 //! A device of fanin's own, for programs that have none.
 
 use std::cmp::Reverse;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use serde::Serialize;
 
@@ -12,6 +10,7 @@ use crate::fill::Fill;
 use crate::init::Distribution;
 
 use super::initializer::{Initializer, InitializerOptions, Target};
+use super::map::read;
 use super::orthogonal::Matrix;
 use super::prepare::Piece;
 use super::scope::{checked, device_error};
@@ -139,13 +138,11 @@ impl Gpu {
             })
             .await
             .map_err(|error| device_error(format!("opening {}", describe(adapter)), &error))?;
-        let initializer = Initializer::with_options(
-            &device,
-            &InitializerOptions {
-                int64,
-                ..InitializerOptions::default()
-            },
-        )?;
+        let options = InitializerOptions {
+            int64,
+            ..InitializerOptions::default()
+        };
+        let initializer = Initializer::with_options_async(&device, &queue, &options).await?;
         Ok(Gpu {
             info,
             device,
@@ -320,48 +317,7 @@ impl Gpu {
         offset: u64,
         out: &mut [u8],
     ) -> Result<()> {
-        if out.is_empty() {
-            return Ok(());
-        }
-        let context = || "reading a buffer back".to_owned();
-        let size = (out.len() as u64).next_multiple_of(4);
-        let mapped = Mapped::default();
-        let staging = checked(&self.device, context, || {
-            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("fanin read back"),
-                size,
-                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-                mapped_at_creation: false,
-            });
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
-            self.queue.submit([encoder.finish()]);
-            let done = mapped.clone();
-            staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result));
-            staging
-        })?;
-        // Natively this runs the callback; in a browser it does nothing, and the event loop will.
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| device_error(context(), &error))?;
-        let answer = if cfg!(target_arch = "wasm32") {
-            Some(mapped.await)
-        } else {
-            mapped.take()
-        };
-        answer
-            .ok_or_else(|| Error::Device {
-                context: context(),
-                detail: "the device was lost".into(),
-            })?
-            .map_err(|error| device_error(context(), &error))?;
-        let view = staging
-            .get_mapped_range(..)
-            .map_err(|error| device_error(context(), &error))?;
-        out.copy_from_slice(&view[..out.len()]);
-        drop(view);
-        staging.unmap();
-        Ok(())
+        read(&self.device, &self.queue, buffer, offset, out).await
     }
 
     fn new_buffer(&self, fill: &Fill, bytes: u64) -> Result<wgpu::Buffer> {
@@ -379,40 +335,6 @@ impl Gpu {
                 })
             },
         )
-    }
-}
-
-/// The answer of `map_async`, to be awaited.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Mapped(Arc<Mutex<(Option<MapResult>, Option<Waker>)>>);
-
-type MapResult = std::result::Result<(), wgpu::BufferAsyncError>;
-
-impl Mapped {
-    pub(super) fn take(&self) -> Option<MapResult> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.take()
-    }
-
-    pub(super) fn set(&self, result: MapResult) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = Some(result);
-        if let Some(waker) = state.1.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Future for Mapped {
-    type Output = MapResult;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<MapResult> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(result) = state.0.take() {
-            return Poll::Ready(result);
-        }
-        state.1 = Some(context.waker().clone());
-        Poll::Pending
     }
 }
 

@@ -11,6 +11,7 @@ use super::dispatch::{self, Request};
 use super::orthogonal::{self, Matrix};
 use super::pipeline::{Pipelines, UNIFORM_ENTRIES};
 use super::prepare::{self, Piece, Steps, context};
+use super::probe;
 use super::raw::Limits;
 use super::scope::checked;
 use super::shader::MAX_REQUESTS;
@@ -36,6 +37,11 @@ pub struct InitializerOptions {
     /// 64-bit words. By default it does with 64-bit integers and tables in uniform buffers, which is to
     /// say on some software drivers; `Some(true)` without them is an error.
     pub runs: Option<bool>,
+    /// Whether values are made in floats, which is faster, instead of integers. By default a probe of
+    /// the device decides, except from [`Initializer::new`] in a browser, which cannot wait for it and
+    /// takes integers. The bits are the same where the device keeps to the rules of WGSL, which
+    /// `Some(true)` takes for granted.
+    pub exact_floats: Option<bool>,
     /// Bytes that one dispatch fills at most; the device's `max_storage_buffer_binding_size` by
     /// default.
     pub max_binding_size: Option<u64>,
@@ -85,23 +91,55 @@ pub struct Initializer {
 }
 
 impl Initializer {
-    /// An initializer for a device, which needs no feature; with `SHADER_INT64` it is faster.
+    /// An initializer for a device, which needs no feature; with `SHADER_INT64` it is faster. Waits for
+    /// a small probe of the device's floats; not so in a browser:
+    /// [`with_options_async`](Initializer::with_options_async).
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device refuses the shader.
-    pub fn new(device: &wgpu::Device) -> Result<Initializer> {
-        Initializer::with_options(device, &InitializerOptions::default())
+    /// [`Error::Device`] if the device refuses the shader, or is lost.
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Initializer> {
+        Initializer::with_options(device, queue, &InitializerOptions::default())
     }
 
     /// An initializer with choices made by hand.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] if the device cannot do what the options ask for, or refuses the shader.
+    /// [`Error::Device`] if the device cannot do what the options ask for, refuses the shader, or is
+    /// lost.
     pub fn with_options(
         device: &wgpu::Device,
+        queue: &wgpu::Queue,
         options: &InitializerOptions,
+    ) -> Result<Initializer> {
+        if options.exact_floats.is_none() && cfg!(target_family = "wasm") {
+            return Initializer::build(device, options, false);
+        }
+        pollster::block_on(Initializer::with_options_async(device, queue, options))
+    }
+
+    /// The same without blocking a browser's thread. Natively it waits in place all the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_options`](Initializer::with_options).
+    pub async fn with_options_async(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        options: &InitializerOptions,
+    ) -> Result<Initializer> {
+        let exact_floats = match options.exact_floats {
+            Some(exact) => exact,
+            None => probe::run(device, queue, probe::SHADER).await?,
+        };
+        Initializer::build(device, options, exact_floats)
+    }
+
+    fn build(
+        device: &wgpu::Device,
+        options: &InitializerOptions,
+        exact_floats: bool,
     ) -> Result<Initializer> {
         let has_int64 = device.features().contains(wgpu::Features::SHADER_INT64);
         let int64 = options.int64.unwrap_or(has_int64);
@@ -127,6 +165,7 @@ impl Initializer {
             binding_size,
             binding_alignment,
             workgroup_size,
+            exact_floats,
         };
         dispatch::check(limits)?;
         let software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
@@ -173,6 +212,11 @@ impl Initializer {
             runs,
             int64,
         })
+    }
+
+    /// Whether values are made in floats, which the device's probe has found exact.
+    pub fn exact_floats(&self) -> bool {
+        self.limits.exact_floats
     }
 
     /// Whether the shaders use 64-bit integers.

@@ -14,7 +14,7 @@
 //! # if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") { return Ok(()); }
 //! # let own = gpu::Gpu::headless(&gpu::Options::default())?;
 //! # let (device, queue) = (own.device(), own.queue());
-//! let initializer = gpu::Initializer::new(device)?;
+//! let initializer = gpu::Initializer::new(device, queue)?;
 //!
 //! let tensor = Tensor::new("fc.weight", [256, 784])?;
 //! let fill = Fill::new(&tensor, &Init::kaiming_normal(), 42)?.with_dtype(DType::BF16);
@@ -41,12 +41,15 @@ mod headless;
 #[cfg(feature = "gpu")]
 mod initializer;
 #[cfg(feature = "gpu")]
+mod map;
+#[cfg(feature = "gpu")]
 mod orthogonal;
 #[cfg(feature = "gpu")]
 mod pipeline;
 mod place;
 #[cfg(feature = "gpu")]
 mod prepare;
+mod probe;
 pub mod raw;
 #[cfg(feature = "gpu")]
 mod read_back;

@@ -9,9 +9,9 @@ use crate::kernel::box_muller::TABLE_ENTRIES;
 use super::scope::checked;
 use super::shader::{Bound, Variant, shader};
 
-/// Entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`: those of
-/// the largest, the normal core's.
-pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES;
+/// Pairs of entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`:
+/// those of the largest, that of normal pairs.
+pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES / 2;
 
 impl Bound {
     fn index(self) -> usize {

@@ -173,7 +173,7 @@ impl Initializer {
         let buffer = if self.has_uniform_table(job.core) {
             // As long as the shader declares it.
             let mut entries = table.to_vec();
-            entries.resize(UNIFORM_ENTRIES, [0; 4]);
+            entries.resize(2 * UNIFORM_ENTRIES, [0; 2]);
             let contents = bytemuck::cast_slice(&entries);
             self.upload(label, contents, wgpu::BufferUsages::UNIFORM, || {
                 context(fill)

@@ -17,6 +17,7 @@ use crate::job::{Core, FillTable, Job};
 use super::batch::{self, Batch, Batching};
 use super::dispatch;
 use super::place::{self, Written};
+use super::probe;
 use super::shader::{self, Bound, CONSTANTS, MAX_REQUESTS};
 
 /// The limits of a device that cut a fill into dispatches. No bit depends on them.
@@ -28,16 +29,66 @@ pub struct Limits {
     pub binding_alignment: u64,
     /// Invocations of a workgroup.
     pub workgroup_size: u32,
+    /// Whether the device has passed the [`Probe`]: its floats are exact where WGSL says so. Without it
+    /// values are made in integers, which takes longer and gives the same bits.
+    pub exact_floats: bool,
 }
 
 impl Default for Limits {
-    /// What every WebGPU device offers.
+    /// What every WebGPU device offers, before it has passed the probe.
     fn default() -> Limits {
         Limits {
             binding_size: 128 << 20,
             binding_alignment: 256,
             workgroup_size: 256,
+            exact_floats: false,
         }
+    }
+}
+
+/// A small dispatch that tells whether a device's floats are exact: run it once for each device.
+///
+/// Compile `shader`, whose entry point is `probe`; bind `trials` at group 0 binding 0 (read-only
+/// storage) and a buffer of [`answer_bytes`](Probe::answer_bytes) at binding 1 (read-write storage);
+/// dispatch `workgroups` workgroups and read the second buffer back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// The shader's text.
+    pub shader: &'static str,
+    /// The contents of the buffer of trials.
+    pub trials: Vec<u8>,
+    /// Workgroups in x.
+    pub workgroups: u32,
+}
+
+impl Probe {
+    /// The probe.
+    #[must_use]
+    pub fn new() -> Probe {
+        let trials = probe::contents();
+        Probe {
+            shader: probe::SHADER,
+            workgroups: probe::workgroups(&trials),
+            trials,
+        }
+    }
+
+    /// Bytes of the buffer of answers.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        self.trials.len() as u64 / 2
+    }
+
+    /// Whether the answers are exact: [`Limits::exact_floats`].
+    #[must_use]
+    pub fn is_exact(&self, answers: &[u8]) -> bool {
+        probe::is_exact(answers)
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        Probe::new()
     }
 }
 
@@ -80,7 +131,7 @@ pub struct Dispatch {
     pub request: Vec<u8>,
     /// The contents of the table that the fill looks up, at least one entry: the same `Arc` for all
     /// normal fills, and for all that share a distribution.
-    pub table: Arc<Vec<[u32; 4]>>,
+    pub table: Arc<Vec<[u32; 2]>>,
     /// Workgroups in x and y.
     pub grid: [u32; 2],
 }
@@ -114,7 +165,7 @@ pub fn shader(int64: bool, many: bool) -> &'static str {
 /// let fill = Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?;
 /// let dispatches = raw::dispatches(&fill, 0..fill.elements(), 0, raw::Limits::default())?;
 /// assert_eq!(dispatches[0].entry_point, "fill_whole_blocks_32");
-/// assert_eq!(dispatches[0].grid, [977, 1]); // 10^6 elements, 4 an invocation, 256 a workgroup
+/// assert_eq!(dispatches[0].grid, [489, 1]); // 10^6 elements, 8 an invocation, 256 a workgroup
 /// # Ok::<(), fanin::Error>(())
 /// ```
 pub fn dispatches(

@@ -7,7 +7,8 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 
-use super::headless::{Gpu, Mapped};
+use super::headless::Gpu;
+use super::map::Mapped;
 use super::prepare::Piece;
 use super::scope::{checked, device_error};
 

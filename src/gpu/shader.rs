@@ -15,9 +15,9 @@ macro_rules! shader {
             include_str!("../../shaders/philox.wgsl"),
             include_str!("../../shaders/uniform.wgsl"),
             include_str!("../../shaders/box_muller.wgsl"),
-            include_str!("../../shaders/quantile.wgsl"),
+            include_str!("../../shaders/curve.wgsl"),
             include_str!("../../shaders/pattern.wgsl"),
-            include_str!("../../shaders/scale.wgsl"),
+            include_str!("../../shaders/value.wgsl"),
             include_str!(concat!("../../shaders/", $request)),
             include_str!("../../shaders/fill.wgsl"),
             $(include_str!(concat!("../../shaders/", $more)),)*
@@ -35,7 +35,7 @@ pub(super) const CONSTANTS: usize = 8;
 /// How the invocations of a dispatch share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Entry {
-    /// One block of the stream each, of which all elements are wanted and which is stored whole:
+    /// Two blocks of the stream each, of which all elements are wanted and which are stored whole:
     /// 32-bit elements.
     WholeBlocks32,
     /// The same with 16-bit elements.
@@ -65,27 +65,6 @@ impl Entry {
     }
 }
 
-/// How values end, which takes fewer instructions for some bounds than for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Clamp {
-    /// As they are.
-    None,
-    /// Between a bound with its sign set and one without.
-    AcrossZero,
-    /// Between any two bounds.
-    Any,
-}
-
-impl Clamp {
-    fn new(bounds: Option<[u32; 2]>) -> Clamp {
-        match bounds {
-            None => Clamp::None,
-            Some([low, high]) if (low as i32) < 0 && (high as i32) >= 0 => Clamp::AcrossZero,
-            Some(_) => Clamp::Any,
-        }
-    }
-}
-
 /// What a pipeline is specialized for: the `override`s of `shaders/fill.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Variant {
@@ -93,24 +72,28 @@ pub(super) struct Variant {
     pub core: Core,
     pub dtype: DType,
     pub shifted: bool,
-    pub clamp: Clamp,
+    pub clamped: bool,
+    /// Values are made in integers.
+    pub integers: bool,
     pub sliced: bool,
     pub mask: Mask,
-    pub extremes: bool,
 }
 
 impl Variant {
-    pub fn new(job: &Job, entry: Entry, sliced: bool) -> Variant {
-        let random = !matches!(job.core, Core::Constant | Core::Columns | Core::Matrix);
+    pub fn new(job: &Job, entry: Entry, sliced: bool, exact_floats: bool) -> Variant {
+        let drawn = matches!(job.core, Core::Uniform | Core::Normal | Core::Quantile);
+        let scaling = job.scaling;
         Variant {
             entry,
             core: job.core,
             dtype: job.dtype,
-            shifted: random && job.shifted(),
-            clamp: Clamp::new(job.clamp),
+            shifted: drawn
+                && job.core != Core::Uniform
+                && (scaling.offset, scaling.shift) != (0, 0),
+            clamped: drawn && scaling.clamp.is_some(),
+            integers: drawn && (job.has_extremes() || !exact_floats),
             sliced,
             mask: job.mask,
-            extremes: random && job.has_extremes(),
         }
     }
 
@@ -124,11 +107,6 @@ impl Variant {
             Core::Sine => 4,
             Core::Columns => 5,
             Core::Matrix => 6,
-        };
-        let clamp = match self.clamp {
-            Clamp::None => 0,
-            Clamp::AcrossZero => 1,
-            Clamp::Any => 2,
         };
         let mask = match self.mask {
             Mask::None => 0,
@@ -145,20 +123,20 @@ impl Variant {
             ("CORE", f64::from(core)),
             ("DTYPE", f64::from(dtype)),
             ("SHIFTED", f64::from(u8::from(self.shifted))),
-            ("CLAMP", f64::from(clamp)),
+            ("CLAMPED", f64::from(u8::from(self.clamped))),
+            ("INTEGERS", f64::from(u8::from(self.integers))),
             ("SLICED", f64::from(u8::from(self.sliced))),
             ("MASK", f64::from(mask)),
-            ("EXTREMES", f64::from(u8::from(self.extremes))),
             ("WORKGROUP_SIZE", f64::from(workgroup_size)),
         ]
     }
 }
 
-/// The fill's own table, as `shaders/table_*.wgsl` bind it: one entry of no meaning where the
+/// The fill's own table, as `shaders/table_*.wgsl` bind it: one entry of zeros where the
 /// fill needs none, because a binding cannot be empty.
 pub(super) fn fill_table(job: &Job) -> FillTable {
     static NONE: OnceLock<FillTable> = OnceLock::new();
-    let none = NONE.get_or_init(|| Arc::new(vec![[0; 4]]));
+    let none = NONE.get_or_init(|| Arc::new(vec![[0; 2]]));
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
@@ -193,14 +171,12 @@ pub(super) fn shader(int64: bool, bound: Bound) -> &'static str {
             "mul_u64.wgsl",
             "table_uniform_u64.wgsl",
             "request_one.wgsl",
-            "wide.wgsl",
             "fill_runs.wgsl"
         ),
         (true, true, true) => shader!(
             "mul_u64.wgsl",
             "table_uniform_u64.wgsl",
             "request_many.wgsl",
-            "wide.wgsl",
             "fill_runs.wgsl"
         ),
     }

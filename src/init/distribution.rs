@@ -25,31 +25,31 @@ pub enum Distribution {
         /// The value of every element.
         value: f32,
     },
-    /// `RNE(mean + RNE(std * z))` with z of the standard normal core, |z| <= 6.77.
+    /// `mean + std * z`, z standard normal with |z| < 6.67, in steps of about 2^-25 standard
+    /// deviations.
     Normal {
         /// The mean.
         mean: f32,
         /// The standard deviation, at least 0.
         std: f32,
     },
-    /// `RNE(mean + RNE(scale * s))` with s of the uniform core on (-1, 1), clamped into
-    /// `[low, high)`: from `low` to the largest binary32 below `high`.
+    /// The multiples of a power of two in `[low, high)`, each as likely as any other: at least
+    /// 2^23 of them, unless `low` and `high` are close.
+    ///
+    /// In binary32 `high` is never reached. float16 and bfloat16 round the binary32 value, and can
+    /// reach it.
     Uniform {
         /// The lower end, included.
         low: f32,
         /// The upper end, not included.
         high: f32,
-        /// `(low + high) / 2`, computed in binary64 and rounded once.
-        mean: f32,
-        /// `(high - low) / 2`, computed in binary64 and rounded once.
-        scale: f32,
     },
     /// Normal, given that it lies within bounds: no value lies outside, none piles up on a
     /// bound, however far in a tail or wide apart the bounds are.
     ///
-    /// One word an element goes through the inverse of the distribution function, which is
-    /// within 2 units of the core's last place of exact: 2^-25 standard deviations for wide
-    /// bounds, less for narrower ones. Words have 32 bits: |z| <= 6.34 however wide the bounds.
+    /// One word an element goes through the inverse of the distribution function, which is within
+    /// 2^-21 standard deviations of exact: `docs/STREAM.md`. Words have 32 bits: |z| < 6.24 however
+    /// wide the bounds.
     TruncatedNormal {
         /// The mean of the normal distribution, before it is cut.
         mean: f32,
@@ -220,13 +220,9 @@ impl Distribution {
                 },
             });
         }
-        // Halved before they meet: the sum or difference itself could overflow only where
-        // `low` and `high` are far beyond binary32, but so it plainly cannot.
         Ok(Distribution::Uniform {
             low: low32,
             high: high32,
-            mean: (low / 2.0 + high / 2.0) as f32,
-            scale: (high / 2.0 - low / 2.0) as f32,
         })
     }
 
@@ -312,13 +308,7 @@ impl Distribution {
         match *self {
             Distribution::Constant { value } => Distribution::constant(value.into()),
             Distribution::Normal { mean, std } => Distribution::normal(mean.into(), std.into()),
-            Distribution::Uniform {
-                low,
-                high,
-                mean,
-                scale,
-            } => Distribution::normal(mean.into(), scale.into())
-                .and_then(|_| Distribution::uniform(low.into(), high.into())),
+            Distribution::Uniform { low, high } => Distribution::uniform(low.into(), high.into()),
             Distribution::TruncatedNormal {
                 mean,
                 std,
@@ -435,7 +425,7 @@ impl fmt::Display for Distribution {
             Distribution::Normal { mean, std } => {
                 write!(f, "normal(mean={},std={})", Short(mean), Short(std))
             }
-            Distribution::Uniform { low, high, .. } => {
+            Distribution::Uniform { low, high } => {
                 write!(f, "uniform(low={},high={})", Short(low), Short(high))
             }
             Distribution::TruncatedNormal {
@@ -624,14 +614,13 @@ mod tests {
                 std: 0.02
             }
         );
-        // Rounding low and high first, then taking the mean, would give another last bit.
-        let (low, high) = (0.1f64, 0.1f64 + 3.0 * f64::from(f32::EPSILON));
-        let Distribution::Uniform { mean, scale, .. } = Distribution::uniform(low, high).unwrap()
-        else {
-            panic!("not uniform")
-        };
-        assert_eq!(mean, ((low + high) / 2.0) as f32);
-        assert_eq!(scale, ((high - low) / 2.0) as f32);
+        assert_eq!(
+            Distribution::uniform(0.1, 0.2).unwrap(),
+            Distribution::Uniform {
+                low: 0.1,
+                high: 0.2
+            }
+        );
     }
 
     #[test]
@@ -664,7 +653,7 @@ mod tests {
             (
                 Distribution::uniform(-0.1, 0.5).unwrap(),
                 "uniform(low=-0.1,high=0.5)",
-                r#"{"kind":"uniform","low":-0.1,"high":0.5,"mean":0.2,"scale":0.3}"#,
+                r#"{"kind":"uniform","low":-0.1,"high":0.5}"#,
             ),
             (
                 wide,
@@ -699,9 +688,7 @@ mod tests {
             Distribution::uniform(-max, max).unwrap(),
             Distribution::Uniform {
                 low: f32::MIN,
-                high: f32::MAX,
-                mean: 0.0,
-                scale: f32::MAX
+                high: f32::MAX
             }
         );
     }

@@ -79,7 +79,7 @@ impl Distribution {
                 Some(Law::normal(mean.into(), std.into()))
             }
             Distribution::Sparse { std, .. } => Some(Law::normal(0.0, std.into())),
-            Distribution::Uniform { low, high, .. } => Some(Law::uniform(low.into(), high.into())),
+            Distribution::Uniform { low, high } => Some(Law::uniform(low.into(), high.into())),
             Distribution::TruncatedNormal {
                 mean,
                 std,

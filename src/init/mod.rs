@@ -13,6 +13,7 @@ mod law;
 mod models;
 mod position;
 mod quantile;
+mod scaling;
 mod spec;
 
 use crate::error::{Error, Result};
@@ -27,7 +28,8 @@ pub use gain::Nonlinearity;
 pub use law::Law;
 pub use models::{MupRole, TransformerSide};
 pub(crate) use position::{log_table, position_table};
-pub(crate) use quantile::{Quantile, inverse_softplus, power_of_two};
+pub(crate) use quantile::{Quantile, inverse_softplus_of_exp, ln};
+pub(crate) use scaling::Scaling;
 pub(crate) use spec::check_call;
 
 /// A rule that initializes a tensor.

@@ -5,12 +5,12 @@
 
 use super::quantile::{exp, ln};
 
-/// For each column its frequency as a fraction of a turn in 64 bits (low word, high word) and
-/// its phase in turns of 2^32: a quarter for cosines.
-pub(crate) fn position_table(columns: u64, max_timescale: f64, interleaved: bool) -> Vec<[u32; 4]> {
+/// For each column two entries: its frequency as a fraction of a turn in 64 bits (low word, high
+/// word), then its phase in turns of 2^32, a quarter for cosines, and 0.
+pub(crate) fn position_table(columns: u64, max_timescale: f64, interleaved: bool) -> Vec<[u32; 2]> {
     let half = columns.div_ceil(2);
     (0..columns)
-        .map(|column| {
+        .flat_map(|column| {
             let (k, steps, cosine) = if interleaved {
                 (column / 2, columns as f64 / 2.0, column % 2 == 1)
             } else {
@@ -21,18 +21,18 @@ pub(crate) fn position_table(columns: u64, max_timescale: f64, interleaved: bool
             let turns = frequency / std::f64::consts::TAU * 18_446_744_073_709_551_616.0;
             let turns = turns.round() as u64;
             [
-                turns as u32,
-                (turns >> 32) as u32,
-                u32::from(cosine) << 30,
-                0,
+                [turns as u32, (turns >> 32) as u32],
+                [u32::from(cosine) << 30, 0],
             ]
         })
         .collect()
 }
 
-/// For each column c the binary32 bits of `ln(c + 1)`.
-pub(crate) fn log_table(columns: u64) -> Vec<[u32; 4]> {
+/// For each column c the binary32 bits of `ln(c + 1)`, two columns an entry.
+pub(crate) fn log_table(columns: u64) -> Vec<[u32; 2]> {
+    let bits = |number: u64| (ln(number as f64) as f32).to_bits();
     (1..=columns)
-        .map(|number| [(ln(number as f64) as f32).to_bits(), 0, 0, 0])
+        .step_by(2)
+        .map(|number| [bits(number), bits(number + 1)])
         .collect()
 }

@@ -1,5 +1,5 @@
-//! Tables of the quantile core: the inverse of a distribution function as cubics in fixed point,
-//! built on the host.
+//! Tables of curves: the inverse of a distribution function as quadratics in fixed point, built on
+//! the host.
 //!
 //! Every table is part of the stream, so it must come out the same on every host, now and later.
 //! Hence only additions, subtractions, multiplications, divisions and square roots of binary64,
@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::kernel::quantile::{ENTRIES, HALF};
+use crate::kernel::curve::{ENTRIES, OCTAVES, SEGMENTS};
 
 /// Beyond this many standard deviations a normal has less than 2^-75 of its mass, which 32-bit
 /// probabilities do not see.
@@ -24,13 +24,15 @@ const PANELS: usize = 128;
 /// Tables that are kept: a model has a handful of distinct ones.
 const KEPT: usize = 64;
 
-/// A quantile function, ready for [`crate::kernel::quantile`].
+/// A quantile function, ready for [`crate::kernel::curve`].
 #[derive(Debug, PartialEq)]
 pub(crate) struct Table {
-    /// The cubics: octave by octave, the lower half first.
-    pub entries: Arc<Vec<[u32; 4]>>,
-    /// Fraction bits of the core.
+    /// The quadratics, in the order that [`place`](crate::kernel::curve::place) gives.
+    pub entries: Arc<Vec<[u32; 2]>>,
+    /// Fraction bits of the values.
     pub fraction_bits: i32,
+    /// A magnitude that no value exceeds.
+    pub reach: f64,
 }
 
 /// What a table is made for. Numbers are compared by their bits.
@@ -41,8 +43,8 @@ pub(crate) enum Quantile {
     TruncatedNormal { lower: f64, upper: f64, width: f64 },
     /// The logarithm of a uniform number in `[low, high)`, 0 < low.
     LogUniform { low: f64, high: f64 },
-    /// `ln(e^dt - 1)` with `dt = max(floor, e^v)` and v uniform in `[ln min, ln max)`.
-    TimeStep { min: f64, max: f64, floor: f64 },
+    /// `ln(e^dt - 1)` with `dt = e^v` and v uniform in `[ln min, ln max)`.
+    TimeStep { min: f64, max: f64 },
 }
 
 impl Quantile {
@@ -94,9 +96,7 @@ impl Quantile {
                 width,
             } => [0, lower.to_bits(), upper.to_bits(), width.to_bits()],
             Quantile::LogUniform { low, high } => [1, low.to_bits(), high.to_bits(), 0],
-            Quantile::TimeStep { min, max, floor } => {
-                [2, min.to_bits(), max.to_bits(), floor.to_bits()]
-            }
+            Quantile::TimeStep { min, max } => [2, min.to_bits(), max.to_bits(), 0],
         }
     }
 
@@ -128,81 +128,138 @@ impl Quantile {
                 let span = high - low;
                 table(|p| ln(low + span * p), |p| ln(high - span * p))
             }
-            Quantile::TimeStep { min, max, floor } => {
+            Quantile::TimeStep { min, max } => {
                 let (start, end) = (ln(min), ln(max));
-                let bias = |v: f64| inverse_softplus(exp(v).max(floor));
                 let span = end - start;
-                table(|p| bias(start + span * p), |p| bias(end - span * p))
+                table(
+                    |p| inverse_softplus_of_exp(start + span * p),
+                    |p| inverse_softplus_of_exp(end - span * p),
+                )
             }
         }
     }
 }
 
-/// `ln(e^x - 1)` for 0 < x <= 500.
-pub(crate) fn inverse_softplus(x: f64) -> f64 {
-    x + ln(1.0 - exp(-x))
+/// `ln(e^x - 1)` with x = e^v, for v of at most ln 500.
+pub(crate) fn inverse_softplus_of_exp(v: f64) -> f64 {
+    let x = exp(v);
+    if x < 0.0625 {
+        // ln x + ln((e^x - 1) / x): 1 - e^-x would lose the digits of a small x.
+        v + x * (0.5 + x * (1.0 / 24.0 - x * x / 2880.0))
+    } else {
+        x + ln(1.0 - exp(-x))
+    }
 }
 
-/// Chebyshev's nodes of a cubic on [0, 1].
-const NODES: [f64; 4] = [
-    0.038_060_233_744_356_63,
-    0.308_658_283_817_455_1,
-    0.691_341_716_182_544_9,
-    0.961_939_766_255_643_4,
-];
+/// Most fraction bits of a table: beyond them values are nothing beside any step of binary32.
+const MOST_FRACTION_BITS: i32 = 300;
+/// The largest coefficient of t and t^2: 16 bits, less a little for other ways to round.
+const LARGEST_COEFFICIENT: f64 = 32_700.0;
+/// What constants stay below.
+const LARGEST_CONSTANT: f64 = 1_073_741_824.0;
 
-/// The table of a quantile function, given by its two halves: the value that a share `p` of the
-/// distribution lies below, and that which `p` lies above, for p in [2^-33, 1/2].
+/// The table of a quantile function, given by its two halves: the value that a share `w` of the
+/// distribution lies below, and that which `w` lies above.
 fn table(below: impl Fn(f64) -> f64, above: impl Fn(f64) -> f64) -> Table {
-    let end = 1.0 / (1u64 << 33) as f64;
-    let largest = below(end).abs().max(above(end).abs());
-    let fraction_bits = fraction_bits(largest);
-    let unit = power_of_two(fraction_bits);
-    let mut entries = Vec::with_capacity(ENTRIES);
-    for entry in 0..HALF {
-        entries.push(cubic(entry, |p| below(p) * unit));
+    let quadratics = quadratics(below, above);
+    let mut fraction_bits = MOST_FRACTION_BITS;
+    let fits = |bits: i32| {
+        quadratics.iter().flatten().all(|quadratic| {
+            let [constant, linear, square] = quadratic.coefficients(bits);
+            constant.abs() < LARGEST_CONSTANT
+                && linear.abs() <= LARGEST_COEFFICIENT
+                && square.abs() <= LARGEST_COEFFICIENT
+        })
+    };
+    while fraction_bits > 0 && !fits(fraction_bits) {
+        fraction_bits -= 1;
     }
-    for entry in 0..HALF {
-        entries.push(cubic(entry, |p| -above(p) * unit));
-    }
+    let largest = |reach: f64, quadratic: &Quadratic| reach.max(quadratic.largest());
     Table {
-        entries: Arc::new(entries),
+        entries: Arc::new(entries(&quadratics, fraction_bits)),
         fraction_bits,
+        reach: quadratics.iter().flatten().fold(0.0, largest),
     }
 }
 
-/// The most fraction bits, up to 960, with which a number stays below 2^29 less a little: times a
-/// 24-bit scale it still fits in the 53 bits of a binary64, in which CPUs scale.
-fn fraction_bits(largest: f64) -> i32 {
-    let mut bits = 960;
-    while bits > -960 && largest * power_of_two(bits) >= 532_676_608.0 {
-        bits -= 1;
-    }
-    bits
+/// A parabola `a + b s + c s^2` through a segment, for s from -1 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quadratic {
+    a: f64,
+    b: f64,
+    c: f64,
 }
 
-/// The cubic through Chebyshev's nodes of a segment, in powers of the place in the segment,
-/// rounded to integers.
-pub(super) fn cubic(entry: usize, quantile: impl Fn(f64) -> f64) -> [u32; 4] {
-    let (octave, segment) = (entry / 32, entry % 32);
-    let probability =
-        |t: f64| power_of_two(-2 - octave as i32) * (1.0 + (segment as f64 + t) / 32.0);
-    let [t0, t1, t2, t3] = NODES;
-    let [y0, y1, y2, y3] = NODES.map(|t| quantile(probability(t)));
-    // Newton's divided differences.
-    let d01 = (y1 - y0) / (t1 - t0);
-    let d12 = (y2 - y1) / (t2 - t1);
-    let d23 = (y3 - y2) / (t3 - t2);
-    let d012 = (d12 - d01) / (t2 - t0);
-    let d123 = (d23 - d12) / (t3 - t1);
-    let d0123 = (d123 - d012) / (t3 - t0);
-    let cubic = d0123;
-    let square = d012 - d0123 * (t0 + t1 + t2);
-    let linear = d01 - d012 * (t0 + t1) + d0123 * (t0 * t1 + t0 * t2 + t1 * t2);
-    let constant = y0 - d01 * t0 + d012 * (t0 * t1) - d0123 * (t0 * t1 * t2);
-    // Each of the three products on the device loses half a unit on average, the inner ones
-    // less by the factor t: 3/4 makes up for most of it. There the segment has length 1/2.
-    [constant + 0.75, 2.0 * linear, 4.0 * square, 8.0 * cubic].map(|c| c.round() as i32 as u32)
+impl Quadratic {
+    /// Through the values at Chebyshev's nodes.
+    fn new(value: impl Fn(f64) -> f64) -> Quadratic {
+        let node = 3f64.sqrt() / 2.0;
+        let (left, a, right) = (value(-node), value(0.0), value(node));
+        Quadratic {
+            a,
+            b: (right - left) / (2.0 * node),
+            c: (left + right - 2.0 * a) / (2.0 * node * node),
+        }
+    }
+
+    /// The numbers of an entry: for t = 2^15 s, read in the middle of its step. The kernel rounds
+    /// a square and a sum down; c / 2^15 and 1/2 make up for it.
+    fn coefficients(&self, fraction_bits: i32) -> [f64; 3] {
+        let unit = power_of_two(fraction_bits);
+        let (a, b, c) = (self.a * unit, self.b * unit, self.c * unit);
+        [
+            (a + b / 65_536.0 + c / 32_768.0 + 0.5).round(),
+            (b / 64.0).round(),
+            (c / 32.0).round(),
+        ]
+    }
+
+    fn largest(&self) -> f64 {
+        self.a.abs() + self.b.abs() + self.c.abs()
+    }
+}
+
+/// The parabolas of a function of a probability w, given as `below(w)` for the lower half of the
+/// words and `above(w)`, w counted from 1, for the upper half. Entries that no word reaches have none.
+pub(super) fn quadratics(
+    below: impl Fn(f64) -> f64,
+    above: impl Fn(f64) -> f64,
+) -> Vec<Option<Quadratic>> {
+    let mut made = vec![None; ENTRIES];
+    for half in 0..2 {
+        for zeros in 0..OCTAVES {
+            for segment in 0..SEGMENTS {
+                // Of the octave without leading zeros only -2^31 is a word's number.
+                if zeros == 0 && (half == 0 || segment > 0) {
+                    continue;
+                }
+                let octave = power_of_two(-1 - zeros as i32);
+                let at = |s: f64| octave * (1.0 + (segment as f64 + (s + 1.0) / 2.0) / 64.0);
+                let index = (half * OCTAVES + (62 - zeros) % 32) * SEGMENTS + segment;
+                made[index] = Some(if half == 0 {
+                    Quadratic::new(|s| below(at(s)))
+                } else {
+                    Quadratic::new(|s| above(at(s)))
+                });
+            }
+        }
+    }
+    made
+}
+
+/// The entries of a table with so many fraction bits; zeros where no word leads.
+pub(super) fn entries(quadratics: &[Option<Quadratic>], fraction_bits: i32) -> Vec<[u32; 2]> {
+    let entry = |quadratic: &Quadratic| {
+        let [constant, linear, square] = quadratic.coefficients(fraction_bits);
+        let halves = (linear as i16 as u16, square as i16 as u16);
+        [
+            constant as i32 as u32,
+            u32::from(halves.0) | u32::from(halves.1) << 16,
+        ]
+    };
+    let all = quadratics.iter();
+    all.map(|quadratic| quadratic.as_ref().map_or([0; 2], entry))
+        .collect()
 }
 
 /// The density `exp(-(k d + d^2 / 2))` on an interval, cut into panels: a normal, seen from the
@@ -300,8 +357,8 @@ fn mass(from: f64, start: f64, end: f64) -> f64 {
     half * sum
 }
 
-/// `2^power` for powers of normal numbers.
-pub(crate) fn power_of_two(power: i32) -> f64 {
+/// `2^power` for powers of normal numbers, -1022 to 1023.
+pub(super) fn power_of_two(power: i32) -> f64 {
     f64::from_bits(((1023 + power) as u64) << 52)
 }
 
@@ -324,7 +381,7 @@ pub(super) fn exp(x: f64) -> f64 {
 }
 
 /// The natural logarithm of a normal number above 0.
-pub(super) fn ln(x: f64) -> f64 {
+pub(crate) fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let mut power = (bits >> 52) as i32 - 1023;
     let mut mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));
@@ -345,7 +402,7 @@ pub(super) fn ln(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::quantile::quantile;
+    use crate::kernel::curve::curve;
 
     #[test]
     fn exponential_and_logarithm_are_good_to_the_last_bits() {
@@ -378,7 +435,7 @@ mod tests {
 
     /// Against arbitrary precision: `tests/data/truncated.py`.
     #[test]
-    fn cores_are_within_2_units_of_exact() {
+    fn curves_are_within_64_units_of_exact() {
         let exact: Exact =
             serde_json::from_str(include_str!("../../tests/data/truncated.json")).unwrap();
         assert_eq!((exact.words.len(), exact.cases.len()), (32, 18));
@@ -394,19 +451,19 @@ mod tests {
             let unit = power_of_two(table.fraction_bits);
             let mut worst: f64 = 0.0;
             for (&word, z) in exact.words.iter().zip(case.z) {
-                let error = f64::from(quantile(word, &table.entries)) - z * unit;
+                let error = f64::from(curve(word, &table.entries)) - z * unit;
                 worst = worst.max(error.abs());
             }
             println!(
                 "[{lower}, {upper}]: {} fraction bits, off by {worst:.3}",
                 table.fraction_bits
             );
-            assert!(worst <= 2.0, "[{lower}, {upper}]: off by {worst}");
+            assert!(worst <= 64.0, "[{lower}, {upper}]: off by {worst}");
         }
     }
 
     /// Neither within a segment nor from one to the next does a larger word give a smaller
-    /// number, but for the last units of rounding.
+    /// number, but for the units that 16-bit coefficients are off by.
     #[test]
     fn quantiles_rise() {
         for (lower, upper) in [
@@ -422,21 +479,13 @@ mod tests {
                 width: upper - lower,
             }
             .table();
-            let signed = |word: u32| {
-                let core = quantile(word, &table.entries);
-                let magnitude = i64::from(core & 0x7fff_ffff);
-                if core >> 31 == 1 {
-                    -magnitude
-                } else {
-                    magnitude
-                }
-            };
+            let value = |word: u32| curve(word, &table.entries);
             for segment in 0..32 * 16u64 {
                 let start = (((16 + segment % 16) << 31) >> (segment / 16)) >> 5;
                 for word in [start as u32, u32::MAX - start as u32] {
                     for near in word.saturating_sub(3)..word.saturating_add(3) {
                         assert!(
-                            signed(near) <= signed(near.saturating_add(1)) + 4,
+                            value(near) <= value(near.saturating_add(1)) + 64,
                             "[{lower}, {upper}], word {near}"
                         );
                     }
@@ -446,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn symmetric_bounds_give_symmetric_tables() {
+    fn symmetric_bounds_give_symmetric_curves() {
         for bound in [0.001, 0.7, 2.0, 3.0, 11.0] {
             let table = Quantile::TruncatedNormal {
                 lower: -bound,
@@ -454,8 +503,22 @@ mod tests {
                 width: 2.0 * bound,
             }
             .table();
-            let (low, high) = table.entries.split_at(HALF);
-            assert!(low == high, "{bound}");
+            let sum = |word: u32| {
+                curve(word, &table.entries) + curve(word.wrapping_neg(), &table.entries)
+            };
+            // Up to 24 bits the place is exact; sums are rounded down on both sides.
+            for word in (1..1 << 24).step_by(16) {
+                assert!(sum(word).abs() <= 1, "{bound}, word {word}: {}", sum(word));
+            }
+            // Beyond them the cut rounds down on both sides too, by a unit of the place at most, and coefficients are rounded.
+            for i in 0..1u32 << 20 {
+                let word = i << 12 | i | 1;
+                assert!(
+                    sum(word).abs() <= 128,
+                    "{bound}, word {word}: {}",
+                    sum(word)
+                );
+            }
         }
     }
 

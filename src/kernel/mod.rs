@@ -2,17 +2,17 @@
 //! module of the same name here, with the same functions in the same order. `docs/STREAM.md`
 //! is the text that both follow.
 //!
-//! No I/O, no allocation, no wgpu, no floating point: `const fn`s from words to words. The
-//! functions are public so that they can be tested and compared with other implementations;
-//! to fill tensors use [`crate::cpu`] or `fanin::gpu`.
+//! No I/O, no allocation, no wgpu: `const fn`s from words to words. A float is used only where
+//! it is exact. The functions are public so that they can be tested and compared with other
+//! implementations; to fill tensors use [`crate::cpu`] or `fanin::gpu`.
 
 pub mod box_muller;
+pub mod curve;
 pub mod mul;
 pub mod pattern;
 pub mod philox;
-pub mod quantile;
-pub mod scale;
 pub mod uniform;
+pub mod value;
 
 /// The version of the stream: which bits a (seed, name, index, distribution) gives. Any change
 /// of a produced bit is a new version.

@@ -16,21 +16,21 @@ pub const fn mul_wide(a: u32, b: u32) -> (u32, u32) {
     (product as u32, (product >> 32) as u32)
 }
 
-/// The high 32 bits of the signed 64-bit product `a * b`: `floor(a * b / 2^32)`.
+/// `a * b / 2^32`, rounded to the nearest integer, halves up.
 #[inline(always)]
-pub const fn mul_hi_signed(a: i32, b: i32) -> i32 {
-    ((a as i64 * b as i64) >> 32) as i32
+pub const fn mul_hi_rounded_unsigned(a: u32, b: u32) -> u32 {
+    ((a as u64 * b as u64 + (1 << 31)) >> 32) as u32
 }
 
-/// `a * b / 2^32`, rounded to the nearest integer, halves up.
+/// `a * b / 2^32`, rounded to the nearest integer, halves up: signed numbers.
 #[inline(always)]
 pub const fn mul_hi_rounded(a: i32, b: i32) -> i32 {
     ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32
 }
 
-/// `(a * b + c * d) / 2^31`, rounded to the nearest integer, halves up. The sum must fit in 63
-/// bits and a sign, the result in 32.
+/// `a * b / 2^(32 + shift)`, rounded to the nearest integer, halves up. The shift is at most 30,
+/// and the product below 2^61 in magnitude.
 #[inline(always)]
-pub const fn mul_sum_rounded(a: i32, b: i32, c: i32, d: i32) -> i32 {
-    ((a as i64 * b as i64 + c as i64 * d as i64 + (1 << 30)) >> 31) as i32
+pub const fn mul_shifted(a: i32, b: i32, shift: u32) -> i32 {
+    ((a as i64 * b as i64 + (1 << (31 + shift))) >> (32 + shift)) as i32
 }

@@ -3,7 +3,7 @@
 //! Twin of `shaders/pattern.wgsl`. A "row" here is a run of `columns` elements of the whole
 //! tensor: row and column of element i are `i div columns` and `i mod columns`.
 
-use super::mul::{mul_hi, mul_wide};
+use super::mul::mul_hi;
 use super::philox::{counter, philox};
 
 /// Rounds of the Feistel network of [`permute`] at least.
@@ -129,10 +129,10 @@ pub const fn matrix_place(element: u64, columns: u32, pattern: [u32; 4]) -> u32 
 /// The angle of a row, in turns of 2^32: the upper word of `row * frequency + phase`, the
 /// frequency being a fraction of a turn in 64 bits (low word, high word).
 #[inline(always)]
-pub const fn angle(row: u32, entry: [u32; 4]) -> u32 {
-    let (_, high) = mul_wide(entry[0], row);
-    high.wrapping_add(entry[1].wrapping_mul(row))
-        .wrapping_add(entry[2])
+pub const fn angle(row: u32, frequency: [u32; 2], phase: u32) -> u32 {
+    mul_hi(frequency[0], row)
+        .wrapping_add(frequency[1].wrapping_mul(row))
+        .wrapping_add(phase)
 }
 
 /// `(cos, sin)` of `pi/4 * x`, both with 32 fraction bits, for x in (0, 1) with 32 fraction
@@ -150,8 +150,8 @@ pub const fn cos_sin(x: u32) -> (u32, u32) {
     (!mul_hi(x2, c1), mul_hi(x, s0))
 }
 
-/// The sine of an angle in turns of 2^32, with 31 fraction bits. Whole quarters of a turn are exact (but for 1, which is 2^-31 short until it is rounded); other
-/// angles stand for the middle of their step.
+/// The sine of an angle in turns of 2^32, with 31 fraction bits. Whole quarters of a turn are
+/// exact (but for 1, which is 2^-31 short until it is rounded); other angles stand for the middle of their step.
 #[inline(always)]
 pub const fn sine(angle: u32) -> i32 {
     let quadrant = angle.wrapping_add(1 << 29) >> 30;
@@ -168,4 +168,20 @@ pub const fn sine(angle: u32) -> i32 {
     let sign = (quadrant >> 1) ^ ((swap ^ 1) & negative);
     let magnitude = (value >> 1) as i32;
     if sign != 0 { -magnitude } else { magnitude }
+}
+
+/// A number with 31 fraction bits, rounded to binary32 bits, to nearest, ties to even.
+#[inline(always)]
+pub const fn sine_value(sine: i32) -> u32 {
+    let magnitude = sine.unsigned_abs();
+    let zeros = magnitude.leading_zeros();
+    let significand = magnitude << (zeros & 31);
+    let quotient = significand >> 8;
+    let rounded = quotient + (((significand & 0xff) + 0x7f + (quotient & 1)) >> 8);
+    if magnitude == 0 {
+        0
+    } else {
+        // The leading bit of the significand adds 1 to the exponent's field.
+        (((126 - zeros) << 23) + rounded) | (sine as u32 & 0x8000_0000)
+    }
 }

@@ -1,7 +1,10 @@
-//! The uniform core. Twin of `shaders/uniform.wgsl`.
+//! Uniform whole numbers. Twin of `shaders/uniform.wgsl`.
 
-/// The core `2 (word >> 4) + 1 - 2^28`, an odd multiple of 2^-28 in (-1, 1).
+use super::mul::mul_hi;
+
+/// One of the `count` whole numbers from `first` on: `first + floor(word * count / 2^32)`. Never
+/// `first + count`, so that a range is half-open by construction.
 #[inline(always)]
-pub const fn uniform(word: u32) -> i32 {
-    ((word >> 3) | 1) as i32 - (1 << 28)
+pub const fn uniform(word: u32, count: u32, first: i32) -> i32 {
+    first.wrapping_add(mul_hi(word, count) as i32)
 }

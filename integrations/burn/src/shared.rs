@@ -97,7 +97,7 @@ pub fn share_device(device: &Device, setup: &WgpuSetup) -> Result<()> {
     }
     let made = Arc::new(Shared {
         queue: setup.queue.clone(),
-        initializer: Initializer::new(&setup.device)?,
+        initializer: Initializer::new(&setup.device, &setup.queue)?,
     });
     let mut all = SHARED.write().unwrap_or_else(PoisonError::into_inner);
     if all.iter().all(|(known, _)| *known != key) {

@@ -77,6 +77,7 @@ pub fn measure(
     let start = Instant::now();
     let initializer = Initializer::with_options(
         gpu.device(),
+        gpu.queue(),
         &InitializerOptions {
             int64: Some(gpu.initializer().int64()),
             ..InitializerOptions::default()

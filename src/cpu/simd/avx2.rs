@@ -1,15 +1,13 @@
-//! The face of AVX2 (Intel from Haswell, AMD from Excavator).
+//! AVX2 (Intel from Haswell, AMD from Excavator).
 
-use std::arch::x86_64::{__m128i, __m256d, __m256i};
+use std::arch::x86_64::__m256i;
 
 use pulp::cast;
 use pulp::x86::V3;
 
-use crate::kernel::box_muller::POINTS;
-use crate::kernel::quantile::ENTRIES;
-use crate::kernel::scale::to_f16;
+use crate::kernel::value::to_f16;
 
-use super::{Face, Registers, Run, to_bf16};
+use super::{Isa, Registers, Run};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(V3);
@@ -31,7 +29,11 @@ impl Registers for Avx2 {
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
-        self.add64(self.splat64(first.into()), cast([0u64, 1, 2, 3]))
+        // Blocks 0 and 1 in the lower halves of 128-bit lanes, which `interleave` takes first.
+        let order: __m256i = cast([0u64, 2, 1, 3]);
+        self.0
+            .avx2
+            ._mm256_add_epi64(self.splat64(first.into()), order)
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -46,26 +48,6 @@ impl Registers for Avx2 {
         self.0.avx2._mm256_xor_si256(a, b)
     }
     #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_add_epi32(a, b)
-    }
-    #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_add_epi64(a, b)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_sub_epi64(a, b)
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_srli_epi64::<BITS>(a)
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx2._mm256_mul_epi32(a, b)
-    }
-    #[inline(always)]
     fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_mul_epu32(a, b)
     }
@@ -76,7 +58,7 @@ impl Registers for Avx2 {
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        let odd = self.shl64::<32>(odd);
+        let odd = cast(self.0.avx._mm256_moveldup_ps(cast(odd)));
         self.0.avx2._mm256_blend_epi32::<0b1010_1010>(even, odd)
     }
     #[inline(always)]
@@ -86,13 +68,18 @@ impl Registers for Avx2 {
     }
 }
 
-impl Face for Avx2 {
-    type D = __m256d;
-    type Factor = [__m256d; 2];
-
+impl Isa for Avx2 {
     #[inline(always)]
-    fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
-        self.0.avx2._mm256_sllv_epi32(a, counts)
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_add_epi32(a, b)
+    }
+    #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_add_epi64(a, b)
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_mul_epi32(a, b)
     }
     #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
@@ -123,20 +110,6 @@ impl Face for Avx2 {
         self.0.avx2._mm256_srai_epi32::<BITS>(a)
     }
     #[inline(always)]
-    fn square16(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_madd_epi16(a, a)
-    }
-    #[inline(always)]
-    fn leading_zeros(self, a: Self::V) -> Self::V {
-        // From the exponent of a binary32. The lowest bit, which is set, is dropped, so that the
-        // number is no longer negative for the conversion; and the bit below the leading one is
-        // cleared, so that rounding cannot carry.
-        let v = self.shr_u::<1>(a);
-        let v = self.0.avx2._mm256_andnot_si256(self.shr_u::<1>(v), v);
-        let exponent = self.shr_u::<23>(cast(self.0.avx._mm256_cvtepi32_ps(v)));
-        self.min_s(self.sub(self.splat(127 + 30), exponent), self.splat(31))
-    }
-    #[inline(always)]
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx2._mm256_min_epi32(a, b)
     }
@@ -145,77 +118,55 @@ impl Face for Avx2 {
         self.0.avx2._mm256_max_epi32(a, b)
     }
     #[inline(always)]
-    fn min_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx._mm256_min_ps(cast(a), cast(b)))
+    fn shr_s_by(self, a: Self::V, bits: u32) -> Self::V {
+        self.0.avx2._mm256_sra_epi32(a, cast([u64::from(bits), 0]))
     }
     #[inline(always)]
-    fn max_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx._mm256_max_ps(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx2._mm256_slli_epi64::<BITS>(a)
-    }
-    #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
-        let indices: &[u32; 8] = bytemuck::cast_ref(indices);
-        let avx2 = self.0.avx2;
-        let (a, b) = (two(self, table, indices, 0), two(self, table, indices, 2));
-        let (c, d) = (two(self, table, indices, 1), two(self, table, indices, 3));
-        let avx = self.0.avx;
-        let swapped = |a, b| cast(avx._mm256_shuffle_ps::<0b10_11_10_11>(cast(a), cast(b)));
-        [
-            [
-                avx2._mm256_unpacklo_epi64(a, b),
-                avx2._mm256_unpacklo_epi64(c, d),
-            ],
-            [swapped(a, b), swapped(c, d)],
-        ]
-    }
-    #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
+    fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 8] = bytemuck::cast_ref(indices);
         [four(table, indices, 0), four(table, indices, 1)]
     }
     #[inline(always)]
-    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
-        [factor, -(f64::from(bias) * factor)].map(|number| self.0.avx._mm256_set1_pd(number))
+    fn convert(self, a: Self::V) -> Self::V {
+        cast(self.0.avx._mm256_cvtepi32_ps(a))
     }
     #[inline(always)]
-    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
-        let order: __m256i = cast([1u32, 3, 5, 7, 1, 3, 5, 7]);
-        let upper = self.0.avx2._mm256_permutevar8x32_epi32(a, order);
-        let upper = self.0.avx._mm256_castsi256_si128(upper);
-        let number = self.0.avx._mm256_cvtepi32_pd(upper);
-        self.0.fma._mm256_fmadd_pd(number, factor, offset)
+    fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.avx._mm256_mul_ps(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
-        let avx = self.0.avx;
-        let [x0, x1, x2, x3] = lanes.map(|d| avx._mm256_cvtpd_ps(d));
-        let (even, odd) = (avx._mm256_set_m128(x2, x0), avx._mm256_set_m128(x3, x1));
-        // Pairs of lanes 0 and 1 of two blocks, then those of lanes 2 and 3.
+    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
+        let avx2 = self.0.avx2;
         [
-            avx._mm256_unpacklo_ps(even, odd),
-            avx._mm256_unpackhi_ps(even, odd),
+            avx2._mm256_unpacklo_epi32(even, odd),
+            avx2._mm256_unpackhi_epi32(even, odd),
         ]
-        .map(|pairs| {
-            self.0
-                .avx2
-                ._mm256_permute4x64_epi64::<0b11_01_10_00>(cast(pairs))
-        })
     }
     #[inline(always)]
-    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx._mm256_add_ps(cast(a), cast(b)))
+    fn mul16_sum(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx2._mm256_madd_epi16(a, b)
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        self.0.avx2._mm256_mulhi_epi16(a, a)
+    }
+    #[inline(always)]
+    fn mul16_rounded(self, a: Self::V, factor: u16) -> Self::V {
+        let factor = self.splat(u32::from(factor) << 16);
+        self.0.avx2._mm256_mulhrs_epi16(a, factor)
+    }
+    #[inline(always)]
+    fn turn16(self, a: Self::V) -> Self::V {
+        // Bytes 2 and 3 of each 32-bit lane, then 0 and 1; the sign of -1 negates.
+        let swap: [[u32; 4]; 2] = [[0x0100_0302, 0x0504_0706, 0x0908_0b0a, 0x0d0c_0f0e]; 2];
+        let swapped = self.0.avx2._mm256_shuffle_epi8(a, cast(swap));
+        self.0
+            .avx2
+            ._mm256_sign_epi16(swapped, self.splat(0x0001_ffff))
     }
     #[inline(always)]
     fn to_f16(self, a: Self::V) -> Self::V {
         cast(cast::<_, [u32; 8]>(a).map(to_f16))
-    }
-    #[inline(always)]
-    fn to_bf16(self, a: Self::V) -> Self::V {
-        to_bf16(self, a)
     }
     #[inline(always)]
     fn narrow(self, [low, high]: [Self::V; 2]) -> Self::V {
@@ -238,21 +189,13 @@ impl Face for Avx2 {
     }
 }
 
-/// The entries of a lane and of the fourth one after it.
+/// The entries of every second lane.
 #[inline(always)]
-fn two(face: Avx2, table: &[[u32; 4]; ENTRIES], indices: &[u32; 8], lane: usize) -> __m256i {
-    let low: __m128i = cast(table[indices[lane] as usize % ENTRIES]);
-    let high: __m128i = cast(table[indices[lane + 4] as usize % ENTRIES]);
-    face.0.avx._mm256_set_m128i(high, low)
-}
-
-/// The points of every second lane.
-#[inline(always)]
-fn four(table: &[[u32; 2]; POINTS], indices: &[u32; 8], odd: usize) -> __m256i {
+fn four<const N: usize>(table: &[[u32; 2]; N], indices: &[u32; 8], odd: usize) -> __m256i {
     cast([
-        table[indices[odd] as usize % POINTS],
-        table[indices[odd + 2] as usize % POINTS],
-        table[indices[odd + 4] as usize % POINTS],
-        table[indices[odd + 6] as usize % POINTS],
+        table[indices[odd] as usize % N],
+        table[indices[odd + 2] as usize % N],
+        table[indices[odd + 4] as usize % N],
+        table[indices[odd + 6] as usize % N],
     ])
 }

@@ -1,28 +1,19 @@
-//! The face of AVX-512 (F, BW, CD, DQ and VL: Intel from Skylake-SP, AMD from Zen 4).
+//! AVX-512 (F, BW, CD, DQ and VL: Intel from Skylake-SP, AMD from Zen 4).
 
-use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512d, __m512i};
+use std::arch::x86_64::{__m128i, __m512i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEG_INF};
 
 use pulp::cast;
 use pulp::x86::V4;
 
-use crate::kernel::box_muller::POINTS;
-use crate::kernel::quantile::ENTRIES;
-
-use super::{Face, Registers, Run};
-
-/// 2^52 in binary64, whose last bits count ones: with a number of 32 bits in place of the lower half
-/// it is the sum of both.
-const ONES: u64 = 0x4330_0000_0000_0000;
+use super::{Isa, Registers, Run};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(V4, Hidden);
 
-/// Constants that the compiler must not know: shuffles and shifts that it sees through it takes apart,
-/// to fold them into what stands around them, and makes more instructions of them.
+/// Constants that the compiler must not know: it takes shuffles that it sees through apart, to fold
+/// them into the instructions around them, and makes more instructions of them.
 #[derive(Clone, Copy)]
 struct Hidden {
-    /// Bits of [`Registers::shr_u64`].
-    shift: __m512i,
     /// The lanes that make up [`Registers::zip`].
     zip: __m512i,
     /// Those of [`Registers::zip_upper`].
@@ -35,7 +26,6 @@ impl Hidden {
         let zip: [u32; 16] = [0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30];
         let zip_upper: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
         std::hint::black_box(Hidden {
-            shift: cast([31u64; 8]),
             zip: cast(zip),
             zip_upper: cast(zip_upper),
         })
@@ -59,9 +49,11 @@ impl Registers for Avx512 {
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
-        // So that `values` finds the blocks 0 to 3 in the lower halves of both of its parts.
-        let order: __m512i = cast([0u64, 1, 4, 5, 2, 3, 6, 7]);
-        self.add64(self.splat64(first.into()), order)
+        // Blocks 0 to 3 in the lower halves of 128-bit lanes, which `interleave` takes first.
+        let order: __m512i = cast([0u64, 4, 1, 5, 2, 6, 3, 7]);
+        self.0
+            .avx512f
+            ._mm512_add_epi64(self.splat64(first.into()), order)
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -76,27 +68,6 @@ impl Registers for Avx512 {
         self.0.avx512f._mm512_xor_si512(a, b)
     }
     #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_add_epi32(a, b)
-    }
-    #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_add_epi64(a, b)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sub_epi64(a, b)
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        const { assert!(BITS == 31, "what is hidden is the only one") };
-        self.0.avx512f._mm512_srlv_epi64(a, self.1.shift)
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.avx512f._mm512_mul_epi32(a, b)
-    }
-    #[inline(always)]
     fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_mul_epu32(a, b)
     }
@@ -104,11 +75,6 @@ impl Registers for Avx512 {
     fn upper(self, a: Self::V) -> Self::V {
         // A shuffle: a processor makes more of them at a time than shifts.
         cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
-    }
-    #[inline(always)]
-    fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
-        let sum = self.add(a, b);
-        self.zip_upper(sum, sum)
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -123,13 +89,18 @@ impl Registers for Avx512 {
     }
 }
 
-impl Face for Avx512 {
-    type D = __m512d;
-    type Factor = [__m512d; 2];
-
+impl Isa for Avx512 {
     #[inline(always)]
-    fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sllv_epi32(a, counts)
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_add_epi32(a, b)
+    }
+    #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_add_epi64(a, b)
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512f._mm512_mul_epi32(a, b)
     }
     #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
@@ -160,14 +131,6 @@ impl Face for Avx512 {
         self.0.avx512f._mm512_sra_epi32(a, count(BITS))
     }
     #[inline(always)]
-    fn square16(self, a: Self::V) -> Self::V {
-        self.0.avx512bw._mm512_madd_epi16(a, a)
-    }
-    #[inline(always)]
-    fn leading_zeros(self, a: Self::V) -> Self::V {
-        self.0.avx512cd._mm512_lzcnt_epi32(a)
-    }
-    #[inline(always)]
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V {
         self.0.avx512f._mm512_min_epi32(a, b)
     }
@@ -176,66 +139,53 @@ impl Face for Avx512 {
         self.0.avx512f._mm512_max_epi32(a, b)
     }
     #[inline(always)]
-    fn min_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx512f._mm512_min_ps(cast(a), cast(b)))
+    fn shr_s_by(self, a: Self::V, bits: u32) -> Self::V {
+        self.0.avx512f._mm512_sra_epi32(a, count(bits as i32))
     }
     #[inline(always)]
-    fn max_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx512f._mm512_max_ps(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        self.0.avx512f._mm512_sll_epi64(a, count(BITS))
-    }
-    #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
-        let indices: &[u32; 16] = bytemuck::cast_ref(indices);
-        let f = self.0.avx512f;
-        let (a, b) = (four(self, table, indices, 0), four(self, table, indices, 2));
-        let (c, d) = (four(self, table, indices, 1), four(self, table, indices, 3));
-        let swapped = |a, b| cast(f._mm512_shuffle_ps::<0b10_11_10_11>(cast(a), cast(b)));
-        [
-            [f._mm512_unpacklo_epi64(a, b), f._mm512_unpacklo_epi64(c, d)],
-            [swapped(a, b), swapped(c, d)],
-        ]
-    }
-    #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
+    fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 16] = bytemuck::cast_ref(indices);
         [eight(table, indices, 0), eight(table, indices, 1)]
     }
     #[inline(always)]
-    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
-        let offset = f64::from_bits(ONES) + f64::from(bias);
-        [factor, -(offset * factor)].map(|number| self.0.avx512f._mm512_set1_pd(number))
+    fn convert(self, a: Self::V) -> Self::V {
+        cast(self.0.avx512f._mm512_cvtepi32_ps(a))
     }
     #[inline(always)]
-    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
-        let f = self.0.avx512f;
-        let ones: __m512 = cast(self.splat64(ONES));
-        let number = f._mm512_permutex2var_ps(cast(a), self.1.zip_upper, ones);
-        f._mm512_fmadd_pd(cast(number), factor, offset)
+    fn convert_down(self, a: Self::V) -> Self::V {
+        const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+        cast(self.0.avx512f._mm512_cvt_roundepi32_ps::<DOWN>(a))
     }
     #[inline(always)]
-    fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
+    fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.avx512f._mm512_mul_ps(cast(a), cast(b)))
+    }
+    #[inline(always)]
+    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
         let f = self.0.avx512f;
-        let [x0, x1, x2, x3]: [__m256; 4] = lanes.map(|d| f._mm512_cvtpd_ps(d));
-        let join = |low, high| -> __m512 {
-            let low = f._mm512_castps256_ps512(low);
-            self.0.avx512dq._mm512_insertf32x8::<1>(low, high)
-        };
-        let (even, odd) = (join(x0, x2), join(x1, x3));
-        // Pairs of lanes 0 and 1 of some blocks, then those of lanes 2 and 3.
-        let order: __m512i = cast([0u64, 4, 1, 5, 2, 6, 3, 7]);
         [
-            f._mm512_unpacklo_ps(even, odd),
-            f._mm512_unpackhi_ps(even, odd),
+            f._mm512_unpacklo_epi32(even, odd),
+            f._mm512_unpackhi_epi32(even, odd),
         ]
-        .map(|pairs| f._mm512_permutexvar_epi64(order, cast(pairs)))
     }
     #[inline(always)]
-    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.avx512f._mm512_add_ps(cast(a), cast(b)))
+    fn mul16_sum(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.avx512bw._mm512_madd_epi16(a, b)
+    }
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        self.0.avx512bw._mm512_mulhi_epi16(a, a)
+    }
+    #[inline(always)]
+    fn mul16_rounded(self, a: Self::V, factor: u16) -> Self::V {
+        let factor = self.splat(u32::from(factor) << 16);
+        self.0.avx512bw._mm512_mulhrs_epi16(a, factor)
+    }
+    #[inline(always)]
+    fn turn16(self, a: Self::V) -> Self::V {
+        let swapped = self.0.avx512f._mm512_rol_epi32::<16>(a);
+        let bw = self.0.avx512bw;
+        bw._mm512_mask_sub_epi16(swapped, 0x5555_5555, self.splat(0), swapped)
     }
     #[inline(always)]
     fn to_f16(self, a: Self::V) -> Self::V {
@@ -277,34 +227,18 @@ impl Face for Avx512 {
     }
 }
 
-/// Every fourth entry from a lane on. In halves: an insertion into half a register is cheaper.
+/// The entries of every second lane.
 #[inline(always)]
-fn four(face: Avx512, table: &[[u32; 4]; ENTRIES], indices: &[u32; 16], lane: usize) -> __m512i {
-    let low = two(face, table, indices[lane], indices[lane + 4]);
-    let high = two(face, table, indices[lane + 8], indices[lane + 12]);
-    let f = face.0.avx512f;
-    f._mm512_inserti64x4::<1>(f._mm512_castsi256_si512(low), high)
-}
-
-#[inline(always)]
-fn two(face: Avx512, table: &[[u32; 4]; ENTRIES], low: u32, high: u32) -> __m256i {
-    let low: __m128i = cast(table[low as usize % ENTRIES]);
-    let high: __m128i = cast(table[high as usize % ENTRIES]);
-    face.0.avx._mm256_set_m128i(high, low)
-}
-
-/// The points of every second lane.
-#[inline(always)]
-fn eight(table: &[[u32; 2]; POINTS], indices: &[u32; 16], odd: usize) -> __m512i {
+fn eight<const N: usize>(table: &[[u32; 2]; N], indices: &[u32; 16], odd: usize) -> __m512i {
     cast([
-        table[indices[odd] as usize % POINTS],
-        table[indices[odd + 2] as usize % POINTS],
-        table[indices[odd + 4] as usize % POINTS],
-        table[indices[odd + 6] as usize % POINTS],
-        table[indices[odd + 8] as usize % POINTS],
-        table[indices[odd + 10] as usize % POINTS],
-        table[indices[odd + 12] as usize % POINTS],
-        table[indices[odd + 14] as usize % POINTS],
+        table[indices[odd] as usize % N],
+        table[indices[odd + 2] as usize % N],
+        table[indices[odd + 4] as usize % N],
+        table[indices[odd + 6] as usize % N],
+        table[indices[odd + 8] as usize % N],
+        table[indices[odd + 10] as usize % N],
+        table[indices[odd + 12] as usize % N],
+        table[indices[odd + 14] as usize % N],
     ])
 }
 

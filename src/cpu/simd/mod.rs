@@ -1,20 +1,16 @@
-//! The drawn cores on vector registers: one kernel, written over [`Face`], and a face for each
-//! instruction set, chosen when the program runs.
+//! The drawn elements on vector registers: one kernel, written over [`Isa`], and an implementation
+//! of that trait for each instruction set, chosen when the program runs.
 //!
 //! The kernel is the third spelling of the stream, after `src/kernel/` and `shaders/`, shaped for
-//! registers. Words travel two ways. *Packed*, each 32-bit lane holds a number of its own. *Wide*,
-//! each 64-bit lane holds one in its low half, and what stands in the upper half is of no meaning:
-//! so multiplied, a number needs no shuffling. A packed register is two wide ones, its even lanes
-//! and its odd lanes.
+//! registers. *Packed*, each 32-bit lane holds a number of its own. *Wide*, each 64-bit lane holds
+//! one in its low half, and the upper half is ignored: multiplies of 64 bits take their operands
+//! so, without shuffling. A packed register is two wide ones, its even lanes and its odd lanes.
+//! Words of a block come packed as x0 with x2 and x1 with x3, so that both pairs of Box-Muller are
+//! made side by side.
 //!
 //! The crate `pulp` gives the instructions as safe functions of a token that only exists where the
-//! processor has them. Its own portable vectors lack what this kernel lives on (leading zeros,
-//! widening multiplies of every second lane), so a face is written for each.
-//!
-//! Products of core and scale are made in binary64: 29 and 24 bits fit, so the one rounding is that
-//! to binary32, as in `kernel::scale`, where integers do the same. Cores come with a bias that makes
-//! them positive: so they take fewer instructions to convert, and a fused multiply-add takes it away
-//! again without a rounding.
+//! processor has them. Its own portable vectors lack what this kernel lives on (widening multiplies
+//! of every second lane, sums of 16-bit products), so the trait is implemented for each.
 
 mod portable;
 mod twice;
@@ -30,25 +26,25 @@ use std::sync::OnceLock;
 
 use pulp::NullaryFnOnce;
 
+use crate::init::Scaling;
 use crate::job::{Core, Job};
 use crate::kernel::LANES;
-use crate::kernel::box_muller::{ONE, POINTS};
-use crate::kernel::philox::{MULTIPLIER, WEYL};
-use crate::kernel::quantile::ENTRIES;
+use crate::kernel::box_muller::POINTS;
+use crate::kernel::curve::ENTRIES;
+use crate::kernel::philox::{MULTIPLIER, round_keys};
 use crate::tensor::DType;
 
 use twice::Twice;
 
-/// The bytes of one step of any face: what a short run is cut from.
+/// The bytes of one step of any instruction set: what a short run is cut from.
 const STEP_BYTES: usize = 128;
-/// Bytes from what is stored to what the processor is told to look for: a page, whose place takes the
-/// longest to find.
+/// Bytes from the store to the prefetched address: a page, whose translation takes the longest.
 const AHEAD: usize = 4096;
 /// Steps that are made in two stages.
 const STAGE: usize = 8;
 
-/// What the parts of the kernel take that are long chains, and are made [`Twice`] side by side: the
-/// instructions of a kind of processor, on registers of `2 * BLOCKS` lanes.
+/// The instructions of the generator, which is made [`Twice`] side by side: its rounds are a chain,
+/// in which each instruction waits for the one before. Registers have `2 * BLOCKS` lanes.
 ///
 /// A function with `u` in its name treats lanes as unsigned, with `s` as signed numbers; lanes are
 /// of 32 bits, in functions whose name ends in 64 of 64 bits.
@@ -58,85 +54,112 @@ trait Registers: Copy {
     /// A register.
     type V: Copy;
 
-    /// The numbers of the blocks from `first` on, wide, in the order that suits [`Face::values`].
+    /// The numbers of the blocks from `first` on, wide, in the order that suits [`Isa::interleave`].
     fn blocks(self, first: u32) -> Self::V;
     fn splat(self, number: u32) -> Self::V;
     fn splat64(self, number: u64) -> Self::V;
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
-    fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V;
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V;
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V;
     /// Whole products of wide numbers.
     fn mul_u(self, a: Self::V, b: Self::V) -> Self::V;
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
     /// The upper halves of wide lanes, wide.
     fn upper(self, a: Self::V) -> Self::V;
     /// Two wide registers as one that is packed.
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V;
     /// The upper halves of two registers as one that is packed.
     fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V;
-    /// The upper halves of the sums of lanes, wide.
-    #[inline(always)]
-    fn upper_sum(self, a: Self::V, b: Self::V) -> Self::V {
-        self.upper(self.add(a, b))
-    }
 }
 
-/// The other instructions of a kind of processor.
-trait Face: Registers {
-    /// `BLOCKS` numbers of binary64.
-    type D: Copy;
-    /// What [`Face::scaled`] multiplies by.
-    type Factor: Copy;
-
+/// An instruction set. What has a body here is overridden where one instruction does it.
+trait Isa: Registers {
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lower 32 bits of products.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn shl<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn shr_u<const BITS: i32>(self, a: Self::V) -> Self::V;
     fn shr_s<const BITS: i32>(self, a: Self::V) -> Self::V;
-    /// Each lane by a count of its own, below 32.
-    fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V;
-    /// The squares of signed numbers in the lower halves of lanes, whose upper halves are zero.
-    fn square16(self, a: Self::V) -> Self::V;
-    /// Of odd numbers.
-    fn leading_zeros(self, a: Self::V) -> Self::V;
+    /// By a number of bits that is known when the program runs.
+    fn shr_s_by(self, a: Self::V, bits: u32) -> Self::V;
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V;
     fn max_s(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Of binary32 numbers that are not both zero.
-    fn min_f32(self, a: Self::V, b: Self::V) -> Self::V;
-    fn max_f32(self, a: Self::V, b: Self::V) -> Self::V;
-    fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V;
-    /// Entries of a table, for packed indices below its length, in the halves of wide lanes: their
-    /// numbers 0 and 1 for the even and for the odd lanes, then 3 and 2.
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2];
-    /// The same of entries of two numbers.
-    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2];
-    /// A factor for cores that come with a bias, below 2^31.
-    fn factor(self, factor: f64, bias: u32) -> Self::Factor;
-    /// The cores in the upper halves of wide lanes, without their bias, times a factor.
-    fn scaled(self, a: Self::V, factor: Self::Factor) -> Self::D;
-    /// Rounded to binary32 and put in the order of memory: element l of each block is in `lanes[l]`.
-    fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2];
-    /// The sum of binary32 numbers.
-    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V;
-    /// binary32 rounded to binary16, in the lower halves of lanes.
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Whole products of wide numbers.
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Entries of a table for packed indices mod N: those of the even and those of the odd lanes,
+    /// in the halves of wide lanes.
+    fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2];
+    /// binary32 bits of signed numbers, to nearest.
+    fn convert(self, a: Self::V) -> Self::V;
+    /// Products of binary32 numbers.
+    fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Lanes 0 and 2 of blocks, and lanes 1 and 3, in the order of memory.
+    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2];
+    /// `kernel::value::to_f16`.
     fn to_f16(self, a: Self::V) -> Self::V;
-    /// binary32 rounded to bfloat16, in the upper halves of lanes; the lower halves are of no meaning.
-    fn to_bf16(self, a: Self::V) -> Self::V;
-    /// The lower halves of the lanes of two registers.
+    /// Two registers of numbers below 2^16 as one of 16-bit lanes.
     fn narrow(self, a: [Self::V; 2]) -> Self::V;
-    /// The upper halves of the lanes of two registers.
+    /// The same of the upper halves of lanes.
     fn narrow_upper(self, a: [Self::V; 2]) -> Self::V;
     fn store(self, a: Self::V, out: &mut [u8]);
-    /// Has the processor look for a byte's place in memory, and go on.
+    /// Tells the processor that a byte will be written soon.
     fn prefetch(self, byte: &u8);
+
+    /// Sums of the products of both signed halves of lanes.
+    #[inline(always)]
+    fn mul16_sum(self, a: Self::V, b: Self::V) -> Self::V {
+        let low = self.mul(
+            self.shr_s::<16>(self.shl::<16>(a)),
+            self.shr_s::<16>(self.shl::<16>(b)),
+        );
+        let high = self.mul(self.shr_s::<16>(a), self.shr_s::<16>(b));
+        self.add(low, high)
+    }
+    /// Squares of the signed upper halves of lanes over 2^16, in upper halves. Lower halves are 0
+    /// before and after.
+    #[inline(always)]
+    fn square16(self, a: Self::V) -> Self::V {
+        let half = self.shr_s::<16>(a);
+        self.and(self.mul(half, half), self.splat(0xffff_0000))
+    }
+    /// Signed upper halves of lanes times a factor over 2^15, rounded to nearest, in upper halves.
+    /// Lower halves are 0.
+    #[inline(always)]
+    fn mul16_rounded(self, a: Self::V, factor: u16) -> Self::V {
+        let product = self.mul(self.shr_s::<16>(a), self.splat(factor.into()));
+        self.shl::<16>(self.shr_s::<15>(self.add(product, self.splat(1 << 14))))
+    }
+    /// Halves of lanes swapped, the new lower one negated. Both lie within +-32767.
+    #[inline(always)]
+    fn turn16(self, a: Self::V) -> Self::V {
+        let upper = self.shr_s::<16>(a);
+        let negated = self.sub(self.splat(0), upper);
+        self.or(self.shl::<16>(a), self.and(negated, self.splat(0xffff)))
+    }
+    /// binary32 bits of signed numbers, rounded down: `kernel::value::cut`, converted.
+    #[inline(always)]
+    fn convert_down(self, a: Self::V) -> Self::V {
+        // The bit below the 24 that are kept is cleared: rounding to nearest then rounds down. Of
+        // a number's bits without its sign it is the highest after a shift by 24.
+        let lost = self.shr_u::<24>(self.xor(a, self.shr_s::<31>(a)));
+        self.convert(self.and(a, self.xor(lost, self.splat(u32::MAX))))
+    }
+    /// `kernel::value::value` of numbers, cut: with an exponent of
+    /// [`FLOAT_EXPONENTS`](crate::kernel::value::FLOAT_EXPONENTS).
+    #[inline(always)]
+    fn values(self, a: Self::V, exponent: i32) -> Self::V {
+        let power = self.splat(((exponent + 127) as u32) << 23);
+        self.mul_f32(self.convert_down(a), power)
+    }
+    /// `kernel::value::to_bf16`, in upper halves.
+    #[inline(always)]
+    fn to_bf16(self, a: Self::V) -> Self::V {
+        let even = self.and(self.shr_u::<16>(a), self.splat(1));
+        self.add(self.add(a, even), self.splat(0x7fff))
+    }
 }
 
-/// A fill of drawn numbers, as the kernel takes it.
 #[derive(Clone, Copy)]
 struct Draw<'a> {
     job: &'a Job,
@@ -145,19 +168,7 @@ struct Draw<'a> {
     keys: [[u32; 2]; 10],
 }
 
-impl Draw<'_> {
-    fn new(job: &Job, dtype: DType) -> Draw<'_> {
-        let round =
-            |i: usize, key: usize| job.key[key].wrapping_add(WEYL[key].wrapping_mul(i as u32));
-        Draw {
-            job,
-            dtype,
-            keys: std::array::from_fn(|i| [round(i, 0), round(i, 1)]),
-        }
-    }
-}
-
-/// An instruction set that the kernel has a face for.
+/// An instruction set that the kernel is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
     #[cfg(target_arch = "x86_64")]
@@ -219,13 +230,23 @@ impl Set {
 /// Fills `out` with the drawn elements from index `element` of the whole tensor on, in `dtype`,
 /// without what depends on their place. The job's core is one that draws.
 pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u8]) {
-    let draw = Draw::new(job, dtype);
+    let draw = Draw {
+        job,
+        dtype,
+        keys: round_keys(job.key),
+    };
+    // Floats of a process may flush subnormals: those are made in integers.
+    let set = if job.has_extremes() {
+        Set::Portable
+    } else {
+        set
+    };
     match set {
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 => {
-            if let Some(face) = avx512::Avx512::try_new() {
-                return face.run(Run {
-                    face,
+            if let Some(isa) = avx512::Avx512::try_new() {
+                return isa.run(Run {
+                    isa,
                     draw,
                     element,
                     out,
@@ -234,9 +255,9 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
         }
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => {
-            if let Some(face) = avx2::Avx2::try_new() {
-                return face.run(Run {
-                    face,
+            if let Some(isa) = avx2::Avx2::try_new() {
+                return isa.run(Run {
+                    isa,
                     draw,
                     element,
                     out,
@@ -245,9 +266,9 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
         }
         #[cfg(target_arch = "aarch64")]
         Set::Neon => {
-            if let Some(face) = neon::Neon::try_new() {
-                return face.run(Run {
-                    face,
+            if let Some(isa) = neon::Neon::try_new() {
+                return isa.run(Run {
+                    isa,
                     draw,
                     element,
                     out,
@@ -257,7 +278,7 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
         Set::Portable => {}
     }
     Run {
-        face: portable::Portable,
+        isa: portable::Portable,
         draw,
         element,
         out,
@@ -265,41 +286,46 @@ pub(super) fn draw(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u
     .call();
 }
 
-/// A fill as a face takes it: what is compiled for its instruction set is what the call inlines.
+/// A fill for one instruction set: what the call inlines is compiled for it.
 struct Run<'a, F> {
-    face: F,
+    isa: F,
     draw: Draw<'a>,
     element: u64,
     out: &'a mut [u8],
 }
 
-impl<F: Face> NullaryFnOnce for Run<'_, F> {
+impl<F: Isa> NullaryFnOnce for Run<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        fill(self.face, self.draw, self.element, self.out);
+        fill(self.isa, self.draw, self.element, self.out);
     }
 }
 
-/// The whole fill, made for one face: called where the compiler may use its instructions.
+/// The whole fill, for one instruction set: called where the compiler may use its instructions.
 ///
 /// All below it is inlined into it, and written without closures that might not be: a function on
 /// its own would lack those instructions.
 #[inline(always)]
-fn fill<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8]) {
+fn fill<F: Isa>(isa: F, draw: Draw<'_>, element: u64, out: &mut [u8]) {
+    let scaling = draw.job.scaling;
     match draw.job.core {
-        Core::Uniform => fill_with(face, draw, element, out, Uniform),
+        Core::Uniform => fill_with(isa, draw, element, out, Uniform { scaling }),
         Core::Normal => {
             let (radii, circle) = draw.job.table().split_at(ENTRIES);
-            let circle = bytemuck::cast_slice(circle);
             if let (Some(radii), Some(circle)) = (radii.first_chunk(), circle.first_chunk()) {
-                fill_with(face, draw, element, out, Normal { radii, circle });
+                let normal = Normal {
+                    radii,
+                    circle,
+                    scaling,
+                };
+                fill_with(isa, draw, element, out, normal);
             }
         }
         Core::Quantile => {
             if let Some(table) = draw.job.table().first_chunk() {
-                fill_with(face, draw, element, out, Quantile { table });
+                fill_with(isa, draw, element, out, Quantile { table, scaling });
             }
         }
         // Nothing is drawn.
@@ -307,17 +333,14 @@ fn fill<F: Face>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8]) {
     }
 }
 
-/// What makes cores of words, in two stages.
-trait Cores: Copy {
-    /// What the first stage leaves for the second, in memory.
-    type Ready<F: Face>: Copy;
-    /// What is added to cores, so that they are positive.
-    const BIAS: u32;
-    /// Finds where in the tables to look for words as [`philox`] gives them.
-    fn ready<F: Face>(self, face: F, words: [F::V; 2]) -> Self::Ready<F>;
-    /// The cores of the four lanes of blocks, and [`BIAS`](Cores::BIAS), in the upper halves of wide
-    /// lanes.
-    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::V; 4];
+/// Makes whole numbers of words, in two stages.
+trait Source: Copy {
+    /// The first stage's results, kept in memory for the second.
+    type Ready<I: Isa>: Copy;
+    /// Finds the table indices of words as [`philox`] gives them.
+    fn ready<I: Isa>(self, isa: I, words: [I::V; 2]) -> Self::Ready<I>;
+    /// The numbers of lanes 0 and 2 of the blocks, and of lanes 1 and 3, before the cut.
+    fn numbers<I: Isa>(self, isa: I, ready: &Self::Ready<I>) -> [I::V; 2];
 }
 
 /// Goes through the blocks of a run, whose ends may lie inside a block.
@@ -326,55 +349,54 @@ trait Cores: Copy {
 /// Indices are loaded one by one, and a load of what was stored a moment ago waits; the rounds of
 /// Philox wait for each other, and four chains of them side by side keep the multipliers at work.
 #[inline(always)]
-fn fill_with<F: Face, S: Cores>(face: F, draw: Draw<'_>, element: u64, out: &mut [u8], source: S) {
+fn fill_with<I: Isa, S: Source>(isa: I, draw: Draw<'_>, element: u64, out: &mut [u8], source: S) {
     let size = draw.dtype.size() as usize;
-    let step = F::BLOCKS * LANES as usize * size;
+    let step = I::BLOCKS * LANES as usize * size;
     let mut skip = (element % LANES) as usize * size;
     let mut block = element / LANES;
     let mut start = Start::new(draw, (block >> 32) as u32);
     let mut rest = out;
     let mut whole = [0; STEP_BYTES];
-    let four = Twice(Twice(face));
-    let none = source.ready(face, [face.splat(0); 2]);
+    let four = Twice(Twice(isa));
+    let none = source.ready(isa, [isa.splat(0); 2]);
     let mut stage = [none; STAGE];
-    let factor = face.factor(draw.job.factor, S::BIAS);
     while !rest.is_empty() {
         // Where the upper word of the block number changes, a stage ends before its time.
         let before_carry = (1 << 32) - (block & 0xffff_ffff);
-        let blocks = ((STAGE * F::BLOCKS) as u64).min(before_carry);
+        let blocks = ((STAGE * I::BLOCKS) as u64).min(before_carry);
         let length = rest
             .len()
             .min(blocks as usize * LANES as usize * size - skip);
         let (bytes, after) = rest.split_at_mut(length);
         let steps = (skip + length).div_ceil(step);
         if steps == 1 {
-            let words = philox(face, draw, start, face.blocks(block as u32));
-            stage[0] = source.ready(face, words);
+            let words = philox(isa, draw, start, isa.blocks(block as u32));
+            stage[0] = source.ready(isa, words);
         }
         for (i, ready) in stage.chunks_exact_mut(4).enumerate() {
             if steps == 1 || 4 * i >= steps {
                 break;
             }
-            let first = (block as u32).wrapping_add((4 * i * F::BLOCKS) as u32);
+            let first = (block as u32).wrapping_add((4 * i * I::BLOCKS) as u32);
             let [front, back] = philox(four, draw, start, four.blocks(first));
-            ready[0] = source.ready(face, [front[0][0], back[0][0]]);
-            ready[1] = source.ready(face, [front[0][1], back[0][1]]);
-            ready[2] = source.ready(face, [front[1][0], back[1][0]]);
-            ready[3] = source.ready(face, [front[1][1], back[1][1]]);
+            ready[0] = source.ready(isa, [front[0][0], back[0][0]]);
+            ready[1] = source.ready(isa, [front[0][1], back[0][1]]);
+            ready[2] = source.ready(isa, [front[1][0], back[1][0]]);
+            ready[3] = source.ready(isa, [front[1][1], back[1][1]]);
         }
         let ready = std::hint::black_box(&stage);
         let mut bytes = bytes;
         for (i, ready) in ready[..steps].iter().enumerate() {
             if let Some(byte) = after.get(AHEAD + i * step) {
-                face.prefetch(byte);
+                isa.prefetch(byte);
             }
             let length = bytes.len().min(step - skip);
             let (part, after) = std::mem::take(&mut bytes).split_at_mut(length);
-            let cores = source.cores(face, ready);
+            let numbers = source.numbers(isa, ready);
             if length == step {
-                finish(face, draw, factor, cores, part);
+                finish(isa, draw, numbers, part);
             } else {
-                finish(face, draw, factor, cores, &mut whole[..step]);
+                finish(isa, draw, numbers, &mut whole[..step]);
                 part.copy_from_slice(&whole[skip..skip + length]);
             }
             bytes = after;
@@ -415,294 +437,235 @@ impl Start {
 /// The words of blocks, packed, 0 with 2 and 1 with 3: `kernel::philox` with what is common to all
 /// blocks taken out.
 #[inline(always)]
-fn philox<F: Registers>(face: F, draw: Draw<'_>, start: Start, blocks: F::V) -> [F::V; 2] {
+fn philox<R: Registers>(isa: R, draw: Draw<'_>, start: Start, blocks: R::V) -> [R::V; 2] {
     let multiplier = [
-        face.splat64(MULTIPLIER[0].into()),
-        face.splat64(MULTIPLIER[1].into()),
+        isa.splat64(MULTIPLIER[0].into()),
+        isa.splat64(MULTIPLIER[1].into()),
     ];
     let keys = draw.keys;
 
     // Round 1: c0 and c1 are the same in all blocks.
-    let c3 = face.mul_u(multiplier[0], blocks);
-    let c2 = face.xor(face.upper(c3), face.splat(start.first[1]));
+    let c3 = isa.mul_u(multiplier[0], blocks);
+    let c2 = isa.xor(isa.upper(c3), isa.splat(start.first[1]));
     // Round 2: so are the products with c0.
-    let c1 = face.mul_u(multiplier[1], c2);
-    let c0 = face.xor(face.upper(c1), face.splat(start.first[0] ^ keys[1][0]));
-    let c2 = face.xor(c3, face.splat(start.second[0]));
-    let mut c = [c0, c1, c2, face.splat(start.second[1])];
+    let c1 = isa.mul_u(multiplier[1], c2);
+    let c0 = isa.xor(isa.upper(c1), isa.splat(start.first[0] ^ keys[1][0]));
+    let c2 = isa.xor(c3, isa.splat(start.second[0]));
+    let mut c = [c0, c1, c2, isa.splat(start.second[1])];
     for key in &keys[2..9] {
-        let product_0 = face.mul_u(multiplier[0], c[0]);
-        let product_1 = face.mul_u(multiplier[1], c[2]);
+        let product_0 = isa.mul_u(multiplier[0], c[0]);
+        let product_1 = isa.mul_u(multiplier[1], c[2]);
         c = [
-            face.xor(face.xor(face.upper(product_1), c[1]), face.splat(key[0])),
+            isa.xor(isa.xor(isa.upper(product_1), c[1]), isa.splat(key[0])),
             product_1,
-            face.xor(face.xor(face.upper(product_0), c[3]), face.splat(key[1])),
+            isa.xor(isa.xor(isa.upper(product_0), c[3]), isa.splat(key[1])),
             product_0,
         ];
     }
     // Round 10, packed.
-    let product_0 = face.mul_u(multiplier[0], c[0]);
-    let product_1 = face.mul_u(multiplier[1], c[2]);
-    let key = face.splat64(u64::from(keys[9][1]) << 32 | u64::from(keys[9][0]));
-    let upper = face.zip_upper(product_1, product_0);
+    let product_0 = isa.mul_u(multiplier[0], c[0]);
+    let product_1 = isa.mul_u(multiplier[1], c[2]);
+    let key = isa.splat64(u64::from(keys[9][1]) << 32 | u64::from(keys[9][0]));
+    let upper = isa.zip_upper(product_1, product_0);
     [
-        face.xor(face.xor(upper, face.zip(c[1], c[3])), key),
-        face.zip(product_1, product_0),
+        isa.xor(isa.xor(upper, isa.zip(c[1], c[3])), key),
+        isa.zip(product_1, product_0),
     ]
 }
 
 /// `kernel::uniform`.
 #[derive(Clone, Copy)]
-struct Uniform;
+struct Uniform {
+    scaling: Scaling,
+}
 
-impl Cores for Uniform {
-    type Ready<F: Face> = [F::V; 2];
-    // What the words come with.
-    const BIAS: u32 = 1 << 28;
+impl Source for Uniform {
+    type Ready<I: Isa> = [I::V; 2];
 
     #[inline(always)]
-    fn ready<F: Face>(self, _: F, words: [F::V; 2]) -> [F::V; 2] {
+    fn ready<I: Isa>(self, _: I, words: [I::V; 2]) -> [I::V; 2] {
         words
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &[F::V; 2]) -> [F::V; 4] {
-        lanes(face, uniform(face, ready[0]), uniform(face, ready[1]))
+    fn numbers<I: Isa>(self, isa: I, ready: &[I::V; 2]) -> [I::V; 2] {
+        [
+            uniform(isa, self.scaling, ready[0]),
+            uniform(isa, self.scaling, ready[1]),
+        ]
     }
 }
 
 #[inline(always)]
-fn uniform<F: Face>(face: F, words: F::V) -> F::V {
-    face.or(face.shr_u::<3>(words), face.splat(1))
+fn uniform<I: Isa>(isa: I, scaling: Scaling, words: I::V) -> I::V {
+    let count = isa.splat(scaling.multiplier);
+    let first = isa.splat64(u64::from(scaling.offset as u32) << 32);
+    let even = isa.add64(isa.mul_u(words, count), first);
+    let odd = isa.add64(isa.mul_u(isa.upper(words), count), first);
+    isa.zip_upper(even, odd)
 }
 
-/// Packed cores of the lanes 0 and 2, and 1 and 3, in upper halves.
-#[inline(always)]
-fn lanes<F: Face>(face: F, even: F::V, odd: F::V) -> [F::V; 4] {
-    [face.shl64::<32>(even), face.shl64::<32>(odd), even, odd]
-}
-
-/// What `kernel::quantile::segment` gives.
+/// What `kernel::curve::place` gives: the entry's index, mod the table's length, and the bits that
+/// hold the place.
 #[derive(Clone, Copy)]
-struct Segment<V> {
-    entries: V,
-    places: V,
+struct Place<V> {
+    entry: V,
+    bits: V,
 }
 
-/// `kernel::quantile::segment`.
+/// `kernel::curve::place`.
 #[inline(always)]
-fn segment<F: Face>(face: F, words: F::V) -> Segment<F::V> {
-    let sign = face.shr_s::<31>(words);
-    let odd = face.or(face.xor(face.add(words, words), sign), face.splat(1));
-    let octave = face.leading_zeros(odd);
-    let mantissa = face.shl_each(odd, octave);
-    // The leading bit of the mantissa is no part of the segment's number.
-    let segment = face.xor(face.shr_u::<26>(mantissa), face.splat(32));
-    let half = face.and(sign, face.splat(ENTRIES as u32 / 2));
-    Segment {
-        entries: face.xor(face.or(face.shl::<5>(octave), half), segment),
-        places: face.shr_u::<1>(face.shl::<6>(mantissa)),
+fn place<I: Isa>(isa: I, words: I::V) -> Place<I::V> {
+    let bits = isa.convert_down(isa.or(words, isa.splat(1)));
+    let lower = isa.and(isa.shr_u::<17>(bits), isa.splat(0x7ff));
+    let upper = isa.and(isa.shr_u::<20>(bits), isa.splat(!0x7ff));
+    Place {
+        entry: isa.or(lower, upper),
+        bits,
     }
 }
 
-/// `kernel::quantile::evaluate`, in the low halves of wide lanes.
+/// `kernel::curve`.
 #[inline(always)]
-fn evaluate<F: Registers>(face: F, [low, high]: [F::V; 2], t: F::V) -> F::V {
-    // In upper halves: lanes of 32 bits carry nothing from half to half.
-    let square = face.upper_sum(high, face.mul_s(high, t));
-    let linear = face.upper_sum(low, face.mul_s(square, t));
-    face.add(low, face.upper(face.mul_s(linear, t)))
+fn curve<I: Isa>(isa: I, table: &[[u32; 2]; ENTRIES], place: &Place<I::V>) -> I::V {
+    let [even, odd] = isa.entries(table, &place.entry);
+    let (constants, coefficients) = (isa.zip(even, odd), isa.zip_upper(even, odd));
+    // The place in the upper half of a lane, its highest bit turned over: from the middle.
+    let t = isa.and(
+        isa.xor(isa.shl::<15>(place.bits), isa.splat(0x8000_0000)),
+        isa.splat(0xffff_0000),
+    );
+    let powers = isa.or(isa.square16(t), isa.shr_u::<16>(t));
+    let sum = isa.mul16_sum(coefficients, powers);
+    isa.add(constants, isa.shr_s::<9>(sum))
 }
 
-/// `kernel::quantile`.
+/// A curve of one word, scaled.
 #[derive(Clone, Copy)]
 struct Quantile<'a> {
-    table: &'a [[u32; 4]; ENTRIES],
+    table: &'a [[u32; 2]; ENTRIES],
+    scaling: Scaling,
 }
 
-impl Cores for Quantile<'_> {
-    type Ready<F: Face> = [(Segment<F::V>, F::V); 2];
-    // Cores have 29 bits.
-    const BIAS: u32 = 1 << 30;
+impl Source for Quantile<'_> {
+    type Ready<I: Isa> = [Place<I::V>; 2];
 
     #[inline(always)]
-    fn ready<F: Face>(self, face: F, [front, back]: [F::V; 2]) -> Self::Ready<F> {
-        [(segment(face, front), front), (segment(face, back), back)]
+    fn ready<I: Isa>(self, isa: I, [front, back]: [I::V; 2]) -> Self::Ready<I> {
+        [place(isa, front), place(isa, back)]
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &Self::Ready<F>) -> [F::V; 4] {
-        let front = quantile(face, self.table, &ready[0]);
-        let back = quantile(face, self.table, &ready[1]);
-        lanes(face, front, back)
+    fn numbers<I: Isa>(self, isa: I, ready: &Self::Ready<I>) -> [I::V; 2] {
+        let factor = [isa.splat(self.scaling.multiplier); 2];
+        let front = curve(isa, self.table, &ready[0]);
+        let back = curve(isa, self.table, &ready[1]);
+        [
+            scaled(isa, self.scaling, front, factor),
+            scaled(isa, self.scaling, back, factor),
+        ]
     }
-}
-
-#[inline(always)]
-fn quantile<F: Face>(
-    face: F,
-    table: &[[u32; 4]; ENTRIES],
-    (segment, words): &(Segment<F::V>, F::V),
-) -> F::V {
-    let cubics = face.cubics(table, &segment.entries);
-    let [even, odd] = evaluate(Twice(face), cubics, halves(face, segment.places));
-    let sign = face.shr_s::<31>(*words);
-    let bias = face.splat(Quantile::BIAS);
-    face.add(face.xor(face.zip(even, odd), sign), face.sub(bias, sign))
 }
 
 /// `kernel::box_muller`.
 #[derive(Clone, Copy)]
 struct Normal<'a> {
-    radii: &'a [[u32; 4]; ENTRIES],
+    radii: &'a [[u32; 2]; ENTRIES],
     circle: &'a [[u32; 2]; POINTS],
+    scaling: Scaling,
 }
 
-/// Words `a` and `b` and where to look for them.
-#[derive(Clone, Copy)]
-struct NormalReady<V> {
-    segment: Segment<V>,
-    points: V,
-    b: V,
-}
-
-impl Cores for Normal<'_> {
-    type Ready<F: Face> = NormalReady<F::V>;
-    // Cores have 29 bits.
-    const BIAS: u32 = 1 << 30;
+impl Source for Normal<'_> {
+    type Ready<I: Isa> = (Place<I::V>, I::V);
 
     #[inline(always)]
-    fn ready<F: Face>(self, face: F, [a, b]: [F::V; 2]) -> NormalReady<F::V> {
-        NormalReady {
-            segment: segment(face, a),
-            points: face.shr_u::<22>(b),
-            b,
-        }
+    fn ready<I: Isa>(self, isa: I, [a, b]: [I::V; 2]) -> Self::Ready<I> {
+        (place(isa, a), b)
     }
     #[inline(always)]
-    fn cores<F: Face>(self, face: F, ready: &NormalReady<F::V>) -> [F::V; 4] {
-        let points = face.points(self.circle, &ready.points);
-        let cubics = face.cubics(self.radii, &ready.segment.entries);
-
-        let low = face.shl::<10>(ready.b);
-        let rest = face.sub(face.shr_u::<9>(low), face.splat((1 << 22) - 1));
-        // 2^15 comes out as -2^15, which has the same square.
-        let short = face.shr_u::<16>(face.sub(low, face.splat(((1 << 22) - 65) << 9)));
-        let square = face.shr_u::<14>(face.square16(short));
-        let loss = face.shr_u::<18>(face.mul(square, face.splat(25_736)));
-        let along = face.sub(face.splat(ONE as u32), loss);
-
-        let twice = Twice(face);
-        let radius = evaluate(twice, cubics, halves(face, ready.segment.places));
-        let (along, rest) = (halves(face, along), halves(face, rest));
-        let [x, y] = normal_pair(twice, radius, points, along, rest);
-        [x[0], y[0], x[1], y[1]]
+    fn numbers<I: Isa>(self, isa: I, (place, b): &Self::Ready<I>) -> [I::V; 2] {
+        let radii = curve(isa, self.radii, place);
+        let multiplier = isa.splat(self.scaling.multiplier);
+        let half = isa.splat64(1 << 31);
+        let radii = [
+            isa.upper(isa.add64(isa.mul_u(radii, multiplier), half)),
+            isa.upper(isa.add64(isa.mul_u(isa.upper(radii), multiplier), half)),
+        ];
+        let [x, y] = turn(isa, self.circle, b);
+        [
+            scaled(isa, self.scaling, x, radii),
+            scaled(isa, self.scaling, y, radii),
+        ]
     }
 }
 
-/// The even and the odd lanes of a packed register, wide.
+/// `kernel::box_muller::turn`.
 #[inline(always)]
-fn halves<F: Registers>(face: F, packed: F::V) -> [F::V; 2] {
-    [packed, face.upper(packed)]
-}
-
-/// The products of radius and direction, all of them wide: the cores are their upper halves.
-#[inline(always)]
-fn normal_pair<F: Registers>(
-    face: F,
-    radius: F::V,
-    point: F::V,
-    along: F::V,
-    rest: F::V,
-) -> [F::V; 2] {
-    let (cosine, sine) = (point, face.upper(point));
-    let x = face.sub64(face.mul_s(cosine, along), face.mul_s(sine, rest));
-    let y = face.add64(face.mul_s(sine, along), face.mul_s(cosine, rest));
+fn turn<I: Isa>(isa: I, circle: &[[u32; 2]; POINTS], b: &I::V) -> [I::V; 2] {
+    let [even, odd] = isa.entries(circle, b);
+    let (cosine, sine) = (isa.zip(even, odd), isa.zip_upper(even, odd));
+    let angle = isa.mul16_rounded(*b, 25_736);
+    let square = isa.shr_u::<24>(isa.add(isa.square16(angle), isa.splat(128 << 16)));
+    let rest = isa.or(angle, square);
+    let point = isa.or(
+        isa.and(isa.shl::<1>(sine), isa.splat(0xffff_0000)),
+        isa.shr_u::<16>(isa.shl::<1>(cosine)),
+    );
+    let along = isa.mul16_sum(point, rest);
+    let across = isa.mul16_sum(point, isa.turn16(rest));
     [
-        rounded_product(face, radius, x),
-        rounded_product(face, radius, y),
+        isa.sub(cosine, isa.shr_s::<8>(along)),
+        isa.sub(sine, isa.shr_s::<8>(across)),
     ]
 }
 
-/// `mul_hi_rounded` of the radius and what `mul_sum_rounded` makes of a sum, biased, in upper halves.
+/// `kernel::mul::mul_shifted` of packed numbers with the factors of their even and odd lanes, wide,
+/// and the offset.
 #[inline(always)]
-fn rounded_product<F: Registers>(face: F, radius: F::V, sum: F::V) -> F::V {
-    let direction = face.shr_u64::<31>(face.add64(sum, face.splat64(1 << 30)));
-    let product = face.mul_s(radius, direction);
-    face.add64(
-        product,
-        face.splat64(u64::from(Normal::BIAS) << 32 | 1 << 31),
-    )
+fn scaled<I: Isa>(isa: I, scaling: Scaling, numbers: I::V, factors: [I::V; 2]) -> I::V {
+    let offset = scaling.offset as u32;
+    // Without a shift the offset rides on the rounding.
+    let shifted = scaling.shift > 0;
+    let added = isa.splat64(if shifted {
+        0
+    } else {
+        u64::from(offset) << 32 | 1 << 31
+    });
+    let even = isa.add64(isa.mul_s(numbers, factors[0]), added);
+    let odd = isa.add64(isa.mul_s(isa.upper(numbers), factors[1]), added);
+    let upper = isa.zip_upper(even, odd);
+    if !shifted {
+        return upper;
+    }
+    let half = isa.splat(1 << (scaling.shift - 1));
+    let rounded = isa.shr_s_by(isa.add(upper, half), scaling.shift);
+    isa.add(rounded, isa.splat(offset))
 }
 
-/// From cores to stored bytes, `4 * BLOCKS` elements.
+/// From whole numbers to stored bytes, `4 * BLOCKS` elements.
 #[inline(always)]
-fn finish<F: Face>(
-    face: F,
-    draw: Draw<'_>,
-    factor: F::Factor,
-    [l0, l1, l2, l3]: [F::V; 4],
-    out: &mut [u8],
-) {
-    let mut values = face.values([
-        face.scaled(l0, factor),
-        face.scaled(l1, factor),
-        face.scaled(l2, factor),
-        face.scaled(l3, factor),
-    ]);
-    if draw.job.shifted() {
-        let mean = face.splat(draw.job.mean);
-        values = [face.add_f32(values[0], mean), face.add_f32(values[1], mean)];
+fn finish<I: Isa>(isa: I, draw: Draw<'_>, numbers: [I::V; 2], out: &mut [u8]) {
+    let [mut front, mut back] = numbers;
+    if let Some(bounds) = draw.job.scaling.clamp {
+        let [low, high] = [isa.splat(bounds[0] as u32), isa.splat(bounds[1] as u32)];
+        front = isa.min_s(isa.max_s(front, low), high);
+        back = isa.min_s(isa.max_s(back, low), high);
     }
-    if let Some(bounds) = draw.job.clamp {
-        let [low, high] = [face.splat(bounds[0]), face.splat(bounds[1])];
-        // Where a bound is 0 the sign of a value that is 0 counts too.
-        values = if bounds[0] << 1 != 0 && bounds[1] << 1 != 0 {
-            [
-                face.min_f32(face.max_f32(values[0], low), high),
-                face.min_f32(face.max_f32(values[1], low), high),
-            ]
-        } else {
-            [
-                clamp(face, values[0], low, high),
-                clamp(face, values[1], low, high),
-            ]
-        };
-    }
+    let exponent = draw.job.scaling.exponent;
+    let values = isa.interleave(isa.values(front, exponent), isa.values(back, exponent));
     match draw.dtype {
         DType::F32 => {
             let (first, second) = out.split_at_mut(out.len() / 2);
-            face.store(values[0], first);
-            face.store(values[1], second);
+            isa.store(values[0], first);
+            isa.store(values[1], second);
         }
         DType::F16 => {
-            let halves = [face.to_f16(values[0]), face.to_f16(values[1])];
-            face.store(face.narrow(halves), out);
+            let halves = [isa.to_f16(values[0]), isa.to_f16(values[1])];
+            isa.store(isa.narrow(halves), out);
         }
         DType::BF16 => {
-            let halves = [face.to_bf16(values[0]), face.to_bf16(values[1])];
-            face.store(face.narrow_upper(halves), out);
+            let halves = [isa.to_bf16(values[0]), isa.to_bf16(values[1])];
+            isa.store(isa.narrow_upper(halves), out);
         }
     }
-}
-
-/// Numbers of binary32 in an order that signed integers have too, and back: the order of
-/// `kernel::scale::clamp`, in which -0 is just below +0.
-#[inline(always)]
-fn order<F: Face>(face: F, bits: F::V) -> F::V {
-    face.xor(bits, face.shr_u::<1>(face.shr_s::<31>(bits)))
-}
-
-/// `kernel::scale::clamp`.
-#[inline(always)]
-fn clamp<F: Face>(face: F, bits: F::V, low: F::V, high: F::V) -> F::V {
-    let raised = face.max_s(order(face, bits), order(face, low));
-    order(face, face.min_s(raised, order(face, high)))
-}
-
-/// `kernel::scale::to_bf16`, for faces that know nothing shorter.
-#[inline(always)]
-fn to_bf16<F: Face>(face: F, bits: F::V) -> F::V {
-    let even = face.and(face.shr_u::<16>(bits), face.splat(1));
-    face.add(face.add(bits, even), face.splat(0x7fff))
 }
 
 #[cfg(test)]
@@ -710,34 +673,33 @@ mod tests {
     use super::*;
     use crate::fill::Fill;
     use crate::init::Init;
+    use crate::kernel::box_muller::normal_pair;
+    use crate::kernel::mul::mul_shifted;
     use crate::kernel::philox::{counter, philox};
-    use crate::kernel::scale::{add, clamp, scale, to_bf16, to_f16};
-    use crate::kernel::{box_muller, quantile, uniform};
+    use crate::kernel::value::{cut, to_bf16, to_f16, value};
+    use crate::kernel::{curve, uniform};
     use crate::tensor::Tensor;
 
     /// The scalar twin: `src/kernel/`, one element at a time.
     fn element(job: &Job, index: u64) -> u32 {
         let words = philox(counter(index / LANES, 0, job.stream), job.key);
         let lane = (index % LANES) as usize;
-        let core = match job.core {
-            Core::Uniform => uniform::uniform(words[lane]),
-            Core::Quantile => quantile::quantile(words[lane], job.table()),
+        let scaling = job.scaling;
+        let shifted = |core, factor| mul_shifted(core, factor, scaling.shift) + scaling.offset;
+        let multiplier = scaling.multiplier;
+        let p = match job.core {
+            Core::Uniform => uniform::uniform(words[lane], multiplier, scaling.offset),
+            Core::Quantile => shifted(curve::curve(words[lane], job.table()), multiplier as i32),
             Core::Normal => {
                 let first = lane / 2 * 2;
-                let (even, odd) =
-                    box_muller::normal_pair(words[first], words[first + 1], job.table());
-                if lane.is_multiple_of(2) { even } else { odd }
+                let (a, b) = (words[first], words[first + 1]);
+                let (radius, (x, y)) = normal_pair(a, b, multiplier, job.table());
+                shifted(radius, if lane.is_multiple_of(2) { x } else { y })
             }
             core => panic!("{core:?} draws nothing"),
         };
-        let mut bits = scale(core, job.scale.mantissa, job.scale.exponent);
-        if job.shifted() {
-            bits = add(bits, job.mean);
-        }
-        if let Some([low, high]) = job.clamp {
-            bits = clamp(bits, low, high);
-        }
-        bits
+        let p = scaling.clamp.map_or(p, |[low, high]| p.clamp(low, high));
+        value(cut(p), scaling.exponent)
     }
 
     fn job(init: &str, dtype: DType) -> Job {

@@ -1,15 +1,13 @@
-//! The face of NEON, which every 64-bit ARM processor has.
+//! NEON, which every 64-bit ARM processor has.
 
-use std::arch::aarch64::{float64x2_t, int64x2_t, uint32x4_t, uint64x2_t};
+use std::arch::aarch64::{int64x2_t, uint32x4_t, uint64x2_t};
 
 use pulp::aarch64::Neon as Token;
 use pulp::{NullaryFnOnce, cast};
 
-use crate::kernel::box_muller::POINTS;
-use crate::kernel::quantile::ENTRIES;
-use crate::kernel::scale::to_f16;
+use crate::kernel::value::to_f16;
 
-use super::{Face, Registers, Run, to_bf16};
+use super::{Isa, Registers, Run};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(Token);
@@ -31,7 +29,11 @@ impl Registers for Neon {
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
-        self.add64(self.splat64(first.into()), cast([0u64, 1]))
+        cast(
+            self.0
+                .neon
+                .vaddq_u64(self.0.neon.vdupq_n_u64(first.into()), cast([0u64, 1])),
+        )
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -46,28 +48,6 @@ impl Registers for Neon {
         self.0.neon.veorq_u32(a, b)
     }
     #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        self.0.neon.vaddq_u32(a, b)
-    }
-    #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vaddq_u64(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vsubq_u64(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        cast(self.0.neon.vshrq_n_u64::<BITS>(cast(a)))
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        let neon = self.0.neon;
-        let [a, b] = [a, b].map(|v| neon.vmovn_s64(cast::<_, int64x2_t>(v)));
-        cast(neon.vmull_s32(a, b))
-    }
-    #[inline(always)]
     fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
         let neon = self.0.neon;
         let [a, b] = [a, b].map(|v| neon.vmovn_u64(cast::<_, uint64x2_t>(v)));
@@ -75,7 +55,7 @@ impl Registers for Neon {
     }
     #[inline(always)]
     fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
+        cast(self.0.neon.vshrq_n_u64::<32>(cast(a)))
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -87,13 +67,20 @@ impl Registers for Neon {
     }
 }
 
-impl Face for Neon {
-    type D = float64x2_t;
-    type Factor = [float64x2_t; 2];
-
+impl Isa for Neon {
     #[inline(always)]
-    fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
-        self.0.neon.vshlq_u32(a, cast(counts))
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vaddq_u32(a, b)
+    }
+    #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.neon.vaddq_u64(cast(a), cast(b)))
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        let neon = self.0.neon;
+        let [a, b] = [a, b].map(|v| neon.vmovn_s64(cast::<_, int64x2_t>(v)));
+        cast(neon.vmull_s32(a, b))
     }
     #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
@@ -124,15 +111,6 @@ impl Face for Neon {
         cast(self.0.neon.vshrq_n_s32::<BITS>(cast(a)))
     }
     #[inline(always)]
-    fn square16(self, a: Self::V) -> Self::V {
-        let signed = self.shr_s::<16>(self.shl::<16>(a));
-        self.mul(signed, signed)
-    }
-    #[inline(always)]
-    fn leading_zeros(self, a: Self::V) -> Self::V {
-        self.0.neon.vclzq_u32(a)
-    }
-    #[inline(always)]
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V {
         cast(self.0.neon.vminq_s32(cast(a), cast(b)))
     }
@@ -141,72 +119,32 @@ impl Face for Neon {
         cast(self.0.neon.vmaxq_s32(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn min_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vminq_f32(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn max_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vmaxq_f32(cast(a), cast(b)))
-    }
-    #[inline(always)]
-    fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        cast(self.0.neon.vshlq_n_u64::<BITS>(cast(a)))
-    }
-    #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
+    fn shr_s_by(self, a: Self::V, bits: u32) -> Self::V {
         let neon = self.0.neon;
+        cast(neon.vshlq_s32(cast(a), neon.vdupq_n_s32(-(bits as i32))))
+    }
+    #[inline(always)]
+    fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 4] = bytemuck::cast_ref(indices);
-        let (a, b) = (entry(table, indices[0]), entry(table, indices[2]));
-        let (c, d) = (entry(table, indices[1]), entry(table, indices[3]));
-        let swapped = |a, b| neon.vrev64q_u32(cast(neon.vzip2q_u64(a, b)));
-        [
-            [cast(neon.vzip1q_u64(a, b)), cast(neon.vzip1q_u64(c, d))],
-            [swapped(a, b), swapped(c, d)],
-        ]
+        let [a, b, c, d] = indices.map(|index| table[index as usize % N]);
+        [cast([a, c]), cast([b, d])]
     }
     #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
-        let indices: &[u32; 4] = bytemuck::cast_ref(indices);
-        [
-            cast([
-                table[indices[0] as usize % POINTS],
-                table[indices[2] as usize % POINTS],
-            ]),
-            cast([
-                table[indices[1] as usize % POINTS],
-                table[indices[3] as usize % POINTS],
-            ]),
-        ]
+    fn convert(self, a: Self::V) -> Self::V {
+        cast(self.0.neon.vcvtq_f32_s32(cast(a)))
     }
     #[inline(always)]
-    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
-        [factor, -(f64::from(bias) * factor)].map(|number| self.0.neon.vdupq_n_f64(number))
+    fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.neon.vmulq_f32(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn scaled(self, a: Self::V, [factor, offset]: Self::Factor) -> Self::D {
+    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
         let neon = self.0.neon;
-        let number = neon.vcvtq_f64_u64(neon.vshrq_n_u64::<32>(cast(a)));
-        neon.vfmaq_f64(offset, number, factor)
-    }
-    #[inline(always)]
-    fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
-        let neon = self.0.neon;
-        let [x0, x1, x2, x3] = lanes.map(|d| neon.vcvt_f32_f64(d));
-        let first = neon.vcombine_f32(neon.vzip1_f32(x0, x1), neon.vzip1_f32(x2, x3));
-        let second = neon.vcombine_f32(neon.vzip2_f32(x0, x1), neon.vzip2_f32(x2, x3));
-        [cast(first), cast(second)]
-    }
-    #[inline(always)]
-    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        cast(self.0.neon.vaddq_f32(cast(a), cast(b)))
+        [neon.vzip1q_u32(even, odd), neon.vzip2q_u32(even, odd)]
     }
     #[inline(always)]
     fn to_f16(self, a: Self::V) -> Self::V {
         cast(cast::<_, [u32; 4]>(a).map(to_f16))
-    }
-    #[inline(always)]
-    fn to_bf16(self, a: Self::V) -> Self::V {
-        to_bf16(self, a)
     }
     #[inline(always)]
     fn narrow(self, [low, high]: [Self::V; 2]) -> Self::V {
@@ -223,9 +161,4 @@ impl Face for Neon {
     }
     #[inline(always)]
     fn prefetch(self, _byte: &u8) {}
-}
-
-#[inline(always)]
-fn entry(table: &[[u32; 4]; ENTRIES], index: u32) -> uint64x2_t {
-    cast(table[index as usize % ENTRIES])
 }

@@ -1,10 +1,8 @@
-//! The face of any processor: arrays, from which the compiler makes what it can.
+//! Any processor: arrays, from which the compiler makes what it can.
 
-use crate::kernel::box_muller::POINTS;
-use crate::kernel::quantile::ENTRIES;
-use crate::kernel::scale::to_f16;
+use crate::kernel::value::{cut, to_f16, value};
 
-use super::{Face, Registers, to_bf16};
+use super::{Isa, Registers};
 
 const BLOCKS: usize = 4;
 const WORDS: usize = 2 * BLOCKS;
@@ -55,34 +53,12 @@ impl Registers for Portable {
         map2(a, b, |a, b| a ^ b)
     }
     #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, u32::wrapping_add)
-    }
-    #[inline(always)]
-    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, u64::wrapping_add)
-    }
-    #[inline(always)]
-    fn sub64(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, u64::wrapping_sub)
-    }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        narrow(wide(a).map(|a| a >> BITS))
-    }
-    #[inline(always)]
-    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
-        map2_64(a, b, |a, b| {
-            (i64::from(a as u32 as i32) * i64::from(b as u32 as i32)) as u64
-        })
-    }
-    #[inline(always)]
     fn mul_u(self, a: Self::V, b: Self::V) -> Self::V {
         map2_64(a, b, |a, b| u64::from(a as u32) * u64::from(b as u32))
     }
     #[inline(always)]
     fn upper(self, a: Self::V) -> Self::V {
-        self.shr_u64::<32>(a)
+        narrow(wide(a).map(|a| a >> 32))
     }
     #[inline(always)]
     fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
@@ -94,13 +70,20 @@ impl Registers for Portable {
     }
 }
 
-impl Face for Portable {
-    type D = [f64; BLOCKS];
-    type Factor = (f64, u32);
-
+impl Isa for Portable {
     #[inline(always)]
-    fn shl_each(self, a: Self::V, counts: Self::V) -> Self::V {
-        map2(a, counts, |a, count| a << (count & 31))
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, u32::wrapping_add)
+    }
+    #[inline(always)]
+    fn add64(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, u64::wrapping_add)
+    }
+    #[inline(always)]
+    fn mul_s(self, a: Self::V, b: Self::V) -> Self::V {
+        map2_64(a, b, |a, b| {
+            (i64::from(a as u32 as i32) * i64::from(b as u32 as i32)) as u64
+        })
     }
     #[inline(always)]
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
@@ -131,16 +114,6 @@ impl Face for Portable {
         a.map(|a| (a as i32 >> BITS) as u32)
     }
     #[inline(always)]
-    fn square16(self, a: Self::V) -> Self::V {
-        map2(a, a, |a, b| {
-            (i32::from(a as u16 as i16) * i32::from(b as u16 as i16)) as u32
-        })
-    }
-    #[inline(always)]
-    fn leading_zeros(self, a: Self::V) -> Self::V {
-        a.map(u32::leading_zeros)
-    }
-    #[inline(always)]
     fn min_s(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| (a as i32).min(b as i32) as u32)
     }
@@ -149,61 +122,46 @@ impl Face for Portable {
         map2(a, b, |a, b| (a as i32).max(b as i32) as u32)
     }
     #[inline(always)]
-    fn min_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| {
-            f32::from_bits(a).min(f32::from_bits(b)).to_bits()
-        })
+    fn shr_s_by(self, a: Self::V, bits: u32) -> Self::V {
+        a.map(|a| (a as i32 >> bits) as u32)
     }
     #[inline(always)]
-    fn max_f32(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| {
-            f32::from_bits(a).max(f32::from_bits(b)).to_bits()
-        })
-    }
-    #[inline(always)]
-    fn shl64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        narrow(wide(a).map(|a| a << BITS))
-    }
-    #[inline(always)]
-    fn cubics(self, table: &[[u32; 4]; ENTRIES], indices: &Self::V) -> [[Self::V; 2]; 2] {
-        let entries = indices.map(|index| table[index as usize % ENTRIES]);
-        let half = |odd: usize, numbers: [usize; 2]| {
-            std::array::from_fn(|i| entries[i / 2 * 2 + odd][numbers[i % 2]])
-        };
-        [[0, 1], [3, 2]].map(|numbers| [half(0, numbers), half(1, numbers)])
-    }
-    #[inline(always)]
-    fn points(self, table: &[[u32; 2]; POINTS], indices: &Self::V) -> [Self::V; 2] {
-        let entries = indices.map(|index| table[index as usize % POINTS]);
+    fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
+        let entries = indices.map(|index| table[index as usize % N]);
         [0, 1].map(|odd| std::array::from_fn(|i| entries[i / 2 * 2 + odd][i % 2]))
     }
     #[inline(always)]
-    fn factor(self, factor: f64, bias: u32) -> Self::Factor {
-        (factor, bias)
+    fn convert(self, a: Self::V) -> Self::V {
+        a.map(|a| (a as i32 as f32).to_bits())
     }
     #[inline(always)]
-    fn scaled(self, a: Self::V, (factor, bias): Self::Factor) -> Self::D {
-        std::array::from_fn(|i| f64::from(a[2 * i + 1].wrapping_sub(bias) as i32) * factor)
-    }
-    #[inline(always)]
-    fn values(self, lanes: [Self::D; 4]) -> [Self::V; 2] {
-        let part =
-            |first: usize| std::array::from_fn(|i| (lanes[i % 4][first + i / 4] as f32).to_bits());
-        [part(0), part(BLOCKS / 2)]
-    }
-    #[inline(always)]
-    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
+    fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| {
-            (f32::from_bits(a) + f32::from_bits(b)).to_bits()
+            (f32::from_bits(a) * f32::from_bits(b)).to_bits()
         })
+    }
+    /// Also with exponents that devices leave to integers.
+    #[inline(always)]
+    fn values(self, a: Self::V, exponent: i32) -> Self::V {
+        a.map(|a| value(cut(a as i32), exponent))
+    }
+    #[inline(always)]
+    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
+        let lanes = |i: usize| {
+            if i.is_multiple_of(2) {
+                even[i / 2]
+            } else {
+                odd[i / 2]
+            }
+        };
+        [
+            std::array::from_fn(lanes),
+            std::array::from_fn(|i| lanes(WORDS + i)),
+        ]
     }
     #[inline(always)]
     fn to_f16(self, a: Self::V) -> Self::V {
         a.map(to_f16)
-    }
-    #[inline(always)]
-    fn to_bf16(self, a: Self::V) -> Self::V {
-        to_bf16(self, a)
     }
     #[inline(always)]
     fn narrow(self, [low, high]: [Self::V; 2]) -> Self::V {

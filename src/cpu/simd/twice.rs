@@ -1,6 +1,5 @@
-//! Two registers in place of one. The rounds of Philox and the steps of a polynomial wait for each
-//! other, and a processor looks ahead by little more than one chain of them: with chains side by
-//! side its multipliers have work.
+//! Two registers in place of one. The rounds of Philox wait for each other, and a processor looks
+//! ahead by little more than one chain of them: with chains side by side its multipliers have work.
 
 use super::Registers;
 
@@ -34,19 +33,10 @@ impl<F: Registers> Registers for Twice<F> {
     fn splat64(self, number: u64) -> Self::V {
         [self.0.splat64(number); 2]
     }
-    #[inline(always)]
-    fn shr_u64<const BITS: i32>(self, a: Self::V) -> Self::V {
-        [self.0.shr_u64::<BITS>(a[0]), self.0.shr_u64::<BITS>(a[1])]
-    }
     both! {
         xor(a, b);
-        add(a, b);
-        add64(a, b);
-        sub64(a, b);
         mul_u(a, b);
-        mul_s(a, b);
         upper(a);
-        upper_sum(a, b);
         zip(even, odd);
         zip_upper(even, odd);
     }

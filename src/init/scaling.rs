@@ -1,0 +1,180 @@
+//! From the numbers of a distribution to the whole numbers that the kernels take.
+//!
+//! Every drawn element is `p * 2^e`: the step `2^e` is one for the whole tensor, and p is made
+//! in integers. `docs/STREAM.md` derives each bound.
+
+use crate::kernel::box_muller::RADIUS_BITS;
+
+use super::Distribution;
+use super::quantile::{Table, power_of_two};
+
+impl Distribution {
+    /// The distance from one value of elements to the next, where they are normal or uniform.
+    pub(crate) fn step(&self) -> Option<f64> {
+        let scaling = match *self {
+            Distribution::Normal { mean, std }
+            | Distribution::NormalWithZeroRow { mean, std, .. } => Scaling::normal(mean, std),
+            Distribution::Sparse { std, .. } => Scaling::normal(0.0, std),
+            Distribution::Uniform { low, high } => Scaling::uniform(low, high),
+            _ => return None,
+        };
+        Some(power_of_two(scaling.exponent))
+    }
+}
+
+/// The exponent of the smallest binary32 above 0.
+const SMALLEST: i32 = -149;
+/// More standard deviations than a normal element has.
+const NORMAL_REACH: f64 = 7.0;
+/// The largest shift: an element moves less than half a step from the mean beyond it.
+const LARGEST_SHIFT: u32 = 30;
+
+/// The largest offset of quantiles: values lie within 2^29 of it.
+const FARTHEST: f64 = 1_073_741_824.0;
+
+/// What the kernels take: `p = offset + round(core * multiplier / 2^(32 + shift))`, clamped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scaling {
+    /// The e of `p * 2^e`.
+    pub exponent: i32,
+    /// Of uniform numbers, how many there are.
+    pub multiplier: u32,
+    pub shift: u32,
+    /// The mean, or the smallest of uniform numbers, in steps.
+    pub offset: i32,
+    /// The lowest and the highest p.
+    pub clamp: Option<[i32; 2]>,
+}
+
+impl Scaling {
+    /// Of uniform numbers in `[low, high)`.
+    pub fn uniform(low: f32, high: f32) -> Scaling {
+        let (low, high) = (f64::from(low), f64::from(high));
+        let exponent = exponent(low.abs().max(high.abs()), 24);
+        let steps = power_of_two(-exponent);
+        let first = (low * steps).ceil();
+        Scaling {
+            exponent,
+            multiplier: ((high * steps).ceil() - first) as u32,
+            shift: 0,
+            offset: first as i32,
+            clamp: None,
+        }
+    }
+
+    /// Of normal numbers.
+    pub fn normal(mean: f32, std: f32) -> Scaling {
+        let (mean, std) = (f64::from(mean), f64::from(std));
+        let exponent = exponent(mean.abs() + NORMAL_REACH * std, 28);
+        // A radius has 28 fraction bits and a direction 30, of which two products take 64.
+        let unit = std * power_of_two(64 - RADIUS_BITS - 30 - exponent);
+        // The first product is rounded to a whole number: at least 30 bits keep it fine.
+        let (multiplier, shift) = multiplier(unit, 1 << 30);
+        Scaling {
+            exponent,
+            multiplier,
+            shift,
+            offset: (mean * power_of_two(-exponent)).round_ties_even() as i32,
+            clamp: None,
+        }
+    }
+
+    /// Of the quantiles of a table, times `scale` and counted from `anchor`, within bounds.
+    pub fn quantile(table: &Table, anchor: f32, scale: f32, [low, high]: [f32; 2]) -> Scaling {
+        let (anchor, scale) = (f64::from(anchor), f64::from(scale));
+        let (low, high) = (f64::from(low), f64::from(high));
+        // Bounds that no element comes near must not coarsen the steps, but one that elements are
+        // clamped to must be among them.
+        let reach = anchor.abs() + scale * table.reach;
+        let bound = low.abs().max(high.abs()).min(reach).max(low).max(-high);
+        let mut exponent = exponent(bound, 27);
+        let unit = |exponent: i32| scale * power_of_two(32 - table.fraction_bits - exponent);
+        while unit(exponent) >= f64::from(1u32 << 31) {
+            exponent += 1;
+        }
+        // 24 bits hold a binary32 scale exactly.
+        let (multiplier, shift) = multiplier(unit(exponent), 1 << 24);
+        let steps = power_of_two(-exponent);
+        Scaling {
+            exponent,
+            multiplier,
+            shift,
+            // A binary32 anchor can be far outside of the bounds of a smaller dtype: held where all
+            // elements are still clamped to the same bound, and sums have 32 bits.
+            offset: (anchor * steps)
+                .round_ties_even()
+                .clamp(-FARTHEST, FARTHEST) as i32,
+            // Bounds beyond 32 bits are beyond every element.
+            clamp: Some([(low * steps).ceil() as i32, (high * steps).floor() as i32]),
+        }
+    }
+}
+
+/// The smallest exponent e of at least -149 with `bound <= 2^(bits + e)`.
+fn exponent(bound: f64, bits: i32) -> i32 {
+    let mut exponent = SMALLEST;
+    while bound > power_of_two(bits + exponent) {
+        exponent += 1;
+    }
+    exponent
+}
+
+/// `unit * 2^shift` as a whole number, for the smallest shift that makes it at least `least`.
+fn multiplier(unit: f64, least: u32) -> (u32, u32) {
+    let scaled = |shift: u32| unit * power_of_two(shift as i32);
+    let shift = (0..LARGEST_SHIFT).find(|&shift| scaled(shift) >= f64::from(least));
+    let shift = shift.unwrap_or(LARGEST_SHIFT);
+    (scaled(shift).round_ties_even() as u32, shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn finite() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            any::<u32>().prop_map(f32::from_bits),
+            -10f32..10f32,
+            (-140i32..120).prop_map(|e| (e as f32).exp2()),
+        ]
+        .prop_filter("finite", |x| x.is_finite())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn uniform_numbers_are_within_the_half_open_range(low in finite(), high in finite(), word: u32) {
+            prop_assume!(low != high);
+            let (low, high) = (low.min(high), low.max(high));
+            let Scaling { exponent, multiplier, offset, .. } = Scaling::uniform(low, high);
+            prop_assert!((1..=1 << 25).contains(&multiplier));
+            for word in [0, word, u32::MAX] {
+                let p = crate::kernel::uniform::uniform(word, multiplier, offset);
+                prop_assert!(p.unsigned_abs() <= 1 << 24, "{p}");
+                let x = f64::from(p) * power_of_two(exponent);
+                prop_assert!(f64::from(low) <= x && x < f64::from(high), "{p} 2^{exponent}");
+            }
+        }
+
+        #[test]
+        fn normal_numbers_fit_and_a_mean_of_0_costs_nothing(mean in finite(), std in finite()) {
+            let std = std.abs();
+            prop_assume!(std > 0.0);
+            for mean in [0.0, mean] {
+                let made = Scaling::normal(mean, std);
+                // The largest radius, and a direction along an axis.
+                let radius = crate::kernel::mul::mul_hi_rounded_unsigned(1_787_934_000, made.multiplier);
+                prop_assert!(radius < 1 << 31);
+                let p = crate::kernel::mul::mul_shifted(radius as i32, 1 << 30, made.shift);
+                prop_assert!(made.offset.unsigned_abs() + p.unsigned_abs() <= 1 << 28);
+                if mean == 0.0 && made.exponent > SMALLEST {
+                    prop_assert_eq!((made.offset, made.shift), (0, 0));
+                    let unit = f64::from(std) * power_of_two(6 - made.exponent);
+                    prop_assert_eq!(f64::from(made.multiplier), unit);
+                }
+            }
+        }
+    }
+}
