@@ -28,8 +28,11 @@ fn fill(dims: &[u64], ranges: &[Range<u64>], init: Init, dtype: DType) -> Fill {
     whole.slice(ranges).unwrap()
 }
 
-fn job(fill: &Fill) -> Value {
-    let limits = raw::Limits::default();
+fn job(fill: &Fill, exact_floats: bool) -> Value {
+    let limits = raw::Limits {
+        exact_floats,
+        ..raw::Limits::default()
+    };
     let dispatches = raw::dispatches(fill, 0..fill.elements(), 0, limits).unwrap();
     let dispatches: Vec<Value> = dispatches
         .iter()
@@ -74,9 +77,9 @@ fn other_shaders() -> Vec<Value> {
                 include_str!("../shaders/philox.wgsl"),
                 include_str!("../shaders/uniform.wgsl"),
                 include_str!("../shaders/box_muller.wgsl"),
-                include_str!("../shaders/quantile.wgsl"),
+                include_str!("../shaders/curve.wgsl"),
                 include_str!("../shaders/pattern.wgsl"),
-                include_str!("../shaders/scale.wgsl"),
+                include_str!("../shaders/value.wgsl"),
                 include_str!(concat!("../shaders/", $request)),
                 include_str!("../shaders/fill.wgsl"),
             )
@@ -89,20 +92,24 @@ fn other_shaders() -> Vec<Value> {
     shaders
 }
 
-/// Runs the fills under Dawn and hands over the path of their bytes.
-fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
+/// Runs the fills under Dawn, with values made in floats or in integers, and hands over the path of
+/// their bytes. The probe comes first: it must find Dawn's floats exact.
+fn under_dawn(fills: &[Fill], exact_floats: bool, check: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("jobs.json");
     let out = folder.path().join("out.bin");
+    let probe = raw::Probe::new();
     let text = json!({
         "shader": raw::shader(false, false),
         "otherShaders": other_shaders(),
-        "fills": fills.iter().map(job).collect::<Vec<_>>(),
+        "probe": { "shader": probe.shader, "trials": base64(&probe.trials), "workgroups": probe.workgroups },
+        "fills": fills.iter().map(|fill| job(fill, exact_floats)).collect::<Vec<_>>(),
     });
     std::fs::write(&jobs, text.to_string()).unwrap();
+    let answers = folder.path().join("answers.bin");
     let run = Command::new("node")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dawn/run.mjs"))
-        .args([&jobs, &out])
+        .args([&jobs, &out, &answers])
         .output()
         .expect("node is installed");
     assert!(
@@ -112,6 +119,7 @@ fn under_dawn(fills: &[Fill], check: impl FnOnce(&Path)) {
         String::from_utf8_lossy(&run.stderr)
     );
     print!("Dawn on {}", String::from_utf8_lossy(&run.stdout));
+    assert!(probe.is_exact(&std::fs::read(answers).unwrap()));
     check(&out);
 }
 
@@ -177,18 +185,20 @@ fn fills_under_dawn_equal_the_cpu() {
             dtype,
         ));
     }
-    under_dawn(&fills, |out| {
-        let seen = std::fs::read(out).unwrap();
-        let mut rest = &seen[..];
-        for fill in &fills {
-            let (part, after) = rest.split_at(fill.bytes() as usize);
-            let mut expected = vec![0; part.len()];
-            cpu::fill(fill, &mut expected).unwrap();
-            assert!(part == expected, "{fill:?}");
-            rest = after;
-        }
-        assert!(rest.is_empty());
-    });
+    for exact_floats in [true, false] {
+        under_dawn(&fills, exact_floats, |out| {
+            let seen = std::fs::read(out).unwrap();
+            let mut rest = &seen[..];
+            for fill in &fills {
+                let (part, after) = rest.split_at(fill.bytes() as usize);
+                let mut expected = vec![0; part.len()];
+                cpu::fill(fill, &mut expected).unwrap();
+                assert!(part == expected, "{fill:?}");
+                rest = after;
+            }
+            assert!(rest.is_empty());
+        });
+    }
 }
 
 /// A whole model: see `tests/gpt2.rs`.
@@ -197,7 +207,7 @@ fn fills_under_dawn_equal_the_cpu() {
 fn gpt2_has_its_hash_under_dawn() {
     for (dtype, expected) in gpt2::HASHES {
         let mut hasher = Sha256::new();
-        under_dawn(&gpt2::fills(dtype), |out| {
+        under_dawn(&gpt2::fills(dtype), true, |out| {
             let mut weights = std::io::BufReader::with_capacity(1 << 20, File::open(out).unwrap());
             loop {
                 let bytes = weights.fill_buf().unwrap();

@@ -56,18 +56,14 @@ fn assert_drawn_from(who: &str, distribution: &Distribution, sample: &TorchStats
             return;
         }
         Distribution::Normal { mean, std } => (f64::from(mean), f64::from(std), 3.0),
-        Distribution::Uniform {
-            low,
-            high,
-            mean,
-            scale,
-        } => {
-            let (low, high, width) = (f64::from(low), f64::from(high), 2.0 * f64::from(scale));
+        Distribution::Uniform { low, high } => {
+            let (low, high) = (f64::from(low), f64::from(high));
+            let width = high - low;
             assert!(low <= sample.min && sample.max < high, "{who}");
             // No element within 20/n of an end: by chance exp(-20) = 2e-9.
             let near = 20.0 / sample.n as f64 * width;
             assert!(sample.min < low + near && sample.max > high - near, "{who}");
-            (f64::from(mean), f64::from(scale) / 3f64.sqrt(), 1.8)
+            ((low + high) / 2.0, width / 12f64.sqrt(), 1.8)
         }
         _ => panic!("{who}: no such distribution is known here"),
     };

@@ -164,7 +164,8 @@ fn times(weights: &[f64], values: &[f64]) -> Vec<f64> {
 #[test]
 fn a_small_network_is_what_it_is_by_hand() {
     const STEP: f64 = 1e-5;
-    let (depth, width, batch, seed) = (4, 5, 3, 9);
+    // A seed with which no layer of ReLUs is wholly off: the layer above would stand on a corner.
+    let (depth, width, batch, seed) = (4, 5, 3, 4);
     let network = Network {
         depth,
         width,

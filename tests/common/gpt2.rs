@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 pub const HASHES: [(DType, &str); 3] = [
     (
         DType::F32,
-        "7412b58a769f311520d06c32b33e0676d025fc9961e5dcb2b5d054cc04179655",
+        "2443f5859590b3c39bfd569589ecde13c3e592489dbe950b9094b515d43bfa07",
     ),
     (
         DType::F16,
-        "c98bbe028875f7f1d9e8dab67240a25b1a1b89100c9ccac2167c2f16f59bac8c",
+        "2f214086827af1c84943076b526c0fd8fc0f8728dbe9ad6a515b203be5592e84",
     ),
     (
         DType::BF16,
-        "6cba03c99c83ade8e769dcc93316b1032a5bd365ce20328987cb370143e50e1b",
+        "ce06b16b470335dd0edb280f685b4c914220e04a483f3466a3efdecb5a9576e6",
     ),
 ];
 

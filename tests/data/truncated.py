@@ -3,9 +3,9 @@
 
     python3 tests/data/truncated.py > tests/data/truncated.json
 
-Needs mpmath. For each pair of bounds, in standard deviations, and each 32-bit word x the number
-z that the share (x + 1/2) / 2^32 of the standard normal within the bounds lies below, to 17
-digits: counted from 0 where 0 is within the bounds, else from the bound next to it.
+Needs mpmath. For each pair of bounds, in standard deviations, and each 32-bit word the number that
+the word's share of the standard normal within the bounds lies below, to 17 digits: counted from 0
+where 0 is within the bounds, else from the bound next to it. docs/STREAM.md gives the share.
 """
 
 import json
@@ -48,11 +48,19 @@ def tail(x):
     return mp.erfc(mp.mpf(x) / mp.sqrt(2)) / 2
 
 
-def quantile(low, high, word):
-    p = (mp.mpf(word) + mp.mpf(1) / 2) / mp.mpf(2) ** 32
+def share(word):
+    """w or 1 - w: "The curve of a word" in docs/STREAM.md."""
+    x = word | 1
+    x -= (x >> 31) << 32
+    highest = (x if x > 0 else ~x).bit_length() - 1
+    z = (x >> max(highest - 23, 0)) << max(highest - 23, 0)
+    return mp.mpf(z % 2**32) / mp.mpf(2) ** 32
+
+
+def quantile(low, high, p):
     if low < 0 and (high <= 0 or p > mp.mpf(1) / 2):
         # Mirrored, so that the shares are those of upper tails.
-        return -quantile(-high, -low, 0xFFFFFFFF - word)
+        return -quantile(-high, -low, 1 - p)
     anchor = low if low > 0 else mp.mpf(0)
     low, high = mp.mpf(low), mp.mpf(high)
     # In the lower half; where low < 0 < high, below the median.
@@ -87,7 +95,7 @@ cases = []
 for low, high in BOUNDS:
     # The numbers that the program gets, exactly.
     bounds = [mp.mpf(x) if mp.isinf(mp.mpf(x)) else mp.mpf(float(x)) for x in (low, high)]
-    values = [mp.nstr(quantile(*bounds, word), 17) for word in WORDS]
+    values = [mp.nstr(quantile(*bounds, share(word)), 17) for word in WORDS]
     cases.append(
         json.dumps(
             {

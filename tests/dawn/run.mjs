@@ -1,16 +1,16 @@
-// Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT
+// Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT ANSWERS
 //
 // JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
 // each fill its dispatches. The bytes of all fills go to OUT, one after the
 // other. The other shaders in it are compiled, in every variant that the fills take, and not run.
-// Nothing of the arithmetic is here.
+// ANSWERS gets the answers to the probe. Nothing of the arithmetic is here.
 
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { create, globals } from 'webgpu';
 
 Object.assign(globalThis, globals);
 
-const [jobsPath, outPath] = process.argv.slice(2);
+const [jobsPath, outPath, answersPath] = process.argv.slice(2);
 const jobs = JSON.parse(readFileSync(jobsPath, 'utf8'));
 
 const gpu = create([]);
@@ -103,6 +103,36 @@ for (const fill of jobs.fills) {
   weights.destroy();
 }
 closeSync(out);
+
+// The probe.
+{
+  const layout = device.createBindGroupLayout({
+    entries: ['read-only-storage', 'storage'].map((type, binding) => ({
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type },
+    })),
+  });
+  const compute = { module: await compiled(jobs.probe.shader), entryPoint: 'probe' };
+  const pipelineLayout = device.createPipelineLayout({ bindGroupLayouts: [layout] });
+  const pipeline = await device.createComputePipelineAsync({ layout: pipelineLayout, compute });
+  const trials = upload(jobs.probe.trials, GPUBufferUsage.STORAGE);
+  const size = trials.size / 2;
+  const answers = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
+  const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  const entries = [trials, answers].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
+  pass.dispatchWorkgroups(jobs.probe.workgroups);
+  pass.end();
+  encoder.copyBufferToBuffer(answers, 0, staging, 0, size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  writeFileSync(answersPath, new Uint8Array(staging.getMappedRange()));
+  staging.unmap();
+}
 
 for (const { code, table } of jobs.otherShaders) {
   const module = await compiled(code);
