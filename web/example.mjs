@@ -2,7 +2,7 @@
 // the device comes from `navigator.gpu` in the same way.
 
 import { create, globals } from 'webgpu';
-import { fill, fillCpu, init, initModel, plan } from 'fanin-webgpu';
+import { fill, fillCpu, init, initModel, plan, prepare } from 'fanin-webgpu';
 
 Object.assign(globalThis, globals);
 await init();
@@ -10,6 +10,7 @@ await init();
 globalThis.gpu = create([]);
 const adapter = await globalThis.gpu.requestAdapter();
 const device = await adapter.requestDevice();
+await prepare(device);
 
 // One tensor, from element 1000 of a buffer on.
 const request = { name: 'fc.weight', shape: [256, 784], init: 'kaiming_normal', seed: 42 };

@@ -105,6 +105,14 @@ export interface Target extends Place {
 export function init(source?: string | URL | Response | BufferSource | WebAssembly.Module): Promise<void>;
 
 /**
+ * Runs a small probe on a device, once: whether its floats are exact where WebGPU says so. Await it
+ * before the first fill, so that fills take the faster way. Without it, and on a device that does not pass,
+ * values are made in integers: the same bits, in more time.
+ * @returns Whether the device has passed.
+ */
+export function prepare(device: GPUDevice): Promise<boolean>;
+
+/**
  * Records a fill into an encoder, or a compute pass, of your own: `buffer` holds the tensor from
  * element `offset` on once its commands have run, and nothing outside of that changes. Of a pass, the
  * pipeline and bind group 0 are set.

@@ -156,6 +156,9 @@ class Device {
     return Device.#known.get(device);
   }
 
+  // Whether the device's floats are exact: the probe's answer, false until there is one.
+  exactFloats = false;
+  #probed;
   #device;
   #bindings;
   #layout;
@@ -175,6 +178,37 @@ class Device {
       ],
     });
     this.#layout = device.createPipelineLayout({ label: 'fanin', bindGroupLayouts: [this.#bindings] });
+  }
+
+  // Runs the probe, once.
+  probe() {
+    this.#probed ??= this.#runProbe();
+    return this.#probed;
+  }
+
+  async #runProbe() {
+    const { shader, trials, workgroups, answerBytes } = core().probe();
+    const device = this.#device;
+    const module = device.createShaderModule({ label: 'fanin probe', code: shader });
+    const compute = { module, entryPoint: 'probe' };
+    const pipeline = await device.createComputePipelineAsync({ label: 'fanin probe', layout: 'auto', compute });
+    const contents = this.#upload(trials, 0x80); // GPUBufferUsage.STORAGE
+    // GPUBufferUsage.STORAGE | COPY_SRC, then COPY_DST | MAP_READ
+    const answers = device.createBuffer({ label: 'fanin probe', size: answerBytes, usage: 0x84 });
+    const staging = device.createBuffer({ label: 'fanin probe', size: answerBytes, usage: 0x9 });
+    const entries = [contents, answers].map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass({ label: 'fanin probe' });
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+    pass.dispatchWorkgroups(workgroups);
+    pass.end();
+    encoder.copyBufferToBuffer(answers, 0, staging, 0, answerBytes);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(1); // GPUMapMode.READ
+    this.exactFloats = core().is_exact(new Uint8Array(staging.getMappedRange()));
+    for (const buffer of [contents, answers, staging]) buffer.destroy();
+    return this.exactFloats;
   }
 
   #module(many) {
@@ -258,6 +292,7 @@ function record(device, encoder, places, fillOf) {
     limits.maxStorageBufferBindingSize,
     limits.minStorageBufferOffsetAlignment,
     workgroup,
+    Device.of(device).exactFloats,
   );
   using(made, (targets) => {
     const buffers = [];
@@ -285,6 +320,10 @@ function record(device, encoder, places, fillOf) {
     }
     if (!isPass) pass.end();
   });
+}
+
+export async function prepare(device) {
+  return Device.of(device).probe();
 }
 
 export function fill(device, encoder, buffer, request, offset = 0) {

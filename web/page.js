@@ -1,7 +1,7 @@
 // The page: a form, what it asks for filled on the GPU (or on the CPU where there is none), and what
 // came of it.
 
-import { Histogram, Sha256, describe, fill, fillCpu, init, initializers } from './fanin.js';
+import { Histogram, Sha256, describe, fill, fillCpu, init, initializers, prepare } from './fanin.js';
 
 // Bytes that are read back, or made on the CPU, at a time.
 const STEP = 16 << 20;
@@ -28,6 +28,7 @@ async function openDevice() {
     gpu = undefined;
     if (reason !== 'destroyed') $('device').textContent = `The GPU was lost (${message}): filling on the CPU.`;
   });
+  await prepare(device);
   const { vendor, architecture, description } = adapter.info;
   return { device, name: description || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed' };
 }

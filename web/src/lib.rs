@@ -154,9 +154,14 @@ pub struct Targets {
 
 #[wasm_bindgen]
 impl Targets {
-    /// None yet, for a device with these limits.
+    /// None yet, for a device with these limits that has passed the probe or not.
     #[wasm_bindgen(constructor)]
-    pub fn new(binding_size: f64, binding_alignment: f64, workgroup_size: f64) -> Result<Targets> {
+    pub fn new(
+        binding_size: f64,
+        binding_alignment: f64,
+        workgroup_size: f64,
+        exact_floats: bool,
+    ) -> Result<Targets> {
         // A binding is a whole number of words; some drivers' largest is not.
         let binding_size = whole(binding_size, "maxStorageBufferBindingSize")? / 4 * 4;
         let most = raw::Limits::default().workgroup_size;
@@ -166,6 +171,7 @@ impl Targets {
                 binding_size,
                 binding_alignment: whole(binding_alignment, "minStorageBufferOffsetAlignment")?,
                 workgroup_size: workgroup_size as u32,
+                exact_floats,
             },
             targets: Vec::new(),
         })
@@ -230,6 +236,24 @@ pub fn table(number: u32) -> Option<Vec<u8>> {
 #[wasm_bindgen]
 pub fn shader(many: bool) -> String {
     raw::shader(false, many).to_owned()
+}
+
+/// The probe of a device's floats, as a plain object.
+#[wasm_bindgen]
+pub fn probe() -> Object {
+    let probe = raw::Probe::new();
+    read::object(&[
+        ("shader", probe.shader.into()),
+        ("trials", Uint8Array::from(&probe.trials[..]).into()),
+        ("workgroups", probe.workgroups.into()),
+        ("answerBytes", (probe.answer_bytes() as f64).into()),
+    ])
+}
+
+/// Whether a device's answers to the probe are exact.
+#[wasm_bindgen]
+pub fn is_exact(answers: &[u8]) -> bool {
+    raw::Probe::new().is_exact(answers)
 }
 
 /// The catalogue of initializers, as plain objects.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Tables that are remembered, as in `fanin::gpu`: a model has a handful of distinct ones.
 const REMEMBERED: usize = 16;
 
-type Table = Arc<Vec<[u32; 4]>>;
+type Table = Arc<Vec<[u32; 2]>>;
 
 #[derive(Default)]
 struct Tables {

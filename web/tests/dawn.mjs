@@ -63,6 +63,15 @@ async function filled(request) {
 
 const shown = ({ init, shape, dtype, slice }) => `${init} of [${shape}] in ${dtype}${slice ? `, ${slice}` : ''}`;
 
+test('a device gives the same bytes before it has passed the probe and after', async () => {
+  const request = { name: 'w', shape: [33, 61], init: 'normal(mean=0.5,std=0.02)', seed: 42 };
+  const before = await filled(request);
+  assert.equal(await fanin.prepare(device), true);
+  assert.equal(await fanin.prepare(device), true);
+  assert.deepEqual(await filled(request), before);
+  assert.deepEqual(before, fanin.fillCpu(request));
+});
+
 test('fills have the hash of the command line, on the GPU and on the CPU', async () => {
   for (const request of requests) {
     const expected = sha256(commandLine(request));

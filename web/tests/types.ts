@@ -2,12 +2,13 @@
 
 import {
   type Plan, type Request, Histogram, Sha256, describe, fill, fillAll, fillCpu, init, initModel, initializers, plan,
-  presets, sha256,
+  prepare, presets, sha256,
 } from 'fanin-webgpu';
 
 export async function use(device: GPUDevice, buffer: GPUBuffer, encoder: GPUCommandEncoder, pass: GPUComputePassEncoder) {
   await init();
   await init(new URL('https://example.org/fanin.wasm'));
+  const exact: boolean = await prepare(device);
   const request: Request = { name: 'w', shape: [4, 8], init: 'kaiming_normal', seed: 2n ** 60n, dtype: 'bf16' };
   fill(device, encoder, buffer, request);
   fill(device, pass, buffer, { stream: 7n, shape: [], init: 'ones', seed: 1, slice: [[0, 1]] }, 12);
@@ -27,5 +28,5 @@ export async function use(device: GPUDevice, buffer: GPUBuffer, encoder: GPUComm
   describe({ name: 'w', shape: [4], init: 'ones' });
   // @ts-expect-error a buffer is needed
   fill(device, encoder, request);
-  return [hash, local, counts, names];
+  return [hash, local, counts, names, exact];
 }
