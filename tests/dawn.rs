@@ -132,6 +132,10 @@ fn fills_under_dawn_equal_the_cpu() {
             Init::normal(0.0, 0.02),
             Init::normal(-1.5, 0.5),
             Init::normal(1e-39, 1e-38),
+            // The smallest and the largest powers of two that a float makes values with.
+            Init::normal(0.0, 4.5e-31),
+            Init::normal(0.0, 2e37),
+            Init::uniform(-1e37, 1e37),
             Init::uniform(-0.05, 0.05),
             Init::uniform(-1.0, 3.0),
             Init::kaiming_normal(),
@@ -185,6 +189,7 @@ fn fills_under_dawn_equal_the_cpu() {
             dtype,
         ));
     }
+    assert_ne!(job(&fills[0], true), job(&fills[0], false));
     for exact_floats in [true, false] {
         under_dawn(&fills, exact_floats, |out| {
             let seen = std::fs::read(out).unwrap();
@@ -206,21 +211,25 @@ fn fills_under_dawn_equal_the_cpu() {
 #[ignore = "needs Node.js and Dawn: scripts/test-dawn"]
 fn gpt2_has_its_hash_under_dawn() {
     for (dtype, expected) in gpt2::HASHES {
-        let mut hasher = Sha256::new();
-        under_dawn(&gpt2::fills(dtype), true, |out| {
-            let mut weights = std::io::BufReader::with_capacity(1 << 20, File::open(out).unwrap());
-            loop {
-                let bytes = weights.fill_buf().unwrap();
-                if bytes.is_empty() {
-                    break;
+        for exact_floats in [true, false] {
+            let mut hasher = Sha256::new();
+            under_dawn(&gpt2::fills(dtype), exact_floats, |out| {
+                let file = File::open(out).unwrap();
+                let mut weights = std::io::BufReader::with_capacity(1 << 20, file);
+                loop {
+                    let bytes = weights.fill_buf().unwrap();
+                    if bytes.is_empty() {
+                        break;
+                    }
+                    hasher.update(bytes);
+                    let length = bytes.len();
+                    weights.consume(length);
                 }
-                hasher.update(bytes);
-                let length = bytes.len();
-                weights.consume(length);
-            }
-        });
-        let seen = gpt2::hex(hasher);
-        println!("{dtype:4} {seen} Dawn");
-        assert_eq!(seen, expected, "{dtype}");
+            });
+            let seen = gpt2::hex(hasher);
+            let way = if exact_floats { "floats" } else { "integers" };
+            println!("{dtype:4} {seen} Dawn, {way}");
+            assert_eq!(seen, expected, "{dtype}, {way}");
+        }
     }
 }

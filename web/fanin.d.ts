@@ -105,10 +105,12 @@ export interface Target extends Place {
 export function init(source?: string | URL | Response | BufferSource | WebAssembly.Module): Promise<void>;
 
 /**
- * Runs a small probe on a device, once: whether its floats are exact where WebGPU says so. Await it
- * before the first fill, so that fills take the faster way. Without it, and on a device that does not pass,
- * values are made in integers: the same bits, in more time.
- * @returns Whether the device has passed.
+ * Checks with a small dispatch whether a device's floats are exact where WGSL requires it. The first call
+ * for a device runs the check; later ones return its answer. Await it before the first fill: fills then
+ * make values in floats, which is faster. On a device that was not checked, or did not pass, they make
+ * values in integers: the same bits, in more time.
+ * @returns Whether the device passed.
+ * @throws Error, as a rejection, if the dispatch cannot run, for a lost device say. Fills still use integers then.
  */
 export function prepare(device: GPUDevice): Promise<boolean>;
 

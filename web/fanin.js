@@ -180,9 +180,12 @@ class Device {
     this.#layout = device.createPipelineLayout({ label: 'fanin', bindGroupLayouts: [this.#bindings] });
   }
 
-  // Runs the probe, once.
+  // Runs the probe, once unless it fails.
   probe() {
-    this.#probed ??= this.#runProbe();
+    this.#probed ??= this.#runProbe().catch((error) => {
+      this.#probed = undefined;
+      throw error;
+    });
     return this.#probed;
   }
 
@@ -265,7 +268,7 @@ class Device {
   }
 
   // What must be recorded for dispatches into buffers: nothing is, if this fails.
-  prepare(dispatches, buffers) {
+  steps(dispatches, buffers) {
     if (dispatches.length === 0) return [];
     const requests = this.#requests(dispatches);
     return dispatches.map((dispatch, i) => {
@@ -310,7 +313,7 @@ function record(device, encoder, places, fillOf) {
         targets.add(fill, numbers.get(buffer), buffer.size, offset);
       });
     });
-    const steps = Device.of(device).prepare(targets.dispatches(), buffers);
+    const steps = Device.of(device).steps(targets.dispatches(), buffers);
     const isPass = 'dispatchWorkgroups' in encoder;
     const pass = isPass ? encoder : encoder.beginComputePass({ label: 'fanin' });
     for (const { pipeline, bindGroup, grid } of steps) {

@@ -23,7 +23,7 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
         Distribution::Normal { mean, std } | Distribution::NormalWithZeroRow { mean, std, .. } => {
             around(mean, std)
         }
-        Distribution::Uniform { low, high, .. } => [low.into(), high.into()],
+        Distribution::Uniform { low, high } => [low.into(), high.into()],
         Distribution::TruncatedNormal {
             mean,
             std,

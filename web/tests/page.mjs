@@ -100,6 +100,53 @@ test('the page shows the hash of the command line', async () => {
   await close();
 });
 
+test('a device gives the same bytes before it is prepared and after, and the page prepares its own', async () => {
+  const { page, faults, close } = await open();
+  const asked = [
+    request,
+    { ...request, init: 'uniform(low=-0.05,high=0.05)', shape: [300, 7], dtype: 'bf16' },
+    { ...request, init: 'trunc_normal(mean=0.1,std=0.5,a=-0.3,b=0.9)', shape: [301, 76], dtype: 'f16' },
+  ];
+  const seen = await page.evaluate(async (asked) => {
+    const fanin = await import(new URL('fanin.js', location.href));
+    const { createComputePipeline } = GPUDevice.prototype;
+    window.integers = [];
+    GPUDevice.prototype.createComputePipeline = function create(descriptor) {
+      window.integers.push(descriptor.compute.constants.INTEGERS);
+      return createComputePipeline.call(this, descriptor);
+    };
+    const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+    const filled = async (request) => {
+      const { bytes } = fanin.describe(request);
+      const size = Math.ceil(bytes / 4) * 4;
+      const buffer = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
+      const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+      const encoder = device.createCommandEncoder();
+      fanin.fill(device, encoder, buffer, request);
+      encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);
+      device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(GPUMapMode.READ);
+      return fanin.sha256(new Uint8Array(staging.getMappedRange(), 0, bytes));
+    };
+    const hashes = async () => {
+      const all = [];
+      for (const request of asked) all.push(await filled(request));
+      return { all, integers: window.integers.splice(0) };
+    };
+    return { before: await hashes(), isExact: await fanin.prepare(device), after: await hashes() };
+  }, asked);
+  const all = asked.map((request) => sha256(commandLine(request)));
+  assert.deepEqual(seen, {
+    before: { all, integers: [1, 1, 1] },
+    isExact: true,
+    after: { all, integers: [0, 0, 0] },
+  });
+  await fill(page, request);
+  assert.deepEqual(await page.evaluate(() => window.integers), [0]);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
 test('where there is no WebGPU it says so, and fills on the CPU', async () => {
   const { page, faults, close } = await open({ viewport: { width: 900, height: 1000 } }, true);
   assert.match(await text(page, '#device'), /^No WebGPU here/);
