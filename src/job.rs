@@ -59,7 +59,7 @@ pub(crate) struct Job {
     pub scaling: Scaling,
     /// binary32 bits of every element, where the core is constant.
     pub constant: u32,
-    /// What the normal, quantile, sine and column cores look up, and the matrix.
+    /// The table of normal, quantile, sine and column fills, or the matrix.
     pub table: Option<FillTable>,
     pub mask: Mask,
     /// Elements of a row of the whole tensor, where rows and columns matter; else 0.
@@ -73,7 +73,7 @@ impl Job {
     /// # Errors
     ///
     /// [`Error::Parameter`], naming the tensor, where no value of the fill's dtype lies within
-    /// the bounds of its distribution.
+    /// the bounds of its distribution, or nearly none of its values does.
     pub fn new(fill: &Fill) -> Result<Job> {
         let mut job = Job {
             key: words(fill.seed()),
@@ -130,17 +130,17 @@ impl Job {
                     value: low.into(),
                     accepted: "some number of the dtype must lie between the bounds",
                 })?;
-                self.quantile(quantile, anchor, std, bounds);
+                self.quantile(fill, quantile, anchor, std, bounds)?;
             }
             Distribution::LogUniform { low, high } => {
                 let bounds = [ln(low), ln(high)].map(|bound| bound as f32);
-                self.quantile(Quantile::LogUniform { low, high }, 0.0, 1.0, bounds);
+                self.quantile(fill, Quantile::LogUniform { low, high }, 0.0, 1.0, bounds)?;
             }
             Distribution::TimeStep { min, max, floor } => {
                 // The bounds set the floor, so that the curve has no corner.
                 let bounds = [min.max(floor), max];
                 let bounds = bounds.map(|step| inverse_softplus_of_exp(ln(step)) as f32);
-                self.quantile(Quantile::TimeStep { min, max }, 0.0, 1.0, bounds);
+                self.quantile(fill, Quantile::TimeStep { min, max }, 0.0, 1.0, bounds)?;
             }
             Distribution::Diagonal {
                 value,
@@ -242,11 +242,25 @@ impl Job {
         self.scaling = Scaling::normal(mean, std);
     }
 
-    fn quantile(&mut self, quantile: Quantile, anchor: f32, scale: f32, bounds: [f32; 2]) {
+    fn quantile(
+        &mut self,
+        fill: &Fill,
+        quantile: Quantile,
+        anchor: f32,
+        scale: f32,
+        bounds: [f32; 2],
+    ) -> Result<()> {
         let table = quantile.table();
+        let scaling = Scaling::quantile(&table, anchor, scale, bounds);
+        self.scaling = scaling.ok_or_else(|| Error::Parameter {
+            tensor: Some(fill.name().to_owned()),
+            parameter: "std",
+            value: scale.into(),
+            accepted: "it must be small enough that values fit the dtype",
+        })?;
         self.core = Core::Quantile;
-        self.scaling = Scaling::quantile(&table, anchor, scale, bounds);
         self.table = Some(Arc::clone(&table.entries));
+        Ok(())
     }
 }
 

@@ -250,6 +250,45 @@ fn moments_are_scipys() {
     }
 }
 
+/// A std that takes nearly all values beyond float16 is refused there; where steps are only a little
+/// coarser, values are as many as ever.
+#[test]
+fn stds_far_beyond_float16_are_refused() {
+    let made = |std: f64, a: f64, b: f64, dtype: DType| {
+        let tensor = Tensor::new("w", [10_000]).unwrap();
+        let fill = Fill::new(&tensor, &Init::trunc_normal(0.0, std, a, b), 1).unwrap();
+        let mut bytes = vec![0; 10_000 * dtype.size() as usize];
+        cpu::fill(&fill.with_dtype(dtype), &mut bytes).map(|()| bytes)
+    };
+    let infinity = f64::INFINITY;
+    for (std, a, b) in [
+        (3e38, -infinity, infinity),
+        (1e30, 0.18, 1e20),
+        (1e9, -1e9, 1e9),
+        (1e20, -2e20, 2e20),
+    ] {
+        let message = made(std, a, b, DType::F16).unwrap_err().to_string();
+        assert!(
+            message.contains("\"w\"") && message.contains("std"),
+            "{message}"
+        );
+        assert!(made(std, a, b, DType::F32).is_ok());
+        assert!(made(std, a, b, DType::BF16).is_ok());
+    }
+    for std in [1e3, 3e4, 1e5, 1e6] {
+        let bytes = made(std, -infinity, infinity, DType::F16).unwrap();
+        let distinct: std::collections::HashSet<&[u8]> = bytes.chunks(2).collect();
+        let inside = 65_504.0 / std / 2.0;
+        let share = libm::erf(inside * std::f64::consts::SQRT_2).min(1.0);
+        // Of the draws within the range of float16 a tenth differ, at the least.
+        assert!(
+            distinct.len() as f64 > 0.1 * share * 10_000.0,
+            "{std}: {}",
+            distinct.len()
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -29,6 +29,9 @@ const NORMAL_REACH: f64 = 7.0;
 /// The largest shift: an element moves less than half a step from the mean beyond it.
 const LARGEST_SHIFT: u32 = 30;
 
+/// Powers of two by which a scale may coarsen the steps of quantiles: 2^18 of them are left up to the
+/// farther bound, finer than the numbers of 16 bits.
+const MOST_COARSENING: i32 = 8;
 /// The largest offset of quantiles: values lie within 2^29 of it.
 const FARTHEST: f64 = 1_073_741_824.0;
 
@@ -79,23 +82,34 @@ impl Scaling {
         }
     }
 
-    /// Of the quantiles of a table, times `scale` and counted from `anchor`, within bounds.
-    pub fn quantile(table: &Table, anchor: f32, scale: f32, [low, high]: [f32; 2]) -> Scaling {
+    /// Of the quantiles of a table, times `scale` and counted from `anchor`, within bounds. None
+    /// where steps that hold the scale are too coarse for the bounds: those of a small dtype, which
+    /// nearly all quantiles lie beyond.
+    pub fn quantile(
+        table: &Table,
+        anchor: f32,
+        scale: f32,
+        [low, high]: [f32; 2],
+    ) -> Option<Scaling> {
         let (anchor, scale) = (f64::from(anchor), f64::from(scale));
         let (low, high) = (f64::from(low), f64::from(high));
         // Bounds that no element comes near must not coarsen the steps, but one that elements are
         // clamped to must be among them.
         let reach = anchor.abs() + scale * table.reach;
         let bound = low.abs().max(high.abs()).min(reach).max(low).max(-high);
-        let mut exponent = exponent(bound, 27);
+        let finest = exponent(bound, 27);
+        let mut exponent = finest;
         let unit = |exponent: i32| scale * power_of_two(32 - table.fraction_bits - exponent);
         while unit(exponent) >= f64::from(1u32 << 31) {
             exponent += 1;
         }
+        if exponent - finest > MOST_COARSENING {
+            return None;
+        }
         // 24 bits hold a binary32 scale exactly.
         let (multiplier, shift) = multiplier(unit(exponent), 1 << 24);
         let steps = power_of_two(-exponent);
-        Scaling {
+        Some(Scaling {
             exponent,
             multiplier,
             shift,
@@ -106,7 +120,7 @@ impl Scaling {
                 .clamp(-FARTHEST, FARTHEST) as i32,
             // Bounds beyond 32 bits are beyond every element.
             clamp: Some([(low * steps).ceil() as i32, (high * steps).floor() as i32]),
-        }
+        })
     }
 }
 
