@@ -59,9 +59,9 @@ fn turns(gpu: &Gpu, ways: &[&Initializer], fill: &Fill, seconds: f64) -> Vec<Vec
 fn main() {
     let arguments = Arguments::read(&["adapter", "seconds"]);
     let seconds = arguments.number("seconds").unwrap_or(10.0);
-    let faces = std::env::var("FANIN_SIMD").unwrap_or_else(|_| "its best".into());
+    let instructions = std::env::var("FANIN_SIMD").unwrap_or_else(|_| "its best".into());
     println!(
-        "{}; the CPU on {faces} instructions. Medians.\n",
+        "{}; the CPU on {instructions} instructions. Medians.\n",
         processor()
     );
     println!(

@@ -70,7 +70,7 @@ fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
         let below = (left[lane] + left[lane + 64u]) + (left[lane + 128u] + left[lane + 192u]);
         let x = gaussians[(column * shape.columns) + column];
         let norm = sqrt((x * x) + below);
-        // A vector of zeros (a core can be 0 in the last column of a square matrix) is turned
+        // A vector of zeros (a normal number can be 0 in the last column of a square matrix) is turned
         // around.
         head = select(x + select(-norm, norm, x >= 0.0), 1.0, norm == 0.0);
         let squared = (head * head) + below;

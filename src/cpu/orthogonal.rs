@@ -179,7 +179,7 @@ fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
         let x = f64::from(drawn[i * n + i]);
         let norm = (x * x + below[i]).sqrt();
         let sign = if x >= 0.0 { 1.0 } else { -1.0 };
-        // A vector of zeros (a core can be 0, and the last column of a square matrix has one)
+        // A vector of zeros (a normal number can be 0, and the last column of a square matrix has one)
         // is turned around.
         heads[i] = if norm == 0.0 { 1.0 } else { x + sign * norm };
         factors[i] = (2.0 / (heads[i] * heads[i] + below[i])).sqrt();

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::{Core, Dimension, Job, Mask};
 use crate::kernel::LANES;
 use crate::kernel::philox::{first_round, round_keys};
-use crate::kernel::value::FLOAT_EXPONENTS;
+use crate::kernel::value::{FLOAT_EXPONENTS, power};
 use crate::tensor::DType;
 
 use super::raw::Limits;
@@ -238,7 +238,7 @@ fn next_dispatch(
             high,
             exponent: scaling.exponent,
             power: match FLOAT_EXPONENTS.contains(&scaling.exponent) {
-                true => f32::from_bits(((scaling.exponent + 127) as u32) << 23),
+                true => power(scaling.exponent),
                 false => 0.0,
             },
             destination: destination as u32,

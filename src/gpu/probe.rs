@@ -2,7 +2,7 @@
 //! of 24 bits, and their products with powers of two. A device that breaks the rule makes values in
 //! integers, with the same bits.
 
-use crate::kernel::value::{FLOAT_EXPONENTS, cut, value};
+use crate::kernel::value::{FLOAT_EXPONENTS, cut, power, value};
 
 /// Exponents that are tried: both ends, those of everyday weights, and 0, which is the conversion
 /// alone.
@@ -46,11 +46,10 @@ fn numbers() -> Vec<i32> {
 fn trials() -> impl Iterator<Item = (Trial, i32)> {
     let numbers = numbers();
     EXPONENTS.into_iter().flat_map(move |exponent| {
-        let power = f32::from_bits(((exponent + 127) as u32) << 23);
         let trial = move |p: &[i32; 4]| {
             let trial = Trial {
                 p: *p,
-                power: [power, 0.0, 0.0, 0.0],
+                power: [power(exponent), 0.0, 0.0, 0.0],
             };
             (trial, exponent)
         };

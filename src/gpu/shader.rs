@@ -87,10 +87,9 @@ impl Variant {
             entry,
             core: job.core,
             dtype: job.dtype,
-            shifted: drawn
-                && job.core != Core::Uniform
+            shifted: matches!(job.core, Core::Normal | Core::Quantile)
                 && (scaling.offset, scaling.shift) != (0, 0),
-            clamped: drawn && scaling.clamp.is_some(),
+            clamped: scaling.clamp.is_some(),
             integers: drawn && (job.has_extremes() || !exact_floats),
             sliced,
             mask: job.mask,
@@ -140,7 +139,7 @@ pub(super) fn fill_table(job: &Job) -> FillTable {
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
-/// Whether the table of a core is one that fits a uniform buffer: cubics, the circle or nothing.
+/// Whether the table of a core is one that fits a uniform buffer: a curve, the circle or nothing.
 pub(super) fn has_short_table(core: Core) -> bool {
     match core {
         Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
@@ -154,7 +153,7 @@ pub(super) fn has_short_table(core: Core) -> bool {
 pub(super) struct Bound {
     /// Up to [`MAX_REQUESTS`] requests; one otherwise.
     pub many: bool,
-    /// The table in a uniform buffer, of cubics, the circle or nothing; in a storage buffer otherwise.
+    /// The table in a uniform buffer, of a curve, the circle or nothing; in a storage buffer otherwise.
     pub uniform_table: bool,
 }
 

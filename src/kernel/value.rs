@@ -12,6 +12,12 @@ const INFINITY: u32 = 0x7f80_0000;
 /// most 28 bits is subnormal or overflows there.
 pub const FLOAT_EXPONENTS: std::ops::RangeInclusive<i32> = -126..=99;
 
+/// `2^exponent` in binary32, for [`FLOAT_EXPONENTS`].
+#[inline(always)]
+pub const fn power(exponent: i32) -> f32 {
+    f32::from_bits(((exponent + 127) as u32) << 23)
+}
+
 /// `x` rounded down to 24 significant bits: its conversion to binary32 is exact.
 #[inline(always)]
 pub const fn cut(x: i32) -> i32 {

@@ -31,9 +31,7 @@ impl Registers for Avx2 {
     fn blocks(self, first: u32) -> Self::V {
         // Blocks 0 and 1 in the lower halves of 128-bit lanes, which `interleave` takes first.
         let order: __m256i = cast([0u64, 2, 1, 3]);
-        self.0
-            .avx2
-            ._mm256_add_epi64(self.splat64(first.into()), order)
+        self.add64(self.splat64(first.into()), order)
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {

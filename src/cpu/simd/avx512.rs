@@ -51,9 +51,7 @@ impl Registers for Avx512 {
     fn blocks(self, first: u32) -> Self::V {
         // Blocks 0 to 3 in the lower halves of 128-bit lanes, which `interleave` takes first.
         let order: __m512i = cast([0u64, 4, 1, 5, 2, 6, 3, 7]);
-        self.0
-            .avx512f
-            ._mm512_add_epi64(self.splat64(first.into()), order)
+        self.add64(self.splat64(first.into()), order)
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {

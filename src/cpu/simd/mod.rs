@@ -32,6 +32,7 @@ use crate::kernel::LANES;
 use crate::kernel::box_muller::POINTS;
 use crate::kernel::curve::ENTRIES;
 use crate::kernel::philox::{MULTIPLIER, round_keys};
+use crate::kernel::value::power;
 use crate::tensor::DType;
 
 use twice::Twice;
@@ -149,8 +150,7 @@ trait Isa: Registers {
     /// [`FLOAT_EXPONENTS`](crate::kernel::value::FLOAT_EXPONENTS).
     #[inline(always)]
     fn values(self, a: Self::V, exponent: i32) -> Self::V {
-        let power = self.splat(((exponent + 127) as u32) << 23);
-        self.mul_f32(self.convert_down(a), power)
+        self.mul_f32(self.convert_down(a), self.splat(power(exponent).to_bits()))
     }
     /// `kernel::value::to_bf16`, in upper halves.
     #[inline(always)]

@@ -29,11 +29,7 @@ impl Registers for Neon {
 
     #[inline(always)]
     fn blocks(self, first: u32) -> Self::V {
-        cast(
-            self.0
-                .neon
-                .vaddq_u64(self.0.neon.vdupq_n_u64(first.into()), cast([0u64, 1])),
-        )
+        self.add64(self.splat64(first.into()), cast([0u64, 1]))
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
