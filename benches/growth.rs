@@ -15,9 +15,9 @@ use common::{
     Arguments, cpu_name, host_has_room, kibibytes_in, name, print_machine, processor, room,
     thread_counts, threads, three_digits, time, wait,
 };
-use fanin::chart::{Axis, Page, Panel};
 use fanin::gpu::Gpu;
 use fanin::{Fill, Init, Tensor, cpu};
+use fanin_plot::{Axis, Page, Panel};
 use rayon::prelude::*;
 
 /// The smallest size is 2^4 elements: four blocks of the generator.
@@ -253,7 +253,7 @@ fn print_table(devices: &[Device], memory: &[Option<u64>]) {
 }
 
 /// Both axes are logarithms: of two for the elements, of ten for the nanoseconds.
-fn plot(devices: &[Device], path: &str) -> fanin::Result<()> {
+fn plot(devices: &[Device], path: &str) -> fanin_plot::Result<()> {
     let points = |series: &Series| -> Vec<(f64, f64)> {
         let sizes = (LEAST as i32..).map(|exponent| 2f64.powi(exponent));
         sizes.zip(series.ns.iter().copied()).collect()

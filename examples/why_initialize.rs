@@ -17,7 +17,7 @@ mod training;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use fanin::chart::{Axis, Page, Panel};
+use fanin_plot::{Axis, Page, Panel};
 use mlp::Activation;
 use training::{History, Trainer};
 
@@ -129,7 +129,6 @@ fn points(values: impl IntoIterator<Item = f64>) -> Vec<(f64, f64)> {
     (0..).map(f64::from).zip(values).collect()
 }
 
-fn save(page: &Page, folder: &Path, name: &str) -> fanin::Result<()> {
-    page.save(folder.join(name).with_extension("svg"))?;
-    page.save(folder.join(name).with_extension("png"))
+fn save(page: &Page, folder: &Path, name: &str) -> fanin_plot::Result<()> {
+    page.save(folder.join(name).with_extension("svg"))
 }

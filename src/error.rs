@@ -1,6 +1,7 @@
 //! What can go wrong, said so that it can be put right.
 
 use crate::tensor::DType;
+pub(crate) use crate::text::{excerpt, one_line, shown};
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -181,15 +182,6 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A chart that cannot be drawn.
-    #[error("chart {chart:?}: {reason}")]
-    Chart {
-        /// Its title, or the label of its axis at fault.
-        chart: String,
-        /// What is wrong, and what would be accepted.
-        reason: String,
-    },
-
     /// The file format cannot hold what was asked of it.
     #[error("tensor {tensor:?}: {format} cannot hold {what}: {accepted}")]
     Unsupported {
@@ -324,40 +316,6 @@ impl Error {
             source,
         }
     }
-}
-
-/// A path as messages show it: as typed, with what would break the line escaped.
-pub(crate) fn shown(path: &std::path::Path) -> String {
-    one_line(&path.display().to_string())
-}
-
-/// The text with its control characters escaped, line breaks and runs of blanks made one
-/// blank.
-pub(crate) fn one_line(text: &str) -> String {
-    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if joined.chars().any(is_unprintable) {
-        joined.escape_debug().to_string()
-    } else {
-        joined
-    }
-}
-
-/// Characters of text from outside that a message quotes.
-const MAX_QUOTED: usize = 4000;
-
-/// The text on one line, cut off where it would fill pages: what a parser says may quote its input.
-pub(crate) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED) {
-        Some((end, _)) => one_line(&text[..end]) + "...",
-        None => one_line(text),
-    }
-}
-
-/// What would break the line, speak to the terminal, or turn the text around: control characters,
-/// separators, and what sets the direction of writing.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `tensor "name": `, or nothing where the name is not known.

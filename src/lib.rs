@@ -25,19 +25,14 @@
 //! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds
 //! of a tensor, a [`ShardSpec`] says it for a whole model; [`placement`] has the details.
 //!
-//! What a start does to a deep network's activations and gradients: [`signal`].
-//!
 //! # Features
 //!
-//! `gpu` (default): the module `gpu`, on wgpu 30. `raw` (part of `gpu`): of that module only
-//! `gpu::raw`, fills as data, without wgpu. `plot`: the module `chart`. `cli` (default): what the
-//! `fanin` command needs, `plot` among it; a library can leave it out.
+//! - `gpu` (default): the module `gpu`, on wgpu 30.
+//! - `raw` (part of `gpu`): only `gpu::raw`, fills as data, for hosts other than wgpu.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
 
-#[cfg(feature = "plot")]
-pub mod chart;
 pub mod checkpoint;
 pub mod cpu;
 mod error;
@@ -52,8 +47,9 @@ pub mod placement;
 mod read;
 pub mod recipe;
 mod shard_spec;
-pub mod signal;
 mod tensor;
+#[doc(hidden)]
+pub mod text;
 
 pub use error::{Error, Result};
 pub use fill::Fill;
@@ -63,6 +59,11 @@ pub use part::Part;
 pub use placement::{Mesh, Placement};
 pub use recipe::{Plan, Recipe};
 pub use shard_spec::{LocalPart, ShardSpec};
+/// The version of wgpu that the module [`gpu`] works with, so that a program needs no dependency of
+/// its own whose version could differ.
+#[cfg(feature = "gpu")]
+pub use wgpu;
+
 pub use tensor::{
     DType, FanAxes, Layout, ListedTensor, MAX_ELEMENTS, Shape, Slice, Tensor, TensorList, stream_id,
 };
@@ -76,8 +77,3 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/MODELS.md")]
 pub struct Models;
-
-/// The example of docs/WHY.md.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/WHY.md")]
-pub struct Why;

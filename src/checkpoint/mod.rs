@@ -45,6 +45,4 @@ pub use source::{parse_safetensors, parse_tensor_list, read_tensor_list};
 pub use stats::{Moments, TensorStats, stats};
 pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify};
 pub use weights::{Reader, StoredTensor, Weights};
-#[cfg(feature = "plot")]
-pub(crate) use write::save_bytes;
-pub use write::{Make, Progress, Writer, save, silent, write_to};
+pub use write::{Make, Progress, Writer, save, save_bytes, silent, write_to};

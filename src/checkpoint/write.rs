@@ -401,9 +401,12 @@ impl Written {
     }
 }
 
-/// Writes a file that is made already: completely, or not at all, as [`Writer::save`] does.
-#[cfg(feature = "plot")]
-pub(crate) fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes bytes to a file, completely or not at all, as [`Writer::save`] does.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be written; a file that was there before is then unchanged.
+pub fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
         // A device or a pipe takes it; a folder says what it is.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What torch, Keras and JAX themselves draw, for tests/frameworks.rs.
+"""What torch, Keras and JAX themselves draw, for tests/library/frameworks.rs.
 
     KERAS_BACKEND=jax python3 tests/data/frameworks.py > tests/data/frameworks.json
 

@@ -5,7 +5,7 @@ and the safetensors package. Prints what was loaded; fails where a weight differ
     cargo build --release && python tests/data/load.py target/release/fanin
 
 Not part of the test suite, which reads the same files with the safetensors crate
-(tests/shards.rs): torch and transformers take gigabytes.
+(crates/fanin-cli/tests/command/shards.rs): torch and transformers take gigabytes.
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What torch itself puts on each rank, for tests/placements.rs.
+"""What torch itself puts on each rank, for tests/gpu/placements.rs.
 
     python3 tests/data/placements.py > tests/data/placements.json
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The stream, written again from docs/STREAM.md alone, for tests/stream_text.rs.
+"""The stream, written again from docs/STREAM.md alone, for tests/library/stream_text.rs.
 
     python3 tests/data/stream.py > tests/data/stream.json
 
@@ -416,7 +416,7 @@ def time_step(least: float, most: float, floor: float) -> tuple[int, Callable[[i
     return quantile(table, 1.0, 0.0, single(s(ln(max(least, floor)))), single(s(ln(most))))
 
 
-# What tests/stream_text.rs reads
+# What tests/library/stream_text.rs reads
 
 
 def elements(init: str, seed: int, name: str, dtype: str, first: int, count: int) -> list[int]:

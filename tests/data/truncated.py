@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exact quantiles of truncated normals, for tests/truncated.rs.
+"""Exact quantiles of truncated normals, for tests/gpu/truncated.rs.
 
     python3 tests/data/truncated.py > tests/data/truncated.json
 

@@ -1,6 +1,6 @@
 // Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT ANSWERS
 //
-// JOBS is a JSON file that tests/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
+// JOBS is a JSON file that tests/gpu/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
 // each fill its dispatches. The bytes of all fills go to OUT, one after the
 // other. The other shaders in it are compiled, in every variant that the fills take, and not run.
 // ANSWERS gets the answers to the probe. Nothing of the arithmetic is here.

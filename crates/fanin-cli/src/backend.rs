@@ -1,0 +1,156 @@
+//! Who makes the weights.
+
+use fanin::checkpoint::Make;
+use fanin::cpu;
+#[cfg(feature = "gpu")]
+use fanin::gpu;
+
+use crate::Failure;
+use crate::args::{BackendArguments, BackendKind};
+use crate::output::status;
+
+/// A backend that is ready to fill.
+pub enum Backend {
+    /// The CPU, on this many threads.
+    Cpu(usize),
+    /// A device of fanin's own.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<gpu::Gpu>),
+}
+
+impl Backend {
+    /// The backend that the arguments ask for. Where they leave the choice, says on standard
+    /// error what was chosen and why. Of several GPUs that are as good, `local_rank` picks one.
+    pub fn choose(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
+        no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
+        start_threads(arguments.threads)?;
+        match arguments.backend {
+            BackendKind::Cpu => Ok(Backend::cpu()),
+            BackendKind::Gpu => Backend::gpu(arguments, local_rank),
+            BackendKind::Auto => Backend::auto(arguments, local_rank),
+        }
+    }
+
+    fn cpu() -> Self {
+        Backend::Cpu(rayon::current_num_threads())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
+        let options = gpu::Options {
+            adapter: arguments.adapter.clone(),
+            index: index(local_rank),
+            ..gpu::Options::default()
+        };
+        Ok(Backend::Gpu(Box::new(gpu::Gpu::headless(&options)?)))
+    }
+
+    /// A GPU where one is there. A software driver runs on the same cores as the CPU backend,
+    /// only slower: it is taken only when it is asked for by name.
+    #[cfg(feature = "gpu")]
+    fn auto(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
+        if arguments.adapter.is_some() {
+            return Backend::gpu(arguments, local_rank);
+        }
+        let options = gpu::Options {
+            index: index(local_rank),
+            ..gpu::Options::default()
+        };
+        let why = match gpu::Gpu::headless(&options) {
+            Ok(gpu) if is_hardware(gpu.info()) => {
+                let backend = Backend::Gpu(Box::new(gpu));
+                status(&format!("filling on the {}", backend.describe()));
+                return Ok(backend);
+            }
+            Ok(gpu) => format!(
+                "the best adapter, {}, is a software driver (--backend gpu takes it)",
+                gpu.info().name
+            ),
+            Err(error) => error.to_string(),
+        };
+        let backend = Backend::cpu();
+        status(&format!("filling on the {}: {why}", backend.describe()));
+        Ok(backend)
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn gpu(_arguments: &BackendArguments, _local_rank: u64) -> Result<Self, Failure> {
+        Err(Failure::Run(WITHOUT_GPU.to_owned()))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn auto(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
+        if arguments.adapter.is_some() {
+            return Backend::gpu(arguments, local_rank);
+        }
+        let backend = Backend::cpu();
+        status(&format!(
+            "filling on the {}: {WITHOUT_GPU}",
+            backend.describe()
+        ));
+        Ok(backend)
+    }
+
+    /// `CPU, 16 threads`, or the GPU's name and the interface it is reached by.
+    pub fn describe(&self) -> String {
+        match self {
+            Backend::Cpu(1) => "CPU, 1 thread".to_owned(),
+            Backend::Cpu(threads) => format!("CPU, {threads} threads"),
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => {
+                let info = gpu.info();
+                format!("GPU, {} by {}", info.name, info.backend)
+            }
+        }
+    }
+
+    /// What makes the weights of a checkpoint.
+    pub fn maker(&self) -> Box<dyn Make + '_> {
+        match self {
+            Backend::Cpu(_) => Box::new(cpu::fill_range),
+            #[cfg(feature = "gpu")]
+            Backend::Gpu(gpu) => Box::new(gpu::ReadBack::new(gpu)),
+        }
+    }
+}
+
+/// A local rank as an index of adapters: it is counted round anyway.
+#[cfg(feature = "gpu")]
+fn index(local_rank: u64) -> usize {
+    usize::try_from(local_rank).unwrap_or(0)
+}
+
+/// Refuses an adapter's name where only the CPU is asked for.
+pub fn no_adapter_for_the_cpu(backend: BackendKind, adapter: Option<&str>) -> Result<(), Failure> {
+    match (backend, adapter) {
+        (BackendKind::Cpu, Some(_)) => Err(Failure::Usage(
+            "--adapter names a GPU: leave it out, or use --backend gpu".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Has the CPU fill on this many threads, or on one for each core.
+pub fn start_threads(threads: Option<u16>) -> Result<(), Failure> {
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.into())
+        .build_global()
+        .map_err(|error| Failure::Run(format!("cannot start {threads} threads: {error}")))
+}
+
+/// Whether an adapter is a GPU, and no driver that computes on the CPU.
+#[cfg(feature = "gpu")]
+pub fn is_hardware(adapter: &fanin::wgpu::AdapterInfo) -> bool {
+    use fanin::wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
+    matches!(
+        adapter.device_type,
+        DiscreteGpu | IntegratedGpu | VirtualGpu
+    )
+}
+
+/// Why there is no GPU in a build without one.
+#[cfg(not(feature = "gpu"))]
+pub const WITHOUT_GPU: &str = "this fanin was built without the feature gpu";

@@ -1,0 +1,67 @@
+//! `fanin devices`: what there is to fill on.
+
+use crate::Failure;
+use crate::args::DevicesArguments;
+
+#[cfg(feature = "gpu")]
+pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
+    use crate::output::{print, print_json, status};
+    use crate::table::{Align, table};
+
+    let adapters = fanin::gpu::adapters();
+    if arguments.json {
+        return print_json(&adapters);
+    }
+    if adapters.is_empty() {
+        status("no adapter that can compute: install a Vulkan, Metal, DirectX 12 or OpenGL driver");
+        return Ok(());
+    }
+    let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
+    let rows: Vec<Vec<String>> = adapters
+        .into_iter()
+        .map(|adapter| {
+            vec![
+                adapter.name,
+                adapter.backend,
+                adapter.device_type,
+                format!("{} {}", adapter.driver, adapter.driver_info)
+                    .trim()
+                    .to_owned(),
+                yes_no(adapter.int64),
+                yes_no(adapter.timestamp_query),
+                mebibytes(adapter.max_storage_buffer_binding_size),
+                mebibytes(adapter.max_buffer_size),
+                adapter.max_compute_invocations_per_workgroup.to_string(),
+            ]
+        })
+        .collect();
+    print(&table(
+        &[
+            ("name", Align::Left),
+            ("backend", Align::Left),
+            ("type", Align::Left),
+            ("driver", Align::Left),
+            ("int64", Align::Left),
+            ("timestamps", Align::Left),
+            ("max binding", Align::Right),
+            ("max buffer", Align::Right),
+            ("workgroup", Align::Right),
+        ],
+        &rows,
+    ))
+}
+
+/// Limits are powers of two more often than not, so powers of two they are shown in.
+#[cfg(feature = "gpu")]
+fn mebibytes(bytes: u64) -> String {
+    // Some drivers know no limit and say so with a number beyond any memory.
+    match bytes >> 20 {
+        mebibytes if mebibytes >= 1 << 40 => "unlimited".to_owned(),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+pub fn run(_arguments: &DevicesArguments) -> Result<(), Failure> {
+    Err(Failure::Run(crate::backend::WITHOUT_GPU.to_owned()))
+}

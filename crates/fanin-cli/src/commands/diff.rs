@@ -1,0 +1,135 @@
+//! `fanin diff`: how far trained weights have moved from their start.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use fanin::checkpoint::{self, Change, Diff, Start, Weights};
+use fanin::{Plan, Recipe};
+
+use crate::Failure;
+use crate::args::DiffArguments;
+use crate::backend::Backend;
+use crate::format::number_text;
+use crate::model::{recipe, resolve};
+use crate::output::{bytes_bar, print, print_json};
+use crate::table::{Align, table};
+
+pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
+    let trained = Weights::open(&arguments.trained)?;
+    let bar = bytes_bar(trained.total_bytes());
+    let mut progress = |bytes| {
+        bar.inc(bytes);
+        ControlFlow::Continue(())
+    };
+    let diff = if is_recipe(&arguments.start) {
+        let fills = plan(arguments, &trained)?.into_fills();
+        let backend = Backend::choose(&arguments.backend, 0)?;
+        let mut make = backend.maker();
+        let start = Start::Fills(&fills, &mut *make);
+        checkpoint::diff(start, &trained, &mut progress)
+    } else {
+        no_recipe(arguments)?;
+        let start = Weights::open(&arguments.start)?;
+        crate::backend::start_threads(arguments.backend.threads)?;
+        checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
+    };
+    bar.finish_and_clear();
+    let diff = diff?;
+    if arguments.json {
+        return print_json(&diff);
+    }
+    print(&table(&COLUMNS, &rows(&diff)))
+}
+
+/// Whether the start is a recipe: a preset's name, or a .toml file. (A folder by a preset's name
+/// is written with its path, as `./gpt2`.) What is neither, nor like a path, is a preset's name
+/// that is misspelled.
+fn is_recipe(start: &str) -> bool {
+    let like_a_path = start.contains(['/', '\\', '.']);
+    start.ends_with(".toml")
+        || Recipe::presets().any(|preset| preset == start)
+        || !(like_a_path || Path::new(start).exists())
+}
+
+fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
+    let recipe = recipe(&arguments.start)?;
+    let list = match &arguments.tensors {
+        Some(source) => checkpoint::read_tensor_list(source)?,
+        None => checkpoint::start_list(trained)?,
+    };
+    resolve(&recipe, &list, arguments.seed, arguments.dtype)
+}
+
+/// Refuses what only a recipe needs.
+fn no_recipe(arguments: &DiffArguments) -> Result<(), Failure> {
+    let given = [
+        ("--seed", arguments.seed.is_some()),
+        ("--tensors", arguments.tensors.is_some()),
+        ("--dtype", arguments.dtype.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Failure::Usage(format!(
+            "{name} goes with a recipe, but {:?} is weights: leave it out, or name a preset or a \
+             .toml file",
+            arguments.start
+        ))),
+        None => Ok(()),
+    }
+}
+
+const COLUMNS: [(&str, Align); 10] = [
+    ("name", Align::Left),
+    ("shape", Align::Left),
+    ("dtype", Align::Left),
+    ("n", Align::Right),
+    ("change", Align::Right),
+    ("relative", Align::Right),
+    ("cosine", Align::Right),
+    ("untouched", Align::Right),
+    ("largest", Align::Right),
+    ("note", Align::Left),
+];
+
+fn rows(diff: &Diff) -> Vec<Vec<String>> {
+    let compared = diff.tensors.iter().map(|tensor| {
+        let dtype = if tensor.start_dtype == tensor.dtype {
+            tensor.dtype.clone()
+        } else {
+            format!("{} to {}", tensor.start_dtype, tensor.dtype)
+        };
+        let first = [tensor.name.clone(), format!("{:?}", tensor.shape), dtype];
+        row(first, &tensor.change)
+    });
+    let noted = |names: &'_ [String], note: &'static str| -> Vec<Vec<String>> {
+        let rows = names.iter().map(|name| {
+            let mut row = vec![name.clone()];
+            row.resize(COLUMNS.len() - 1, "-".to_owned());
+            row.push(note.to_owned());
+            row
+        });
+        rows.collect()
+    };
+    let mut rows: Vec<Vec<String>> = compared.collect();
+    let total = ["total", "", ""].map(str::to_owned);
+    rows.push(row(total, &diff.total));
+    rows.extend(noted(&diff.only_in_start, "only in A"));
+    rows.extend(noted(&diff.only_in_trained, "only in B"));
+    rows.extend(noted(&diff.not_compared, "not compared"));
+    rows
+}
+
+fn row(first: [String; 3], change: &Change) -> Vec<String> {
+    // Of zeros there is none: nothing is wrong with them.
+    let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), number_text);
+    let mut row = first.to_vec();
+    row.extend([
+        change.elements.to_string(),
+        number_text(change.change_norm),
+        number(change.relative),
+        number(change.cosine),
+        number(Some(change.untouched_share).filter(|share| !share.is_nan())),
+        number_text(change.max_change),
+        String::new(),
+    ]);
+    row
+}

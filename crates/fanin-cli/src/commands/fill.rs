@@ -1,0 +1,73 @@
+//! `fanin fill`: one tensor.
+
+use fanin::checkpoint::{Contents, Writer};
+use fanin::{Fill, Init, STREAM_VERSION, Tensor};
+
+use crate::Failure;
+use crate::args::FillArguments;
+use crate::backend::Backend;
+use crate::format::count;
+use crate::model::narrowed;
+use crate::output::{Target, write};
+
+pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
+    let Some(target) = Target::parse(&arguments.out) else {
+        return Err(Failure::Usage(format!(
+            "--out {:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:",
+            arguments.out
+        )));
+    };
+    let fills = [request(arguments).map_err(Failure::usage)?];
+    let [fill] = &fills;
+    let contents = match target {
+        Target::Safetensors(_) => {
+            if arguments.name.is_none() {
+                return Err(Failure::Usage(
+                    "a .safetensors file needs the tensor's name: give --name too".to_owned(),
+                ));
+            }
+            let mut metadata = vec![
+                ("format", "pt".to_owned()),
+                ("fanin", env!("CARGO_PKG_VERSION").to_owned()),
+                ("stream", STREAM_VERSION.to_string()),
+                ("seed", arguments.seed.to_string()),
+                ("init", arguments.init.trim().to_owned()),
+            ];
+            if let Some(stream) = arguments.stream {
+                metadata.push(("stream_id", stream.to_string()));
+            }
+            if fill.elements() != fill.shape().elements() {
+                metadata.push(("shape", fill.shape().to_string()));
+                metadata.push(("slice", fill.local().to_string()));
+            }
+            Contents::safetensors(&fills, &metadata).map_err(Failure::usage)?
+        }
+        Target::Npy(_) => Contents::npy(fill).map_err(Failure::usage)?,
+        Target::Raw(_) | Target::Stdout | Target::Null => Contents::raw(fill),
+    };
+    let backend = Backend::choose(&arguments.backend, 0)?;
+    let what = count(fill.elements().into(), "element");
+    write(&backend, &Writer::default(), &target, &contents, &what)
+}
+
+/// The fill that the arguments describe.
+fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
+    let name = match (&arguments.name, arguments.stream) {
+        (Some(name), _) => name.clone(),
+        // For messages only: the stream does not come from it.
+        (None, Some(stream)) => format!("stream {stream}"),
+        (None, None) => String::new(),
+    };
+    let named = |error: fanin::Error| error.named(&name);
+    let init: Init = arguments.init.parse().map_err(named)?;
+    let mut tensor =
+        Tensor::new(name.as_str(), arguments.shape.0.as_slice())?.with_layout(arguments.layout);
+    if let Some(stream) = arguments.stream {
+        tensor = tensor.with_stream_id(stream);
+    }
+    let fill = Fill::new(&tensor, &init, arguments.seed)?.with_dtype(arguments.dtype);
+    match &arguments.slice {
+        Some(slice) => narrowed(fill, slice),
+        None => Ok(fill),
+    }
+}

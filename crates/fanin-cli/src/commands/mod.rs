@@ -1,0 +1,15 @@
+//! The subcommands, a file each.
+
+pub mod bench;
+pub mod devices;
+pub mod diff;
+pub mod fill;
+pub mod init;
+pub mod inits;
+pub mod plan;
+pub mod plot;
+pub mod recipe;
+pub mod regenerate;
+pub mod signal;
+pub mod stats;
+pub mod verify;

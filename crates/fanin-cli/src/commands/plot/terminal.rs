@@ -1,0 +1,120 @@
+//! The view in the terminal: a histogram of blocks, and a bar for each tensor's spread.
+
+use fanin::checkpoint::Examined;
+use fanin::text::printable;
+use unicode_width::UnicodeWidthStr;
+
+use super::{Detail, laws, range};
+use crate::format::number_text;
+
+/// Blocks by their eighths.
+const UPRIGHT: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const LEVEL: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+/// Lines of a histogram.
+const HEIGHT: usize = 8;
+/// The widest that a view gets, and the narrowest that is of use.
+const WIDTHS: (usize, usize) = (40, 120);
+
+pub fn view(rows: &[Examined], details: &[Detail]) -> String {
+    let size = console::Term::stdout().size_checked();
+    let width = size.map_or(80, |(_, columns)| usize::from(columns));
+    let width = width.clamp(WIDTHS.0, WIDTHS.1);
+    let mut text = String::new();
+    // One is enough for a screen.
+    if let Some(detail) = details.first() {
+        text += &histogram(detail, width);
+    }
+    if rows.len() > 1 {
+        text += &spread(rows, width);
+    }
+    text
+}
+
+fn histogram(detail: &Detail, width: usize) -> String {
+    let Some(range) = range(detail.row) else {
+        return String::new();
+    };
+    let bars = detail.histogram.bars(width);
+    let bars = &bars[..bars.len().min(width)];
+    let highest = bars.iter().map(|bar| bar.2).fold(0.0, f64::max);
+    let mut text = printable(&detail.row.stats.name) + "\n";
+    for line in (0..HEIGHT).rev() {
+        let cells = bars.iter().map(|bar| {
+            let eighths = (bar.2 / highest * (8 * HEIGHT) as f64).round() as usize;
+            UPRIGHT[eighths.saturating_sub(8 * line).min(8)]
+        });
+        let cells: String = cells.collect();
+        text += cells.trim_end();
+        text.push('\n');
+    }
+    let (low, high) = (number_text(range.start), number_text(range.end));
+    let gap = width.saturating_sub(low.len() + high.len());
+    text += &format!("{low}{}{high}\n", " ".repeat(gap));
+    let stats = &detail.row.stats;
+    let number = |x: Option<f64>| number_text(x.unwrap_or(f64::NAN));
+    text += &format!(
+        "mean {}, std {}, kurtosis {}\n",
+        number(stats.mean),
+        number(stats.std),
+        number(stats.kurtosis)
+    );
+    if detail.drawn_from.is_some() {
+        for (name, law) in laws(detail) {
+            let (mean, std) = (number_text(law.mean()), number_text(law.std()));
+            text += &format!("{}: mean {mean}, std {std}\n", printable(&name));
+        }
+    }
+    for flag in &detail.row.flags {
+        text += &format!("flag: {}\n", flag.text);
+    }
+    text
+}
+
+/// A bar a tensor, as long as its std, on a linear scale.
+fn spread(rows: &[Examined], width: usize) -> String {
+    let rows: Vec<(&Examined, f64)> = rows
+        .iter()
+        .filter_map(|row| Some((row, row.stats.std.filter(|std| std.is_finite())?)))
+        .collect();
+    let most = rows.iter().map(|(_, std)| *std).fold(0.0, f64::max);
+    if most <= 0.0 {
+        return String::new();
+    }
+    let name_width = rows
+        .iter()
+        .map(|(row, _)| printable(&row.stats.name).width())
+        .max();
+    let name_width = name_width.unwrap_or(0).min(width / 2);
+    let room = width.saturating_sub(name_width + 14).max(8);
+    let mut text = "\nstd of each tensor\n".to_owned();
+    for (row, std) in rows {
+        let name = cut(&printable(&row.stats.name), name_width);
+        let pad = " ".repeat(name_width - name.width().min(name_width));
+        let eighths = (std / most * (8 * room) as f64).round() as usize;
+        let bar = "█".repeat(eighths / 8) + &LEVEL[eighths % 8].to_string();
+        let flag = if row.flags.is_empty() { "" } else { " !" };
+        text += &format!(
+            "{name}{pad}  {:>11} {}{flag}\n",
+            number_text(std),
+            bar.trim_end()
+        );
+    }
+    text
+}
+
+/// The end of a name, which tells more than its beginning.
+fn cut(name: &str, width: usize) -> String {
+    if name.width() <= width {
+        return name.to_owned();
+    }
+    let mut rest = name;
+    while rest.width() + 1 > width {
+        let mut chars = rest.chars();
+        if chars.next().is_none() {
+            break;
+        }
+        rest = chars.as_str();
+    }
+    format!("…{rest}")
+}

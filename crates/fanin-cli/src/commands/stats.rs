@@ -1,0 +1,107 @@
+//! `fanin stats`: what the weights in a file look like, and what of it cannot be chance.
+
+use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
+
+use crate::Failure;
+use crate::args::StatsArguments;
+use crate::format::{count, number_text, short_text};
+use crate::model::expected_fills;
+use crate::output::{print, print_json, status};
+use crate::table::{Align, table};
+
+pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
+    let fills = match &arguments.recipe {
+        Some(name) => expected_fills(&arguments.file, name)?,
+        None => Vec::new(),
+    };
+    let rows = checkpoint::examine(&arguments.file, &fills)?;
+    if arguments.json {
+        return print_json(&rows);
+    }
+    let compared = arguments.recipe.is_some();
+    let flagged = rows.iter().filter(|row| !row.flags.is_empty()).count();
+    let mut columns = vec![
+        ("name", Align::Left),
+        ("shape", Align::Left),
+        ("dtype", Align::Left),
+        ("n", Align::Right),
+    ];
+    for (statistic, _) in STATISTICS {
+        columns.push((statistic, Align::Right));
+        if compared {
+            columns.push(("expected", Align::Right));
+        }
+    }
+    if compared || flagged > 0 {
+        columns.push(("flags", Align::Left));
+    }
+    let cells = rows.iter().map(|row| {
+        let mut cells = cells(row, compared);
+        cells.truncate(columns.len());
+        cells
+    });
+    print(&table(&columns, &cells.collect::<Vec<_>>()))?;
+    if compared || flagged > 0 {
+        status(&format!(
+            "{} of {} flagged; by chance alone, one file in {:.0} has a flag",
+            flagged,
+            count(rows.len() as u128, "tensor"),
+            1.0 / FALSE_ALARMS
+        ));
+    }
+    Ok(())
+}
+
+/// A statistic's name, and where what is expected of it stands.
+type Statistic = (&'static str, fn(&Expected) -> &Bounds);
+
+/// The statistics that are compared.
+const STATISTICS: [Statistic; 6] = [
+    ("mean", |expected| &expected.mean),
+    ("std", |expected| &expected.std),
+    ("min", |expected| &expected.min),
+    ("max", |expected| &expected.max),
+    ("kurtosis", |expected| &expected.kurtosis),
+    ("zeros", |expected| &expected.zeros),
+];
+
+fn cells(row: &Examined, compared: bool) -> Vec<String> {
+    let missing = || "-".to_owned();
+    let stats = &row.stats;
+    // An empty tensor has no mean: nothing is wrong with it.
+    let number = |number: Option<f64>| {
+        number
+            .filter(|_| stats.n > 0)
+            .map_or_else(missing, number_text)
+    };
+    let seen = [
+        number(stats.mean),
+        number(stats.std),
+        number(stats.min),
+        number(stats.max),
+        // Where all elements are equal there is none: nothing is wrong with the tensor.
+        number(stats.kurtosis.filter(|kurtosis| !kurtosis.is_nan())),
+        stats.zeros.map_or_else(missing, |zeros| zeros.to_string()),
+    ];
+    let mut cells = vec![
+        stats.name.clone(),
+        format!("{:?}", stats.shape),
+        stats.dtype.clone(),
+        stats.n.to_string(),
+    ];
+    for (seen, (_, of)) in seen.into_iter().zip(STATISTICS) {
+        cells.push(seen);
+        if compared {
+            let expected = row.expected.as_ref().map(|expected| of(expected).expected);
+            let expected = expected.filter(|expected| !expected.is_nan());
+            cells.push(expected.map_or_else(missing, short_text));
+        }
+    }
+    let flags: Vec<&str> = row.flags.iter().map(|flag| flag.text.as_str()).collect();
+    cells.push(if flags.is_empty() {
+        missing()
+    } else {
+        flags.join(", ")
+    });
+    cells
+}

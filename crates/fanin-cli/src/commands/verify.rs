@@ -1,0 +1,217 @@
+//! `fanin verify`: whether weights are those that a recipe and a seed give.
+
+use std::time::Instant;
+
+use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights};
+use fanin::{Recipe, STREAM_VERSION};
+use serde::Serialize;
+
+use crate::Failure;
+use crate::args::VerifyArguments;
+use crate::backend::Backend;
+use crate::format::{count, speed};
+use crate::model::{narrowed, recipe, resolve};
+use crate::output::{bytes_bar, print, print_json, status};
+use crate::table::{Align, table};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    recipe: &'a str,
+    seed: u64,
+    same: bool,
+    /// Where the file's metadata names something else than the arguments.
+    hints: Vec<String>,
+    backend: String,
+    seconds: f64,
+    #[serde(flatten)]
+    found: &'a Verification,
+}
+
+pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let recipe = recipe(&arguments.recipe)?;
+    let weights = Weights::open(&arguments.file)?;
+    let slice = weights.metadata("slice");
+    let list = match &arguments.tensors {
+        Some(source) => checkpoint::read_tensor_list(source)?,
+        None => {
+            if let Some(slice) = slice {
+                return Err(Failure::Usage(format!(
+                    "{} says that it holds slice {slice:?} of whole tensors: give --tensors, a \
+                     list of these with their whole shapes",
+                    weights.path().display()
+                )));
+            }
+            weights.tensor_list()?
+        }
+    };
+    let plan = resolve(&recipe, &list, arguments.seed, None)?;
+    let seed = plan.seed;
+    let mut fills = plan.into_fills();
+    if let Some(slice) = slice {
+        // It only says where to look: bits of another place would differ.
+        let there = fills
+            .into_iter()
+            .filter(|fill| weights.get(fill.name()).is_some());
+        fills = there
+            .map(|fill| narrowed(fill, slice))
+            .collect::<Result<_, _>>()?;
+    }
+
+    let backend = Backend::choose(&arguments.backend, 0)?;
+    let bar = bytes_bar(weights.total_bytes());
+    let mut progress = |bytes| {
+        bar.inc(bytes);
+        std::ops::ControlFlow::Continue(())
+    };
+    let mut make = backend.maker();
+    let start = Instant::now();
+    let found = checkpoint::verify(&weights, &fills, &mut *make, &mut progress);
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let found = found?;
+
+    let hints = hints(&weights, &recipe, seed);
+    if arguments.json {
+        print_json(&Report {
+            file: weights.path().display().to_string(),
+            recipe: recipe.name(),
+            seed,
+            same: found.is_same(),
+            hints: hints.clone(),
+            backend: backend.describe(),
+            seconds,
+            found: &found,
+        })?;
+    }
+    if found.is_same() {
+        let tensors = count(found.tensors.len() as u128, "tensor");
+        status(&format!(
+            "{tensors}, {} on the {}: {}",
+            speed(found.bytes as f64, seconds),
+            backend.describe(),
+            verdict(&found, &recipe, seed)
+        ));
+        if !found.missing.is_empty() {
+            status(&missing(&found));
+        }
+        return Ok(());
+    }
+    if !arguments.json {
+        print(&table(&COLUMNS, &rows(&found)))?;
+    }
+    Err(Failure::Run(message(
+        &weights, &found, &hints, &recipe, seed,
+    )))
+}
+
+/// What weights without a difference are.
+fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
+    let of = format!("the weights of {} with seed {seed}", recipe.name());
+    let close: Vec<&VerifiedTensor> = found.tensors.iter().filter(|t| t.close > 0).collect();
+    let [first, ..] = close.as_slice() else {
+        return format!("{of}, to the bit");
+    };
+    let elements: u64 = close.iter().map(|tensor| tensor.close).sum();
+    format!(
+        "{of}, to the bit but for {} in {}, the first of them {:?}: made on another device, \
+         within {:e}",
+        count(elements.into(), "element"),
+        count(close.len() as u128, "orthogonal tensor"),
+        first.name,
+        first.tolerance.unwrap_or_default()
+    )
+}
+
+fn missing(found: &Verification) -> String {
+    let others = found.missing.len() - 1;
+    let first = found.missing.first().map_or("", String::as_str);
+    match others {
+        0 => format!("tensor {first:?} is not in the file"),
+        _ => format!(
+            "tensor {first:?} and {} more of the list are not in the file",
+            count(others as u128, "tensor")
+        ),
+    }
+}
+
+/// The one line that says what differs.
+fn message(
+    weights: &Weights,
+    found: &Verification,
+    hints: &[String],
+    recipe: &Recipe,
+    seed: u64,
+) -> String {
+    let Some((tensor, difference)) = found.first_difference() else {
+        return String::new();
+    };
+    let differing = found.tensors.iter().filter(|tensor| tensor.differing > 0);
+    let mut message = format!(
+        "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} differ, and \
+         {} of {}",
+        weights.path().display(),
+        tensor.name,
+        recipe.name(),
+        tensor.differing,
+        count(tensor.elements.into(), "element"),
+        differing.count(),
+        count(found.tensors.len() as u128, "tensor"),
+    );
+    for hint in hints {
+        message.push_str("; ");
+        message.push_str(hint);
+    }
+    message
+}
+
+/// Where the file says other things of itself than the arguments do. That is not believed, but
+/// may explain a difference.
+fn hints(weights: &Weights, recipe: &Recipe, seed: u64) -> Vec<String> {
+    let mut hints = Vec::new();
+    let mut compare = |key: &str, given: String| {
+        if let Some(value) = weights.metadata(key)
+            && value != given
+        {
+            hints.push(format!("its metadata has {key} {value:?}, not {given:?}"));
+        }
+    };
+    compare("seed", seed.to_string());
+    compare("recipe", recipe.name().to_owned());
+    compare("recipe_sha256", recipe.sha256());
+    compare("stream", STREAM_VERSION.to_string());
+    hints
+}
+
+const COLUMNS: [(&str, Align); 9] = [
+    ("name", Align::Left),
+    ("shape", Align::Left),
+    ("dtype", Align::Left),
+    ("n", Align::Right),
+    ("differ", Align::Right),
+    ("close", Align::Right),
+    ("first", Align::Left),
+    ("has", Align::Right),
+    ("expected", Align::Right),
+];
+
+/// A row for each tensor that differs.
+fn rows(found: &Verification) -> Vec<Vec<String>> {
+    let rows = found.tensors.iter().filter_map(|tensor| {
+        let first = tensor.first.as_ref()?;
+        let text = |value: StoredValue| value.to_string();
+        Some(vec![
+            tensor.name.clone(),
+            format!("{:?}", tensor.shape),
+            tensor.dtype.to_string(),
+            tensor.elements.to_string(),
+            tensor.differing.to_string(),
+            tensor.close.to_string(),
+            format!("{:?}", first.index),
+            text(first.stored),
+            text(first.expected),
+        ])
+    });
+    rows.collect()
+}

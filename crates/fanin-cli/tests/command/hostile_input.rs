@@ -1,0 +1,763 @@
+//! Bad input is refused with one clear line that names what is wrong and what would be
+//! accepted, and nothing is written.
+
+use crate::run::{Run, ended, safetensors};
+
+/// `fanin init` of a list, with a rule that takes anything.
+fn init(source: &str) -> [&str; 10] {
+    [
+        "init",
+        "all.toml",
+        "--tensors",
+        source,
+        "--seed",
+        "1",
+        "--out",
+        "out.safetensors",
+        "--backend",
+        "cpu",
+    ]
+}
+
+fn with_recipe() -> Run {
+    let run = Run::new();
+    run.write("all.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run
+}
+
+#[test]
+fn safetensors_headers_are_not_believed() {
+    let run = with_recipe();
+    let tensor = |name: &str, dtype: &str, shape: &str, offsets: &str| {
+        format!(r#""{name}": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}"#)
+    };
+    let file = |tensors: &[String], data_bytes| {
+        safetensors(&format!("{{{}}}", tensors.join(",")), data_bytes)
+    };
+    let good = file(&[tensor("w", "F32", "[2]", "[0, 8]")], 8);
+    run.write("good.safetensors", &good);
+    run.ok(&init("good.safetensors"));
+    std::fs::remove_file(run.path("out.safetensors")).unwrap();
+
+    let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+    let beyond = [&1000u64.to_le_bytes()[..], b"{}"].concat();
+    let not_utf8 = [&3u64.to_le_bytes()[..], b"{\"\xff"].concat();
+    let a = tensor("a", "F32", "[2]", "[0, 8]");
+    for (contents, texts) in [
+        (
+            huge,
+            &[
+                "claims a header of 18446744073709551615 bytes",
+                "at most 100000000",
+            ][..],
+        ),
+        (
+            beyond,
+            &["claims a header of 1000 bytes, but only 2 follow"],
+        ),
+        (b"short".to_vec(), &["has 5 bytes"]),
+        (Vec::new(), &["has 0 bytes"]),
+        (not_utf8, &["header is not UTF-8 from byte 2"]),
+        (
+            good[..good.len() - 1].to_vec(),
+            &["tensor \"w\"", "do not lie within the file's 7"],
+        ),
+        (
+            [&good[..], b"x"].concat(),
+            &["end at byte 8 of the data, which has 9"],
+        ),
+        (
+            file(&[a.clone(), tensor("b", "F32", "[2]", "[4, 12]")], 12),
+            &["tensor \"b\"", "bytes 4..12 overlap those before it"],
+        ),
+        (
+            file(&[a.clone(), a.clone()], 8),
+            &["tensor \"a\"", "listed twice", "must differ"],
+        ),
+        (
+            file(&[tensor("w", "F32", "[3]", "[0, 8]")], 8),
+            &["tensor \"w\"", "needs 12"],
+        ),
+        (
+            file(
+                &[tensor("w", "F32", "[9223372036854775808, 4]", "[0, 8]")],
+                8,
+            ),
+            &["tensor \"w\"", "needs more than 2^64 bits"],
+        ),
+        (
+            file(&[tensor("w", "F32", "[0, 1125899906842625]", "[0, 0]")], 0),
+            &["tensor \"w\"", "is empty, but", "more than 2^50"],
+        ),
+        (
+            file(&[tensor("w", "F32", "[0, 4]", "[0, 4]")], 4),
+            &["tensor \"w\"", "bytes 0..4 are 4", "needs 0"],
+        ),
+        (
+            file(
+                &[tensor("bn.num_batches_tracked", "I64", "[]", "[0, 8]")],
+                8,
+            ),
+            &[
+                "tensor \"bn.num_batches_tracked\"",
+                "\"I64\"",
+                "only f32, f16 and bf16",
+            ],
+        ),
+        (
+            file(&[tensor("w", "F31", "[2]", "[0, 8]")], 8),
+            &["tensor \"w\"", "\"F31\""],
+        ),
+        (
+            safetensors(&format!("{{\"w\": {}", "[".repeat(200_000)), 0),
+            &["header is refused"],
+        ),
+        (
+            file(&[tensor("\\u001b[2J\\n", "F32", "[1]", "[0, 8]")], 8),
+            &["tensor \"\\u{1b}[2J\\n\""],
+        ),
+    ] {
+        run.write("bad.safetensors", contents);
+        run.refused(
+            &init("bad.safetensors"),
+            1,
+            &[&["bad.safetensors: "], texts].concat(),
+        );
+        let stats = run.run(&["stats", "bad.safetensors"]);
+        assert!(stats.status == 0 || stats.status == 1, "{stats:?}");
+    }
+}
+
+#[test]
+fn json_lists_are_not_believed() {
+    let run = with_recipe();
+    let shape = "give a list of whole numbers from 0";
+    for (contents, texts) in [
+        ("{", &["is refused: EOF"][..]),
+        ("[]", &["is refused"]),
+        ("{}", &["neither \"tensors\" nor \"weight_map\""]),
+        (r#"{"tensors": [], "weight_map": {}}"#, &["both"]),
+        (
+            r#"{"tensors": [{"shape": [1]}]}"#,
+            &["entry 0", "no \"name\""],
+        ),
+        (
+            r#"{"tensors": [{"name": 3, "shape": [1]}]}"#,
+            &["entry 0", "no \"name\""],
+        ),
+        (
+            r#"{"tensors": [{"name": "w"}]}"#,
+            &["tensor \"w\"", "has no shape", shape],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [-1]}]}"#,
+            &["tensor \"w\"", "[-1]", shape],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [1.5]}]}"#,
+            &["tensor \"w\"", "[1.5]", shape],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": "4"}]}"#,
+            &["tensor \"w\"", shape],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [4294967296, 0, 4294967296]}]}"#,
+            &["tensor \"w\"", "is empty, but", "more than 2^50"],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [4294967296, 4294967296]}]}"#,
+            &["tensor \"w\"", "more than 2^50"],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [1], "dtype": "int8"}]}"#,
+            &["tensor \"w\"", "\"int8\"", "f32, f16 and bf16"],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [1], "dtype": 8}]}"#,
+            &["tensor \"w\"", "use f32, f16 or bf16"],
+        ),
+        (
+            r#"{"tensors": [{"name": "w", "shape": [1]}, {"name": "w", "shape": [2]}]}"#,
+            &["tensor \"w\" is listed twice"],
+        ),
+        (
+            r#"{"weight_map": {"w": "../w.safetensors"}}"#,
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "/w.safetensors"}}"#,
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "a\\w.safetensors"}}"#,
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": ".."}}"#,
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": ""}}"#,
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "none.safetensors"}}"#,
+            &["none.safetensors: cannot open"],
+        ),
+        (r#"{"weight_map": {"w": 3}}"#, &["is refused"]),
+        (
+            r#"{"weight_map": {"other": "one.safetensors"}}"#,
+            &["tensor \"other\"", "lacks it"],
+        ),
+        (
+            r#"{"weight_map": {"w": "one.safetensors", "w": "one.safetensors"}}"#,
+            &["tensor \"w\" is listed twice"],
+        ),
+    ] {
+        run.write(
+            "one.safetensors",
+            safetensors(
+                r#"{"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#,
+                4,
+            ),
+        );
+        run.write("list.json", contents);
+        run.refused(&init("list.json"), 1, texts);
+    }
+    run.refused(&init("missing.json"), 1, &["missing.json: cannot open"]);
+    run.refused(
+        &init("all.toml"),
+        1,
+        &["all.toml: is no tensor list", ".safetensors", ".json"],
+    );
+}
+
+#[test]
+fn recipes_are_checked() {
+    let run = Run::new();
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "a.gamma", "shape": [4]}]}"#,
+    );
+    let init = |recipe: &'static str| {
+        let mut arguments = init("list.json");
+        arguments[1] = recipe;
+        arguments
+    };
+    run.refused(
+        &init("gpt3"),
+        2,
+        &[
+            "unknown preset \"gpt3\"",
+            "torch, vit, whisper, xavier, or a .toml file",
+        ],
+    );
+    run.refused(&init("missing.toml"), 1, &["missing.toml: cannot open"]);
+    run.refused(
+        &init("gpt2"),
+        1,
+        &["tensor \"a.gamma\" of shape [4] is matched by no rule of gpt2"],
+    );
+    for (toml, texts) in [
+        (&b"x"[..], &["bad.toml line 1, column"][..]),
+        (b"\xff\xfe", &["bad.toml", "not UTF-8 from byte 0"]),
+        (b"", &["bad.toml", "rule"]),
+        (
+            b"[[rule]]\nmatch = \"*\"\ninit = \"he_norma\"",
+            &["line 3, column 8", "did you mean \"he_normal\"?"],
+        ),
+        (
+            b"[[rule]]\nmatch = \"*\"\ninit = \"normal(st=1)\"",
+            &["unknown key \"st\"", "normal takes mean, std"],
+        ),
+        (
+            b"[[rule]]\nmatch = \"*\"\ninit = \"normal(std=-1)\"",
+            &["std = -1 is out of range: it must be at least 0"],
+        ),
+        (
+            b"[[rule]]\nmatch = \"*\"\ninit = \"he_normal\"",
+            &["tensor \"a.gamma\"", "needs rank 2 or more"],
+        ),
+    ] {
+        run.write("bad.toml", toml);
+        run.refused(&init("bad.toml"), 1, texts);
+    }
+    let mut no_seed = init("kaiming").to_vec();
+    no_seed.drain(4..6);
+    run.refused(
+        &no_seed,
+        2,
+        &["no seed: give --seed N, or write `seed = N` in kaiming"],
+    );
+}
+
+#[test]
+fn bad_fills_are_refused() {
+    let run = Run::new();
+    run.write("w.bin", "old");
+    let good = [
+        ("--init", "normal"),
+        ("--shape", "4,4"),
+        ("--name", "w"),
+        ("--seed", "1"),
+        ("--out", "w.bin"),
+        ("--backend", "cpu"),
+    ];
+    let w = "tensor \"w\": ";
+    for (change, texts) in [
+        (
+            &[("--init", "normal(std=nan)")][..],
+            &[w, "std = NaN is out of range"][..],
+        ),
+        (
+            &[("--init", "normal(std=inf)")],
+            &[w, "std = inf is out of range"],
+        ),
+        (
+            &[("--init", "normal(std=1e39)")],
+            &[w, "std = 10000", "at most 3.4028235e38"],
+        ),
+        (
+            &[("--init", "normal(std=-0.5)")],
+            &[w, "std = -0.5", "at least 0"],
+        ),
+        (&[("--init", "normal(mean=nan)")], &[w, "mean = NaN"]),
+        (
+            &[("--init", "uniform(low=1,high=1)")],
+            &[w, "low = 1", "below high"],
+        ),
+        (
+            &[("--init", "uniform(low=2,high=1)")],
+            &[w, "low = 2", "below high"],
+        ),
+        (
+            &[("--init", "uniform(low=-inf,high=1)")],
+            &[w, "low = -inf"],
+        ),
+        (&[("--init", "constant(value=nan)")], &[w, "value = NaN"]),
+        (
+            &[("--init", "noral")],
+            &[w, "did you mean \"normal\"?", "zeros, lora_b"],
+        ),
+        (
+            &[("--init", "normal(sigma=1)")],
+            &[w, "unknown key \"sigma\"", "mean, std"],
+        ),
+        (
+            &[("--init", "normal(std=1,std=1)")],
+            &[w, "\"std\" is given twice"],
+        ),
+        (
+            &[("--init", "bias_uniform")],
+            &[w, "bias_uniform(fan_in=N)"],
+        ),
+        (&[("--init", "residual_normal(std=1)")], &[w, "layers=N"]),
+        (
+            &[("--shape", "4294967296,0,4294967296")],
+            &[w, "shape [4294967296, 0, 4294967296]", "is empty, but"],
+        ),
+        (
+            &[("--shape", "4294967296,4294967296")],
+            &[w, "more than 2^50"],
+        ),
+        (
+            &[("--shape", "768"), ("--init", "he_normal")],
+            &[w, "shape [768]", "rank 2 or more"],
+        ),
+        (
+            &[("--shape", ""), ("--init", "he_normal")],
+            &[w, "shape []", "rank 2 or more"],
+        ),
+        (&[("--slice", "0:4")], &[w, "slice \"0:4\"", "needs 2"]),
+        (
+            &[("--slice", "0:5,:")],
+            &[w, "slice \"0:5,0:4\"", "0 <= start <= end <= 4"],
+        ),
+        (&[("--slice", "3:2,:")], &[w, "0 <= start <= end <= 4"]),
+        (
+            &[("--slice", "-1:,:")],
+            &[w, "slice \"-1:,:\"", "whole numbers from 0"],
+        ),
+        (&[("--slice", "0:4:2,:")], &[w, "write start:end"]),
+        (
+            &[("--out", "w.npy"), ("--dtype", "bf16")],
+            &[w, "npy cannot hold bf16"],
+        ),
+        (
+            &[("--out", "w.pt")],
+            &["--out \"w.pt\"", ".npy, .safetensors or .bin"],
+        ),
+        (
+            &[("--out", "w")],
+            &["--out \"w\"", ".npy, .safetensors or .bin"],
+        ),
+        (
+            &[("--out", "w.safetensors"), ("--name", "__metadata__")],
+            &["tensor \"__metadata__\"", "use another name"],
+        ),
+        (
+            &[("--adapter", "nvidia")],
+            &["--adapter names a GPU", "--backend gpu"],
+        ),
+    ] {
+        let mut arguments = vec!["fill"];
+        let kept = good
+            .iter()
+            .filter(|(key, _)| change.iter().all(|(changed, _)| changed != key));
+        for (key, value) in kept.chain(change) {
+            arguments.extend([key, value]);
+        }
+        run.refused(&arguments, 2, texts);
+    }
+}
+
+/// clap's own words for what is no argument at all.
+#[test]
+fn wrong_arguments_have_status_2() {
+    let run = Run::new();
+    let fill = [
+        "fill", "--init", "normal", "--name", "w", "--shape", "4", "--out", "null:",
+    ];
+    for (more, expected) in [
+        (&[][..], "--seed"),
+        (&["--seed", "-1"], "0 to 18446744073709551615"),
+        (&["--seed", "0xg"], "0 to 18446744073709551615"),
+        (&["--seed", "1", "--dtype", "f8"], "use f32, f16 or bf16"),
+        (&["--seed", "1", "--layout", "oi"], "use out_in"),
+        (
+            &["--seed", "1", "--backend", "tpu"],
+            "possible values: auto, gpu, cpu",
+        ),
+        (&["--seed", "1", "--threads", "0"], "--threads"),
+        (&["--seed", "1", "--colour"], "--colour"),
+    ] {
+        let ended = run.run(&[&fill[..], more].concat());
+        assert_eq!(ended.status, 2, "{more:?}");
+        assert!(
+            ended.stderr.contains(expected),
+            "{more:?}: {}",
+            ended.stderr
+        );
+    }
+    let shapes = ["4,x", "4;4", "-4", "4,,4", "1.5", "99999999999999999999999"];
+    for shape in shapes {
+        let ended = run.run(&[
+            "fill",
+            "--init",
+            "normal",
+            "--name",
+            "w",
+            "--seed",
+            "1",
+            "--out",
+            "null:",
+            &format!("--shape={shape}"),
+        ]);
+        assert_eq!(ended.status, 2, "{shape}");
+        assert!(
+            ended.stderr.contains("whole numbers from 0"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(run.run(&[]).status, 2);
+    assert_eq!(run.run(&["paint"]).status, 2);
+    assert!(run.files().is_empty());
+}
+
+#[test]
+fn models_go_to_safetensors_or_to_folders() {
+    let run = with_recipe();
+    run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
+    for out in ["model.npy", "model.bin", "-", "model.onnx"] {
+        let mut arguments = init("list.json");
+        arguments[7] = out;
+        run.refused(
+            &arguments,
+            2,
+            &[
+                out,
+                "a .safetensors file, to a folder (end its name with /), or to null:",
+            ],
+        );
+    }
+}
+
+#[test]
+fn statistics_of_other_files_are_refused() {
+    let run = Run::new();
+    run.write("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'}");
+    run.write("b.npy", b"\x93NUMPY\x09\x00\x10\x00");
+    run.write("c.npy", b"\x93NUMPY");
+    run.write("d.npy", b"PK\x03\x04 a zip file, that is what npz is");
+    run.write("e.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff");
+    let text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9), }";
+    run.write("f.npy", [&b"\x93NUMPY\x01\x00\x4d\x00"[..], text].concat());
+    let text = b"{'descr': '|O', 'fortran_order': False, 'shape': (9223372036854775807, 9), } ";
+    run.write("g.npy", [&b"\x93NUMPY\x01\x00\x4d\x00"[..], text].concat());
+    run.write("h.bin", b"1234");
+    for (file, text) in [
+        ("a.npy", "npy header"),
+        ("b.npy", "format other than 1, 2 and 3"),
+        ("c.npy", "ends within its header"),
+        ("d.npy", "does not begin with"),
+        ("e.npy", "more than 65535 bytes"),
+        ("f.npy", "needs another number"),
+        ("g.npy", "needs another number"),
+        ("h.bin", "use .safetensors or .npy"),
+        ("none.npy", "cannot open"),
+        ("none.safetensors", "cannot open"),
+    ] {
+        run.refused(&["stats", file], 1, &[file, text]);
+        run.refused(&["stats", "--json", file], 1, &[file, text]);
+    }
+}
+
+/// Runs what must be refused in bounded memory and time: half a GiB of address space, where the
+/// files below would take many times that if they were believed, and some seconds.
+#[cfg(target_os = "linux")]
+fn refused_in_bounds(run: &Run, arguments: &[&str], texts: &[&str]) {
+    let start = std::time::Instant::now();
+    let output = std::process::Command::new("bash")
+        .args(["-c", "ulimit -v 524288; exec \"$@\"", "bash"])
+        .arg(env!("CARGO_BIN_EXE_fanin"))
+        .args(arguments)
+        .current_dir(run.path(""))
+        .stdin(std::process::Stdio::null())
+        .output();
+    let ended = ended(output.unwrap());
+    let took = start.elapsed();
+    assert_eq!(ended.status, 1, "{texts:?}: {:.2000}", ended.stderr);
+    assert!(ended.stdout.is_empty());
+    assert_eq!(ended.stderr.lines().count(), 1, "{:.2000}", ended.stderr);
+    assert!(ended.stderr.len() < 10_000, "{:.2000}", ended.stderr);
+    for text in texts {
+        assert!(
+            ended.stderr.contains(text),
+            "{text:?}: {:.2000}",
+            ended.stderr
+        );
+    }
+    assert!(
+        took < std::time::Duration::from_secs(30),
+        "{texts:?}: {took:?}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn recipes_cannot_exhaust_the_machine() {
+    let run = Run::new();
+    run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
+    let rule = |init: &str| format!("[[rule]]\nmatch = \"*\"\ninit = {init:?}\n");
+    let globs = |glob: &str| format!("[[rule]]\nmatch = {glob:?}\ninit = \"zeros\"\n");
+    let deep = 200_000;
+    for (toml, texts) in [
+        (
+            format!("rule = {}", "[".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"][..],
+        ),
+        (
+            format!("rule = {}", "{a=".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"],
+        ),
+        (
+            format!("{}b = 1", "a.".repeat(deep)),
+            &["nests arrays or tables too deep: 80 levels are read"],
+        ),
+        (
+            rule(&format!(
+                "normal(std={}1{})",
+                "(".repeat(1000),
+                ")".repeat(1000)
+            )),
+            &["line 3, column 8", "64 levels stand within"],
+        ),
+        (
+            rule(&format!("normal(std=sqrt({}1))", "-".repeat(4000))),
+            &["line 3, column 8"],
+        ),
+        (
+            rule(&format!("normal(std={})", "1+".repeat(deep))),
+            &["line 3, column 8", "has 400012 bytes, where at most 4096"],
+        ),
+        (
+            rule(&"n".repeat(4_000_000)),
+            &["line 3, column 8", "has 4000000 bytes, where at most 4096"],
+        ),
+        (
+            rule("zeros") + &format!("dtype = {:?}\n", "f".repeat(4_000_000)),
+            &["line 4, column 9", "unknown dtype"],
+        ),
+        (
+            globs(&"{".repeat(4000)),
+            &["line 2, column 9", "16 braces within each other"],
+        ),
+        (
+            globs(&"{a,".repeat(400_000)),
+            &["line 2, column 9", "at most 4096 are read"],
+        ),
+        (
+            globs(&"?".repeat(deep)),
+            &["line 2, column 9", "at most 4096 are read"],
+        ),
+        (
+            format!("# {}", "x".repeat(4 << 20)),
+            &["bomb.toml: is larger than 4194304 bytes"],
+        ),
+        (
+            globs("a").repeat(10_001),
+            &["bomb.toml: has 10001 globs", "at most 10000"],
+        ),
+        (
+            format!(
+                "extends = \"gpt2\"\n[[rule]]\nmatch = [{}]\ninit = \"zeros\"",
+                "\"a\",".repeat(10_000)
+            ),
+            &["gpt2: has 100", "at most 10000"],
+        ),
+    ] {
+        run.write("bomb.toml", toml);
+        refused_in_bounds(
+            &run,
+            &["plan", "bomb.toml", "--tensors", "list.json"],
+            texts,
+        );
+    }
+    // As many as are read, the last of which decides.
+    let stars: String = (0..9_999).map(|i| globs(&format!("*{i}*a*b*c"))).collect();
+    run.write("most.toml", stars + &rule("ones"));
+    let ended = run.ok(&["plan", "most.toml", "--tensors", "list.json"]);
+    let table = String::from_utf8(ended.stdout).unwrap();
+    assert!(table.contains("most.toml:29998"), "{table}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lists_cannot_exhaust_the_machine() {
+    let run = with_recipe();
+    let tensor = |shape: &str| format!(r#"{{"tensors": [{{"name": "w", "shape": {shape}}}]}}"#);
+    let deep = 200_000;
+    let numbers = "give a list of whole numbers from 0";
+    for (json, texts) in [
+        (tensor(&"[".repeat(deep)), &["list.json: is refused: "][..]),
+        (
+            tensor(&format!("{}{}", "[".repeat(100), "]".repeat(100))),
+            &["tensor \"w\"", numbers],
+        ),
+        (
+            tensor(&format!("[{}1]", "1,".repeat(20_000_000))),
+            &["tensor \"w\"", "shape of 40000003 characters", numbers],
+        ),
+        (
+            tensor("[18446744073709551616]"),
+            &["tensor \"w\"", "[18446744073709551616]", numbers],
+        ),
+        (
+            tensor("[18446744073709551615, 18446744073709551615]"),
+            &["tensor \"w\"", "more than 2^50"],
+        ),
+        (
+            tensor(&format!("\"{}\"", "x".repeat(4000))),
+            &["tensor \"w\"", numbers],
+        ),
+        (
+            format!(r#"{{"tensors": "{}"}}"#, "x".repeat(20_000_000)),
+            &["list.json: is refused: "],
+        ),
+        (
+            format!(
+                r#"{{"tensors": [{{"name": "{}", "shape": [1]}}]}}"#,
+                "x".repeat(20_000_000)
+            ),
+            &["a tensor whose name has 20000000 bytes", "65536"],
+        ),
+        (
+            format!(
+                r#"{{"tensors": [{{"name": "w", "shape": [1], "dtype": "{}"}}]}}"#,
+                "x".repeat(20_000_000)
+            ),
+            &["tensor \"w\"", "only f32, f16 and bf16"],
+        ),
+        (
+            format!(r#"{{"other": {}, "tensors": []"#, "[".repeat(10_000_000)),
+            &["list.json: is refused: "],
+        ),
+        (
+            "[".repeat(100_000_001),
+            &["list.json: is larger than 100000000 bytes"],
+        ),
+        (
+            r#"{"weight_map": {"w": "a\u0000.safetensors"}}"#.to_owned(),
+            &["a\\0.safetensors: cannot open", "NUL"],
+        ),
+        (
+            r#"{"weight_map": {"w": "/dev/zero"}}"#.to_owned(),
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "../../etc/passwd"}}"#.to_owned(),
+            &["tensor \"w\"", "must lie beside"],
+        ),
+        (
+            r#"{"weight_map": {"w": "zero.safetensors"}}"#.to_owned(),
+            &["zero.safetensors: is no regular file"],
+        ),
+        (
+            r#"{"weight_map": {"w": "pipe.safetensors"}}"#.to_owned(),
+            &["pipe.safetensors: is no regular file"],
+        ),
+        (
+            r#"{"weight_map": {"w": "folder.safetensors"}}"#.to_owned(),
+            &["folder.safetensors: is no regular file"],
+        ),
+    ] {
+        if !run.files().contains(&"pipe.safetensors".to_owned()) {
+            std::os::unix::fs::symlink("/dev/zero", run.path("zero.safetensors")).unwrap();
+            std::fs::create_dir(run.path("folder.safetensors")).unwrap();
+            let made = std::process::Command::new("mkfifo")
+                .arg(run.path("pipe.safetensors"))
+                .status();
+            assert!(made.unwrap().success());
+        }
+        run.write("list.json", json);
+        refused_in_bounds(&run, &["plan", "all.toml", "--tensors", "list.json"], texts);
+    }
+
+    // A file of a hundred megabytes on paper, whose header is all blanks: as long as may be, then one
+    // byte longer.
+    for (length, text) in [
+        (100_000_000u64, "does not begin with"),
+        (100_000_001, "claims a header of 100000001"),
+    ] {
+        let mut file = std::fs::File::create(run.path("blank.safetensors")).unwrap();
+        std::io::Write::write_all(&mut file, &length.to_le_bytes()).unwrap();
+        file.set_len(8 + length).unwrap();
+        refused_in_bounds(
+            &run,
+            &["plan", "all.toml", "--tensors", "blank.safetensors"],
+            &[text],
+        );
+    }
+    // More bytes of weights than 64 bits count: a plan can say so, a file cannot.
+    let run = with_recipe();
+    let most: Vec<String> = (0..5000)
+        .map(|i| format!(r#"{{"name": "w{i}", "shape": [1125899906842624]}}"#))
+        .collect();
+    run.write(
+        "list.json",
+        format!(r#"{{"tensors": [{}]}}"#, most.join(",")),
+    );
+    let table = run
+        .ok(&["plan", "all.toml", "--tensors", "list.json"])
+        .stdout;
+    assert!(String::from_utf8(table).unwrap().ends_with(
+        "total: 5,000 tensors, 5,629,499,534,213,120,000 parameters, 22517998136852480000 bytes; seed -\n"
+    ));
+    run.refused(
+        &init("list.json"),
+        1,
+        &["more than 2^64 bytes of weights", "split the model"],
+    );
+}

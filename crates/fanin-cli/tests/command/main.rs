@@ -1,0 +1,20 @@
+//! Tests that run the command `fanin` as a user does.
+
+#[path = "../../../../tests/gpu/devices.rs"]
+#[cfg(feature = "gpu")]
+mod devices;
+mod run;
+
+mod arguments;
+mod bench;
+mod diff;
+mod empty_tensors;
+mod hostile_input;
+mod mpi;
+mod plan;
+mod plot;
+mod regenerate;
+mod shards;
+mod signal;
+mod stats;
+mod verify;

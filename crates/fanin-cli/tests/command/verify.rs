@@ -1,0 +1,702 @@
+//! `fanin verify`: every bit of a file counts, what differs is named, and what is the same is
+//! found to be so whoever made it.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use fanin::checkpoint::{self, Contents, Verification, Weights, save, silent};
+use fanin::{DType, Error, Fill, Init, Recipe, Tensor, cpu};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::devices::devices;
+use crate::run::{Run, ended, model, safetensors};
+
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+fn fill(name: &str, dims: &[u64], init: &Init, dtype: DType) -> Fill {
+    let tensor = Tensor::new(name, dims).unwrap();
+    Fill::new(&tensor, init, 42).unwrap().with_dtype(dtype)
+}
+
+fn normal(name: &str, dims: &[u64], dtype: DType) -> Fill {
+    fill(name, dims, &Init::normal(0.0, 1.0), dtype)
+}
+
+fn write(path: &Path, fills: &[Fill]) {
+    let contents = Contents::safetensors(fills, &[]).unwrap();
+    save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+}
+
+fn verify(path: &Path, fills: &[Fill]) -> fanin::Result<Verification> {
+    let weights = Weights::open(path)?;
+    checkpoint::verify(&weights, fills, &mut cpu::fill_range, &mut silent)
+}
+
+fn flip(path: &Path, byte: u64, bit: u8) {
+    let mut file = fs::read(path).unwrap();
+    file[byte as usize] ^= 1 << bit;
+    fs::write(path, file).unwrap();
+}
+
+/// Two shards and their index, in a folder.
+fn sharded(folder: &Path, shards: [&[Fill]; 2]) -> PathBuf {
+    let mut map = Vec::new();
+    for (i, fills) in shards.into_iter().enumerate() {
+        let name = format!("model-0000{}-of-00002.safetensors", i + 1);
+        write(&folder.join(&name), fills);
+        map.extend(
+            fills
+                .iter()
+                .map(|fill| format!("{:?}: {name:?}", fill.name())),
+        );
+    }
+    let index = format!(r#"{{"weight_map": {{{}}}}}"#, map.join(", "));
+    fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
+    folder.to_owned()
+}
+
+#[test]
+fn every_bit_of_a_file_counts() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let fills = [
+        normal("a", &[2, 3], DType::F32),
+        normal("b", &[3], DType::F16),
+        normal("c", &[], DType::BF16),
+    ];
+    write(&path, &fills);
+    assert!(verify(&path, &fills).unwrap().is_same());
+    let bytes = fs::metadata(&path).unwrap().len();
+    for byte in 0..bytes {
+        for bit in 0..8 {
+            flip(&path, byte, bit);
+            // In the header, most are refused; the others are other names or shapes.
+            let found = verify(&path, &fills).is_ok_and(|found| found.is_same());
+            assert!(!found, "bit {bit} of byte {byte} of {bytes} was not missed");
+            flip(&path, byte, bit);
+        }
+    }
+    assert!(verify(&path, &fills).unwrap().is_same());
+}
+
+#[test]
+fn a_flipped_bit_is_named_in_every_dtype_and_shard() {
+    for dtype in DTYPES {
+        let folder = tempdir().unwrap();
+        let fills = [
+            normal("a.weight", &[30, 40], dtype),
+            normal("a.bias", &[30], dtype),
+            normal("b.weight", &[2, 3, 1000], dtype),
+        ];
+        let path = sharded(folder.path(), [&fills[..2], &fills[2..]]);
+        let found = verify(&path, &fills).unwrap();
+        assert!(found.is_same(), "{found:?}");
+        let weights = Weights::open(&path).unwrap();
+        assert_eq!(found.bytes, (1200 + 30 + 6000) * dtype.size());
+        for (name, flat, index) in [
+            ("a.weight", 0, vec![0, 0]),
+            ("a.weight", 1199, vec![29, 39]),
+            ("a.bias", 17, vec![17]),
+            ("b.weight", 4321, vec![1, 1, 321]),
+        ] {
+            let tensor = weights.get(name).unwrap();
+            for byte in 0..dtype.size() {
+                let at = tensor.bytes().start + flat * dtype.size() + byte;
+                flip(tensor.file(), at, 5);
+                let found = verify(&path, &fills).unwrap();
+                let (tensor_found, difference) = found.first_difference().unwrap();
+                assert_eq!(tensor_found.name, name);
+                assert_eq!((tensor_found.differing, tensor_found.close), (1, 0));
+                assert_eq!((difference.flat, &difference.index), (flat, &index));
+                let flipped = difference.stored.bits ^ difference.expected.bits;
+                assert_eq!(flipped, 1 << (8 * byte + 5));
+                let differing: u64 = found.tensors.iter().map(|t| t.differing).sum();
+                assert_eq!(differing, 1);
+                flip(tensor.file(), at, 5);
+            }
+        }
+        assert!(verify(&path, &fills).unwrap().is_same());
+    }
+}
+
+#[test]
+fn what_differs_is_counted_tensor_by_tensor() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let fills = [
+        normal("a", &[100], DType::F32),
+        normal("b", &[100], DType::F32),
+        fill("z", &[4], &Init::zeros(), DType::F32),
+    ];
+    write(&path, &fills);
+    let mut file = fs::read(&path).unwrap();
+    let weights = Weights::open(&path).unwrap();
+    let mut put = |name: &str, element: u64, value: f32| {
+        let at = (weights.get(name).unwrap().bytes().start + 4 * element) as usize;
+        file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    };
+    for element in 40..70 {
+        put("b", element, f32::NAN);
+    }
+    // +0 and -0 are different bits.
+    put("z", 2, -0.0);
+    fs::write(&path, file).unwrap();
+    let found = verify(&path, &fills).unwrap();
+    let counts: Vec<u64> = found.tensors.iter().map(|t| t.differing).collect();
+    assert_eq!(counts, [0, 30, 1]);
+    let (tensor, first) = found.first_difference().unwrap();
+    assert_eq!((tensor.name.as_str(), first.flat), ("b", 40));
+    assert!(first.stored.value().is_nan());
+    let zero = found.tensors[2].first.as_ref().unwrap();
+    assert_eq!(
+        zero.to_string(),
+        "element [2] (2 in row-major order) is -0.0 (0x80000000), not 0.0 (0x00000000)"
+    );
+}
+
+#[test]
+fn a_tensor_larger_than_a_piece_is_compared_to_its_end() {
+    // 32 MiB are read at a time.
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let fills = [normal("w", &[70 << 18], DType::F16)];
+    write(&path, &fills);
+    assert!(verify(&path, &fills).unwrap().is_same());
+    let end = fs::metadata(&path).unwrap().len();
+    flip(&path, end - 1, 0);
+    flip(&path, end - 2, 0);
+    flip(&path, end - 1000, 0);
+    let found = verify(&path, &fills).unwrap();
+    let (tensor, first) = found.first_difference().unwrap();
+    assert_eq!((tensor.differing, first.flat), (2, (70 << 18) - 500));
+
+    // A caller can stop it.
+    let weights = Weights::open(&path).unwrap();
+    let mut told = 0;
+    let mut stop = |bytes| {
+        told += bytes;
+        ControlFlow::Break(())
+    };
+    let stopped = checkpoint::verify(&weights, &fills, &mut cpu::fill_range, &mut stop);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    assert_eq!(told, 32 << 20);
+}
+
+#[test]
+fn a_part_of_a_model_is_verified_as_such() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let fills = [
+        normal("a", &[5], DType::F32),
+        normal("b", &[6], DType::BF16),
+        normal("c", &[7], DType::F16),
+    ];
+    write(&path, &fills[1..2]);
+    // The file's dtype is taken, whatever the fill's.
+    let other = fills.clone().map(|fill| fill.with_dtype(DType::F32));
+    for fills in [&fills, &other] {
+        let found = verify(&path, fills).unwrap();
+        assert!(found.is_same());
+        assert_eq!(found.missing, ["a", "c"]);
+        assert_eq!(found.tensors.len(), 1);
+        assert_eq!(found.tensors[0].dtype, DType::BF16);
+    }
+
+    let refused = |fills: &[Fill], text: &str| {
+        let error = verify(&path, fills).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+        assert!(error.contains("w.safetensors: tensor \"b\": "), "{error}");
+    };
+    refused(&fills[..1], "is not among the tensors that are expected");
+    let shape = [normal("b", &[2, 3], DType::BF16)];
+    refused(&shape, "has shape [6], expected is [2, 3]");
+    // A slice that is stored alone is verified alone.
+    let part = normal("b", &[9], DType::BF16)
+        .slice(std::slice::from_ref(&(2..8)))
+        .unwrap();
+    write(&path, std::slice::from_ref(&part));
+    assert!(verify(&path, &[part]).unwrap().is_same());
+}
+
+#[test]
+fn files_that_change_while_they_are_read_are_errors() {
+    let folder = tempdir().unwrap();
+    let fills = [
+        normal("a", &[1000], DType::F32),
+        normal("b", &[1000], DType::F32),
+    ];
+    let path = sharded(folder.path(), [&fills[..1], &fills[1..]]);
+    let weights = Weights::open(&path).unwrap();
+    let verify = || checkpoint::verify(&weights, &fills, &mut cpu::fill_range, &mut silent);
+    assert!(verify().unwrap().is_same());
+    let shard = weights.get("b").unwrap().file();
+    let whole = fs::read(shard).unwrap();
+    for length in [whole.len() - 1, 100, 0] {
+        fs::write(shard, &whole[..length]).unwrap();
+        let error = verify().unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error:?}");
+        let error = error.to_string();
+        let expected = format!(
+            "model-00002-of-00002.safetensors: tensor \"b\": ends before byte {}, which was there",
+            whole.len()
+        );
+        assert!(error.contains(&expected), "{error}");
+    }
+    fs::remove_file(shard).unwrap();
+    let error = verify().unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { path, action: "open", .. } if path.ends_with("00002.safetensors")),
+        "{error:?}"
+    );
+    // What makes the weights can fail, too: it ends, and says why.
+    fs::write(shard, &whole).unwrap();
+    let mut fail = |_: &Fill, _, _: &mut [u8]| Err(Error::Interrupted);
+    let failed = checkpoint::verify(&weights, &fills, &mut fail, &mut silent);
+    assert!(matches!(failed, Err(Error::Interrupted)));
+}
+
+#[test]
+fn orthogonal_matrices_may_be_made_on_another_device() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let orthogonal: Init = "orthogonal(gain=2)".parse().unwrap();
+    let fills = [fill("q", &[30, 20], &orthogonal, DType::F32)];
+    write(&path, &fills);
+    let found = verify(&path, &fills).unwrap();
+    assert_eq!((found.tensors[0].close, found.is_same()), (0, true));
+    // 1e-5, as docs/STREAM.md states it, times the gain.
+    assert_eq!(found.tensors[0].tolerance, Some(2e-5));
+
+    let good = fs::read(&path).unwrap();
+    let start = Weights::open(&path).unwrap().tensors()[0].bytes().start as usize;
+    let moved = |by: f32| {
+        let mut file = good.clone();
+        for element in file[start..].as_chunks_mut::<4>().0.iter_mut().skip(5) {
+            *element = (f32::from_le_bytes(*element) + by).to_le_bytes();
+        }
+        fs::write(&path, file).unwrap();
+        verify(&path, &fills).unwrap()
+    };
+    let near = moved(1.9e-5);
+    let tensor = &near.tensors[0];
+    assert_eq!((tensor.close, tensor.differing), (595, 0));
+    assert!(near.is_same());
+    let far = moved(2.1e-5);
+    let tensor = &far.tensors[0];
+    assert_eq!((tensor.close, tensor.differing), (0, 595));
+    assert_eq!(far.first_difference().unwrap().1.index, [0, 5]);
+    assert_eq!(moved(f32::NAN).tensors[0].differing, 595);
+
+    // Only they: a normal weight that is off by as little is another weight.
+    let fills = [normal("n", &[10], DType::F32)];
+    write(&path, &fills);
+    flip(&path, fs::metadata(&path).unwrap().len() - 4, 0);
+    let found = verify(&path, &fills).unwrap();
+    assert_eq!(found.tensors[0].tolerance, None);
+    assert!(!found.is_same());
+}
+
+#[test]
+fn a_gpu_verifies_what_the_cpu_wrote() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    for (name, gpu) in devices() {
+        for dtype in DTYPES {
+            let fills = [
+                normal("n", &[301, 7], dtype),
+                fill(
+                    "u",
+                    &[70_001],
+                    &"trunc_normal(std=0.02)".parse().unwrap(),
+                    dtype,
+                ),
+                fill("q", &[65, 130], &Init::orthogonal(), dtype),
+            ];
+            write(&path, &fills);
+            let weights = Weights::open(&path).unwrap();
+            let mut make =
+                |fill: &Fill, start, out: &mut [u8]| gpu.fill_range_to_host(fill, start, out);
+            let found = checkpoint::verify(&weights, &fills, &mut make, &mut silent).unwrap();
+            assert!(found.is_same(), "{name}, {dtype}: {found:?}");
+            let close: Vec<u64> = found.tensors.iter().map(|t| t.close).collect();
+            println!("{name}, {dtype}: close {close:?}");
+            assert_eq!(close[..2], [0, 0]);
+
+            let tensor = weights.get("u").unwrap();
+            flip(&path, tensor.bytes().start + 69_999 * dtype.size(), 0);
+            let found = checkpoint::verify(&weights, &fills, &mut make, &mut silent).unwrap();
+            let (tensor, first) = found.first_difference().unwrap();
+            assert_eq!((tensor.name.as_str(), first.flat), ("u", 69_999), "{name}");
+            assert_eq!(tensor.differing, 1);
+        }
+    }
+}
+
+/// A model of seed 42 in `m.safetensors`, by the preset torch.
+fn with_model() -> Run {
+    let run = Run::new();
+    let list = model("mlp-mnist.json");
+    run.ok(&[
+        "init",
+        "torch",
+        "--tensors",
+        list.to_str().unwrap(),
+        "--seed",
+        "42",
+        "--out",
+        "m.safetensors",
+        "--backend",
+        "cpu",
+    ]);
+    run
+}
+
+const VERIFY: [&str; 8] = [
+    "verify",
+    "m.safetensors",
+    "--recipe",
+    "torch",
+    "--backend",
+    "cpu",
+    "--seed",
+    "42",
+];
+
+#[test]
+fn the_command_says_that_all_is_the_same() {
+    let run = with_model();
+    let ended = run.ok(&VERIFY);
+    assert!(ended.stdout.is_empty());
+    assert_eq!(ended.stderr.lines().count(), 1);
+    assert!(
+        ended.stderr.starts_with("fanin: 6 tensors, 2.14 MB in "),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("/s) on the CPU, "));
+    let verdict = ": the weights of torch with seed 42, to the bit\n";
+    assert!(ended.stderr.ends_with(verdict), "{}", ended.stderr);
+
+    let ended = run.ok(&[&VERIFY[..], &["--json", "--threads", "2"]].concat());
+    let json: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(json["same"], true);
+    assert_eq!(json["seed"], 42);
+    assert_eq!(json["backend"], "CPU, 2 threads");
+    assert_eq!(json["bytes"], 4 * 535_818);
+    assert_eq!(json["tensors"].as_array().unwrap().len(), 6);
+    assert_eq!(json["tensors"][0]["first"], Value::Null);
+
+    // A folder, by its only file; and by its index.
+    fs::create_dir(run.path("folder")).unwrap();
+    fs::copy(
+        run.path("m.safetensors"),
+        run.path("folder/model.safetensors"),
+    )
+    .unwrap();
+    let mut folder = VERIFY;
+    folder[1] = "folder";
+    run.ok(&folder);
+    let list = checkpoint::read_tensor_list(model("mlp-mnist.json")).unwrap();
+    let recipe = Recipe::preset("torch").unwrap();
+    let fills = recipe.resolve(&list, Some(42), None).unwrap().fills();
+    fs::remove_file(run.path("folder/model.safetensors")).unwrap();
+    sharded(&run.path("folder"), [&fills[..1], &fills[1..]]);
+    run.ok(&folder);
+    run.ok(&["stats", "folder"]);
+    folder[1] = "folder/model.safetensors.index.json";
+    run.ok(&folder);
+    flip(
+        &run.path("folder/model-00002-of-00002.safetensors"),
+        2_000,
+        0,
+    );
+    let ended = run.run(&folder);
+    assert_eq!(ended.status, 1, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("differ, and 1 of 6 tensors"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn the_command_names_what_differs() {
+    let run = with_model();
+    let path = run.path("m.safetensors");
+    let weights = Weights::open(&path).unwrap();
+    let at = weights.get("2.weight").unwrap().bytes().start;
+    let width = weights.get("2.weight").unwrap().shape()[1];
+    flip(&path, at + 4 * (3 * width + 5) + 2, 4);
+    let ended = run.run(&VERIFY);
+    assert_eq!(ended.status, 1);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let found = checkpoint::verify(
+        &weights,
+        &Recipe::preset("torch")
+            .unwrap()
+            .resolve(&weights.tensor_list().unwrap(), Some(42), None)
+            .unwrap()
+            .fills(),
+        &mut cpu::fill_range,
+        &mut silent,
+    )
+    .unwrap();
+    let (tensor, first) = found.first_difference().unwrap();
+    assert_eq!(first.index, [3, 5]);
+    let expected = format!(
+        "fanin: error: m.safetensors: tensor \"2.weight\": element [3, 5] ({} in row-major order) \
+         is {:?} ({:#010x}), not {:?} ({:#010x}) as torch gives with seed 42; 1 of its {} elements \
+         differ, and 1 of 6 tensors\n",
+        first.flat,
+        first.stored.value(),
+        first.stored.bits,
+        first.expected.value(),
+        first.expected.bits,
+        grouped(tensor.elements),
+    );
+    assert_eq!(ended.stderr, expected);
+    let table = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.lines().nth(1).unwrap().starts_with("2.weight  ["));
+
+    let ended = run.run(&[&VERIFY[..], &["--json"]].concat());
+    assert_eq!(ended.status, 1);
+    let json: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(
+        (&json["same"], &json["hints"]),
+        (&false.into(), &Value::Array(vec![]))
+    );
+    let first = json["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|tensor| tensor["name"] == "2.weight")
+        .unwrap();
+    assert_eq!(first["differing"], 1);
+    assert_eq!(first["first"]["index"], serde_json::json!([3, 5]));
+    assert_eq!(
+        first["first"]["stored"]["bits"].as_str().unwrap().len(),
+        "0x00000000".len()
+    );
+}
+
+/// As the command writes numbers: with commas.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap())
+        .collect();
+    groups.join(",")
+}
+
+#[test]
+fn metadata_is_a_hint_and_no_proof() {
+    let run = with_model();
+    let mut other = VERIFY;
+    other[7] = "43";
+    let ended = run.run(&other);
+    assert_eq!(ended.status, 1);
+    let hint = "6 of 6 tensors; its metadata has seed \"42\", not \"43\"\n";
+    assert!(ended.stderr.ends_with(hint), "{}", ended.stderr);
+
+    let text = Recipe::preset("torch").unwrap().text().to_owned();
+    run.write("own.toml", text.replace("bias_uniform", "zeros"));
+    other = VERIFY;
+    other[3] = "own.toml";
+    let ended = run.run(&other);
+    assert_eq!(ended.status, 1);
+    for hint in [
+        "; its metadata has recipe \"torch\", not \"own.toml\"",
+        "; its metadata has recipe_sha256 ",
+    ] {
+        assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+    }
+    // The same bits by another name are the same.
+    run.write("own.toml", format!("{text}\n# mine\n"));
+    run.ok(&other);
+
+    // A seed that is not given is the recipe's, never the file's.
+    run.refused(&VERIFY[..6], 2, &["no seed: give --seed N"]);
+    run.write("own.toml", format!("seed = 42\n{text}"));
+    other[6] = "--threads";
+    other[7] = "1";
+    run.ok(&other);
+    run.write("own.toml", format!("seed = 44\n{text}"));
+    assert_eq!(run.run(&other).status, 1);
+}
+
+#[test]
+fn slices_are_verified_against_the_whole_list() {
+    let run = Run::new();
+    let fill = |more: &[&str]| {
+        let base = [
+            "fill",
+            "--init",
+            "he_normal",
+            "--shape",
+            "40,30",
+            "--name",
+            "w",
+            "--seed",
+            "42",
+            "--backend",
+            "cpu",
+            "--out",
+            "m.safetensors",
+        ];
+        run.ok(&[&base[..], more].concat());
+    };
+    run.write(
+        "own.toml",
+        "[[rule]]\nmatch = \"*\"\ninit = \"he_normal\"\n",
+    );
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "w", "shape": [40, 30]}, {"name": "v", "shape": [3, 3]}]}"#,
+    );
+    let mut verify = VERIFY;
+    verify[3] = "own.toml";
+    fill(&["--dtype", "bf16"]);
+    run.ok(&verify);
+
+    fill(&["--slice", "10:12,:"]);
+    run.refused(
+        &verify,
+        2,
+        &[
+            "m.safetensors says that it holds slice \"10:12,0:30\"",
+            "give --tensors",
+        ],
+    );
+    let with_list = [&verify[..], &["--tensors", "list.json"]].concat();
+    run.ok(&with_list);
+    // Where the slice lies is not believed: bits of another place differ.
+    let file = run.read("m.safetensors");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(text(&file).contains("10:12,0:30"));
+    let at = file.windows(5).position(|w| w == b"10:12").unwrap();
+    let mut moved = file.clone();
+    moved[at..at + 5].copy_from_slice(b"11:13");
+    run.write("m.safetensors", moved);
+    assert_eq!(run.run(&with_list).status, 1);
+    let mut moved = file;
+    moved[at..at + 5].copy_from_slice(b"39:41");
+    run.write("m.safetensors", moved);
+    run.refused(
+        &with_list,
+        1,
+        &["tensor \"w\": slice \"39:41,0:30\" does not lie within"],
+    );
+
+    // A list of more than the file has: what is missing is named.
+    fill(&[]);
+    let ended = run.ok(&with_list);
+    let missing = "fanin: tensor \"v\" is not in the file\n";
+    assert!(ended.stderr.ends_with(missing), "{}", ended.stderr);
+}
+
+/// A model may have thousands of shards, and a process some hundreds of open files.
+#[cfg(unix)]
+#[test]
+fn few_files_are_open_at_a_time() {
+    let run = Run::new();
+    let fills: Vec<Fill> = (0..100)
+        .map(|i| normal(&format!("{i}.weight"), &[3, 3], DType::F32))
+        .collect();
+    let mut map = Vec::new();
+    for fill in &fills {
+        let name = format!("{}.safetensors", fill.name());
+        write(&run.path(&name), std::slice::from_ref(fill));
+        map.push(format!("{:?}: {name:?}", fill.name()));
+    }
+    let index = format!(r#"{{"weight_map": {{{}}}}}"#, map.join(", "));
+    run.write("model.safetensors.index.json", index);
+    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    let verify = "verify . --recipe own.toml --seed 42 --backend cpu --threads 1";
+    for arguments in [verify, "diff . .", "stats ."] {
+        let output = std::process::Command::new("bash")
+            .args([
+                "-c",
+                r#"ulimit -n 24; exec "$@""#,
+                "bash",
+                env!("CARGO_BIN_EXE_fanin"),
+            ])
+            .args(arguments.split(' '))
+            .current_dir(run.path(""))
+            .output();
+        let ended = ended(output.unwrap());
+        assert_eq!(ended.status, 0, "{arguments}: {}", ended.stderr);
+    }
+}
+
+/// 1 GiB of zeros, which take no place on the disk, in 768 MiB of address space, most of which
+/// threads and their allocators reserve and never touch.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    let run = Run::new();
+    let header = r#"{"w":{"dtype":"F32","shape":[16384,16384],"data_offsets":[0,1073741824]}}"#;
+    let path = run.write("m.safetensors", safetensors(header, 0));
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(8 + header.len() as u64 + (1 << 30)).unwrap();
+    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\n");
+    let arguments = "--seed 42 --backend cpu --threads 2";
+    for command in [
+        "verify m.safetensors --recipe own.toml",
+        "diff own.toml m.safetensors",
+    ] {
+        let output = std::process::Command::new("bash")
+            .args([
+                "-c",
+                r#"ulimit -v 786432; exec "$@""#,
+                "bash",
+                env!("CARGO_BIN_EXE_fanin"),
+            ])
+            .args(command.split(' ').chain(arguments.split(' ')))
+            .current_dir(run.path(""))
+            .output();
+        let ended = ended(output.unwrap());
+        assert_eq!(ended.status, 0, "{command}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    let run = with_model();
+    let with = |file: &'static str| {
+        let mut verify = VERIFY;
+        verify[1] = file;
+        verify
+    };
+    run.refused(&with("no.safetensors"), 1, &["no.safetensors: cannot open"]);
+    run.refused(&with("m.npy"), 1, &["m.npy: is of no kind that is read"]);
+    run.refused(
+        &with("."),
+        1,
+        &["holds neither model.safetensors nor model.saf"],
+    );
+    let list = model("mlp-mnist.json");
+    run.write("list.json", fs::read(list).unwrap());
+    run.refused(&with("list.json"), 1, &["without their weights"]);
+    let header = r#"{"steps":{"dtype":"I64","shape":[],"data_offsets":[0,8]}}"#;
+    run.write("steps.safetensors", safetensors(header, 8));
+    run.refused(
+        &with("steps.safetensors"),
+        1,
+        &["tensor \"steps\"", "only f32, f16 and bf16"],
+    );
+    let mut preset = VERIFY;
+    preset[3] = "gpt3";
+    run.refused(&preset, 2, &["unknown preset \"gpt3\"", "a .toml file"]);
+    run.refused(
+        &[&VERIFY[..], &["--adapter", "x"]].concat(),
+        2,
+        &["--adapter names a GPU"],
+    );
+    assert_eq!(run.run(&["verify", "m.safetensors"]).status, 2);
+}

@@ -1,0 +1,551 @@
+//! Charts in one style, as SVG and PNG: what the command line, the examples and the benches show.
+//!
+//! A [`Page`] holds [`Panel`]s, a panel has two [`Axis`]es and series: lines, points, bars, bands.
+//! A thin layer over [plotters](https://docs.rs/plotters): it decides colours, ticks and layout, so
+//! that whoever has numbers to show says only what they are.
+//!
+//! ```
+//! use fanin_plot::{Axis, Page, Panel};
+//!
+//! let layers = (1..=50).map(f64::from);
+//! let gain = |gain: f64| layers.clone().map(move |layer| (layer, gain.powf(layer)));
+//! let panel = Panel::new("Through 50 layers", Axis::linear("layer"), Axis::log10("variance"))
+//!     .line("half the gain", gain(0.5))
+//!     .line("the right gain", gain(1.0))
+//!     .line("expected", [(1.0, 1.0), (50.0, 1.0)])
+//!     .reference();
+//! let page = Page::new("Why the gain matters").panel(panel);
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("gain.svg");
+//! page.save(&path)?;
+//! assert!(std::fs::read_to_string(&path).unwrap().starts_with("<svg "));
+//! # Ok::<(), fanin_plot::Error>(())
+//! ```
+//!
+//! An SVG has no background, and swaps its colours where the reader prefers dark pages; a PNG is
+//! white. The same page gives the same bytes. Text may come from anywhere, as tensor names do: it
+//! is escaped, and cut off where it would leave its place.
+
+mod axis;
+mod draw;
+mod error;
+mod style;
+
+use std::path::Path;
+
+use plotters::prelude::{BitMapBackend, IntoDrawingArea, SVGBackend};
+
+pub use axis::Axis;
+pub use error::{Error, Result};
+
+use fanin::checkpoint;
+
+use draw::{Canvas, UNIT};
+
+/// A picture: a title, and panels below it, in rows.
+#[derive(Clone, Debug)]
+pub struct Page {
+    title: String,
+    notes: Vec<String>,
+    columns: usize,
+    panels: Vec<Panel>,
+}
+
+impl Page {
+    /// The width of every page, in pixels of an SVG; a PNG has twice as many, for fine screens and
+    /// for print.
+    pub const WIDTH: u32 = 960;
+
+    /// The most panels that a page takes.
+    pub const MAX_PANELS: usize = 64;
+
+    /// A page without panels.
+    #[must_use]
+    pub fn new(title: impl Into<String>) -> Self {
+        Page {
+            title: title.into(),
+            notes: Vec::new(),
+            columns: 1,
+            panels: Vec::new(),
+        }
+    }
+
+    /// Adds a line under the title.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// How many panels stand side by side, from 1 to 4. \[default: 1]
+    #[must_use]
+    pub fn columns(mut self, columns: usize) -> Self {
+        self.columns = columns.clamp(1, 4);
+        self
+    }
+
+    /// Adds a panel, after those that are there.
+    #[must_use]
+    pub fn panel(mut self, panel: Panel) -> Self {
+        self.panels.push(panel);
+        self
+    }
+
+    /// Whether [`Page::save`] takes a path of this ending, before there is a page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ending`] if the path ends in neither .svg nor .png.
+    pub fn check_path(path: impl AsRef<Path>) -> Result<()> {
+        Picture::of(path.as_ref()).map(drop)
+    }
+
+    /// Writes the page to a file: whole, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ending`] if the path ends in neither .svg nor .png, [`Error::Write`] if it cannot
+    /// be written, and those of [`Page::svg`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = match Picture::of(path)? {
+            Picture::Svg => self.svg()?.into_bytes(),
+            Picture::Png => self.png()?,
+        };
+        Ok(checkpoint::save_bytes(path, &bytes)?)
+    }
+
+    /// The page as an SVG document.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Chart`] for a range of an axis that is none, and for more than
+    /// [`Page::MAX_PANELS`] panels.
+    pub fn svg(&self) -> Result<String> {
+        let (width, height) = self.size()?;
+        let mut svg = String::new();
+        {
+            let backend = SVGBackend::with_string(&mut svg, (width * UNIT, height * UNIT));
+            let root = backend.into_drawing_area();
+            Canvas::svg(&root).page(self)?;
+            root.present().map_err(|error| self.fault(error))?;
+        }
+        // Drawn in units that are a part of a pixel, to be shown in pixels.
+        let (drawn, rest) = svg.split_once('\n').unwrap_or_default();
+        let shown = drawn.replacen(
+            &format!("width=\"{}\" height=\"{}\"", width * UNIT, height * UNIT),
+            &format!("width=\"{width}\" height=\"{height}\""),
+            1,
+        );
+        Ok(format!("{shown}\n{}{rest}", style::style_sheet()))
+    }
+
+    /// The page as a PNG file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Page::svg`].
+    pub fn png(&self) -> Result<Vec<u8>> {
+        /// A pixel is the mean of so many by so many drawn ones: lines get smooth edges.
+        const AVERAGED: u32 = UNIT / 2;
+        const CHANNELS: usize = 3;
+        let (width, height) = self.size()?;
+        let (drawn_width, drawn_height) = (width * UNIT, height * UNIT);
+        let mut drawn = vec![0xff; CHANNELS * drawn_width as usize * drawn_height as usize];
+        {
+            let size = (drawn_width, drawn_height);
+            let root = BitMapBackend::with_buffer(&mut drawn, size).into_drawing_area();
+            Canvas::bitmap(&root).page(self)?;
+            root.present().map_err(|error| self.fault(error))?;
+        }
+
+        let (width, height) = (drawn_width / AVERAGED, drawn_height / AVERAGED);
+        let mut pixels = Vec::with_capacity(CHANNELS * width as usize * height as usize);
+        for rows in drawn.chunks_exact(CHANNELS * (drawn_width * AVERAGED) as usize) {
+            for column in 0..width as usize {
+                for channel in 0..CHANNELS {
+                    let of_row = |row: &[u8]| -> u32 {
+                        let first = CHANNELS * AVERAGED as usize * column + channel;
+                        let part = row[first..].iter().step_by(CHANNELS);
+                        part.take(AVERAGED as usize).map(|&x| u32::from(x)).sum()
+                    };
+                    let rows = rows.chunks_exact(CHANNELS * drawn_width as usize);
+                    let sum: u32 = rows.map(of_row).sum();
+                    let count = AVERAGED * AVERAGED;
+                    pixels.push(((sum + count / 2) / count) as u8);
+                }
+            }
+        }
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let written = encoder.write_header().and_then(|mut writer| {
+            writer.write_image_data(&pixels)?;
+            writer.finish()
+        });
+        written.map_err(|error| self.fault(error))?;
+        Ok(file)
+    }
+
+    /// Width and height in pixels.
+    fn size(&self) -> Result<(u32, u32)> {
+        if self.panels.len() > Page::MAX_PANELS {
+            let count = self.panels.len();
+            return Err(self.fault(format!("{count} panels: use at most {}", Page::MAX_PANELS)));
+        }
+        Ok((Page::WIDTH, draw::height(self)))
+    }
+
+    fn fault(&self, reason: impl ToString) -> Error {
+        Error::Chart {
+            chart: self.title.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// What a file is, by its ending.
+enum Picture {
+    Svg,
+    Png,
+}
+
+impl Picture {
+    fn of(path: &Path) -> Result<Self> {
+        let ending = path.extension().unwrap_or_default();
+        if ending.eq_ignore_ascii_case("svg") {
+            Ok(Picture::Svg)
+        } else if ending.eq_ignore_ascii_case("png") {
+            Ok(Picture::Png)
+        } else {
+            Err(Error::Ending {
+                path: path.to_owned(),
+            })
+        }
+    }
+}
+
+/// A chart: two axes and what is drawn between them, with a legend above, where it hides nothing.
+///
+/// Series are drawn in the order in which they are added, each in the next colour. One without a
+/// name is not in the legend. What [`thin`](Panel::thin), [`dashed`](Panel::dashed),
+/// [`solid`](Panel::solid), [`reference`](Panel::reference) and [`same_colour`](Panel::same_colour)
+/// say is said of the series that was added last.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    title: String,
+    note: String,
+    x: Axis,
+    y: Axis,
+    wide: bool,
+    series: Vec<Series>,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    name: String,
+    marks: Marks,
+    /// Its place in the palette; None for what is expected, which is drawn in ink.
+    colour: Option<usize>,
+    thin: bool,
+    dashed: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Marks {
+    Line(Vec<(f64, f64)>),
+    Points(Vec<(f64, f64)>),
+    /// Left and right edge, and height.
+    Bars(Vec<(f64, f64, f64)>),
+    /// Where, from and to.
+    Band(Vec<(f64, f64, f64)>),
+}
+
+impl Panel {
+    /// A panel without series.
+    #[must_use]
+    pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
+        Panel {
+            title: title.into(),
+            note: String::new(),
+            x,
+            y,
+            wide: false,
+            series: Vec::new(),
+        }
+    }
+
+    /// The line under the panel's title.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.note = text.into();
+        self
+    }
+
+    /// Gives it a row of its own, over all columns of the page.
+    #[must_use]
+    pub fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+
+    /// Adds a line through points, which are taken in their order. Where one is not on the axes (not
+    /// finite; not above 0 on a logarithmic axis) the line has a gap.
+    #[must_use]
+    pub fn line(
+        self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        self.series(name.into(), Marks::Line(points.into_iter().collect()))
+    }
+
+    /// Adds points. Those that are not on the axes are left out.
+    #[must_use]
+    pub fn points(
+        self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        self.series(name.into(), Marks::Points(points.into_iter().collect()))
+    }
+
+    /// Adds bars, as of a histogram: left edge, right edge and height of each. They stand on 0, or
+    /// on the bottom of a logarithmic axis.
+    #[must_use]
+    pub fn bars(
+        self,
+        name: impl Into<String>,
+        bars: impl IntoIterator<Item = (f64, f64, f64)>,
+    ) -> Self {
+        self.series(name.into(), Marks::Bars(bars.into_iter().collect()))
+    }
+
+    /// Adds a shaded region: where along the x axis, from which height, to which.
+    #[must_use]
+    pub fn band(
+        self,
+        name: impl Into<String>,
+        region: impl IntoIterator<Item = (f64, f64, f64)>,
+    ) -> Self {
+        self.series(name.into(), Marks::Band(region.into_iter().collect()))
+    }
+
+    fn series(mut self, name: String, marks: Marks) -> Self {
+        let coloured = self.series.iter().filter_map(|series| series.colour);
+        let next = coloured.max().map_or(0, |last| last + 1);
+        self.series.push(Series {
+            name,
+            marks,
+            colour: Some(next),
+            thin: false,
+            dashed: false,
+        });
+        self
+    }
+
+    /// Draws the series that was added last with a thin line, or with small points.
+    #[must_use]
+    pub fn thin(self) -> Self {
+        self.last(|series| series.thin = true)
+    }
+
+    /// Draws the series that was added last with a dashed line.
+    #[must_use]
+    pub fn dashed(self) -> Self {
+        self.last(|series| series.dashed = true)
+    }
+
+    /// Draws the series that was added last as what is expected: in the colour of text, and a line
+    /// thin and dashed.
+    #[must_use]
+    pub fn reference(self) -> Self {
+        self.last(|series| {
+            series.colour = None;
+            series.thin = true;
+            series.dashed = true;
+        })
+    }
+
+    /// Draws the series that was added last with a line that is not dashed, after
+    /// [`reference`](Panel::reference).
+    #[must_use]
+    pub fn solid(self) -> Self {
+        self.last(|series| series.dashed = false)
+    }
+
+    /// Gives the series that was added last the colour of the one before it.
+    #[must_use]
+    pub fn same_colour(mut self) -> Self {
+        if let [.., before, last] = self.series.as_mut_slice() {
+            last.colour = before.colour;
+        }
+        self
+    }
+
+    fn last(mut self, change: impl FnOnce(&mut Series)) -> Self {
+        if let Some(series) = self.series.last_mut() {
+            change(series);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each kind of series, with numbers that are not on the axes among them.
+    fn page(title: &str, name: &str) -> Page {
+        let x = || (0..=100).map(|i| f64::from(i) / 10.0 - 5.0);
+        let density = |x: f64| (-0.5 * x * x).exp() / (std::f64::consts::TAU).sqrt();
+        let bars = (-8..8).map(|i| {
+            let left = f64::from(i) / 2.0;
+            (left, left + 0.5, density(left + 0.25) * 1.05)
+        });
+        let histogram = Panel::new(title, Axis::linear("value"), Axis::linear("density"))
+            .note(name)
+            .bars(name, bars)
+            .line("expected", x().map(|x| (x, density(x))))
+            .reference();
+        let holes = [
+            (-1.0, 1.0),
+            (1.0, f64::NAN),
+            (2.0, 0.0),
+            (3.0, 1e-3),
+            (4.0, f64::INFINITY),
+        ];
+        let band = x().map(|x| (x, density(x) / 2.0, density(x) * 2.0));
+        let mut logarithms = Panel::new(title, Axis::linear(name), Axis::log10(name))
+            .band("between", band)
+            .line(name, x().map(|x| (x, density(x))))
+            .same_colour()
+            .line("", x().map(|x| (x, density(x) / 3.0)))
+            .same_colour()
+            .thin()
+            .points("points", holes)
+            .line("", holes);
+        for i in 0..7 {
+            let level = 0.2 * f64::from(i + 1);
+            logarithms = logarithms.line(format!("{name} {i}"), [(-5.0, level), (5.0, level)]);
+        }
+        Page::new(title)
+            .note(name)
+            .columns(2)
+            .panel(histogram)
+            .panel(logarithms.wide())
+            .panel(Panel::new("empty", Axis::linear("x"), Axis::log2("y")))
+    }
+
+    fn texts(svg: &str) -> Vec<String> {
+        let document = roxmltree::Document::parse(svg).expect("well-formed XML");
+        let texts = document
+            .descendants()
+            .filter(|node| node.has_tag_name("text"));
+        texts
+            .map(|node| node.text().unwrap_or_default().trim().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_page_says_what_it_was_told() {
+        let texts = texts(&page("Weights", "h.0.attn").svg().unwrap());
+        for text in [
+            "Weights", "h.0.attn", "expected", "value", "density", "10⁰", "0.1",
+        ] {
+            assert!(
+                texts.iter().any(|found| found == text),
+                "{text:?} of {texts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_page_gives_the_same_bytes() {
+        let page = page("Weights", "h.0.attn");
+        assert_eq!(page.svg().unwrap(), page.clone().svg().unwrap());
+        assert_eq!(page.png().unwrap(), page.clone().png().unwrap());
+    }
+
+    #[test]
+    fn hostile_text_breaks_nothing() {
+        let long = "very.long.".repeat(100_000);
+        let hostile = [
+            "<script>alert('1')</script> & \"quotes\" ]]> <!--",
+            "\0\u{1}\u{8}\u{b}\u{1b}[31m\u{7f}\u{85}\u{fffe}\u{ffff}",
+            "line\nbreak\r\ttab",
+            "\u{202e}turned around\u{2066}",
+            "名前.重み é 🎲",
+            "",
+            " ",
+            long.as_str(),
+        ];
+        for name in hostile {
+            let page = page(name, name);
+            let svg = page.svg().unwrap();
+            let texts = texts(&svg);
+            assert!(texts.iter().any(|text| text == "expected"), "{name:.40?}");
+            assert!(
+                !svg.contains(['\0', '\u{1b}', '\u{202e}', '\u{ffff}']),
+                "{name:.40?}"
+            );
+            assert!(svg.len() < 200_000, "{} bytes for {name:.40?}", svg.len());
+            assert!(page.png().is_ok());
+        }
+    }
+
+    #[test]
+    fn every_drawn_colour_is_swapped_on_dark_pages() {
+        let svg = page("Weights", "h.0.attn").svg().unwrap();
+        let (sheet, shapes) = svg.split_once("</style>").unwrap();
+        let colours = shapes.split('"').filter(|value| value.starts_with('#'));
+        for colour in colours {
+            assert!(sheet.contains(&format!("[fill='{colour}']")), "{colour}");
+        }
+    }
+
+    #[test]
+    fn a_png_has_twice_the_pixels() {
+        let page = page("Weights", "h.0.attn");
+        let (width, height) = page.size().unwrap();
+        let png = page.png().unwrap();
+        let decoder = png::Decoder::new(std::io::Cursor::new(png));
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), (2 * width, 2 * height));
+        assert_eq!(pixels[..3], [255, 255, 255]);
+        let dark = pixels.iter().filter(|&&channel| channel < 100).count();
+        assert!(dark > 10_000, "{dark}: little is drawn");
+    }
+
+    #[test]
+    fn files_are_of_the_kind_that_their_ending_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = page("Weights", "h.0.attn");
+        for (name, start) in [("a.svg", &b"<svg "[..]), ("a.PNG", b"\x89PNG")] {
+            let path = folder.path().join(name);
+            page.save(&path).unwrap();
+            assert!(std::fs::read(&path).unwrap().starts_with(start));
+        }
+        for name in ["a.pdf", "a", "svg"] {
+            let error = page.save(folder.path().join(name)).unwrap_err().to_string();
+            assert!(error.contains(".svg or .png"), "{error}");
+        }
+        let nowhere = folder.path().join("missing/a.svg");
+        assert!(matches!(page.save(nowhere), Err(Error::Write(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused() {
+        let axis = Axis::linear("x").range(1.0..1.0);
+        let page = Page::new("p").panel(Panel::new("", axis, Axis::linear("y")));
+        assert!(matches!(page.svg(), Err(Error::Chart { .. })));
+        let panel = || Panel::new("", Axis::linear("x"), Axis::linear("y"));
+        let crowded = (0..65).fold(Page::new("p"), |page, _| page.panel(panel()));
+        let error = crowded.png().unwrap_err().to_string();
+        assert!(error.contains("at most 64"), "{error}");
+    }
+}

@@ -1,7 +1,0 @@
-//! The `fanin` command: see `fanin --help`.
-
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::main()
-}
