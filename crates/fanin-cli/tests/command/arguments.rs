@@ -314,7 +314,6 @@ fn stats_has_a_row_a_tensor() {
     );
 }
 
-#[cfg(feature = "gpu")]
 #[test]
 fn devices_is_a_list_also_where_there_are_none() {
     let run = Run::new();
@@ -345,7 +344,6 @@ fn auto_says_what_it_took() {
     );
 }
 
-#[cfg(feature = "gpu")]
 #[test]
 fn an_adapter_that_is_not_there_is_an_error() {
     let run = Run::new();

@@ -4,7 +4,6 @@ use fanin::{DType, Fill, Init, Tensor, cpu};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-#[cfg(feature = "gpu")]
 use crate::devices::devices;
 use crate::run::Run;
 
@@ -113,7 +112,6 @@ fn the_table_lines_up() {
     }
 }
 
-#[cfg(feature = "gpu")]
 #[test]
 fn every_adapter_makes_the_bits_of_the_cpu() {
     if devices().is_empty() {
@@ -161,7 +159,6 @@ fn wrong_arguments_are_refused() {
     }
 }
 
-#[cfg(feature = "gpu")]
 #[test]
 fn an_adapter_that_is_not_there_is_an_error() {
     let run = Run::new();

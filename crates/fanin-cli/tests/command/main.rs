@@ -1,7 +1,6 @@
 //! Tests that run the command `fanin` as a user does.
 
 #[path = "../../../../tests/gpu/devices.rs"]
-#[cfg(feature = "gpu")]
 mod devices;
 mod run;
 
