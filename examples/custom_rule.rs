@@ -41,7 +41,7 @@ fn main() -> fanin::Result<()> {
     let tensor = Tensor::new("memory.keys", [512, 64])?;
     let golden = (1.0 + 5f64.sqrt()) / 2.0;
     let distribution = Distribution::uniform(-golden / 64.0, golden / 64.0)?;
-    let fill = Fill::from_distribution(&tensor, distribution, 42)?;
+    let fill = Fill::from_distribution(&tensor, distribution, 42);
     println!(
         "{:37} {:52} std {:.5}",
         fill.name(),

@@ -7,7 +7,8 @@ use fanin::{Fill, Init, cpu, init};
 fn main() -> fanin::Result<()> {
     // W1 ~ N(0, 1/input_size), b1 = 0, W2 ~ N(0, 1/hidden_size), b2 = 0. Before ReLU take
     // Init::he_normal(), 2/n; before tanh or sigmoid Init::xavier_normal(), 2/(in + out).
-    let layers = init::initialize_parameters(784, 128, 10, &Init::xavier_normal(), 42)?;
+    let layers =
+        init::initialize_parameters(784, 128, 10, &Init::xavier_normal(), &Init::zeros(), 42)?;
     for fill in [&layers.w1, &layers.b1, &layers.w2, &layers.b2] {
         let values = weights(fill)?;
         let square = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
@@ -20,7 +21,12 @@ fn main() -> fanin::Result<()> {
     }
 
     // Any number of layers.
-    for layer in init::dense_layers(&[784, 512, 256, 10], &Init::kaiming_normal(), 42)? {
+    for layer in init::dense_layers(
+        &[784, 512, 256, 10],
+        &Init::kaiming_normal(),
+        &Init::zeros(),
+        42,
+    )? {
         println!(
             "{} {}, {} zeros",
             layer.weight.name(),

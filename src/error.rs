@@ -1,6 +1,6 @@
 //! What can go wrong, said so that it can be put right.
 
-use crate::tensor::DType;
+use crate::tensor::{DType, Shape};
 pub(crate) use crate::text::{excerpt, one_line, shown};
 
 /// The result of everything here that can fail.
@@ -302,6 +302,39 @@ impl Error {
             tensor.get_or_insert_with(|| name.to_owned());
         }
         self
+    }
+
+    pub(crate) fn parameter(parameter: &'static str, value: f64, accepted: &'static str) -> Self {
+        Error::Parameter {
+            tensor: None,
+            parameter,
+            value,
+            accepted,
+        }
+    }
+
+    pub(crate) fn shape(shape: &Shape, reason: impl Into<String>) -> Self {
+        Error::Shape {
+            tensor: None,
+            shape: shape.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn context(init: impl Into<String>, reason: impl Into<String>) -> Self {
+        Error::Context {
+            tensor: None,
+            init: init.into(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn spec(spec: &str, reason: impl Into<String>) -> Self {
+        Error::Spec {
+            tensor: None,
+            spec: spec.to_owned(),
+            reason: reason.into(),
+        }
     }
 
     /// For use in `map_err`: names the file and what was being done with it.

@@ -41,30 +41,19 @@ impl Fill {
     /// What [`Init::resolve`] finds wrong, naming the tensor: a parameter out of range, fans
     /// of a shape that has none, a number that only a recipe could have filled in.
     pub fn new(tensor: &Tensor, init: &Init, seed: u64) -> Result<Self> {
-        Fill::from_distribution(tensor, init.resolve(tensor)?, seed)
+        Ok(Fill::from_distribution(tensor, init.resolve(tensor)?, seed))
     }
 
-    /// The whole tensor in f32, of a distribution that is already resolved.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Parameter`](crate::Error::Parameter), naming the tensor, for a distribution
-    /// that its own constructors would refuse.
-    pub fn from_distribution(
-        tensor: &Tensor,
-        distribution: Distribution,
-        seed: u64,
-    ) -> Result<Self> {
-        distribution
-            .check()
-            .map_err(|error| error.named(tensor.name()))?;
-        Ok(Fill {
+    /// The whole tensor in f32, with a distribution that is already resolved.
+    #[must_use]
+    pub fn from_distribution(tensor: &Tensor, distribution: Distribution, seed: u64) -> Self {
+        Fill {
             local: Part::slice(Slice::full(tensor.shape())),
             tensor: tensor.clone(),
             distribution,
             seed,
             dtype: DType::F32,
-        })
+        }
     }
 
     /// Sets the dtype of the elements.

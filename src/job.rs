@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{
-    Distribution, Quantile, Scaling, inverse_softplus_of_exp, ln, normal_table, position_table,
+    DistributionKind, Quantile, Scaling, inverse_softplus_of_exp, ln, normal_table, position_table,
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::value::FLOAT_EXPONENTS;
@@ -94,14 +94,14 @@ impl Job {
 
     /// Sets what the distribution asks for.
     fn draw(&mut self, fill: &Fill) -> Result<()> {
-        match *fill.distribution() {
-            Distribution::Constant { value } => self.constant = value.to_bits(),
-            Distribution::Normal { mean, std } => self.normal(mean, std),
-            Distribution::Uniform { low, high } => {
+        match *fill.distribution().kind() {
+            DistributionKind::Constant { value } => self.constant = value.to_bits(),
+            DistributionKind::Normal { mean, std } => self.normal(mean, std),
+            DistributionKind::Uniform { low, high } => {
                 self.core = Core::Uniform;
                 self.scaling = Scaling::uniform(low, high);
             }
-            Distribution::TruncatedNormal {
+            DistributionKind::TruncatedNormal {
                 mean,
                 std,
                 lower,
@@ -132,17 +132,17 @@ impl Job {
                 })?;
                 self.quantile(fill, quantile, anchor, std, bounds)?;
             }
-            Distribution::LogUniform { low, high } => {
+            DistributionKind::LogUniform { low, high } => {
                 let bounds = [ln(low), ln(high)].map(|bound| bound as f32);
                 self.quantile(fill, Quantile::LogUniform { low, high }, 0.0, 1.0, bounds)?;
             }
-            Distribution::TimeStep { min, max, floor } => {
+            DistributionKind::TimeStep { min, max, floor } => {
                 // The bounds set the floor, so that the curve has no corner.
                 let bounds = [min.max(floor), max];
                 let bounds = bounds.map(|step| inverse_softplus_of_exp(ln(step)) as f32);
                 self.quantile(fill, Quantile::TimeStep { min, max }, 0.0, 1.0, bounds)?;
             }
-            Distribution::Diagonal {
+            DistributionKind::Diagonal {
                 value,
                 columns,
                 rows,
@@ -155,7 +155,7 @@ impl Job {
                 self.columns = columns as u32;
                 self.pattern = [rows, ones, stride, offset].map(|n| n as u32);
             }
-            Distribution::NormalWithZeroRow {
+            DistributionKind::NormalWithZeroRow {
                 mean,
                 std,
                 columns,
@@ -167,7 +167,7 @@ impl Job {
                 let [end_low, end_high] = words((row.saturating_add(1)).saturating_mul(columns));
                 self.pattern = [start_low, start_high, end_low, end_high];
             }
-            Distribution::Sparse {
+            DistributionKind::Sparse {
                 std,
                 rows,
                 columns,
@@ -180,7 +180,7 @@ impl Job {
                 let bits = (64 - (rows - 1).leading_zeros()).max(2);
                 self.pattern = [rows as u32, zeros as u32, bits / 2, bits - bits / 2];
             }
-            Distribution::Sinusoid {
+            DistributionKind::Sinusoid {
                 columns,
                 max_timescale,
                 interleaved,
@@ -190,7 +190,7 @@ impl Job {
                 let table = position_table(columns, max_timescale, interleaved);
                 self.table = Some(Arc::new(table));
             }
-            Distribution::Orthogonal {
+            DistributionKind::Orthogonal {
                 rows,
                 columns,
                 taps,
@@ -212,7 +212,7 @@ impl Job {
                 let transposed = if rows < columns { MATRIX_TRANSPOSED } else { 0 };
                 self.pattern = [mode | transposed, middle as u32, columns as u32, 0];
             }
-            Distribution::LogRamp { columns } => {
+            DistributionKind::LogRamp { columns } => {
                 self.core = Core::Columns;
                 self.columns = columns as u32;
                 self.table = Some(Arc::new(crate::init::log_table(columns)));

@@ -12,7 +12,7 @@ use super::stats::{Moments, Seen, TensorStats, read_all};
 use crate::cpu;
 use crate::error::Result;
 use crate::fill::Fill;
-use crate::init::{Distribution, Law};
+use crate::init::{Distribution, DistributionKind, Law};
 use crate::tensor::{DType, TensorList};
 
 /// The probability that [`examine`] flags anything at all in a file of weights that are what they
@@ -317,14 +317,14 @@ impl Check {
     fn compare(&self, fill: &Fill, dtype: &str, seen: &Seen) -> Result<(Expected, Vec<Flag>)> {
         let distribution = fill.distribution();
         let moments = &seen.moments;
-        let expected = match (distribution.law(), distribution) {
+        let expected = match (distribution.law(), distribution.kind()) {
             (Some(law), _) => {
                 let fixed = fixed_zeros(distribution, self.n);
                 return Ok(self.compare_random(distribution, &law, fixed, dtype, seen));
             }
             (
                 _,
-                &Distribution::Orthogonal {
+                &DistributionKind::Orthogonal {
                     gain,
                     rows,
                     columns,
@@ -370,8 +370,8 @@ impl Check {
         // Others make the same numbers in their own way.
         let slack = 4.0 * self.grain.at(largest);
         let exact = !matches!(
-            fill.distribution(),
-            Distribution::Sinusoid { .. } | Distribution::LogRamp { .. }
+            fill.distribution().kind(),
+            DistributionKind::Sinusoid { .. } | DistributionKind::LogRamp { .. }
         );
         let zeros = made.zeros() as f64;
         Ok(Expected {
@@ -709,9 +709,9 @@ fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
 
 /// Zeros that are no draws.
 fn fixed_zeros(distribution: &Distribution, n: f64) -> f64 {
-    match *distribution {
-        Distribution::NormalWithZeroRow { columns, .. } => (columns as f64).min(n),
-        Distribution::Sparse {
+    match *distribution.kind() {
+        DistributionKind::NormalWithZeroRow { columns, .. } => (columns as f64).min(n),
+        DistributionKind::Sparse {
             rows,
             columns,
             zeros,

@@ -13,7 +13,7 @@ use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::Distribution;
+use crate::init::DistributionKind;
 use crate::tensor::DType;
 
 /// What [`verify`] found.
@@ -281,8 +281,10 @@ fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
 const ORTHOGONAL_TOLERANCE: f64 = 1e-5;
 
 fn tolerance(fill: &Fill) -> Option<f64> {
-    match fill.distribution() {
-        Distribution::Orthogonal { gain, .. } => Some(ORTHOGONAL_TOLERANCE * f64::from(gain.abs())),
+    match fill.distribution().kind() {
+        DistributionKind::Orthogonal { gain, .. } => {
+            Some(ORTHOGONAL_TOLERANCE * f64::from(gain.abs()))
+        }
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::fill::Fill;
-use crate::init::{Distribution, Init};
+use crate::init::{DistributionKind, Init};
 use crate::job::{FillTable, Job};
 use crate::tensor::Tensor;
 
@@ -35,12 +35,12 @@ static LAST: Mutex<Option<(Key, FillTable)>> = Mutex::new(None);
 
 /// Gives the job of an orthogonal fill its matrix; nothing for other fills.
 pub(super) fn prepare(job: &mut Job, fill: &Fill) -> Result<()> {
-    let Distribution::Orthogonal {
+    let DistributionKind::Orthogonal {
         gain,
         rows,
         columns,
         ..
-    } = *fill.distribution()
+    } = *fill.distribution().kind()
     else {
         return Ok(());
     };

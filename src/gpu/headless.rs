@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::Distribution;
+use crate::init::{Distribution, DistributionKind};
 
 use super::initializer::{Initializer, InitializerOptions, Target};
 use super::map::read;
@@ -271,7 +271,7 @@ impl Gpu {
     /// The matrix of an orthogonal fill, made once for all of its pieces; nothing for others.
     pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Arc<Made>>> {
         let distribution = *fill.distribution();
-        if !matches!(distribution, Distribution::Orthogonal { .. }) {
+        if !matches!(distribution.kind(), DistributionKind::Orthogonal { .. }) {
             return Ok(None);
         }
         let mut last = self.matrix.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::{Distribution, Init};
+use crate::init::{DistributionKind, Init};
 use crate::tensor::Tensor;
 
 use super::initializer::{Initializer, upload};
@@ -116,12 +116,12 @@ pub(super) struct Matrix {
 impl Initializer {
     /// The matrix of a fill; nothing for fills of other kinds.
     pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Matrix>> {
-        let Distribution::Orthogonal {
+        let DistributionKind::Orthogonal {
             gain,
             rows,
             columns,
             ..
-        } = *fill.distribution()
+        } = *fill.distribution().kind()
         else {
             return Ok(None);
         };

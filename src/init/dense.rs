@@ -1,6 +1,6 @@
-//! The helpers that most tutorials start from: layer sizes in, parameters out.
+//! Layer sizes in, parameters out: the helpers of a first tutorial.
 
-use super::Init;
+use super::{Init, Missing};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::tensor::Tensor;
@@ -10,17 +10,21 @@ use crate::tensor::Tensor;
 pub struct DenseLayer {
     /// The weight, of shape `[outputs, inputs]`.
     pub weight: Fill,
-    /// The bias, of shape `[outputs]`: zeros.
+    /// The bias, of shape `[outputs]`.
     pub bias: Fill,
 }
 
-/// The fully connected layers between consecutive sizes: weights `layers.{i}.weight` by
-/// `init`, biases `layers.{i}.bias` zero, for i from 0.
+/// Returns the fully connected layers between consecutive sizes: weights `layers.{i}.weight` and
+/// biases `layers.{i}.bias`, for i from 0.
+///
+/// Biases are usually [`Init::zeros`]. Small random ones are `Init::normal(0.0, 0.01)`, and those
+/// of torch `"bias_uniform".parse()?`, which takes fan_in from the layer.
 ///
 /// ```
 /// use fanin::{Init, init};
 ///
-/// let layers = init::dense_layers(&[784, 512, 10], &Init::kaiming_normal(), 42)?;
+/// let sizes = [784, 512, 10];
+/// let layers = init::dense_layers(&sizes, &Init::kaiming_normal(), &Init::zeros(), 42)?;
 /// assert_eq!(layers.len(), 2);
 /// assert_eq!(layers[1].weight.name(), "layers.1.weight");
 /// assert_eq!(layers[1].weight.shape().dims(), [10, 512]);
@@ -29,59 +33,60 @@ pub struct DenseLayer {
 ///
 /// # Errors
 ///
-/// [`Error::Parameter`] for fewer than two sizes; [`Error::Shape`] for sizes that multiply to more
-/// than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS); what [`Fill::new`] finds wrong with `init`.
-pub fn dense_layers(sizes: &[u64], init: &Init, seed: u64) -> Result<Vec<DenseLayer>> {
+/// [`Error::Parameter`] for fewer than two sizes; [`Error::Shape`] for sizes whose product is more
+/// than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS); the errors of [`Fill::new`] for the initializers.
+pub fn dense_layers(
+    sizes: &[u64],
+    weights: &Init,
+    biases: &Init,
+    seed: u64,
+) -> Result<Vec<DenseLayer>> {
     if sizes.len() < 2 {
-        return Err(Error::Parameter {
-            tensor: None,
-            parameter: "number of layer sizes",
-            value: sizes.len() as f64,
-            accepted: "it must be at least 2, the inputs and the outputs",
-        });
+        return Err(Error::parameter(
+            "number of layer sizes",
+            sizes.len() as f64,
+            "it must be at least 2, the inputs and the outputs",
+        ));
     }
-    sizes
-        .windows(2)
-        .enumerate()
-        .map(|(i, size)| {
-            let weight = format!("layers.{i}.weight");
-            let bias = format!("layers.{i}.bias");
-            layer(weight, bias, size[0], size[1], init, seed)
-        })
-        .collect()
+    let layers = sizes.windows(2).enumerate().map(|(i, size)| {
+        let names = [format!("layers.{i}.weight"), format!("layers.{i}.bias")];
+        layer(names, size[0], size[1], weights, biases, seed)
+    });
+    layers.collect()
 }
 
-/// The parameters of a network with one hidden layer, under the names that tutorials give
-/// them.
+/// The parameters of a network with one hidden layer, under the names that tutorials give them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TwoLayers {
     /// `W1`, of shape `[hidden_size, input_size]`.
     pub w1: Fill,
-    /// `b1`, of shape `[hidden_size]`: zeros.
+    /// `b1`, of shape `[hidden_size]`.
     pub b1: Fill,
     /// `W2`, of shape `[output_size, hidden_size]`.
     pub w2: Fill,
-    /// `b2`, of shape `[output_size]`: zeros.
+    /// `b2`, of shape `[output_size]`.
     pub b2: Fill,
 }
 
-/// The parameters of a network with one hidden layer: `W1`, `b1`, `W2`, `b2`.
+/// Returns the parameters of a network with one hidden layer: `W1`, `b1`, `W2`, `b2`.
 ///
-/// The rules that tutorials give, n being the inputs of the layer:
+/// The rules of tutorials, for a layer with n inputs:
 ///
-/// | variance | `init` |
+/// | variance | `weights` |
 /// |---|---|
 /// | 1/n, "LeCun" | `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)` |
 /// | 2/n, "He" | [`Init::kaiming_normal`] |
 /// | 2/(inputs + outputs), "Xavier" | [`Init::xavier_normal`] |
 ///
 /// [`Init::lecun_normal`], [`Init::he_normal`] and [`Init::glorot_normal`] have the same variances
-/// and are cut off at two standard deviations, as in Keras and JAX.
+/// and are cut off at two standard deviations, as in Keras and JAX. Biases are as in
+/// [`dense_layers`].
 ///
 /// ```
 /// use fanin::{Init, init};
 ///
-/// let network = init::initialize_parameters(784, 128, 10, &Init::kaiming_normal(), 42)?;
+/// let weights = Init::kaiming_normal();
+/// let network = init::initialize_parameters(784, 128, 10, &weights, &Init::zeros(), 42)?;
 /// let mut w1 = vec![0f32; 128 * 784];
 /// fanin::cpu::fill_slice(&network.w1, &mut w1)?;
 /// let variance = w1.iter().map(|w| w * w).sum::<f32>() / w1.len() as f32;
@@ -91,17 +96,28 @@ pub struct TwoLayers {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for sizes that multiply to more than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS); what
-/// [`Fill::new`] finds wrong with `init`.
+/// [`Error::Shape`] for sizes whose product is more than [`MAX_ELEMENTS`](crate::MAX_ELEMENTS);
+/// the errors of [`Fill::new`] for the initializers.
 pub fn initialize_parameters(
     input_size: u64,
     hidden_size: u64,
     output_size: u64,
-    init: &Init,
+    weights: &Init,
+    biases: &Init,
     seed: u64,
 ) -> Result<TwoLayers> {
-    let first = layer("W1", "b1", input_size, hidden_size, init, seed)?;
-    let second = layer("W2", "b2", hidden_size, output_size, init, seed)?;
+    let layer = |names: [&str; 2], inputs, outputs| {
+        layer(
+            names.map(str::to_owned),
+            inputs,
+            outputs,
+            weights,
+            biases,
+            seed,
+        )
+    };
+    let first = layer(["W1", "b1"], input_size, hidden_size)?;
+    let second = layer(["W2", "b2"], hidden_size, output_size)?;
     Ok(TwoLayers {
         w1: first.weight,
         b1: first.bias,
@@ -111,15 +127,21 @@ pub fn initialize_parameters(
 }
 
 fn layer(
-    weight: impl Into<String>,
-    bias: impl Into<String>,
+    [weight, bias]: [String; 2],
     inputs: u64,
     outputs: u64,
-    init: &Init,
+    weights: &Init,
+    biases: &Init,
     seed: u64,
 ) -> Result<DenseLayer> {
+    let biases = match biases.missing() {
+        Some(Missing::FanIn) if inputs > 0 => biases.completed(Missing::FanIn, inputs),
+        // A layer without inputs has biases of 0, as in torch.
+        Some(Missing::FanIn) => Init::zeros(),
+        _ => *biases,
+    };
     Ok(DenseLayer {
-        weight: Fill::new(&Tensor::new(weight, [outputs, inputs])?, init, seed)?,
-        bias: Fill::new(&Tensor::new(bias, [outputs])?, &Init::zeros(), seed)?,
+        weight: Fill::new(&Tensor::new(weight, [outputs, inputs])?, weights, seed)?,
+        bias: Fill::new(&Tensor::new(bias, [outputs])?, &biases, seed)?,
     })
 }

@@ -6,20 +6,24 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// What the elements of a tensor are drawn from, as the numbers that the stream uses.
+/// The distribution of the elements of one tensor, as the numbers that the stream uses.
 ///
-/// [`Init`](crate::Init) with a shape gives one of these. All arithmetic before it is in
-/// binary64; here every number has been rounded once to binary32. The fields can be read and
-/// matched; build with [`Distribution::constant`], [`Distribution::normal`],
-/// [`Distribution::uniform`] and [`Distribution::truncated_normal`], which keep them consistent,
-/// and get the others from [`Init::resolve`](crate::Init::resolve).
+/// [`Init`](crate::Init) with a shape gives one. All arithmetic before it is in binary64; here
+/// every number has been rounded once to binary32. The constructors check their numbers, so a
+/// `Distribution` is always valid.
 ///
-/// As text, what decides the elements: `normal(mean=0,std=0.02)`. serde writes all fields, and the
-/// variant's name as `kind`; in JSON an infinite bound is `null`.
+/// As text it shows the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
+/// fields, with the kind as `kind`; in JSON an infinite bound is `null`. [`Distribution::law`] gives
+/// moments and probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Distribution(DistributionKind);
+
+/// The numbers of a [`Distribution`], to be read by the fills.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Distribution {
+pub enum DistributionKind {
     /// Every element is `value`; no random number is drawn.
     Constant {
         /// The value of every element.
@@ -168,9 +172,9 @@ impl Distribution {
     ///
     /// [`Error::Parameter`] where `value` is not finite, or not finite in binary32.
     pub fn constant(value: f64) -> Result<Self> {
-        Ok(Distribution::Constant {
+        Ok(Distribution(DistributionKind::Constant {
             value: finite("value", value)?,
-        })
+        }))
     }
 
     /// The normal distribution of this mean and standard deviation.
@@ -182,22 +186,18 @@ impl Distribution {
     /// [`Error::Parameter`] where one of the two is not finite, or not finite in binary32, or
     /// `std` is negative.
     pub fn normal(mean: f64, std: f64) -> Result<Self> {
-        let rounded = Distribution::Normal {
-            mean: finite("mean", mean)?,
-            std: finite("std", std)?,
-        };
+        let (mean32, std32) = (finite("mean", mean)?, finite("std", std)?);
         if std < 0.0 {
-            return Err(Error::Parameter {
-                tensor: None,
-                parameter: "std",
-                value: std,
-                accepted: "it must be at least 0",
-            });
+            return Err(Error::parameter("std", std, "it must be at least 0"));
         }
-        match rounded {
-            Distribution::Normal { mean, std: 0.0 } => Ok(Distribution::Constant { value: mean }),
-            normal => Ok(normal),
-        }
+        Ok(Distribution(if std32 == 0.0 {
+            DistributionKind::Constant { value: mean32 }
+        } else {
+            DistributionKind::Normal {
+                mean: mean32,
+                std: std32,
+            }
+        }))
     }
 
     /// The uniform distribution on `[low, high)`.
@@ -209,21 +209,20 @@ impl Distribution {
     pub fn uniform(low: f64, high: f64) -> Result<Self> {
         let (low32, high32) = (finite("low", low)?, finite("high", high)?);
         if low32 >= high32 {
-            return Err(Error::Parameter {
-                tensor: None,
-                parameter: "low",
-                value: low,
-                accepted: if low < high {
+            return Err(Error::parameter(
+                "low",
+                low,
+                if low < high {
                     "high must still be above it when both are rounded to f32"
                 } else {
                     "it must be below high"
                 },
-            });
+            ));
         }
-        Ok(Distribution::Uniform {
+        Ok(Distribution(DistributionKind::Uniform {
             low: low32,
             high: high32,
-        })
+        }))
     }
 
     /// The normal distribution of this mean and standard deviation, given that it lies in
@@ -267,14 +266,8 @@ impl Distribution {
         [low, high]: [f64; 2],
         names: [&'static str; 2],
     ) -> Result<Self> {
-        let refused = |i: usize, accepted| {
-            Err(Error::Parameter {
-                tensor: None,
-                parameter: names[i],
-                value: [low, high][i],
-                accepted,
-            })
-        };
+        let refused =
+            |i: usize, accepted| Err(Error::parameter(names[i], [low, high][i], accepted));
         if low.is_nan() || high.is_nan() {
             return refused(
                 usize::from(!low.is_nan()),
@@ -288,7 +281,7 @@ impl Distribution {
         if low32 > high32 || low32.is_infinite() || high32.is_infinite() {
             return refused(0, "some f32 must lie between the lower and the upper bound");
         }
-        Ok(Distribution::TruncatedNormal {
+        Ok(Distribution(DistributionKind::TruncatedNormal {
             mean,
             std,
             lower,
@@ -296,92 +289,111 @@ impl Distribution {
             width,
             low: low32,
             high: high32,
-        })
+        }))
     }
 
-    /// Checks numbers that did not come from the constructors.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Parameter`], as the constructors.
-    pub(crate) fn check(&self) -> Result<()> {
-        match *self {
-            Distribution::Constant { value } => Distribution::constant(value.into()),
-            Distribution::Normal { mean, std } => Distribution::normal(mean.into(), std.into()),
-            Distribution::Uniform { low, high } => Distribution::uniform(low.into(), high.into()),
-            Distribution::TruncatedNormal {
-                mean,
-                std,
-                lower,
-                upper,
-                width,
-                low,
-                high,
-            } => Distribution::truncated(
-                [finite("mean", mean.into())?, positive_std(std.into())?],
-                [lower, upper, width],
-                [low.into(), f64::from(high).max(f64::from(low).next_up())],
-                ["low", "high"],
-            ),
-            Distribution::LogUniform { low, high } => Distribution::log_uniform(low, high),
-            Distribution::TimeStep { min, max, floor } => Distribution::time_step(min, max, floor),
-            Distribution::Diagonal {
-                value,
-                columns,
-                rows,
-                ones,
-                stride,
-                offset,
-            } => {
-                below_2_31("columns", columns)?;
-                below_2_31("rows", rows)?;
-                // The last one of a group must stand in its row.
-                if ones > rows || ones > 0 && (ones - 1).saturating_mul(stride) + offset >= columns
-                {
-                    return Err(Error::Parameter {
-                        tensor: None,
-                        parameter: "ones",
-                        value: ones as f64,
-                        accepted: "each must have a row and a column of its own",
-                    });
-                }
-                Distribution::constant(value.into())
-            }
-            Distribution::NormalWithZeroRow { mean, std, .. } => {
-                Distribution::normal(mean.into(), std.into())
-            }
-            Distribution::Sparse {
-                std,
-                rows,
-                columns,
-                zeros: _,
-            } => {
-                below_2_31("rows", rows)?;
-                below_2_31("columns", columns)?;
-                Distribution::normal(0.0, positive_std(std.into())?.into())
-            }
-            Distribution::Sinusoid {
-                columns,
-                max_timescale,
-                ..
-            } => table_columns(columns).and_then(|()| {
-                at_least_one("max_timescale", max_timescale)?;
-                Ok(*self)
-            }),
-            Distribution::LogRamp { columns } => table_columns(columns).map(|()| *self),
-            Distribution::Orthogonal {
-                gain,
-                rows,
-                columns,
-                taps,
-                ..
-            } => {
-                below_2_31("elements of the matrix", rows.saturating_mul(columns))?;
-                below_2_31("taps", taps)?;
-                Distribution::constant(gain.into())
-            }
-        }
-        .map(drop)
+    /// `value` on the diagonal of each group of `rows` rows, in the first `ones` of them, 0
+    /// elsewhere: row r has it in column `r * stride + offset`.
+    pub(super) fn diagonal(
+        value: f64,
+        rows: u64,
+        columns: u64,
+        ones: u64,
+        stride: u64,
+        offset: u64,
+    ) -> Result<Self> {
+        below_2_31("columns", columns)?;
+        below_2_31("rows", rows)?;
+        Ok(Distribution(DistributionKind::Diagonal {
+            value: finite("gain", value)?,
+            columns,
+            rows,
+            ones,
+            stride,
+            offset,
+        }))
+    }
+
+    /// Normal, with a row of zeros. The std must be above 0.
+    pub(super) fn normal_with_zero_row(
+        mean: f64,
+        std: f64,
+        columns: u64,
+        row: u64,
+    ) -> Result<Self> {
+        let [mean, std] = Distribution::check_normal(mean, std)?;
+        Ok(Distribution(DistributionKind::NormalWithZeroRow {
+            mean,
+            std,
+            columns,
+            row,
+        }))
+    }
+
+    /// Normal of mean 0, with this many zeros in each column of a matrix. The std must be above 0.
+    pub(super) fn sparse(std: f64, rows: u64, columns: u64, zeros: u64) -> Result<Self> {
+        below_2_31("rows", rows)?;
+        below_2_31("columns", columns)?;
+        Ok(Distribution(DistributionKind::Sparse {
+            std: positive_std(std)?,
+            rows,
+            columns,
+            zeros,
+        }))
+    }
+
+    /// A random orthogonal matrix times `gain`.
+    pub(super) fn orthogonal(gain: f64, rows: u64, columns: u64) -> Result<Self> {
+        Distribution::orthogonal_in_tap(gain, rows, columns, 1, 0, false)
+    }
+
+    /// A random orthogonal matrix times `gain` in one tap of a kernel.
+    pub(super) fn orthogonal_in_tap(
+        gain: f64,
+        rows: u64,
+        columns: u64,
+        taps: u64,
+        middle: u64,
+        taps_last: bool,
+    ) -> Result<Self> {
+        below_2_31("elements of the matrix", rows.saturating_mul(columns))?;
+        below_2_31("taps", taps)?;
+        Ok(Distribution(DistributionKind::Orthogonal {
+            gain: finite("gain", gain)?,
+            rows,
+            columns,
+            taps,
+            middle,
+            taps_last,
+        }))
+    }
+
+    /// A position table.
+    pub(super) fn sinusoid(columns: u64, max_timescale: f64, interleaved: bool) -> Result<Self> {
+        table_columns(columns)?;
+        Ok(Distribution(DistributionKind::Sinusoid {
+            columns,
+            max_timescale,
+            interleaved,
+        }))
+    }
+
+    /// `ln(c + 1)` in column c.
+    pub(super) fn log_ramp(columns: u64) -> Result<Self> {
+        table_columns(columns)?;
+        Ok(Distribution(DistributionKind::LogRamp { columns }))
+    }
+
+    /// Rounds mean and standard deviation, which must be above 0.
+    pub(super) fn check_normal(mean: f64, std: f64) -> Result<[f32; 2]> {
+        Ok([finite("mean", mean)?, positive_std(std)?])
+    }
+
+    /// Returns the numbers.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn kind(&self) -> &DistributionKind {
+        &self.0
     }
 
     /// The logarithm of a number drawn uniformly from `[low, high)`.
@@ -393,7 +405,7 @@ impl Distribution {
         positive32("low", low)?;
         positive32("high", high)?;
         ordered("low", low, high)?;
-        Ok(Distribution::LogUniform { low, high })
+        Ok(Distribution(DistributionKind::LogUniform { low, high }))
     }
 
     /// The bias of a time step drawn log-uniformly from `[min, max)`.
@@ -406,29 +418,24 @@ impl Distribution {
         positive32("floor", floor)?;
         ordered("min", min, max)?;
         if max > 500.0 || max.is_nan() {
-            return Err(Error::Parameter {
-                tensor: None,
-                parameter: "max",
-                value: max,
-                accepted: "it must be at most 500",
-            });
+            return Err(Error::parameter("max", max, "it must be at most 500"));
         }
         ordered("floor", floor, max)?;
-        Ok(Distribution::TimeStep { min, max, floor })
+        Ok(Distribution(DistributionKind::TimeStep { min, max, floor }))
     }
 }
 
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Distribution::Constant { value } => write!(f, "constant(value={})", Short(value)),
-            Distribution::Normal { mean, std } => {
+        match self.0 {
+            DistributionKind::Constant { value } => write!(f, "constant(value={})", Short(value)),
+            DistributionKind::Normal { mean, std } => {
                 write!(f, "normal(mean={},std={})", Short(mean), Short(std))
             }
-            Distribution::Uniform { low, high } => {
+            DistributionKind::Uniform { low, high } => {
                 write!(f, "uniform(low={},high={})", Short(low), Short(high))
             }
-            Distribution::TruncatedNormal {
+            DistributionKind::TruncatedNormal {
                 mean,
                 std,
                 low,
@@ -442,23 +449,25 @@ impl fmt::Display for Distribution {
                 Short(low),
                 Short(high)
             ),
-            Distribution::LogUniform { low, high } => {
+            DistributionKind::LogUniform { low, high } => {
                 write!(f, "log_uniform(low={low},high={high})")
             }
-            Distribution::TimeStep { min, max, floor } => {
+            DistributionKind::TimeStep { min, max, floor } => {
                 write!(f, "time_step(min={min},max={max},floor={floor})")
             }
-            Distribution::Diagonal { value, .. } => write!(f, "diagonal(value={})", Short(value)),
-            Distribution::NormalWithZeroRow { mean, std, row, .. } => write!(
+            DistributionKind::Diagonal { value, .. } => {
+                write!(f, "diagonal(value={})", Short(value))
+            }
+            DistributionKind::NormalWithZeroRow { mean, std, row, .. } => write!(
                 f,
                 "normal_with_zero_row(mean={},std={},row={row})",
                 Short(mean),
                 Short(std)
             ),
-            Distribution::Sparse { std, zeros, .. } => {
+            DistributionKind::Sparse { std, zeros, .. } => {
                 write!(f, "sparse(std={},zeros={zeros})", Short(std))
             }
-            Distribution::Orthogonal {
+            DistributionKind::Orthogonal {
                 gain,
                 rows,
                 columns,
@@ -468,7 +477,7 @@ impl fmt::Display for Distribution {
                 "orthogonal(gain={},rows={rows},columns={columns})",
                 Short(gain)
             ),
-            Distribution::Sinusoid {
+            DistributionKind::Sinusoid {
                 columns,
                 max_timescale,
                 ..
@@ -476,7 +485,7 @@ impl fmt::Display for Distribution {
                 f,
                 "sinusoid(columns={columns},max_timescale={max_timescale})"
             ),
-            Distribution::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
+            DistributionKind::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
         }
     }
 }
@@ -514,12 +523,11 @@ fn ordered(parameter: &'static str, low: f64, high: f64) -> Result<()> {
     if low < high {
         return Ok(());
     }
-    Err(Error::Parameter {
-        tensor: None,
+    Err(Error::parameter(
         parameter,
-        value: low,
-        accepted: "it must be below the upper end",
-    })
+        low,
+        "it must be below the upper end",
+    ))
 }
 
 /// A number above 0 that is a normal, finite binary32.
@@ -528,48 +536,33 @@ fn positive32(parameter: &'static str, value: f64) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
     }
-    Err(Error::Parameter {
-        tensor: None,
+    Err(Error::parameter(
         parameter,
         value,
-        accepted: "it must be above 0, between 1.2e-38 and 3.4e38",
-    })
-}
-
-pub(super) fn at_least_one(parameter: &'static str, value: f64) -> Result<f64> {
-    if value >= 1.0 && value.is_finite() {
-        return Ok(value);
-    }
-    Err(Error::Parameter {
-        tensor: None,
-        parameter,
-        value,
-        accepted: "it must be at least 1 and finite",
-    })
+        "it must be above 0, between 1.2e-38 and 3.4e38",
+    ))
 }
 
 pub(super) fn below_2_31(parameter: &'static str, value: u64) -> Result<()> {
     if (1..1 << 31).contains(&value) {
         return Ok(());
     }
-    Err(Error::Parameter {
-        tensor: None,
+    Err(Error::parameter(
         parameter,
-        value: value as f64,
-        accepted: "it must be between 1 and 2147483647",
-    })
+        value as f64,
+        "it must be between 1 and 2147483647",
+    ))
 }
 
 pub(super) fn table_columns(columns: u64) -> Result<()> {
     if (1..=1 << 24).contains(&columns) {
         return Ok(());
     }
-    Err(Error::Parameter {
-        tensor: None,
-        parameter: "columns",
-        value: columns as f64,
-        accepted: "it must be between 1 and 16777216",
-    })
+    Err(Error::parameter(
+        "columns",
+        columns as f64,
+        "it must be between 1 and 16777216",
+    ))
 }
 
 /// A standard deviation that is above 0 once rounded to binary32.
@@ -578,12 +571,11 @@ fn positive_std(std: f64) -> Result<f32> {
     if rounded > 0.0 {
         return Ok(rounded);
     }
-    Err(Error::Parameter {
-        tensor: None,
-        parameter: "std",
-        value: std,
-        accepted: "it must be above 0 when rounded to f32",
-    })
+    Err(Error::parameter(
+        "std",
+        std,
+        "it must be above 0 when rounded to f32",
+    ))
 }
 
 /// Rounds once to binary32, refusing what is not finite before or after.
@@ -592,12 +584,7 @@ fn finite(parameter: &'static str, value: f64) -> Result<f32> {
     if rounded.is_finite() {
         Ok(rounded)
     } else {
-        Err(Error::Parameter {
-            tensor: None,
-            parameter,
-            value,
-            accepted: FINITE,
-        })
+        Err(Error::parameter(parameter, value, FINITE))
     }
 }
 
@@ -609,17 +596,17 @@ mod tests {
     fn numbers_are_rounded_once() {
         assert_eq!(
             Distribution::normal(0.0, 0.02).unwrap(),
-            Distribution::Normal {
+            Distribution(DistributionKind::Normal {
                 mean: 0.0,
                 std: 0.02
-            }
+            })
         );
         assert_eq!(
             Distribution::uniform(0.1, 0.2).unwrap(),
-            Distribution::Uniform {
+            Distribution(DistributionKind::Uniform {
                 low: 0.1,
                 high: 0.2
-            }
+            })
         );
     }
 
@@ -676,7 +663,7 @@ mod tests {
         for std in [0.0, -0.0, 1e-60] {
             assert_eq!(
                 Distribution::normal(2.5, std).unwrap(),
-                Distribution::Constant { value: 2.5 }
+                Distribution(DistributionKind::Constant { value: 2.5 })
             );
         }
     }
@@ -686,10 +673,10 @@ mod tests {
         let max = f64::from(f32::MAX);
         assert_eq!(
             Distribution::uniform(-max, max).unwrap(),
-            Distribution::Uniform {
+            Distribution(DistributionKind::Uniform {
                 low: f32::MIN,
                 high: f32::MAX
-            }
+            })
         );
     }
 }

@@ -1,6 +1,4 @@
-//! Gains: what a nonlinearity takes from the variance, to be given back by the weights.
-
-use crate::error::{Error, Result};
+//! Gains: the factor by which weights make up for the variance that a nonlinearity takes.
 
 /// The nonlinearity that follows a layer; it sets the gain, as `torch.nn.init.calculate_gain`.
 ///
@@ -74,29 +72,51 @@ impl Nonlinearity {
         }
     }
 
-    /// The nonlinearity of this name, `a` being the slope where it takes one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unknown`] for a name that torch does not know.
-    pub(crate) fn from_name(name: &str, a: f64) -> Result<Self> {
+    /// The names, those of torch's convolutions included, which mean `linear`.
+    pub(super) const NAMES: &'static [&'static str] = &[
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "sigmoid",
+        "tanh",
+        "relu",
+        "leaky_relu",
+        "selu",
+    ];
+
+    /// Returns the nonlinearity of one of the [`NAMES`](Self::NAMES), with the slope `a` if it
+    /// takes one.
+    pub(super) fn from_name(name: &str, a: f64) -> Self {
         match name {
-            "linear" | "conv1d" | "conv2d" | "conv3d" | "conv_transpose1d" | "conv_transpose2d"
-            | "conv_transpose3d" => Ok(Nonlinearity::Linear),
-            "sigmoid" => Ok(Nonlinearity::Sigmoid),
-            "tanh" => Ok(Nonlinearity::Tanh),
-            "relu" => Ok(Nonlinearity::Relu),
-            "leaky_relu" => Ok(Nonlinearity::LeakyRelu { negative_slope: a }),
-            "selu" => Ok(Nonlinearity::Selu),
-            _ => Err(Error::Unknown {
-                tensor: None,
-                kind: "nonlinearity",
-                value: name.to_owned(),
-                accepted: "use linear, conv1d, conv2d, conv3d, conv_transpose1d, \
-                           conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu \
-                           or selu"
-                    .to_owned(),
-            }),
+            "sigmoid" => Nonlinearity::Sigmoid,
+            "tanh" => Nonlinearity::Tanh,
+            "relu" => Nonlinearity::Relu,
+            "leaky_relu" => Nonlinearity::LeakyRelu { negative_slope: a },
+            "selu" => Nonlinearity::Selu,
+            _ => Nonlinearity::Linear,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Nonlinearity::Linear => "linear",
+            Nonlinearity::Sigmoid => "sigmoid",
+            Nonlinearity::Tanh => "tanh",
+            Nonlinearity::Relu => "relu",
+            Nonlinearity::LeakyRelu { .. } => "leaky_relu",
+            Nonlinearity::Selu => "selu",
+        }
+    }
+
+    /// Returns the slope below 0 of a leaky ReLU, and 0 for the others.
+    pub(super) fn slope(self) -> f64 {
+        match self {
+            Nonlinearity::LeakyRelu { negative_slope } => negative_slope,
+            _ => 0.0,
         }
     }
 }
@@ -118,7 +138,7 @@ mod tests {
             ("leaky_relu", 0.2, 1.386_750_490_563_073),
             ("selu", 0.0, 0.75),
         ] {
-            let nonlinearity = Nonlinearity::from_name(name, a).unwrap();
+            let nonlinearity = Nonlinearity::from_name(name, a);
             assert!((nonlinearity.gain() - gain).abs() < 4e-16, "{name}");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
-use super::Distribution;
+use super::{Distribution, DistributionKind};
 
 /// The continuous distribution of a tensor's random elements, to compare weights with.
 ///
@@ -73,14 +73,14 @@ impl Distribution {
     /// have besides are not part of it.
     #[must_use]
     pub fn law(&self) -> Option<Law> {
-        match *self {
-            Distribution::Normal { mean, std }
-            | Distribution::NormalWithZeroRow { mean, std, .. } => {
+        match *self.kind() {
+            DistributionKind::Normal { mean, std }
+            | DistributionKind::NormalWithZeroRow { mean, std, .. } => {
                 Some(Law::normal(mean.into(), std.into()))
             }
-            Distribution::Sparse { std, .. } => Some(Law::normal(0.0, std.into())),
-            Distribution::Uniform { low, high } => Some(Law::uniform(low.into(), high.into())),
-            Distribution::TruncatedNormal {
+            DistributionKind::Sparse { std, .. } => Some(Law::normal(0.0, std.into())),
+            DistributionKind::Uniform { low, high } => Some(Law::uniform(low.into(), high.into())),
+            DistributionKind::TruncatedNormal {
                 mean,
                 std,
                 lower,
@@ -97,10 +97,10 @@ impl Distribution {
                     width
                 },
             })),
-            Distribution::LogUniform { low, high } => {
+            DistributionKind::LogUniform { low, high } => {
                 Some(Law::new(Kind::LogUniform { low, high }))
             }
-            Distribution::TimeStep { min, max, floor } => {
+            DistributionKind::TimeStep { min, max, floor } => {
                 Some(Law::new(Kind::TimeStep { min, max, floor }))
             }
             _ => None,

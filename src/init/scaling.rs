@@ -5,17 +5,17 @@
 
 use crate::kernel::box_muller::RADIUS_BITS;
 
-use super::Distribution;
 use super::quantile::{Table, power_of_two};
+use super::{Distribution, DistributionKind};
 
 impl Distribution {
     /// The distance from one value of elements to the next, where they are normal or uniform.
     pub(crate) fn step(&self) -> Option<f64> {
-        let scaling = match *self {
-            Distribution::Normal { mean, std }
-            | Distribution::NormalWithZeroRow { mean, std, .. } => Scaling::normal(mean, std),
-            Distribution::Sparse { std, .. } => Scaling::normal(0.0, std),
-            Distribution::Uniform { low, high } => Scaling::uniform(low, high),
+        let scaling = match *self.kind() {
+            DistributionKind::Normal { mean, std }
+            | DistributionKind::NormalWithZeroRow { mean, std, .. } => Scaling::normal(mean, std),
+            DistributionKind::Sparse { std, .. } => Scaling::normal(0.0, std),
+            DistributionKind::Uniform { low, high } => Scaling::uniform(low, high),
             _ => return None,
         };
         Some(power_of_two(scaling.exponent))

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Recipe;
-use super::expression::{Argument, Template, Variable};
+use super::expression::Variable;
 use super::rule::{Gives, Globs, Rule};
+use super::template::Template;
 use crate::error::{Error, Result};
-use crate::init::{Fans, Init};
+use crate::init::{Fans, Init, Missing};
 use crate::tensor::{Layout, ListedTensor, Tensor, TensorList};
 
 /// The layout of a tensor where neither its rule nor the recipe gives one.
@@ -112,22 +113,19 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The initializer of a rule for a tensor, all its numbers known.
+    /// Returns the initializer of a rule for a tensor, with all its numbers.
     pub fn init(&self, template: &Template, rule: &Rule, listed: &ListedTensor) -> Result<Init> {
-        match template {
-            Template::Fixed(init) => self.complete(init, listed),
-            Template::Computed { name, arguments } => {
-                let texts = arguments.iter().map(|(key, argument)| match argument {
-                    Argument::Text(text) => Ok(format!("{key}={text}")),
-                    Argument::Expression(expression) => {
-                        let number =
-                            expression.value(&|variable| self.look_up(variable, rule, listed))?;
-                        Ok(format!("{key}={number}"))
-                    }
-                });
-                let arguments = texts.collect::<Result<Vec<_>>>()?.join(",");
-                let init = format!("{name}({arguments})").parse()?;
-                self.complete(&init, listed)
+        let init = template.init(&|variable| self.look_up(variable, rule, listed))?;
+        match init.missing() {
+            None => Ok(init),
+            // torch's layers without inputs have biases of 0.
+            Some(Missing::FanIn) => Ok(match self.fan_in_of_sibling(&init, listed)? {
+                0 => Init::zeros(),
+                fan_in => init.completed(Missing::FanIn, fan_in),
+            }),
+            Some(Missing::Layers) => {
+                let layers = self.count_layers(&init.to_string(), listed)?;
+                Ok(init.completed(Missing::Layers, layers))
             }
         }
     }
@@ -198,24 +196,6 @@ impl<'a> Context<'a> {
                 dimension("sibling", tensor, *axis)
             }
             Variable::Count(glob) => Ok(matching("count", glob)?.count as f64),
-        }
-    }
-
-    /// The initializer, with the numbers filled in that only the list knows.
-    fn complete(&self, init: &Init, listed: &ListedTensor) -> Result<Init> {
-        match *init {
-            Init::BiasUniform { fan_in: None } => {
-                // torch's layers without inputs have biases of 0.
-                Ok(match self.fan_in_of_sibling(init, listed)? {
-                    0 => Init::zeros(),
-                    fan_in => Init::bias_uniform(fan_in),
-                })
-            }
-            Init::ResidualNormal { std, layers: None } => {
-                let layers = self.count_layers(&init.to_string(), listed)?;
-                Ok(Init::residual_normal(std, layers))
-            }
-            _ => Ok(init.clone()),
         }
     }
 

@@ -4,12 +4,9 @@
 //! host.
 
 use super::rule::Globs;
-use crate::init::{Init, check_call};
 
 /// Parentheses and signs that may stand within each other.
 const MAX_DEPTH: usize = 64;
-/// The longest text of an initializer.
-const MAX_LENGTH: usize = 4096;
 
 /// What an expression can ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +81,8 @@ impl Expression {
         })
     }
 
-    /// Whether it asks for the tensor's fans.
-    fn asks_for_fans(&self) -> bool {
+    /// True if it needs the tensor's fans.
+    pub fn asks_for_fans(&self) -> bool {
         match self {
             Expression::Number(_) => false,
             Expression::Variable(variable) => {
@@ -96,8 +93,8 @@ impl Expression {
         }
     }
 
-    /// Whether there is more to it than a number that can be read as it stands.
-    fn is_computed(&self) -> bool {
+    /// True if it is more than a number with signs before it.
+    pub fn is_computed(&self) -> bool {
         match self {
             Expression::Number(_) => false,
             Expression::Negative(inner) => inner.is_computed(),
@@ -308,115 +305,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The `init` of a rule: an initializer, or one whose numbers are still to be computed.
-#[derive(Clone, Debug)]
-pub(super) enum Template {
-    Fixed(Init),
-    Computed {
-        name: String,
-        arguments: Vec<(String, Argument)>,
-    },
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Argument {
-    Text(String),
-    Expression(Expression),
-}
-
-impl Template {
-    /// # Errors
-    ///
-    /// Why the text is no initializer, for people.
-    pub fn parse(text: &str) -> Result<Template, String> {
-        // Not quoted, and before anything looks at it.
-        if text.len() > MAX_LENGTH {
-            return Err(format!(
-                "is not an initializer: it has {} bytes, where at most {MAX_LENGTH} are read",
-                text.len()
-            ));
-        }
-        let plain = match text.parse() {
-            Ok(init) => return Ok(Template::Fixed(init)),
-            Err(error) => error,
-        };
-        let Some((name, arguments)) = split(text) else {
-            return Err(plain.to_string());
-        };
-        let refused = |reason| format!("{text:?} is not an initializer: {reason}");
-        let mut computed = false;
-        let mut parsed = Vec::new();
-        let mut sample = Vec::new();
-        for (key, value) in arguments {
-            let argument = match Expression::parse(value) {
-                // A mode is a word, though fan_in and fan_out are variables too.
-                Ok(expression) if expression.is_computed() && key != "mode" => {
-                    computed = true;
-                    sample.push(format!("{key}=0"));
-                    Argument::Expression(expression)
-                }
-                // An expression that went wrong, and not a word such as fan_out.
-                Err(reason) if value.contains(['(', '*', '/', '+']) => {
-                    return Err(refused(format!("{key}: {reason}")));
-                }
-                _ => {
-                    sample.push(format!("{key}={value}"));
-                    Argument::Text(value.to_owned())
-                }
-            };
-            parsed.push((key.to_owned(), argument));
-        }
-        if !computed {
-            return Err(plain.to_string());
-        }
-        check_call(&format!("{name}({})", sample.join(","))).map_err(refused)?;
-        Ok(Template::Computed {
-            name: name.to_owned(),
-            arguments: parsed,
-        })
-    }
-
-    /// Whether one of its expressions asks for the tensor's fans.
-    pub fn asks_for_fans(&self) -> bool {
-        match self {
-            Template::Fixed(_) => false,
-            Template::Computed { arguments, .. } => arguments.iter().any(|(_, argument)| {
-                matches!(argument, Argument::Expression(expression) if expression.asks_for_fans())
-            }),
-        }
-    }
-}
-
-/// Name and arguments, cut at the commas that no parenthesis and no quote holds.
-fn split(text: &str) -> Option<(&str, Vec<(&str, &str)>)> {
-    let (name, rest) = text.trim().split_once('(')?;
-    let inner = rest.strip_suffix(')')?;
-    let (mut depth, mut quoted, mut start) = (0usize, false, 0);
-    let mut parts = Vec::new();
-    for (i, c) in inner.char_indices() {
-        match c {
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.checked_sub(1)?,
-            ',' if !quoted && depth == 0 => {
-                parts.push(&inner[start..i]);
-                start = i + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&inner[start..]);
-    let arguments = parts
-        .into_iter()
-        .filter(|part| !part.trim().is_empty())
-        .map(|part| {
-            let (key, value) = part.split_once('=')?;
-            Some((key.trim(), value.trim()))
-        })
-        .collect::<Option<_>>()?;
-    Some((name.trim(), arguments))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -496,61 +384,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_mode_is_no_number() {
-        let template = Template::parse("kaiming_normal(mode=fan_out,gain=1/layers)");
-        let Ok(Template::Computed { arguments, .. }) = template else {
-            panic!("{template:?}");
-        };
-        assert!(matches!(&arguments[0].1, Argument::Text(mode) if mode == "fan_out"));
-        assert!(matches!(arguments[1].1, Argument::Expression(_)));
-    }
-
-    #[test]
-    fn templates_are_checked_when_they_are_read() {
-        for text in [
-            "normal(std=0.02/sqrt(2*layers))",
-            "uniform(low=-1/sqrt(fan_in),high=1/sqrt(fan_in))",
-            "kaiming_normal(mode=fan_out,gain=1/layers)",
-            "embedding(padding_idx=size(\"a,b\", 0)-1)",
-        ] {
-            assert!(
-                matches!(Template::parse(text), Ok(Template::Computed { .. })),
-                "{text}"
-            );
-        }
-        for text in ["zeros", "normal(std=0.02)", "kaiming_normal(mode=fan_out)"] {
-            assert!(
-                matches!(Template::parse(text), Ok(Template::Fixed(_))),
-                "{text}"
-            );
-        }
-        for (text, expected) in [
-            ("normal(std=1/width)", "std: unknown name \"width\""),
-            (
-                "normal(sd=1/layers)",
-                "unknown key \"sd\", did you mean \"std\"?",
-            ),
-            ("norml(std=1/layers)", "did you mean \"normal\"?"),
-            ("normal(std=1/layers,std=2)", "key \"std\" is given twice"),
-            ("normal(std=(1)", "')' is expected"),
-            ("normal(std=wide)", "std=\"wide\" is not a decimal number"),
-        ] {
-            let error = Template::parse(text).unwrap_err();
-            assert!(error.contains(expected), "{text}: {error}");
-            assert!(
-                error.starts_with(&format!("{text:?} is not an initializer: ")),
-                "{error}"
-            );
-        }
-    }
-
     proptest! {
         /// Whatever the text, it is read or refused.
         #[test]
         fn any_text_is_read_or_refused(text in "[-+*/().,=a-z0-9 \"]{0,60}") {
             let _ = Expression::parse(&text);
-            let _ = Template::parse(&text);
         }
 
         /// Precedence and grouping: sums of products, as Rust computes them.

@@ -107,6 +107,7 @@ mod expression;
 mod plan;
 mod rule;
 mod source;
+mod template;
 
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::expression::Template;
+use super::template::Template;
 use crate::tensor::{DType, FanAxes, Layout};
 
 /// The longest glob: far beyond any sensible one.
@@ -133,13 +133,6 @@ impl Written {
             outputs: list(&self.out_axis, &[-1]),
             batch: list(&self.batch_axis, &[]),
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for Template {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Template::parse(&text).map_err(D::Error::custom)
     }
 }
 

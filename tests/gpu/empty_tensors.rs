@@ -10,11 +10,11 @@ use crate::devices::devices;
 
 fn every_init() -> impl Iterator<Item = Init> {
     CATALOGUE.iter().map(|entry| {
-        let needed = entry.keys.iter().filter(|(_, default)| *default == "-");
+        let needed = entry.keys.iter().filter(|key| key.required);
         let keys: Vec<String> = needed
-            .map(|(key, _)| match *key {
+            .map(|key| match key.name {
                 "role" => "role=hidden".to_owned(),
-                "std" | "sparsity" => format!("{key}=0.5"),
+                "std" | "sparsity" => format!("{}=0.5", key.name),
                 key => format!("{key}=4"),
             })
             .collect();
@@ -60,7 +60,7 @@ fn every_initializer_takes_an_empty_tensor() {
 
 #[test]
 fn layers_of_no_inputs_are_layers() {
-    let layers = dense_layers(&[784, 0, 10], &Init::kaiming_normal(), 1).unwrap();
+    let layers = dense_layers(&[784, 0, 10], &Init::kaiming_normal(), &Init::zeros(), 1).unwrap();
     assert_eq!(layers[0].weight.shape().dims(), [0, 784]);
     assert_eq!(layers[0].bias.elements(), 0);
     assert_eq!(layers[1].weight.elements(), 0);

@@ -559,7 +559,13 @@ fn any_slice_anywhere() {
 #[test]
 fn dense_layers_equal_the_cpu() {
     for (name, gpu) in devices() {
-        let layers = fanin::init::dense_layers(&[33, 17, 5], &Init::he_normal(), 42).unwrap();
+        let layers = fanin::init::dense_layers(
+            &[33, 17, 5],
+            &Init::he_normal(),
+            &Init::normal(0.0, 0.01),
+            42,
+        )
+        .unwrap();
         let buffers = gpu.fill_layers(&layers).unwrap();
         assert_eq!(buffers.len(), 2);
         for (layer, (weight, bias)) in layers.iter().zip(&buffers) {

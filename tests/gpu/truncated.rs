@@ -1,7 +1,7 @@
 //! The truncated normal: no value outside its bounds, none piled up on them, the exact
 //! distribution for any bounds. (Cores against arbitrary precision: `src/init/quantile.rs`.)
 
-use fanin::init::Distribution;
+use fanin::init::DistributionKind;
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -121,8 +121,10 @@ fn nothing_piles_up_on_the_bounds() {
     let n = 1u64 << 22;
     for (a, b) in [(-2.0, 2.0), (-0.5, 3.0), (1.0, 2.0), (-100.0, 100.0)] {
         let sample = weights(&fill(&Init::trunc_normal(0.0, 1.0, a, b), n, 7));
-        let Distribution::TruncatedNormal { low, high, .. } =
-            *fill(&Init::trunc_normal(0.0, 1.0, a, b), 1, 7).distribution()
+        let DistributionKind::TruncatedNormal { low, high, .. } =
+            *fill(&Init::trunc_normal(0.0, 1.0, a, b), 1, 7)
+                .distribution()
+                .kind()
         else {
             panic!("not truncated");
         };

@@ -3,7 +3,9 @@
 
 use approx::assert_relative_eq;
 use fanin::checkpoint::Moments;
-use fanin::init::{Distribution, FanMode, Nonlinearity, dense_layers, initialize_parameters};
+use fanin::init::{
+    Distribution, DistributionKind, FanMode, Nonlinearity, dense_layers, initialize_parameters,
+};
 use fanin::{Fill, Init, Layout, Tensor, cpu};
 use proptest::prelude::*;
 
@@ -53,12 +55,12 @@ fn rules_are_torchs() {
             1.0 / 360f64.sqrt(),
         ),
     ] {
-        let Distribution::Normal { mean, std: got } = resolve(spec, &conv) else {
+        let DistributionKind::Normal { mean, std: got } = *resolve(spec, &conv).kind() else {
             panic!("{spec} is not normal");
         };
         assert_eq!((mean, got), (0.0, std as f32), "{spec}");
         let uniform = spec.replace("_normal", "_uniform");
-        let Distribution::Uniform { low, high } = resolve(&uniform, &conv) else {
+        let DistributionKind::Uniform { low, high } = *resolve(&uniform, &conv).kind() else {
             panic!("{uniform} is not uniform");
         };
         let bound = (3f64.sqrt() * std) as f32;
@@ -163,15 +165,15 @@ fn the_tutorials_network_in_each_of_its_three_ways() {
             [2.0 / (784.0 + 128.0), 2.0 / (128.0 + 10.0)],
         ),
     ] {
-        let network = initialize_parameters(784, 128, 10, &init, 42).unwrap();
+        let network = initialize_parameters(784, 128, 10, &init, &Init::zeros(), 42).unwrap();
         assert_eq!(network.w1.shape().dims(), [128, 784]);
         assert_eq!(network.w2.shape().dims(), [10, 128]);
         assert_eq!((network.w1.name(), network.b2.name()), ("W1", "b2"));
         for (weight, variance) in [&network.w1, &network.w2].into_iter().zip(variance) {
-            let std = f64::sqrt(variance) as f32;
+            let std = f64::sqrt(variance);
             assert_eq!(
                 *weight.distribution(),
-                Distribution::Normal { mean: 0.0, std }
+                Distribution::normal(0.0, std).unwrap()
             );
         }
         for (bias, length) in [(&network.b1, 128), (&network.b2, 10)] {
@@ -182,7 +184,7 @@ fn the_tutorials_network_in_each_of_its_three_ways() {
 
 #[test]
 fn layers_do_not_share_their_numbers() {
-    let layers = dense_layers(&[64, 64, 64, 64], &Init::he_normal(), 42).unwrap();
+    let layers = dense_layers(&[64, 64, 64, 64], &Init::he_normal(), &Init::zeros(), 42).unwrap();
     let weights: Vec<Vec<f32>> = layers.iter().map(|layer| fill(&layer.weight)).collect();
     assert_eq!(weights.len(), 3);
     assert!(weights[0] != weights[1] && weights[1] != weights[2] && weights[0] != weights[2]);
@@ -191,7 +193,7 @@ fn layers_do_not_share_their_numbers() {
 #[test]
 fn layers_that_cannot_be_are_refused() {
     let refused = |sizes: &[u64], expected: &str| {
-        let error = dense_layers(sizes, &Init::he_normal(), 1)
+        let error = dense_layers(sizes, &Init::he_normal(), &Init::zeros(), 1)
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{error}");
@@ -205,7 +207,8 @@ fn layers_that_cannot_be_are_refused() {
         &[784, 1 << 41, 10],
         "tensor \"layers.0.weight\": shape [2199023255552, 784] has more than 2^50",
     );
-    let error = initialize_parameters(784, 128, 10, &Init::normal(0.0, -1.0), 1).unwrap_err();
+    let error = initialize_parameters(784, 128, 10, &Init::normal(0.0, -1.0), &Init::zeros(), 1)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "tensor \"W1\": std = -1 is out of range: it must be at least 0"
@@ -242,12 +245,11 @@ fn any_init() -> impl Strategy<Value = Init> {
             }),
         mode.prop_map(|mode| Init::kaiming_normal_with(mode, Nonlinearity::Tanh)),
         (1u64..).prop_map(Init::bias_uniform),
-        Just(Init::BiasUniform { fan_in: None }),
+        Just("bias_uniform".parse().unwrap()),
         (fraction(), 1u64..).prop_map(|(std, layers)| Init::residual_normal(std.abs(), layers)),
-        fraction().prop_map(|std| Init::ResidualNormal {
-            std: std.abs(),
-            layers: None
-        }),
+        fraction().prop_map(|std| format!("residual_normal(std={})", std.abs())
+            .parse()
+            .unwrap()),
     ]
 }
 

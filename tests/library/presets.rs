@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use fanin::checkpoint::read_tensor_list;
-use fanin::init::Distribution;
+use fanin::init::{Distribution, DistributionKind};
 use fanin::{Fill, Recipe, cpu};
 use serde::Deserialize;
 
@@ -106,15 +106,14 @@ fn largest(distribution: &Distribution, n: f64) -> (f64, f64) {
         // No draw above it: (1 - 23/n)^n = 1e-10.
         (at((23.0 / n).min(0.999)), at(1e-10 / n))
     };
-    match *distribution {
-        Distribution::Normal { mean, std } | Distribution::NormalWithZeroRow { mean, std, .. } => {
-            normal(mean.into(), std.into())
-        }
-        Distribution::Uniform { low, high, .. } => {
+    match *distribution.kind() {
+        DistributionKind::Normal { mean, std }
+        | DistributionKind::NormalWithZeroRow { mean, std, .. } => normal(mean.into(), std.into()),
+        DistributionKind::Uniform { low, high, .. } => {
             let (low, high) = (f64::from(low), f64::from(high));
             (high - (high - low) * (23.0 / n).min(1.0), high)
         }
-        Distribution::TruncatedNormal {
+        DistributionKind::TruncatedNormal {
             mean,
             std,
             upper,
@@ -172,7 +171,7 @@ fn check(preset: &str) {
             );
         }
         let ours = statistics(&ours);
-        if let Distribution::Sinusoid { .. } = entry.fill.distribution() {
+        if let DistributionKind::Sinusoid { .. } = entry.fill.distribution().kind() {
             // Not drawn: the same numbers, but for the framework's rounding.
             for (a, b) in [
                 (ours.mean, seen.mean),

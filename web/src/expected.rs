@@ -1,7 +1,7 @@
 //! Histograms, and what they are expected to be: exact shares, from the distribution function.
 
 use fanin::DType;
-use fanin::init::Distribution;
+use fanin::init::{Distribution, DistributionKind};
 
 /// Standard deviations that a histogram of a normal distribution shows.
 const SHOWN: f64 = 4.5;
@@ -15,16 +15,16 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
         let (mean, std) = (f64::from(mean), f64::from(std));
         [mean - SHOWN * std, mean + SHOWN * std]
     };
-    let [low, high] = match *distribution {
-        Distribution::Constant { value } | Distribution::Diagonal { value, .. } => {
+    let [low, high] = match *distribution.kind() {
+        DistributionKind::Constant { value } | DistributionKind::Diagonal { value, .. } => {
             let value = f64::from(value);
             [value.min(0.0), value.max(0.0)]
         }
-        Distribution::Normal { mean, std } | Distribution::NormalWithZeroRow { mean, std, .. } => {
+        DistributionKind::Normal { mean, std } | DistributionKind::NormalWithZeroRow { mean, std, .. } => {
             around(mean, std)
         }
-        Distribution::Uniform { low, high } => [low.into(), high.into()],
-        Distribution::TruncatedNormal {
+        DistributionKind::Uniform { low, high } => [low.into(), high.into()],
+        DistributionKind::TruncatedNormal {
             mean,
             std,
             lower,
@@ -47,13 +47,13 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
                 [low.max(shown_low), high.min(shown_high)]
             }
         }
-        Distribution::Sparse { std, .. } => around(0.0, std),
-        Distribution::LogUniform { .. } | Distribution::TimeStep { .. } => distribution
+        DistributionKind::Sparse { std, .. } => around(0.0, std),
+        DistributionKind::LogUniform { .. } | DistributionKind::TimeStep { .. } => distribution
             .law()
             .map_or([-1.0, 1.0], |law| law.support().into()),
-        Distribution::Sinusoid { .. } => [-1.0, 1.0],
-        Distribution::LogRamp { columns } => [0.0, (columns as f64).ln()],
-        Distribution::Orthogonal {
+        DistributionKind::Sinusoid { .. } => [-1.0, 1.0],
+        DistributionKind::LogRamp { columns } => [0.0, (columns as f64).ln()],
+        DistributionKind::Orthogonal {
             gain,
             rows,
             columns,
@@ -69,12 +69,12 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
 /// The share of the elements in each of `bins` equal bins; nothing where they are not drawn
 /// independently of their place.
 pub fn shares(distribution: &Distribution, low: f64, high: f64, bins: usize) -> Option<Vec<f64>> {
-    let zero = match *distribution {
+    let zero = match *distribution.kind() {
         // Its zeros have a place of their own.
-        Distribution::NormalWithZeroRow { .. } => return None,
+        DistributionKind::NormalWithZeroRow { .. } => return None,
         // All elements are the mean.
-        Distribution::Normal { std: 0.0, .. } => return None,
-        Distribution::Sparse { rows, zeros, .. } => zeros as f64 / rows as f64,
+        DistributionKind::Normal { std: 0.0, .. } => return None,
+        DistributionKind::Sparse { rows, zeros, .. } => zeros as f64 / rows as f64,
         _ => 0.0,
     };
     let law = distribution.law()?;

@@ -8,7 +8,7 @@ mod tables;
 
 use fanin::checkpoint::parse_tensor_list;
 use fanin::gpu::raw;
-use fanin::init::{CATALOGUE, Distribution};
+use fanin::init::{CATALOGUE, DistributionKind};
 use fanin::{DType, Recipe, cpu};
 use js_sys::{Array, Uint8Array};
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ impl Fill {
 
     /// The elements from `start` on, as many as `out` holds.
     pub fn make(&self, start: f64, out: &mut [u8]) -> Result<()> {
-        if let Distribution::Orthogonal { rows, columns, .. } = *self.0.distribution()
+        if let DistributionKind::Orthogonal { rows, columns, .. } = *self.0.distribution().kind()
             && rows.saturating_mul(columns) > MAX_MATRIX
         {
             return Err(JsError::new(&format!(
@@ -77,7 +77,7 @@ fn describe(fill: &fanin::Fill) -> Object {
             .map(|&dim| JsValue::from(dim as f64))
             .collect::<Array>()
     };
-    let on_gpu = !matches!(fill.distribution(), Distribution::Orthogonal { .. });
+    let on_gpu = !matches!(fill.distribution().kind(), DistributionKind::Orthogonal { .. });
     read::object(&[
         ("name", fill.name().into()),
         ("shape", dims(fill.shape().dims()).into()),

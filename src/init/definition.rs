@@ -1,0 +1,292 @@
+//! The form of an entry in the table of initializers.
+
+use super::{Init, Rule};
+use crate::error::{Error, Result};
+
+/// The most keys that an initializer has.
+pub(super) const MAX_KEYS: usize = 4;
+
+/// One initializer of the [`CATALOGUE`](super::CATALOGUE): its names, its keys with defaults and
+/// ranges, its documentation, and the function that turns it into numbers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Definition {
+    /// The name in text.
+    pub name: &'static str,
+    /// Other names of the same rule.
+    pub aliases: &'static [&'static str],
+    /// The keys, in the order in which they are printed.
+    pub keys: &'static [Key],
+    /// Defaults that differ where the name is spelled as a class of Keras.
+    pub(super) keras_defaults: &'static [(&'static str, Value)],
+    /// The distribution or value of an element.
+    pub formula: &'static str,
+    /// The names that frameworks use.
+    pub frameworks: &'static str,
+    /// The paper, or the function of a framework, that defines the rule.
+    pub source: &'static str,
+    /// The use that the rule was made for.
+    pub when: &'static str,
+    /// Turns the values of the keys, which are within their ranges, into a rule.
+    pub(super) rule: fn(&Init) -> Result<Rule>,
+}
+
+impl Definition {
+    /// Returns `name(key=default,...)` as it could be written: a required key stands without a
+    /// default, and one that can be left out without a replacement stands in brackets.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        if self.keys.is_empty() {
+            return self.name.to_owned();
+        }
+        let keys = self.keys.iter().map(|key| match key.default {
+            Value::Unset if key.required => key.name.to_owned(),
+            Value::Unset => format!("[{}]", key.name),
+            default => format!("{}={default}", key.name),
+        });
+        format!("{}({})", self.name, keys.collect::<Vec<_>>().join(","))
+    }
+
+    /// Returns the promise about its bits.
+    #[must_use]
+    pub fn exactness(&self) -> &'static str {
+        if self.name.ends_with("orthogonal") {
+            "1e-5 across devices; same bits on one device; a slice makes the whole"
+        } else {
+            "same bits everywhere, any slice"
+        }
+    }
+
+    /// Returns all names, the main one first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Returns the values that the keys have by default.
+    pub(super) fn defaults(&self) -> [Value; MAX_KEYS] {
+        let mut values = [Value::Unset; MAX_KEYS];
+        for (value, key) in values.iter_mut().zip(self.keys) {
+            *value = key.default;
+        }
+        values
+    }
+
+    /// Returns the position of a key. Every caller names a key of the table, which tests walk.
+    pub(crate) fn position(&self, key: &str) -> usize {
+        let found = self.keys.iter().position(|known| known.name == key);
+        found.unwrap_or_else(|| panic!("{} has no key {key}", self.name))
+    }
+}
+
+/// A key of an initializer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Key {
+    /// The name in text.
+    pub name: &'static str,
+    /// The kind and range of its value.
+    pub(super) kind: KeyKind,
+    /// The value if the key is not given.
+    pub(super) default: Value,
+    /// True if the key must be given.
+    pub required: bool,
+}
+
+/// The kind of value that a key takes.
+#[derive(Debug)]
+pub(super) enum KeyKind {
+    /// A binary64 within a range.
+    Number(Range),
+    /// A whole number of at least 0, 1 or 2.
+    Count(u64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A range of numbers, with the words that errors use for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    holds: fn(f64) -> bool,
+    accepted: &'static str,
+}
+
+impl Range {
+    /// Anything that a later check, which knows more, accepts. Bounds of truncated normals can be
+    /// infinite, and the bounds of a range must be in order.
+    pub const ANY: Range = Range {
+        holds: |_| true,
+        accepted: "",
+    };
+    /// A factor that must not vanish: a gain, a scale, an angular frequency.
+    pub const POSITIVE: Range = Range {
+        holds: |x| x.is_finite() && x > 0.0,
+        accepted: "it must be a finite number above 0",
+    };
+    /// A slope.
+    pub const FINITE: Range = Range {
+        holds: f64::is_finite,
+        accepted: "it must be a finite number",
+    };
+    /// The gain of an orthogonal matrix.
+    pub const NOT_NEGATIVE: Range = Range {
+        holds: |x| x >= 0.0 || x.is_nan(),
+        accepted: "it must be at least 0",
+    };
+    /// The ratio of the longest to the shortest wavelength of a position table.
+    pub const TIMESCALE: Range = Range {
+        holds: |x| x.is_finite() && x >= 1.0,
+        accepted: "it must be at least 1 and finite",
+    };
+    /// A share of the whole.
+    pub const SHARE: Range = Range {
+        holds: |x| (0.0..=1.0).contains(&x),
+        accepted: "it must be between 0 and 1",
+    };
+}
+
+impl Key {
+    /// A number with a default.
+    pub(super) const fn number(name: &'static str, range: Range, default: f64) -> Key {
+        Key {
+            name,
+            kind: KeyKind::Number(range),
+            default: Value::Number(default),
+            required: false,
+        }
+    }
+
+    /// A whole number of at least `least` with a default.
+    pub(super) const fn count(name: &'static str, least: u64, default: u64) -> Key {
+        Key {
+            name,
+            kind: KeyKind::Count(least),
+            default: Value::Count(default),
+            required: false,
+        }
+    }
+
+    /// One of some words, with a default.
+    pub(super) const fn word(
+        name: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+    ) -> Key {
+        Key {
+            name,
+            kind: KeyKind::Word(words),
+            default: Value::Word(default),
+            required: false,
+        }
+    }
+
+    /// The key without its default: it must be given.
+    pub(super) const fn required(mut self) -> Key {
+        self.default = Value::Unset;
+        self.required = true;
+        self
+    }
+
+    /// The key without its default: it can be left out, and the rule knows what that means.
+    pub(super) const fn optional(mut self) -> Key {
+        self.default = Value::Unset;
+        self
+    }
+
+    /// True if the value is a number, so that a recipe can compute it.
+    pub(crate) fn is_numeric(&self) -> bool {
+        !matches!(self.kind, KeyKind::Word(_))
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// The reason, without the name of the initializer.
+    pub(crate) fn read(&self, text: &str) -> Result<Value, String> {
+        let name = self.name;
+        match self.kind {
+            KeyKind::Number(_) => text
+                .parse()
+                .map(Value::Number)
+                .map_err(|_| format!("{name}={text:?} is not a decimal number")),
+            KeyKind::Count(least) => text
+                .parse()
+                .map(Value::Count)
+                .map_err(|_| format!("{name}={text:?} is not a whole number from {least}")),
+            KeyKind::Word(words) => match words.iter().find(|word| **word == text) {
+                Some(word) => Ok(Value::Word(word)),
+                None => Err(format!(
+                    "unknown {name} {text:?}; use one of {}",
+                    words.join(", ")
+                )),
+            },
+        }
+    }
+
+    /// Takes a computed number as the value.
+    ///
+    /// # Errors
+    ///
+    /// The reason, where the key counts something and the number is not whole.
+    pub(crate) fn computed(&self, number: f64) -> Result<Value, String> {
+        match self.kind {
+            KeyKind::Count(least) => {
+                // 2^64 is the first number that u64 cannot hold.
+                let whole =
+                    number.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&number);
+                if whole {
+                    Ok(Value::Count(number as u64))
+                } else {
+                    Err(format!(
+                        "{}={number} is not a whole number from {least}",
+                        self.name
+                    ))
+                }
+            }
+            KeyKind::Number(_) | KeyKind::Word(_) => Ok(Value::Number(number)),
+        }
+    }
+
+    /// Checks that a value is within the range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`], naming no tensor.
+    pub(super) fn check(&self, value: Value) -> Result<()> {
+        let (value, accepted) = match (&self.kind, value) {
+            (KeyKind::Number(range), Value::Number(x)) if !(range.holds)(x) => (x, range.accepted),
+            (KeyKind::Count(least), Value::Count(n)) if n < *least => (
+                n as f64,
+                match least {
+                    0 | 1 => "it must be at least 1",
+                    _ => "it must be at least 2",
+                },
+            ),
+            _ => return Ok(()),
+        };
+        Err(Error::parameter(self.name, value, accepted))
+    }
+}
+
+/// The value of a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value {
+    Number(f64),
+    Count(u64),
+    Word(&'static str),
+    /// Not given, and without a default.
+    Unset,
+}
+
+impl std::fmt::Display for Value {
+    /// Writes text that reads back as the same value: numbers in the shorter of Rust's two notations.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Value::Number(x) if x == 0.0 || (1e-4..1e16).contains(&x.abs()) => write!(f, "{x}"),
+            Value::Number(x) => write!(f, "{x:e}"),
+            Value::Count(n) => write!(f, "{n}"),
+            Value::Word(word) => f.write_str(word),
+            Value::Unset => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Rules that depend on the place in a matrix or a convolution.
+
+use super::simple::normal;
+use crate::error::{Error, Result};
+use crate::init::definition::{Definition, Key, Range, Value};
+use crate::init::{Distribution, Init, Rule};
+use crate::tensor::{Layout, Tensor};
+
+pub(in crate::init) static MATRIX: &[Definition] = &[
+    Definition {
+        name: "embedding",
+        aliases: &[],
+        keys: &[
+            Key::number("mean", Range::ANY, 0.0),
+            Key::number("std", Range::ANY, 1.0),
+            Key::count("padding_idx", 0, 0).optional(),
+        ],
+        keras_defaults: &[],
+        formula: "N(mean, std^2), row padding_idx 0",
+        frameworks: "torch Embedding",
+        source: "torch.nn.Embedding.reset_parameters",
+        when: "embeddings with a padding token",
+        rule: |init| match init.count_if_given("padding_idx") {
+            Some(_) => {
+                Distribution::check_normal(init.number("mean"), init.number("std"))?;
+                Ok(Rule::OfShape(embedding))
+            }
+            None => normal(init),
+        },
+    },
+    Definition {
+        name: "eye",
+        aliases: &[],
+        keys: &[],
+        keras_defaults: &[],
+        formula: "1 on the diagonal, else 0",
+        frameworks: "torch eye_",
+        source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
+        when: "recurrent weights, adapters that start as nothing",
+        rule: |_| Ok(Rule::OfShape(|_, tensor| diagonal(1.0, tensor))),
+    },
+    Definition {
+        name: "identity",
+        aliases: &[],
+        keys: &[Key::number("gain", Range::ANY, 1.0)],
+        keras_defaults: &[],
+        formula: "gain on the diagonal, else 0",
+        frameworks: "Keras Identity",
+        source: "-",
+        when: "recurrent weights",
+        rule: |init| {
+            Distribution::constant(init.number("gain"))?;
+            Ok(Rule::OfShape(|init, tensor| {
+                diagonal(init.number("gain"), tensor)
+            }))
+        },
+    },
+    Definition {
+        name: "dirac",
+        aliases: &[],
+        keys: &[Key::count("groups", 1, 1).optional()],
+        keras_defaults: &[],
+        formula: "the convolution that passes its inputs through",
+        frameworks: "torch dirac_",
+        source: "Zagoruyko, Komodakis 2017, arXiv:1706.00388",
+        when: "very deep convolutional networks",
+        rule: |_| Ok(Rule::OfShape(dirac)),
+    },
+    Definition {
+        name: "orthogonal",
+        aliases: &[],
+        keys: &[Key::number("gain", Range::NOT_NEGATIVE, 1.0)],
+        keras_defaults: &[],
+        formula: "a Haar-distributed orthogonal matrix times gain; convolutions are flattened",
+        frameworks: "torch orthogonal_, Keras Orthogonal, JAX orthogonal",
+        source: "Saxe, McClelland, Ganguli 2014, arXiv:1312.6120",
+        when: "recurrent weights, very deep networks",
+        rule: |init| {
+            Distribution::constant(init.number("gain"))?;
+            Ok(Rule::OfShape(orthogonal))
+        },
+    },
+    Definition {
+        name: "delta_orthogonal",
+        aliases: &[],
+        keys: &[Key::number("gain", Range::NOT_NEGATIVE, 1.0)],
+        keras_defaults: &[],
+        formula: "an orthogonal matrix times gain in the middle tap, else 0",
+        frameworks: "JAX delta_orthogonal",
+        source: "Xiao et al. 2018, arXiv:1806.05393",
+        when: "very deep convolutional networks",
+        rule: |init| {
+            Distribution::constant(init.number("gain"))?;
+            Ok(Rule::OfShape(delta_orthogonal))
+        },
+    },
+    Definition {
+        name: "sparse",
+        aliases: &[],
+        keys: &[
+            Key::number("sparsity", Range::SHARE, 0.0).required(),
+            Key::number("std", Range::ANY, 0.01),
+        ],
+        keras_defaults: &[],
+        formula: "ceil(sparsity rows) zeros in each column, else N(0, std^2)",
+        frameworks: "torch sparse_",
+        source: "Martens 2010, ICML",
+        when: "units that must not all look alike",
+        rule: |init| {
+            Distribution::check_normal(0.0, init.number("std"))?;
+            Ok(Rule::OfShape(sparse))
+        },
+    },
+];
+
+fn no_matrix(init: &Init, tensor: &Tensor) -> Error {
+    Error::shape(tensor.shape(), format!("is no matrix: {init} needs rank 2"))
+}
+
+/// Rows that are drawn, but for a row of zeros.
+fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
+    let &[rows, columns] = tensor.shape().dims() else {
+        return Err(no_matrix(init, tensor));
+    };
+    let row = init.count("padding_idx");
+    if row >= rows {
+        return Err(Error::shape(
+            tensor.shape(),
+            format!(
+                "has no row {row} for padding: its rows are 0 to {}",
+                rows - 1
+            ),
+        ));
+    }
+    Distribution::normal_with_zero_row(init.number("mean"), init.number("std"), columns, row)
+}
+
+fn diagonal(value: f64, tensor: &Tensor) -> Result<Distribution> {
+    match *tensor.shape().dims() {
+        [rows, columns] => Distribution::diagonal(value, rows, columns, rows.min(columns), 1, 0),
+        _ => Err(Error::shape(
+            tensor.shape(),
+            "is no matrix: a diagonal needs rank 2",
+        )),
+    }
+}
+
+/// A one for each channel, in the middle tap.
+fn dirac(init: &Init, tensor: &Tensor) -> Result<Distribution> {
+    let shape = tensor.shape();
+    let (outputs, inputs, kernel) = match shape.dims() {
+        &[outputs, inputs, ref kernel @ ..]
+            if (1..=3).contains(&kernel.len()) && tensor.layout() == Layout::OutIn =>
+        {
+            (outputs, inputs, kernel)
+        }
+        _ => {
+            return Err(Error::shape(
+                shape,
+                "is no convolution that dirac can fill: it needs rank 3 to 5, [out, in, k...] in \
+                 layout out_in",
+            ));
+        }
+    };
+    let groups = init.count_if_given("groups").unwrap_or(tensor.groups());
+    if groups == 0 || !outputs.is_multiple_of(groups) {
+        return Err(Error::shape(
+            shape,
+            format!(
+                "cannot have {groups} groups: they must be at least 1 and divide its {outputs} \
+                 outputs"
+            ),
+        ));
+    }
+    let taps = kernel.iter().product::<u64>();
+    let rows = outputs / groups;
+    let middle = kernel.iter().fold(0, |at, &size| at * size + size / 2);
+    Distribution::diagonal(1.0, rows, inputs * taps, rows.min(inputs), taps, middle)
+}
+
+/// The matrix is the tensor flattened: `[out, in * k...]` in layout `OutIn`, `[k... * in, out]` in
+/// layout `InOut`.
+fn orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
+    let &[first, .., last] = tensor.shape().dims() else {
+        return Err(Error::shape(
+            tensor.shape(),
+            "is no matrix: orthogonal needs rank 2 or more",
+        ));
+    };
+    let elements = tensor.shape().elements();
+    let (rows, columns) = match tensor.layout() {
+        Layout::OutIn => (first, elements / first),
+        Layout::InOut => (elements / last, last),
+    };
+    Distribution::orthogonal(init.number("gain"), rows, columns)
+}
+
+/// An orthogonal matrix in the middle tap, which is JAX' own choice: (k - 1) // 2.
+fn delta_orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
+    let dims = tensor.shape().dims();
+    let taps_last = tensor.layout() == Layout::OutIn;
+    let (kernel, rows, columns) = match (tensor.layout(), dims) {
+        (Layout::OutIn, &[rows, columns, ref kernel @ ..])
+        | (Layout::InOut, &[ref kernel @ .., rows, columns])
+            if (1..=3).contains(&kernel.len()) =>
+        {
+            (kernel, rows, columns)
+        }
+        _ => {
+            return Err(Error::shape(
+                tensor.shape(),
+                "is no convolution: delta_orthogonal needs rank 3 to 5",
+            ));
+        }
+    };
+    let (inputs, outputs) = if taps_last {
+        (columns, rows)
+    } else {
+        (rows, columns)
+    };
+    if inputs > outputs {
+        return Err(Error::shape(
+            tensor.shape(),
+            format!(
+                "has {inputs} inputs and {outputs} outputs: delta_orthogonal needs no more inputs \
+                 than outputs"
+            ),
+        ));
+    }
+    let taps = kernel.iter().product();
+    let middle = kernel
+        .iter()
+        .fold(0, |at, &size| at * size + (size - 1) / 2);
+    Distribution::orthogonal_in_tap(init.number("gain"), rows, columns, taps, middle, taps_last)
+}
+
+fn sparse(init: &Init, tensor: &Tensor) -> Result<Distribution> {
+    let &[rows, columns] = tensor.shape().dims() else {
+        return Err(no_matrix(init, tensor));
+    };
+    // At most the rows: the share is at most 1.
+    let zeros = (init.number("sparsity") * rows as f64).ceil() as u64;
+    Distribution::sparse(init.number("std"), rows, columns, zeros)
+}
+
+impl Init {
+    /// Ones on the diagonal of a matrix, 0 elsewhere: `torch.nn.init.eye_`.
+    #[must_use]
+    pub fn eye() -> Self {
+        Init::named("eye", &[])
+    }
+
+    /// `gain` on the diagonal of a matrix, 0 elsewhere: `keras.initializers.Identity`.
+    #[must_use]
+    pub fn identity(gain: f64) -> Self {
+        Init::named("identity", &[("gain", Value::Number(gain))])
+    }
+
+    /// A convolution that passes its inputs through, in this many groups: `torch.nn.init.dirac_`.
+    /// The tensor has rank 3 to 5 and layout [`Layout::OutIn`], and the groups divide its outputs.
+    #[must_use]
+    pub fn dirac(groups: u64) -> Self {
+        Init::named("dirac", &[("groups", Value::Count(groups))])
+    }
+
+    /// A random orthogonal matrix: orthonormal rows if there are no more rows than columns, else
+    /// orthonormal columns, distributed by Haar's measure. A convolution is flattened:
+    /// `[out, in * k...]` in layout `OutIn`, `[k... * in, out]` in layout `InOut`.
+    ///
+    /// Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+    /// deep linear neural networks", 2014; `torch.nn.init.orthogonal_`,
+    /// `keras.initializers.Orthogonal`, `jax.nn.initializers.orthogonal`.
+    ///
+    /// This rule works in floating point: it gives the same bits on one device, and values within
+    /// 1e-5 across devices. A slice makes the whole matrix.
+    #[must_use]
+    pub fn orthogonal() -> Self {
+        Init::named("orthogonal", &[])
+    }
+
+    /// [`Init::orthogonal`] times `gain`, which must be finite and at least 0.
+    #[must_use]
+    pub fn orthogonal_with(gain: f64) -> Self {
+        Init::named("orthogonal", &[("gain", Value::Number(gain))])
+    }
+
+    /// A convolution that is an orthogonal matrix in its middle tap and 0 elsewhere. The tensor has
+    /// rank 3 to 5 and no more inputs than outputs. It works as [`Init::orthogonal`] does.
+    ///
+    /// Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", 2018;
+    /// `jax.nn.initializers.delta_orthogonal`.
+    #[must_use]
+    pub fn delta_orthogonal() -> Self {
+        Init::named("delta_orthogonal", &[])
+    }
+
+    /// Normal with mean 0, with exactly `ceil(sparsity * rows)` zeros in each column of a matrix.
+    /// `sparsity` is 0 to 1 and `std` above 0; torch's default for it is 0.01.
+    ///
+    /// `torch.nn.init.sparse_`; Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+    #[must_use]
+    pub fn sparse(sparsity: f64, std: f64) -> Self {
+        let values = [
+            ("sparsity", Value::Number(sparsity)),
+            ("std", Value::Number(std)),
+        ];
+        Init::named("sparse", &values)
+    }
+
+    /// `N(0, 1)` with a row of zeros: `torch.nn.Embedding` with a `padding_idx`.
+    #[must_use]
+    pub fn embedding(padding_idx: u64) -> Self {
+        Init::named("embedding", &[("padding_idx", Value::Count(padding_idx))])
+    }
+}

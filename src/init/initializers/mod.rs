@@ -1,0 +1,9 @@
+//! The entries of the table of initializers, by family. Beside each family stand its constructors.
+
+pub(super) mod matrix;
+pub(super) mod positions;
+pub(super) mod simple;
+pub(super) mod siren;
+pub(super) mod state_space;
+pub(super) mod transformer;
+pub(super) mod variance;

@@ -1,0 +1,75 @@
+//! Position tables.
+
+use crate::error::{Error, Result};
+use crate::init::definition::{Definition, Key, Range};
+use crate::init::{Distribution, Init, Rule};
+use crate::tensor::Tensor;
+
+pub(in crate::init) static POSITIONS: &[Definition] = &[
+    Definition {
+        name: "sinusoids",
+        aliases: &[],
+        keys: &[Key::number("max_timescale", Range::TIMESCALE, 10_000.0)],
+        keras_defaults: &[],
+        formula: "sin(p f_k), then cos(p f_k), f_k = max_timescale^(-k / (d/2 - 1))",
+        frameworks: "Whisper sinusoids",
+        source: "Radford et al. 2022, arXiv:2212.04356",
+        when: "position tables",
+        rule: |_| {
+            Ok(Rule::OfShape(|init, tensor| {
+                sinusoid(init.number("max_timescale"), false, tensor)
+            }))
+        },
+    },
+    Definition {
+        name: "sinusoidal",
+        aliases: &[],
+        keys: &[Key::number("base", Range::TIMESCALE, 10_000.0)],
+        keras_defaults: &[],
+        formula: "sin(p f_k), cos(p f_k) in turns, f_k = base^(-2k / d)",
+        frameworks: "Transformer",
+        source: "Vaswani et al. 2017, arXiv:1706.03762",
+        when: "position tables",
+        rule: |_| {
+            Ok(Rule::OfShape(|init, tensor| {
+                sinusoid(init.number("base"), true, tensor)
+            }))
+        },
+    },
+];
+
+/// Positions are rows, and the last dimension is the columns.
+fn sinusoid(max_timescale: f64, interleaved: bool, tensor: &Tensor) -> Result<Distribution> {
+    let &[.., _, columns] = tensor.shape().dims() else {
+        return Err(Error::shape(
+            tensor.shape(),
+            "is no position table: it needs rank 2 or more, [..., positions, columns]",
+        ));
+    };
+    if !interleaved && !columns.is_multiple_of(2) {
+        return Err(Error::shape(
+            tensor.shape(),
+            "has an odd last dimension, which sinusoids cannot halve into sines and cosines",
+        ));
+    }
+    Distribution::sinusoid(columns, max_timescale, interleaved)
+}
+
+impl Init {
+    /// Whisper's position table: all sines, then all cosines, of the position times frequencies
+    /// from 1 down to 1/10000. Positions are rows. The last frequency is counted.
+    ///
+    /// Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022;
+    /// `sinusoids` in Whisper.
+    #[must_use]
+    pub fn sinusoids() -> Self {
+        Init::named("sinusoids", &[])
+    }
+
+    /// The position table of Vaswani et al., "Attention is all you need", 2017, section 3.5: sine
+    /// and cosine in turns.
+    #[must_use]
+    pub fn sinusoidal() -> Self {
+        Init::named("sinusoidal", &[])
+    }
+}

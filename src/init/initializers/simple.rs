@@ -1,0 +1,221 @@
+//! Constants, and distributions whose numbers do not depend on the shape.
+
+use crate::error::Result;
+use crate::init::definition::{Definition, Key, Range, Value};
+use crate::init::{Distribution, Init, Rule};
+
+pub(in crate::init) static SIMPLE: &[Definition] = &[
+    Definition {
+        name: "zeros",
+        aliases: &["lora_b", "rezero"],
+        keys: &[],
+        keras_defaults: &[],
+        formula: "0",
+        frameworks: "torch zeros_, Keras Zeros, JAX zeros; LoRA's B, ReZero's gate",
+        source: "-",
+        when: "biases; the last layer of a residual branch",
+        rule: |_| Ok(Rule::Fixed(Distribution::constant(0.0)?)),
+    },
+    Definition {
+        name: "ones",
+        aliases: &[],
+        keys: &[],
+        keras_defaults: &[],
+        formula: "1",
+        frameworks: "torch ones_, Keras Ones, JAX ones",
+        source: "-",
+        when: "scales of normalizations",
+        rule: |_| Ok(Rule::Fixed(Distribution::constant(1.0)?)),
+    },
+    Definition {
+        name: "constant",
+        aliases: &[],
+        keys: &[Key::number("value", Range::ANY, 0.0).required()],
+        keras_defaults: &[],
+        formula: "value",
+        frameworks: "torch constant_ (val), Keras Constant, JAX constant",
+        source: "-",
+        when: "gates, temperatures, LayerScale",
+        rule: |init| Ok(Rule::Fixed(Distribution::constant(init.number("value"))?)),
+    },
+    Definition {
+        name: "normal",
+        aliases: &[],
+        keys: &[
+            Key::number("mean", Range::ANY, 0.0),
+            Key::number("std", Range::ANY, 1.0),
+        ],
+        keras_defaults: &[],
+        formula: "N(mean, std^2)",
+        frameworks: "torch normal_",
+        source: "-",
+        when: "a std that the model's authors chose",
+        rule: normal,
+    },
+    Definition {
+        name: "random_normal",
+        aliases: &[],
+        keys: &[
+            Key::number("mean", Range::ANY, 0.0),
+            Key::number("std", Range::ANY, 0.05),
+        ],
+        keras_defaults: &[],
+        formula: "N(mean, std^2)",
+        frameworks: "Keras RandomNormal (stddev); JAX normal has stddev 0.01",
+        source: "-",
+        when: "as in Keras",
+        rule: normal,
+    },
+    Definition {
+        name: "uniform",
+        aliases: &[],
+        keys: &[
+            Key::number("low", Range::ANY, 0.0),
+            Key::number("high", Range::ANY, 1.0),
+        ],
+        keras_defaults: &[],
+        formula: "U[low, high)",
+        frameworks: "torch uniform_ (a, b)",
+        source: "-",
+        when: "bounds that the model's authors chose; f32 never reaches high, f16 and bf16 round the \
+               f32 value and can reach it (0.2 % of bf16 values of uniform(0, 1) do)",
+        rule: uniform,
+    },
+    Definition {
+        name: "random_uniform",
+        aliases: &[],
+        keys: &[
+            Key::number("low", Range::ANY, -0.05),
+            Key::number("high", Range::ANY, 0.05),
+        ],
+        keras_defaults: &[],
+        formula: "U[low, high)",
+        frameworks: "Keras RandomUniform (minval, maxval)",
+        source: "-",
+        when: "as in Keras",
+        rule: uniform,
+    },
+    Definition {
+        name: "trunc_normal",
+        aliases: &[],
+        keys: &[
+            Key::number("mean", Range::ANY, 0.0),
+            Key::number("std", Range::ANY, 1.0),
+            Key::number("a", Range::ANY, -2.0),
+            Key::number("b", Range::ANY, 2.0),
+        ],
+        keras_defaults: &[],
+        formula: "N(mean, std^2) within [a, b]: absolute bounds",
+        frameworks: "torch trunc_normal_, timm trunc_normal_",
+        source: "exact for any bounds: pytorch#155588",
+        when: "vision transformers, Llama as torchtitan trains it",
+        rule: |init| {
+            let [mean, std, a, b] = ["mean", "std", "a", "b"].map(|key| init.number(key));
+            Ok(Rule::Fixed(Distribution::truncated_normal(
+                mean, std, a, b,
+            )?))
+        },
+    },
+    Definition {
+        name: "truncated_normal",
+        aliases: &[],
+        keys: &[
+            Key::number("mean", Range::ANY, 0.0),
+            Key::number("std", Range::ANY, 1.0),
+            Key::number("lower", Range::ANY, -2.0),
+            Key::number("upper", Range::ANY, 2.0),
+        ],
+        keras_defaults: &[("std", Value::Number(0.05))],
+        formula: "N(mean, std^2) within mean + std * [lower, upper]",
+        frameworks: "Keras TruncatedNormal (std 0.05), JAX truncated_normal (stddev 0.01), timm trunc_normal_tf_",
+        source: "-",
+        when: "as in Keras and JAX; the std is that before the cut",
+        rule: |init| {
+            let [mean, std, lower, upper] =
+                ["mean", "std", "lower", "upper"].map(|key| init.number(key));
+            Ok(Rule::Fixed(Distribution::truncated_normal_at(
+                mean, std, lower, upper,
+            )?))
+        },
+    },
+];
+
+/// The rule of the keys `mean` and `std`.
+pub(super) fn normal(init: &Init) -> Result<Rule> {
+    let distribution = Distribution::normal(init.number("mean"), init.number("std"))?;
+    Ok(Rule::Fixed(distribution))
+}
+
+fn uniform(init: &Init) -> Result<Rule> {
+    let distribution = Distribution::uniform(init.number("low"), init.number("high"))?;
+    Ok(Rule::Fixed(distribution))
+}
+
+impl Init {
+    /// Every element is 0.
+    #[must_use]
+    pub fn zeros() -> Self {
+        Init::named("zeros", &[])
+    }
+
+    /// Every element is 1.
+    #[must_use]
+    pub fn ones() -> Self {
+        Init::named("ones", &[])
+    }
+
+    /// Every element is `value`, which must be finite in binary32: `torch.nn.init.constant_`.
+    #[must_use]
+    pub fn constant(value: f64) -> Self {
+        Init::named("constant", &[("value", Value::Number(value))])
+    }
+
+    /// Normal: `torch.nn.init.normal_`. Both numbers must be finite in binary32, and `std` at
+    /// least 0.
+    #[must_use]
+    pub fn normal(mean: f64, std: f64) -> Self {
+        let values = [("mean", Value::Number(mean)), ("std", Value::Number(std))];
+        Init::named("normal", &values)
+    }
+
+    /// Uniform on `[low, high)`: `torch.nn.init.uniform_`. Both numbers must be finite in binary32,
+    /// and `low` below `high` there.
+    #[must_use]
+    pub fn uniform(low: f64, high: f64) -> Self {
+        let values = [("low", Value::Number(low)), ("high", Value::Number(high))];
+        Init::named("uniform", &values)
+    }
+
+    /// Normal with this mean and standard deviation, given that it lies in `[a, b]`:
+    /// `torch.nn.init.trunc_normal_`, whose bounds are absolute, as here. torch's defaults are 0, 1,
+    /// -2 and 2.
+    ///
+    /// `std` must be above 0 and `a` below `b`; both bounds can be infinite. The distribution is
+    /// exact for any bounds, where torch's has outliers for wide ones (pytorch#155588) and loses
+    /// its precision in the tails.
+    #[must_use]
+    pub fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Self {
+        let values = [("mean", mean), ("std", std), ("a", a), ("b", b)];
+        Init::named(
+            "trunc_normal",
+            &values.map(|(key, value)| (key, Value::Number(value))),
+        )
+    }
+
+    /// The same with the bounds in standard deviations from the mean:
+    /// `keras.initializers.TruncatedNormal` (with -2 and 2) and
+    /// `jax.nn.initializers.truncated_normal`. `std` is that before the cut.
+    #[must_use]
+    pub fn truncated_normal(mean: f64, std: f64, lower: f64, upper: f64) -> Self {
+        let values = [
+            ("mean", mean),
+            ("std", std),
+            ("lower", lower),
+            ("upper", upper),
+        ];
+        Init::named(
+            "truncated_normal",
+            &values.map(|(key, value)| (key, Value::Number(value))),
+        )
+    }
+}

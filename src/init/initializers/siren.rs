@@ -1,0 +1,54 @@
+//! Networks of sines.
+
+use super::variance::{inverse_fan, square, variance};
+use crate::init::definition::{Definition, Key, Range, Value};
+use crate::init::{Family, FanMode, Init};
+
+pub(in crate::init) static SIREN: &[Definition] = &[
+    Definition {
+        name: "siren_first",
+        aliases: &[],
+        keys: &[],
+        keras_defaults: &[],
+        formula: "U(±1 / fan_in)",
+        frameworks: "-",
+        source: "Sitzmann et al. 2020, arXiv:2006.09661",
+        when: "the first layer of a network of sines",
+        rule: |_| inverse_fan(1.0, FanMode::FanIn, Family::Uniform),
+    },
+    Definition {
+        name: "siren",
+        aliases: &[],
+        keys: &[Key::number("omega", Range::POSITIVE, 30.0)],
+        keras_defaults: &[],
+        formula: "U(±sqrt(6 / fan_in) / omega)",
+        frameworks: "-",
+        source: "Sitzmann et al. 2020, arXiv:2006.09661",
+        when: "the other layers of a network of sines",
+        rule: |init| {
+            variance(
+                2.0 / square(init.number("omega")),
+                FanMode::FanIn,
+                Family::Uniform,
+            )
+        },
+    },
+];
+
+impl Init {
+    /// Uniform on `[-1/fan_in, 1/fan_in)`: the first layer of a SIREN.
+    ///
+    /// Sitzmann et al., "Implicit Neural Representations with Periodic Activation Functions",
+    /// 2020, and its authors' code.
+    #[must_use]
+    pub fn siren_first() -> Self {
+        Init::named("siren_first", &[])
+    }
+
+    /// Uniform with `bound = sqrt(6 / fan_in) / omega`: the other layers of a SIREN. `omega` is 30
+    /// in the paper, and must be above 0.
+    #[must_use]
+    pub fn siren(omega: f64) -> Self {
+        Init::named("siren", &[("omega", Value::Number(omega))])
+    }
+}

@@ -1,0 +1,353 @@
+//! Initializers as text: `name` or `name(key=value,...)`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::definition::{Definition, Key};
+use super::{CATALOGUE, Init, catalogue};
+use crate::error::{Error, Result};
+
+/// Keys by which frameworks know those of the table.
+const KEY_ALIASES: [(&str, &str); 6] = [
+    ("stddev", "std"),
+    ("minval", "low"),
+    ("maxval", "high"),
+    ("a", "low"),
+    ("b", "high"),
+    ("val", "value"),
+];
+
+impl FromStr for Init {
+    type Err = Error;
+
+    /// Reads the grammar that [`Init`] describes, and checks everything that does not depend on a
+    /// shape.
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = |reason: String| Error::spec(text, reason);
+        let call = Call::parse(text).map_err(refused)?;
+        let init = call.init(|key, text| key.read(text)).map_err(refused)?;
+        let checked = init.check();
+        checked.map_err(|error| refused(error.to_string()))?;
+        Ok(init)
+    }
+}
+
+/// A name of the table with the texts of its keys.
+pub(crate) struct Call<'a> {
+    definition: &'static Definition,
+    /// True if the name is spelled as a class of Keras, whose defaults then hold.
+    keras: bool,
+    /// The positions of the keys that are given, and their texts.
+    arguments: Vec<(usize, &'a str)>,
+}
+
+impl<'a> Call<'a> {
+    /// # Errors
+    ///
+    /// The reason why the text is no call of an initializer.
+    pub fn parse(text: &'a str) -> Result<Self, String> {
+        let text = text.trim();
+        let (name, inner) = match text.split_once('(') {
+            None => (text, ""),
+            Some((name, rest)) => match rest.strip_suffix(')') {
+                Some(inner) => (name.trim_end(), inner),
+                None => return Err("its parenthesis is not closed at its end".to_owned()),
+            },
+        };
+        let (spelled, keras) = snake_case(name);
+        let Some(definition) = catalogue::find(&spelled) else {
+            let names: Vec<_> = CATALOGUE.iter().flat_map(|d| d.names()).collect();
+            return Err(format!(
+                "unknown name {name:?}{}; use one of {}",
+                did_you_mean(&spelled, &names),
+                names.join(", ")
+            ));
+        };
+        let mut arguments: Vec<(usize, &str)> = Vec::new();
+        for part in parts(inner) {
+            let Some((key, value)) = part.split_once('=') else {
+                return Err(format!("{:?} is not key=value", part.trim()));
+            };
+            let (key, value) = (key.trim(), value.trim());
+            let Some(position) = position(definition.keys, key) else {
+                let keys: Vec<&str> = definition.keys.iter().map(|key| key.name).collect();
+                let takes = match &keys[..] {
+                    [] => "takes no keys".to_owned(),
+                    keys => format!("takes {}", keys.join(", ")),
+                };
+                let hint = did_you_mean(key, &keys);
+                return Err(format!("unknown key {key:?}{hint}; {spelled} {takes}"));
+            };
+            if arguments.iter().any(|(seen, _)| *seen == position) {
+                return Err(format!("key {key:?} is given twice"));
+            }
+            arguments.push((position, value));
+        }
+        Ok(Call {
+            definition,
+            keras,
+            arguments,
+        })
+    }
+
+    /// Returns the initializer with the values that `read` makes of the texts. Values are not
+    /// checked against their ranges yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`, and a required key that is not given.
+    pub fn init(
+        &self,
+        mut read: impl FnMut(&'static Key, &'a str) -> Result<super::Value, String>,
+    ) -> Result<Init, String> {
+        let keys = self.definition.keys;
+        let mut init = Init::with_defaults(self.definition);
+        if self.keras {
+            for &(key, value) in self.definition.keras_defaults {
+                init = init.with(self.definition.position(key), value);
+            }
+        }
+        for &(position, text) in &self.arguments {
+            init = init.with(position, read(&keys[position], text)?);
+        }
+        let missing = keys.iter().enumerate().find(|(position, key)| {
+            key.required && self.arguments.iter().all(|(given, _)| given != position)
+        });
+        match missing {
+            Some((_, key)) => Err(format!("{} needs {}", self.definition.name, key.name)),
+            None => Ok(init),
+        }
+    }
+}
+
+/// Returns `HeNormal` and `kaiming_normal_` as the table spells them, and true for Keras' spelling.
+fn snake_case(name: &str) -> (String, bool) {
+    if !name.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return (name.strip_suffix('_').unwrap_or(name).to_owned(), false);
+    }
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    (snake, true)
+}
+
+/// Returns the position of a key by its name or by a framework's name for it. The name itself comes
+/// first: `a` is a key of `trunc_normal`, and an alias of `low` elsewhere.
+fn position(keys: &[Key], name: &str) -> Option<usize> {
+    let known = |name: &str| keys.iter().position(|key| key.name == name);
+    let alias = || KEY_ALIASES.iter().find(|(alias, _)| *alias == name);
+    known(name).or_else(|| known(alias()?.1))
+}
+
+/// Returns the text between commas that stand outside parentheses and quotes. A single comma may
+/// end the list, as in Rust and Python.
+fn parts(inner: &str) -> Vec<&str> {
+    let inner = inner.trim();
+    if inner.is_empty() {
+        return Vec::new();
+    }
+    let (mut depth, mut quoted, mut start) = (0usize, false, 0);
+    let mut parts = Vec::new();
+    for (i, c) in inner.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => {
+                parts.push(&inner[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    if start < inner.len() || parts.is_empty() {
+        parts.push(&inner[start..]);
+    }
+    parts
+}
+
+/// Returns `, did you mean "..."?` if a candidate is near.
+pub(crate) fn did_you_mean(text: &str, candidates: &[&str]) -> String {
+    // A name of hundreds of letters is no typing mistake.
+    if text.len() > 64 {
+        return String::new();
+    }
+    candidates
+        .iter()
+        .map(|candidate| (strsim::levenshtein(text, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .map(|(_, candidate)| format!(", did you mean {candidate:?}?"))
+        .unwrap_or_default()
+}
+
+/// Writes text that [`FromStr`] reads back as an equal `Init`: the name, and the values that
+/// differ from the defaults.
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.definition().name)?;
+        let mut separator = "(";
+        for (key, value) in self.given() {
+            write!(f, "{separator}{key}={value}")?;
+            separator = ",";
+        }
+        f.write_str(if separator == "," { ")" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tensor;
+    use crate::init::{Family, FanMode, Nonlinearity};
+
+    fn parse(spec: &str) -> Init {
+        spec.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn defaults_are_torchs() {
+        assert_eq!(parse("normal"), Init::normal(0.0, 1.0));
+        assert_eq!(parse(" uniform ( ) "), Init::uniform(0.0, 1.0));
+        assert_eq!(parse("kaiming_normal"), Init::kaiming_normal());
+        assert_eq!(
+            parse("kaiming_uniform( a = 0.1 , mode = fan_out, )"),
+            Init::kaiming_uniform_with(
+                FanMode::FanOut,
+                Nonlinearity::LeakyRelu {
+                    negative_slope: 0.1
+                }
+            )
+        );
+        assert_eq!(parse("he_normal"), Init::he_normal());
+        assert_eq!(parse("HeNormal"), Init::he_normal());
+        assert_eq!(parse("GlorotUniform()"), Init::xavier_uniform());
+        assert_eq!(parse("kaiming_normal_"), Init::kaiming_normal());
+        assert_eq!(parse("uniform_(a=-1,b=1)"), Init::uniform(-1.0, 1.0));
+        assert_eq!(
+            parse("TruncatedNormal(stddev=0.1)"),
+            Init::truncated_normal(0.0, 0.1, -2.0, 2.0)
+        );
+        assert_eq!(
+            parse("TruncatedNormal"),
+            Init::truncated_normal(0.0, 0.05, -2.0, 2.0)
+        );
+        assert_eq!(parse("RandomNormal"), parse("random_normal(std=0.05)"));
+        assert_eq!(parse("glorot_uniform"), Init::glorot_uniform());
+        let tensor = Tensor::new("w", [5, 7]).unwrap();
+        assert_eq!(
+            parse("kaiming_normal(gain=3)").resolve(&tensor).unwrap(),
+            Init::variance_scaling(9.0, FanMode::FanIn, Family::Normal)
+                .resolve(&tensor)
+                .unwrap()
+        );
+    }
+
+    #[test]
+    fn faults_say_what_is_accepted() {
+        for (spec, expected) in [
+            ("kaimng_normal", "did you mean \"kaiming_normal\"?"),
+            (
+                "truncated",
+                "use one of zeros, lora_b, rezero, ones, constant",
+            ),
+            ("", "unknown name \"\""),
+            (
+                "normal(sd=1)",
+                "did you mean \"std\"?; normal takes mean, std",
+            ),
+            ("zeros(value=1)", "zeros takes no keys"),
+            ("normal(std=1,std=2)", "key \"std\" is given twice"),
+            ("normal(0,1)", "\"0\" is not key=value"),
+            ("normal(std=1", "parenthesis is not closed"),
+            ("normal(std=1) x", "parenthesis is not closed"),
+            ("normal(std=1,,mean=0)", "\"\" is not key=value"),
+            ("normal(,)", "\"\" is not key=value"),
+            ("normal(std=one)", "std=\"one\" is not a decimal number"),
+            ("normal(std=nan)", "std = NaN is out of range"),
+            ("normal(std=inf)", "std = inf is out of range"),
+            (
+                "normal(std=-1)",
+                "std = -1 is out of range: it must be at least 0",
+            ),
+            ("uniform(low=1,high=1)", "it must be below high"),
+            ("constant", "constant needs value"),
+            ("xavier_normal(gain=0)", "gain = 0 is out of range"),
+            (
+                "kaiming_normal(mode=fan_inn)",
+                "use one of fan_in, fan_out, fan_avg",
+            ),
+            ("kaiming_normal(nonlinearity=gelu)", "leaky_relu, selu"),
+            ("kaiming_normal(nonlinearity=relu,a=1)", "which has none"),
+            (
+                "kaiming_normal(nonlinearity=relu,gain=1)",
+                "one or the other",
+            ),
+            (
+                "variance_scaling(distribution=gaussian)",
+                "use one of truncated_normal, normal, untruncated_normal, uniform",
+            ),
+            ("trunc_normal(std=0)", "it must be above 0"),
+            ("trunc_normal(a=2,b=2)", "must be below the upper bound"),
+            ("sparse(sparsity=1.5)", "it must be between 0 and 1"),
+            ("wang_init(dim=8)", "wang_init needs layers"),
+            (
+                "mup(role=middle,std=1,base=1)",
+                "use one of input, hidden, output",
+            ),
+            ("small_init(dim=0)", "dim = 0 is out of range"),
+            (
+                "fixup(layers=3,m=1)",
+                "m = 1 is out of range: it must be at least 2",
+            ),
+            ("kaiming_normal(a=nan)", "a = NaN is out of range"),
+            ("bias_uniform(fan_in=0)", "fan_in = 0 is out of range"),
+            ("bias_uniform(fan_in=-3)", "is not a whole number from 1"),
+        ] {
+            let error = spec.parse::<Init>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{spec}: {error}");
+            assert!(
+                error.starts_with(&format!("{spec:?} is not an initializer: ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_reads_back() {
+        for spec in [
+            "zeros",
+            "ones",
+            "constant(value=-0)",
+            "normal(std=0.02)",
+            "uniform(low=-1e-300,high=3e20)",
+            "variance_scaling(scale=2,mode=fan_avg,distribution=normal)",
+            "bias_uniform",
+            "bias_uniform(fan_in=784)",
+            "residual_normal(std=0.02,layers=12)",
+            "variance_scaling(scale=2)",
+            "inverse_fan(scale=3,distribution=uniform)",
+            "trunc_normal(std=0.02,b=inf)",
+            "truncated_normal(mean=1,std=0.5,lower=-3,upper=3)",
+            "eye",
+            "identity(gain=0.5)",
+            "orthogonal(gain=1.5)",
+            "delta_orthogonal",
+            "dirac",
+            "dirac(groups=4)",
+            "sparse(sparsity=0.1)",
+            "embedding(padding_idx=0)",
+            "sinusoids",
+            "sinusoidal(base=500)",
+            "mamba_a_log",
+            "mamba2_a_log(high=32)",
+            "mamba_dt_bias(min=0.01)",
+        ] {
+            assert_eq!(parse(spec).to_string(), spec);
+        }
+    }
+}
