@@ -1,10 +1,10 @@
-//! Filling weights, side by side in one run: fanin on the CPU and on every adapter, `rand` with
-//! `rand_distr`, the upload of weights that these make, a Box-Muller in float WGSL, and a plain
-//! fill of the same memory, the floor of them all.
+//! Compares fills in one run: fanin on the CPU and on every adapter, `rand` with `rand_distr`, the
+//! upload of weights that these make, a Box-Muller in float WGSL, and a plain fill of the same memory
+//! as the lower bound.
 //!
-//! `cargo bench --bench fill`, with `FANIN_BENCH_ADAPTER=WORDS` on the adapters that these words
-//! describe; numbers of one run can be compared with each other, not with those of another.
-//! Results kept: `benches/results/`.
+//! `cargo bench --bench fill`. `FANIN_BENCH_ADAPTER=WORDS` restricts it to the adapters that these
+//! words describe. Compare the numbers of one run with each other, not with those of another run.
+//! Recorded results are in `benches/results/`.
 
 mod common;
 
@@ -65,8 +65,8 @@ fn on_the_cpu(c: &mut Criterion) {
     group.finish();
 }
 
-/// The generator is the loop's own: behind a reference its state would go through memory at each
-/// number. Nor is it inlined, where it would be short of registers.
+/// Takes the generator by value: behind a reference, its state would go through memory for each number.
+/// It is not inlined, because the caller would run out of registers.
 #[inline(never)]
 fn sample(weights: &mut [f32], seed: u64, distribution: impl Distribution<f32>) {
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -75,7 +75,7 @@ fn sample(weights: &mut [f32], seed: u64, distribution: impl Distribution<f32>) 
     }
 }
 
-/// A generator for each part: other weights than those of one generator.
+/// Uses a generator for each part, so the weights differ from those of one generator.
 fn sample_on_all_threads(
     weights: &mut [f32],
     distribution: impl Distribution<f32> + Copy + Send + Sync,
@@ -163,7 +163,7 @@ impl FloatBoxMuller {
     }
 }
 
-/// A bench that is wrong is worse than none: are these normals of standard deviation 0.02?
+/// Checks that the numbers are normal with standard deviation 0.02, so that no wrong fill is timed.
 fn assert_normal(gpu: &Gpu, buffer: &wgpu::Buffer) {
     let mut weights = vec![0f32; ELEMENTS];
     gpu.read(buffer, 0, bytemuck::cast_slice_mut(&mut weights))

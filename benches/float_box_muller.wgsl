@@ -1,12 +1,11 @@
-// What a good engineer writes without the promise of the same bits: Philox4x32-10 in u32, and
-// Box-Muller with the float built-ins. Every device rounds log, cos and sin its own way.
-// A bench only: fanin has no part in it.
+// The usual implementation, without the promise of the same bits: Philox4x32-10 in u32, and Box-Muller with
+// the float built-ins. Devices round log, cos and sin differently. Only benches use this; fanin does not.
 
 struct Request {
     key: vec2<u32>,
     stream: vec2<u32>,
     deviation: f32,
-    // Four elements each.
+    // Blocks of four elements.
     blocks: u32,
     // Invocations of a row of the grid.
     row: u32,
@@ -15,7 +14,7 @@ struct Request {
 @group(0) @binding(0) var<uniform> request: Request;
 @group(0) @binding(1) var<storage, read_write> weights: array<vec4<f32>>;
 
-// High and low word of a product: WGSL has no wider multiplication.
+// Returns the high and low word of a product: WGSL has no wider multiplication.
 fn multiply(a: u32, b: u32) -> vec2<u32> {
     let a0 = a & 0xffffu;
     let a1 = a >> 16u;
@@ -38,7 +37,7 @@ fn philox(start: vec4<u32>, start_key: vec2<u32>) -> vec4<u32> {
     return counter;
 }
 
-// Two words to two normals. The upper 23 bits of a word and a half: never 0, never 1.
+// Maps two words to two normals. The upper 23 bits of a word, plus a half, are never 0 and never 1.
 fn box_muller(words: vec2<u32>) -> vec2<f32> {
     let uniform_pair = (vec2<f32>(words >> vec2<u32>(9u)) + 0.5) * 0x1p-23;
     let radius = sqrt(-2.0 * log(uniform_pair.x));

@@ -1,10 +1,10 @@
-//! How the cost grows: ns an element of the normal f32 fill for 2^4, 2^5, ... 2^30 elements, on the
-//! CPU with 1, 2, 4, ... threads and on every adapter, from the submission to its end, beside a
-//! plain fill of the same buffer; and the memory that the CPU takes for it.
+//! Measures the growth of the cost: ns an element of the normal f32 fill for 2^4, 2^5, ... 2^30
+//! elements, beside a plain fill of the same buffer. It runs on the CPU with 1, 2, 4, ... threads, and
+//! on every adapter from the submission to its end. It also measures the memory of the CPU fill.
 //!
-//! `cargo bench --bench growth [-- --adapter WORDS] [--most 30] [--seconds 20] [--svg PATH]`; a
-//! series ends where its memory does not suffice, or where three more fills would take longer than
-//! its seconds, and the output says which. Pages are touched before a fill is timed.
+//! `cargo bench --bench growth [-- --adapter WORDS] [--most 30] [--seconds 20] [--svg PATH]`. A series
+//! ends if memory runs out, or if three more fills would exceed its seconds. The output names the
+//! reason. Pages are touched before a fill is timed.
 
 mod common;
 
@@ -23,27 +23,27 @@ use rayon::prelude::*;
 /// The smallest size is 2^4 elements: four blocks of the generator.
 const LEAST: u32 = 4;
 
-/// The part of a series' time that its sizes share evenly; the rest is for the large ones, whose
-/// three repetitions take longer than that.
+/// The part of a series' time that its sizes share evenly. The rest is for the large sizes, whose three
+/// repetitions take longer than an even share.
 const EVEN_PART: f64 = 0.25;
 
 /// Elements at the end of a device's fill that are compared with the CPU's.
 const COMPARED: u64 = 1 << 10;
 
-/// Bytes that a thread plainly fills at a time.
+/// Bytes of a task of the plain fill.
 const PLAIN_TASK: usize = 1 << 16;
 
-/// One line of the plot: the element's nanoseconds for 2^4, 2^5, ... elements.
+/// One line of the plot: nanoseconds an element for 2^4, 2^5, ... elements.
 struct Series {
     name: String,
     ns: Vec<f64>,
 }
 
-/// A device's fill, and its plain fill where that was timed.
+/// A device's fill, and its plain fill if that was timed.
 struct Device {
     fill: Series,
     plain: Series,
-    /// Why there are no more sizes.
+    /// The reason for the end of the series.
     end: Option<String>,
 }
 
@@ -70,8 +70,8 @@ fn normal(elements: u64) -> Fill {
     Fill::new(&tensor, &Init::normal(0.0, 0.02), 42).expect("a valid initializer")
 }
 
-/// Times size after size: `measure` is given a number of elements and seconds, and returns the
-/// seconds of a fill and of a plain fill, or why there is none.
+/// Times size after size. `measure` takes a number of elements and of seconds, and returns the seconds
+/// of a fill and of a plain fill, or the reason for having none.
 fn grow(
     name: String,
     most: u32,
@@ -93,7 +93,7 @@ fn grow(
     };
     let mut last = 0.0;
     for exponent in LEAST..=most {
-        // A size that took longer than its share takes twice as long at twice the elements.
+        // A size that took longer than its share will take twice as long with twice the elements.
         let next = if last > share { 2.0 * last } else { share };
         let elements = 1u64 << exponent;
         let before = start.elapsed().as_secs_f64();
@@ -117,14 +117,14 @@ fn grow(
     device
 }
 
-/// The CPU's series, and the most bytes that a fill of each size took beyond its buffer.
+/// Measures the series of the CPU, and the most bytes that a fill of each size took beyond its buffer.
 fn on_the_cpu(most: u32, seconds: f64) -> (Vec<Device>, Vec<Option<u64>>) {
     let too_many = (LEAST..=most).find_map(|exponent| {
         let reason = host_has_room(4 << exponent).err()?;
         Some((exponent, reason))
     });
     let largest = too_many.as_ref().map_or(most, |(exponent, _)| exponent - 1);
-    // Written, not only reserved: its pages are there before any fill is timed.
+    // The buffer is written, not only reserved, so that its pages exist before any fill is timed.
     let mut weights = vec![1f32; 1 << largest];
     let mut memory = vec![None; (largest - LEAST + 1) as usize];
     let counts = thread_counts();
@@ -137,7 +137,7 @@ fn on_the_cpu(most: u32, seconds: f64) -> (Vec<Device>, Vec<Option<u64>>) {
             }
             let fill = normal(elements);
             let part = &mut weights[..elements as usize];
-            // Inside of the pool, so that no call waits for its threads to wake up.
+            // The calls run inside the pool, so that none waits for its threads to wake up.
             pool.install(|| {
                 let mut seconds = 0.0;
                 let peak = peak_beyond(|| {
@@ -164,11 +164,11 @@ fn plain_fill(weights: &mut [f32]) {
     parts.for_each(|part| part.fill(0.02));
 }
 
-/// The resident memory at its peak in `run` beyond what was resident before; None where the system
-/// does not tell.
+/// Returns the peak of resident memory during `run` beyond that before it, or None if the system does not
+/// report it.
 fn peak_beyond(run: impl FnOnce()) -> Option<u64> {
     let status = |field| kibibytes_in("/proc/self/status", field).map(|kib| kib << 10);
-    // The peak starts again from what is resident now: proc_pid_clear_refs(5).
+    // This resets the peak to the current resident memory: proc_pid_clear_refs(5).
     let reset = std::fs::write("/proc/self/clear_refs", "5");
     let before = status("VmRSS");
     run();
@@ -182,7 +182,7 @@ fn on_an_adapter(gpu: &Gpu, most: u32, seconds: f64) -> Device {
         let fill = normal(elements);
         let buffer = room(gpu, fill.bytes())?;
         let submit = || gpu.initializer().submit(gpu.queue(), &fill, &buffer, 0);
-        // Warms up, and tells whether the device has room for the fill too.
+        // Warms up, and fails if the device has no memory for the fill.
         wait(gpu, submit().map_err(|error| error.to_string())?);
         let seconds = time(share, || wait(gpu, submit().expect("a recorded fill")));
         assert_same_end(gpu, &fill, &buffer);
@@ -195,7 +195,7 @@ fn on_an_adapter(gpu: &Gpu, most: u32, seconds: f64) -> Device {
     })
 }
 
-/// A bench that is wrong is worse than none: does the buffer end as the CPU's weights do?
+/// Checks that the end of the buffer equals the CPU's weights, so that no wrong fill is timed.
 fn assert_same_end(gpu: &Gpu, fill: &Fill, buffer: &wgpu::Buffer) {
     let compared = fill.elements().min(COMPARED);
     let first = fill.elements() - compared;
@@ -252,7 +252,7 @@ fn print_table(devices: &[Device], memory: &[Option<u64>]) {
     }
 }
 
-/// Both axes are logarithms: of two for the elements, of ten for the nanoseconds.
+/// Draws both axes as logarithms: base 2 for the elements, base 10 for the nanoseconds.
 fn plot(devices: &[Device], path: &str) -> fanin_plot::Result<()> {
     let points = |series: &Series| -> Vec<(f64, f64)> {
         let sizes = (LEAST as i32..).map(|exponent| 2f64.powi(exponent));

@@ -1,10 +1,10 @@
-//! Whole models in one go: the tensors of GPT-2 and of Llama-3-8B filled on every adapter by one
-//! submission, against a plain fill of the same bytes, a plain fill of each tensor, and a
-//! submission for each tensor.
+//! Fills the tensors of whole models, GPT-2 and Llama-3-8B, on every adapter by one submission. It
+//! compares this with a plain fill of the same bytes, a plain fill of each tensor, and a submission for
+//! each tensor.
 //!
-//! `cargo bench --bench models [-- --adapter WORDS] [--seconds S] [--bytes B]`; a model of more than
-//! B bytes (by default 512 MiB on a software driver, without end on hardware), or than the device
-//! has room for, gets its dimensions halved until it fits, and the table says so.
+//! `cargo bench --bench models [-- --adapter WORDS] [--seconds S] [--bytes B]`. If a model has more than B
+//! bytes (by default 512 MiB on a software driver, unlimited on hardware), or more than the device has
+//! memory for, its dimensions are halved until it fits. The table shows the divisor.
 
 mod common;
 
@@ -63,7 +63,7 @@ fn main() {
     }
 }
 
-/// A model's tensors, one behind the other in a buffer, and once more in a buffer each.
+/// A model's tensors, once one after the other in a buffer, and once in a buffer each.
 struct Arena<'a> {
     gpu: &'a Gpu,
     fills: Vec<Fill>,
@@ -76,7 +76,7 @@ struct Arena<'a> {
 
 impl<'a> Arena<'a> {
     fn new(gpu: &'a Gpu, preset: &str, list: &str, dtype: DType, most: u64) -> Arena<'a> {
-        // From the root of the tree, where cargo runs a bench.
+        // The path is relative to the root of the tree, where cargo runs a bench.
         let tensors = read_tensor_list(list).expect("a list of tensors");
         let recipe = Recipe::preset(preset).expect("a preset");
         let mut divisor = 1;
@@ -97,7 +97,7 @@ impl<'a> Arena<'a> {
                 .iter()
                 .map(|fill| {
                     let offset = elements;
-                    // Each tensor where a binding of its own could begin.
+                    // Each tensor begins at an offset that a binding could have.
                     elements += fill.elements().next_multiple_of(256 / dtype.size());
                     offset
                 })
@@ -137,7 +137,7 @@ impl<'a> Arena<'a> {
             .collect()
     }
 
-    /// Seconds from an encoder to a device that has done what was recorded.
+    /// Returns the seconds from creating an encoder until the device has done the recorded work.
     fn time(&self, record: impl Fn(&mut wgpu::CommandEncoder)) -> f64 {
         let start = Instant::now();
         let mut encoder = self
@@ -178,7 +178,7 @@ impl<'a> Arena<'a> {
         start.elapsed().as_secs_f64()
     }
 
-    /// Seconds until a new initializer, whose pipelines are not made yet, has filled all.
+    /// Returns the seconds until a new initializer, without compiled pipelines, has filled all tensors.
     fn first(&self) -> f64 {
         let start = Instant::now();
         let options = InitializerOptions {
@@ -231,7 +231,7 @@ impl<'a> Arena<'a> {
             ),
             ("`submit` for each tensor", Box::new(|| self.submit_each())),
         ];
-        // All cases in turn, so that none meets a quieter machine; the first round warms up.
+        // The cases take turns, so that none gets a quieter machine. The first round warms up.
         let mut times = vec![Vec::new(); cases.len()];
         let start = Instant::now();
         let mut rounds = 0;

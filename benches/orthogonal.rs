@@ -1,12 +1,11 @@
-//! Orthogonal matrices of n x n: fanin on the CPU and on every adapter, beside what
-//! `torch.nn.init.orthogonal_` does (the QR of a Gaussian matrix, Q made explicit, the signs of R's
-//! diagonal), by faer on the same threads; a plain product of two n x n matrices is the yardstick.
+//! Compares orthogonal n x n matrices: fanin on the CPU and on every adapter, and the method of
+//! `torch.nn.init.orthogonal_` (the QR of a Gaussian matrix, an explicit Q, the signs of R's diagonal) by
+//! faer on the same threads. A plain product of two n x n matrices is the reference.
 //!
-//! `cargo bench --bench orthogonal [-- --adapter WORDS] [--sizes 512,1024,2048,4096] [--seconds 2]`;
-//! software drivers stop at n = 1024. Floating-point operations are those that the method needs:
-//! 4/3 n^3 for the product of n given reflections, which is all that fanin computes, 8/3 n^3 for
-//! QR and Q, 2 n^3 for a product of matrices. fanin's time includes drawing the Gaussian numbers,
-//! faer's does not.
+//! `cargo bench --bench orthogonal [-- --adapter WORDS] [--sizes 512,1024,2048,4096] [--seconds 2]`.
+//! Software drivers stop at n = 1024. The floating-point operations are those of the method: 4/3 n^3 for
+//! the product of n given reflections, which is fanin's method, 8/3 n^3 for QR and Q, and 2 n^3 for a
+//! product of matrices. fanin's time includes drawing the Gaussian numbers; faer's time does not.
 
 mod common;
 
@@ -22,10 +21,10 @@ use fanin::gpu::Gpu;
 use fanin::{Fill, Init, Tensor, cpu};
 use rayon::ThreadPool;
 
-/// The largest matrix for a software driver: the next one takes it a minute.
+/// The largest matrix for a software driver. The next one would take a minute.
 const LARGEST_ON_SOFTWARE: usize = 1024;
 
-/// How far the products of columns may be from 0 and 1: a wrong matrix is off by far more.
+/// The largest accepted error of the products of columns. A wrong matrix has a far larger one.
 const TOLERANCE: f64 = 1e-4;
 
 /// A row of the table.
@@ -33,7 +32,7 @@ struct Row {
     case: String,
     seconds: f64,
     operations: f64,
-    /// max |Q^T Q - I|, for what should be orthogonal.
+    /// max |Q^T Q - I|, for orthogonal matrices.
     error: Option<f64>,
 }
 
@@ -66,7 +65,7 @@ fn main() {
                 Err(reason) => println!("| {n} | fanin, {}: {reason} | | | | | |", name(gpu)),
             }
         }
-        // What takes longest comes last.
+        // The slowest cases come last.
         if all > 1 {
             on_the_cpu(n, 1, seconds);
         }
@@ -74,7 +73,7 @@ fn main() {
 }
 
 impl Row {
-    /// Beside the seconds of the peers on the CPU, which an adapter's row has with all threads.
+    /// Prints the row beside the seconds of the peers on the CPU. For an adapter these are with all threads.
     fn print(&self, n: usize, peers: Peers) {
         if let Some(error) = self.error {
             assert!(error < TOLERANCE, "{}: off by {error} at {n}", self.case);
@@ -101,7 +100,7 @@ fn orthogonal(n: usize) -> Fill {
     Fill::new(&tensor, &Init::orthogonal(), 42).expect("a valid initializer")
 }
 
-/// Prints the rows of so many threads.
+/// Prints the rows for this number of threads.
 fn on_the_cpu(n: usize, count: usize, seconds: f64) -> Peers {
     let pool = threads(count);
     faer::set_global_parallelism(if count == 1 {
@@ -166,7 +165,7 @@ fn of_faer<T: Number>(gaussian: &Mat<T>, dtype: &str, pool: &ThreadPool, seconds
     [qr, product]
 }
 
-/// As torch does it.
+/// The method of torch.
 fn householder<T: Number>(gaussian: &Mat<T>) -> Mat<T> {
     let qr = gaussian.qr();
     let mut q = qr.compute_thin_Q();
@@ -183,7 +182,7 @@ fn on_an_adapter(gpu: &Gpu, n: usize, seconds: f64) -> Result<Row, String> {
     let fill = orthogonal(n);
     let buffer = room(gpu, fill.bytes())?;
     let submit = || gpu.initializer().submit(gpu.queue(), &fill, &buffer, 0);
-    // Warms up, and tells whether the device has room for the matrix that is made on the way.
+    // Warms up, and fails if the device has no memory for the intermediate matrix.
     wait(gpu, submit().map_err(|error| error.to_string())?);
     let seconds = time(seconds, || wait(gpu, submit().expect("a recorded fill")));
     let mut weights = vec![0f32; n * n];
@@ -201,11 +200,11 @@ fn row_major_error(n: usize, weights: &[f32]) -> f64 {
     error(Mat::from_fn(n, n, |i, j| f64::from(weights[i * n + j])))
 }
 
-/// max |Q^T Q - I|
+/// Returns max |Q^T Q - I|.
 fn error(q: Mat<f64>) -> f64 {
     let n = q.ncols();
     let mut products = Mat::<f64>::zeros(n, n);
-    // On all threads, whatever was timed.
+    // The check uses all threads, independent of the timed number.
     matmul(
         &mut products,
         Accum::Replace,

@@ -1,9 +1,9 @@
-//! A fill on the CPU and on an adapter in turns, for machines that others share and whose speed changes
-//! from one second to the next: the ratio of each turn, and the median of them.
+//! Times a fill on the CPU and on an adapter in turns, and prints the median of the ratios. It is for
+//! shared machines, whose speed changes from one second to the next.
 //!
-//! `cargo bench --bench turns`, with `-- --adapter WORDS` on the adapters that these words describe and
-//! `--seconds S` for each row. Where four blocks an invocation are the default, two are measured
-//! too.
+//! `cargo bench --bench turns`. `-- --adapter WORDS` restricts it to the adapters that these words
+//! describe, and `--seconds S` limits each row. If four blocks an invocation are the default, two are
+//! measured too.
 
 mod common;
 
@@ -21,13 +21,13 @@ fn milliseconds(call: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// The times of each way, turn by turn, and the weights that the CPU makes compared with the
-/// adapter's.
+/// Returns the times of each way, turn by turn, after comparing the weights of the CPU with those of the
+/// adapter.
 fn turns(gpu: &Gpu, ways: &[&Initializer], fill: &Fill, seconds: f64) -> Vec<Vec<f64>> {
     let buffer = room(gpu, fill.bytes()).expect("room for the weights");
     let mut weights = vec![0; fill.bytes() as usize];
     let mut times = vec![Vec::new(); ways.len() + 1];
-    // Pipelines are made, and memory is touched, before what counts.
+    // Pipelines are compiled, and memory is touched, before the timed turns.
     let mut warm = false;
     let mut start = Instant::now();
     while times[0].len() < FEWEST_TURNS || start.elapsed().as_secs_f64() < seconds {

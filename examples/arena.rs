@@ -1,4 +1,4 @@
-//! A whole model in one buffer: GPT-2's 148 tensors one behind the other, in one pass of one
+//! A whole model in one buffer: the 148 tensors of GPT-2, one after the other, in one pass and one
 //! submission.
 //!
 //! cargo run --release --example arena
@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ))?;
     let plan = Recipe::preset("gpt2")?.resolve(&list, Some(42), Some(DType::BF16))?;
 
-    // Where each tensor begins, in elements. Shaders that bind a tensor by itself want its first
-    // byte at a multiple of 256; fanin takes any.
+    // The offset of each tensor, in elements. Shaders that bind a single tensor need its first byte at
+    // a multiple of 256; fanin takes any offset.
     let mut elements = 0;
     let mut offsets = Vec::new();
     for fill in plan.iter() {
@@ -36,10 +36,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     gpu.initializer().fill_all(&mut encoder, &targets)?;
-    // ... and the passes that train on it.
+    // ... record the passes that train on it here.
     gpu.queue().submit([encoder.finish()]);
 
-    // Nothing has left the device. To see that it is right, the last matrix is read back.
+    // Nothing has left the device. To check the result, the last matrix is read back.
     let name = "transformer.h.11.mlp.c_proj.weight";
     let (fill, offset) = plan
         .iter()

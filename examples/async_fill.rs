@@ -1,4 +1,4 @@
-//! Without blocking a thread, as in a browser or in a server: every wait is an `await`.
+//! Fills without blocking a thread, as a browser or a server needs it: every wait is an `await`.
 //!
 //! cargo run --release --example async_fill
 
@@ -7,7 +7,7 @@ use std::error::Error;
 use fanin::gpu::{Gpu, Options, adapters_async};
 use fanin::{Fill, Init, Tensor, cpu};
 
-// Any executor will do: tokio's, a browser's (wasm_bindgen_futures::spawn_local), this one.
+// Any executor works: tokio, a browser's (wasm_bindgen_futures::spawn_local), or this one.
 fn main() -> Result<(), Box<dyn Error>> {
     pollster::block_on(run())
 }
@@ -18,7 +18,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let gpu = Gpu::headless_async(&Options::default()).await?;
 
-    // Recording and submitting wait for nothing: the device fills while this task goes on.
+    // Recording and submitting do not wait: the device fills while this task continues.
     let layers = ["encoder.weight", "decoder.weight"];
     let fills = layers.map(|name| {
         Fill::new(
@@ -33,7 +33,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         buffers.push((gpu.fill_buffer(&fill)?, fill));
     }
 
-    // Only who wants to look has to wait.
+    // Only reading back has to wait.
     for (buffer, fill) in &buffers {
         let mut first = [0u8; 16];
         gpu.read_async(buffer, 0, &mut first).await?;

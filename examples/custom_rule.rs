@@ -1,13 +1,13 @@
-//! Rules of your own, in two ways: a recipe that overrides a preset and computes its numbers, and a
-//! formula in Rust.
+//! Custom rules in two ways: a recipe that overrides a preset and computes its numbers, and a formula
+//! in Rust.
 //!
 //! cargo run --release --example custom_rule
 
 use fanin::init::Distribution;
 use fanin::{Fill, ListedTensor, Recipe, Shape, Tensor, TensorList, cpu};
 
-/// GPT-2, but for wider position embeddings, and projections into the residual stream that
-/// shrink with the depth at which they stand rather than with that of the model.
+/// GPT-2 with two changes: position embeddings are wider, and projections into the residual stream
+/// shrink with the depth of their layer, not with the depth of the model.
 const RECIPE: &str = r#"
 extends = "gpt2"
 
@@ -36,8 +36,8 @@ fn main() -> fanin::Result<()> {
         );
     }
 
-    // A formula that no recipe can say: any function of whatever you know of the tensor gives the
-    // numbers, and the stream does the rest.
+    // A formula that a recipe cannot express. Any function can compute the parameters of the
+    // distribution.
     let tensor = Tensor::new("memory.keys", [512, 64])?;
     let golden = (1.0 + 5f64.sqrt()) / 2.0;
     let distribution = Distribution::uniform(-golden / 64.0, golden / 64.0)?;

@@ -1,12 +1,13 @@
-//! What most tutorials start from: layer sizes in, weights and zero biases out.
+//! Makes weights and zero biases from a list of layer sizes, as most tutorials do.
 //!
 //! cargo run --release --example mlp
 
 use fanin::{Fill, Init, cpu, init};
 
 fn main() -> fanin::Result<()> {
-    // W1 ~ N(0, 1/input_size), b1 = 0, W2 ~ N(0, 1/hidden_size), b2 = 0. Before ReLU take
-    // Init::he_normal(), 2/n; before tanh or sigmoid Init::xavier_normal(), 2/(in + out).
+    // Many tutorials draw W1 ~ N(0, 1/input_size), W2 ~ N(0, 1/hidden_size) and set b1 = b2 = 0. Better
+    // variances are 2/in before ReLU (Init::he_normal()) and 2/(in + out) before tanh or sigmoid
+    // (Init::xavier_normal()).
     let layers =
         init::initialize_parameters(784, 128, 10, &Init::xavier_normal(), &Init::zeros(), 42)?;
     for fill in [&layers.w1, &layers.b1, &layers.w2, &layers.b2] {

@@ -1,12 +1,12 @@
-//! Weights for a training loop in plain wgpu: born in the buffer that training reads, recorded
-//! into the same encoder as the first passes.
+//! Weights for a training loop in plain wgpu. They are made in the buffer that training reads, and
+//! recorded into the same encoder as the first passes.
 //!
 //! cargo run --release --example plain_wgpu
 
 use fanin::{DType, Fill, Init, Tensor, gpu};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Your own device. fanin needs no feature of it; with SHADER_INT64 it is faster.
+    // Your own device. fanin needs no device feature; SHADER_INT64 makes it faster.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }))?;
     let initializer = gpu::Initializer::new(&device, &queue)?;
 
-    // Two tensors side by side in one buffer, at offsets counted in elements.
+    // Two tensors side by side in one buffer. Offsets are in elements.
     let weight = Tensor::new("fc.weight", [10, 784])?;
     let weight = Fill::new(&weight, &Init::kaiming_normal(), 42)?.with_dtype(DType::F32);
     let bias = Tensor::new("fc.bias", [10])?;
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         initializer.fill_in_pass(&mut pass, &weight, &parameters, 0)?;
         initializer.fill_in_pass(&mut pass, &bias, &parameters, weight.elements())?;
-        // ... your own dispatches that read `parameters`.
+        // ... record your own dispatches that read `parameters` here.
     }
     encoder.copy_buffer_to_buffer(&parameters, 0, &staging, 0, 16);
     queue.submit([encoder.finish()]);

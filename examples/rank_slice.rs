@@ -1,5 +1,5 @@
-//! One rank's part of a model: of a matrix that is split by columns over eight devices, rank 3 fills
-//! its own into a buffer of that size. It never has the rest, and needs no other rank.
+//! One rank's part of a model. A matrix is split by columns over eight devices, and rank 3 fills only its
+//! own columns, into a buffer of that size. It never holds the rest, and needs no other rank.
 //!
 //! cargo run --release --example rank_slice
 
@@ -10,7 +10,7 @@ const RANK: u64 = 3;
 const WORLD_SIZE: u64 = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The shape is that of the whole tensor: it gives the fans and numbers the elements.
+    // The shape is that of the whole tensor, because fans and element indices follow from it.
     let tensor = Tensor::new("layers.0.mlp.up_proj.weight", [1024, 4096])?;
     let whole = Fill::new(&tensor, &Init::kaiming_normal(), 42)?.with_dtype(DType::BF16);
     let slice = Slice::tensor_parallel(tensor.shape(), 1, RANK, WORLD_SIZE)?;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         whole.bytes() / 1000
     );
 
-    // To see that it is the same model, the whole is made as well, on the CPU.
+    // To check the result, the whole matrix is made too, on the CPU.
     let mut seen = vec![0; part.bytes() as usize];
     gpu.read(&buffer, 0, &mut seen)?;
     let mut expected = vec![0; whole.bytes() as usize];
@@ -35,6 +35,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows = expected.chunks_exact(4096 * 2);
     let of_the_rank = rows.flat_map(|row| &row[bytes.clone()]);
     assert!(seen.iter().eq(of_the_rank), "the rank holds other weights");
-    println!("they are the whole's, to the bit");
+    println!("they equal the columns of the whole matrix, to the bit");
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Resuming from a seed: what never changes in training need not be stored. A wide random layer
-//! stays as it was initialized and only the readout behind it learns (Rahimi and Recht, "Random
-//! features for large-scale kernel machines", 2007); a checkpoint holds the readout and the seed.
+//! Resumes training from a checkpoint that omits a layer. Weights that never change in training need
+//! not be stored: a wide random layer keeps its initial weights, and only the readout behind it learns
+//! (Rahimi and Recht, "Random features for large-scale kernel machines", 2007). The checkpoint holds
+//! the readout and the seed.
 //!
 //! cargo run --release --example resume
 
@@ -16,7 +17,7 @@ fn main() -> fanin::Result<()> {
     let (seed, start) = (42, vec![0f32; FEATURES * CLASSES]);
     let (train, test) = Digits::load();
     let halfway = run(seed, start.clone(), &train, 10)?;
-    // Another process, another machine, another kind of device: the same random layer.
+    // Another process, machine or kind of device makes the same random layer.
     let resumed = run(seed, halfway, &train, 10)?;
     assert!(resumed == run(seed, start, &train, 20)?, "another model");
 
@@ -38,7 +39,7 @@ fn main() -> fanin::Result<()> {
     Ok(())
 }
 
-/// max(0, pixels times weights), the weights made from the seed.
+/// max(0, pixels times weights), where the weights are made from the seed.
 fn features(seed: u64, digits: &Digits) -> fanin::Result<Vec<f32>> {
     let tensor = Tensor::new("features.weight", [FEATURES as u64, PIXELS as u64])?;
     let fill = Fill::new(&tensor, &Init::kaiming_normal(), seed)?;
@@ -50,7 +51,7 @@ fn features(seed: u64, digits: &Digits) -> fanin::Result<Vec<f32>> {
     Ok(images.flat_map(of_image).collect())
 }
 
-/// What the readout, [features, classes], makes of an image's features.
+/// Multiplies the features of an image with the readout, [features, classes].
 fn scores(features: &[f32], readout: &[f32]) -> [f32; CLASSES] {
     let mut scores = [0.0; CLASSES];
     for (x, row) in features.iter().zip(readout.chunks(CLASSES)) {
@@ -59,7 +60,7 @@ fn scores(features: &[f32], readout: &[f32]) -> [f32; CLASSES] {
     scores
 }
 
-/// Least squares, an image at a time (Widrow and Hoff, 1960).
+/// Trains by least squares, one image at a time (Widrow and Hoff, 1960).
 fn run(seed: u64, mut readout: Vec<f32>, train: &Digits, epochs: u32) -> fanin::Result<Vec<f32>> {
     let features = features(seed, train)?;
     for _ in 0..epochs {

@@ -1,6 +1,6 @@
-//! A lottery ticket, after Frankle and Carbin, "The lottery ticket hypothesis", 2019: train, keep
-//! the weights that grew largest, set those back to where they started, train again. The initial
-//! weights are not kept for it: seed and name give them once more.
+//! A lottery ticket, after Frankle and Carbin, "The lottery ticket hypothesis", 2019. It trains, keeps
+//! the largest weights, resets these to their initial values, and trains again. The initial weights are
+//! not stored: seed and name give them again.
 //!
 //! cargo run --release --example rewind
 
@@ -10,7 +10,7 @@ const INPUTS: usize = 64;
 const SAMPLES: usize = 256;
 
 fn main() -> fanin::Result<()> {
-    // What there is to learn: 6 of 64 inputs count.
+    // The function to learn depends on 6 of 64 inputs.
     let inputs = weights(&fill("inputs", &[SAMPLES as u64, INPUTS as u64], 1.0)?)?;
     let mut truth = vec![0f32; INPUTS];
     for (i, weight) in truth.iter_mut().step_by(11).enumerate() {
@@ -21,7 +21,7 @@ fn main() -> fanin::Result<()> {
     let dense = train(weights(&initial)?, &[1.0; INPUTS], &inputs, &wanted);
     println!("64 weights: loss {:.2e}", loss(&inputs, &dense, &wanted));
 
-    // The tenth that is largest stays.
+    // The largest tenth is kept.
     let mut sizes: Vec<f32> = dense.iter().map(|weight| weight.abs()).collect();
     sizes.sort_by(f32::total_cmp);
     let threshold = sizes[INPUTS - INPUTS / 10];
@@ -30,7 +30,7 @@ fn main() -> fanin::Result<()> {
         .map(|weight| f32::from(u8::from(weight.abs() >= threshold)))
         .collect();
 
-    // The start again, of all weights that stay: nothing was stored.
+    // The initial values of the kept weights, made again.
     let mut rewound = weights(&initial)?;
     for (weight, kept) in rewound.iter_mut().zip(&mask) {
         *weight *= kept;

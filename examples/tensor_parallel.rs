@@ -1,5 +1,5 @@
-//! One model on any number of devices: each rank fills its own columns, and no bit depends on how
-//! many ranks there are.
+//! One model on any number of devices: each rank fills its own columns, and no bit depends on the
+//! number of ranks.
 //!
 //! cargo run --release --example tensor_parallel
 
@@ -9,7 +9,7 @@ fn main() -> fanin::Result<()> {
     let tensor = Tensor::new("layers.0.mlp.up_proj.weight", [1024, 4096])?;
     let whole = Fill::new(&tensor, &Init::normal(0.0, 0.02), 42)?;
     for world_size in [1, 2, 8] {
-        // The parts, side by side again, to show that they are the same matrix.
+        // The parts are put side by side again, to show that they are the same matrix.
         let mut columns = vec![Vec::new(); 1024];
         for rank in 0..world_size {
             let slice = Slice::tensor_parallel(tensor.shape(), 1, rank, world_size)?;

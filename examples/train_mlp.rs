@@ -1,5 +1,5 @@
-//! An MLP learns handwritten digits in plain wgpu, from weights that fanin fills in the buffer that
-//! training reads, in the encoder that trains.
+//! Trains an MLP on handwritten digits in plain wgpu. fanin fills the initial weights in the buffer that
+//! training reads, in the same encoder as the first pass.
 //!
 //! cargo run --release --example train_mlp
 
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan =
         Recipe::from_toml(include_str!("digits.toml"))?.resolve(&mlp.tensors()?, None, None)?;
 
-    // The weights, and the first pass over them.
+    // The fill and the first forward pass share an encoder.
     let initializer = gpu::Initializer::new(&device, &queue)?;
     let mut encoder = device.create_command_encoder(&Default::default());
     initializer.fill_all(&mut encoder, &mlp.targets(&plan))?;

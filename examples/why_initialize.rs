@@ -1,11 +1,11 @@
-//! Why weights are not started at zero, nor at just any random numbers: an MLP learns handwritten
-//! digits from different starts. Writes docs/WHY.md's pictures of it into a folder, and prints what
-//! they show. (The third picture there is that of `fanin signal`.)
+//! Shows why initial weights must not be zero, or random of any size: an MLP learns handwritten digits
+//! from different initial weights. It writes two pictures of docs/WHY.md into a folder and prints their
+//! numbers. (`fanin signal` draws the third picture.)
 //!
 //! cargo run --release --example why_initialize -- docs
 //!
-//! Without a folder it takes a short look: few epochs, pictures in the system's folder for temporary
-//! files.
+//! Without a folder, the run is short: it takes few epochs and writes the pictures into the system's
+//! folder for temporary files.
 
 #[path = "common/digits.rs"]
 mod digits;
@@ -21,8 +21,8 @@ use fanin_plot::{Axis, Page, Panel};
 use mlp::Activation;
 use training::{History, Trainer};
 
-/// Starts of weights, by their names in the pictures.
-const STARTS: [(&str, &str); 7] = [
+/// Initializers of weights, with their names in the pictures.
+const INITIALIZERS: [(&str, &str); 7] = [
     ("N(0, 1)", "normal(std=1)"),
     ("N(0, 0.01)", "normal(std=0.01)"),
     ("Xavier", "xavier_normal"),
@@ -45,16 +45,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Neurons that start alike stay alike.
+/// Draws the symmetry: neurons with equal weights stay equal.
 fn symmetry(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
     const NEURONS: usize = 128;
     println!("a hidden layer of {NEURONS} ReLU neurons, {epochs} epochs");
-    println!("start         distinct neurons  test accuracy");
+    println!("initializer   distinct neurons  test accuracy");
     let epoch = || Axis::linear("epoch").range(0.0..epochs as f64);
     let neurons = Axis::linear("distinct neurons").range(0.0..1.1 * NEURONS as f64);
-    let mut distinct = Panel::new("Neurons that differ in any bit", epoch(), neurons);
+    let mut distinct = Panel::new("Distinct neurons of 128", epoch(), neurons);
     let accuracy = Axis::linear("test accuracy, %").range(0.0..100.0);
-    let mut learned = Panel::new("What they learn", epoch(), accuracy);
+    let mut learned = Panel::new("Test accuracy", epoch(), accuracy);
     let mlp = trainer.network(&[NEURONS], Activation::Relu);
     for (name, init) in [
         ("He", "kaiming_normal"),
@@ -76,16 +76,16 @@ fn symmetry(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
         distinct = distinct.line(name, points(neurons.iter().map(|&n| n as f64)));
         learned = learned.line(name, points(percent));
         if init == "zeros" {
-            // It runs on top of another line.
+            // It lies on top of another line.
             (distinct, learned) = (distinct.dashed(), learned.dashed());
         }
     }
-    let page = Page::new("Neurons that start alike stay alike");
+    let page = Page::new("Neurons with equal initial weights stay equal");
     let note = format!("Handwritten digits, 8 × 8; one hidden layer of {NEURONS} ReLU neurons");
     Ok(page.note(note).columns(2).panel(distinct).panel(learned))
 }
 
-/// The deeper the network, the more its start decides.
+/// Draws the training loss: the deeper the network, the more its initial weights matter.
 fn loss(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
     let deep = [64; 10];
     let networks: [(&str, &[usize], Activation); 4] = [
@@ -94,13 +94,16 @@ fn loss(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
         ("10 hidden layers, tanh", &deep, Activation::Tanh),
         ("10 hidden layers, sigmoid", &deep, Activation::Sigmoid),
     ];
-    let mut page = Page::new("What different starts learn").columns(2).note(
-        "Handwritten digits, 8 × 8; stochastic gradient descent, learning rate 0.1, biases start \
-         at zero",
-    );
+    let mut page = Page::new("Training loss from seven initializers")
+        .note(
+            "Handwritten digits, 8 × 8; stochastic gradient descent, learning rate 0.1, biases \
+             start at zero.",
+        )
+        .note("No line: the loss is above the axis or not a number.")
+        .columns(2);
     for (title, hidden, activation) in networks {
         println!("\n{title}, {epochs} epochs");
-        println!("start       first loss   last loss  test accuracy");
+        println!("initializer  first loss   last loss  test accuracy");
         let epoch = Axis::linear("epoch").range(0.0..epochs as f64);
         let mut panel = Panel::new(
             title,
@@ -108,14 +111,14 @@ fn loss(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
             Axis::log10("training loss, nats").range(1e-2..1e2),
         );
         let mlp = trainer.network(hidden, activation);
-        for (name, init) in STARTS {
+        for (name, init) in INITIALIZERS {
             let History { train, test, .. } = trainer.train(&mlp, init, epochs)?;
             let (first, last) = (train[0].loss, train[epochs].loss);
             let accuracy = 100.0 * test[epochs].accuracy;
-            println!("{name:10}  {first:10.3e}  {last:10.3e}  {accuracy:11.1} %");
+            println!("{name:11}  {first:10.3e}  {last:10.3e}  {accuracy:11.1} %");
             panel = panel.line(name, points(train.iter().map(|score| score.loss)));
             if init == "zeros" {
-                // What is learned without any weight: how often each digit occurs.
+                // Without weights only the biases learn: the frequency of each digit.
                 panel = panel.reference();
             }
         }
@@ -124,7 +127,7 @@ fn loss(trainer: &Trainer, epochs: usize) -> Result<Page, Box<dyn Error>> {
     Ok(page)
 }
 
-/// A number an epoch.
+/// Points of one number for each epoch.
 fn points(values: impl IntoIterator<Item = f64>) -> Vec<(f64, f64)> {
     (0..).map(f64::from).zip(values).collect()
 }

@@ -1,12 +1,13 @@
-//! What must hold of any input, for the fuzz targets and for `tests/fuzz.rs`.
+//! Properties that hold for any input, checked by the fuzz targets and by `tests/fuzz.rs`.
 
-// Each target has one of them.
+// Each target uses one of the functions.
 #![allow(dead_code)]
 
 use fanin::checkpoint::{Contents, parse_safetensors, parse_tensor_list};
 use fanin::{Error, Fill, Init, Recipe, Tensor, TensorList, cpu};
 
-/// Names of every kind that presets and expressions ask for; small, so that all can be filled.
+/// Names of every kind that presets and expressions look for. All tensors are small, so that they can be
+/// filled.
 const LIST: &str = r#"{"tensors": [
     {"name": "wte.weight", "shape": [12, 8]},
     {"name": "lm_head.weight", "shape": [12, 8], "dtype": "bf16"},
@@ -22,7 +23,7 @@ const LIST: &str = r#"{"tensors": [
     {"name": "scalar", "shape": []}
 ]}"#;
 
-/// A message is one line, and no book.
+/// Checks that a message is one line of bounded length.
 fn check_message(error: &Error) {
     let message = error.to_string();
     assert!(!message.contains(char::is_control), "{message:?}");
@@ -33,8 +34,8 @@ fn check_message(error: &Error) {
     );
 }
 
-/// Any text is a recipe or is refused; a recipe gives each tensor of a list something that can be
-/// filled, or says why not.
+/// Checks that any text is a recipe or is refused, and that a recipe resolves to fills or is refused for the
+/// list.
 pub fn recipe(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -55,7 +56,7 @@ pub fn recipe(bytes: &[u8]) {
         assert_eq!(entry.fill.name(), listed.name);
         assert_eq!(entry.fill.shape(), &listed.shape);
         assert!(entry.rule < plan.rules.len());
-        // Shown in plans.
+        // Plans print these.
         let _ = format!("{} {}", entry.init, entry.fill.distribution());
         let mut out = vec![0; entry.fill.bytes() as usize];
         if let Err(error) = cpu::fill(&entry.fill, &mut out) {
@@ -64,9 +65,9 @@ pub fn recipe(bytes: &[u8]) {
     }
 }
 
-/// Any bytes are a tensor list or are refused; what is read can be written again.
+/// Checks that any bytes are a tensor list or are refused, and that a list can be written and read again.
 pub fn tensor_list(bytes: &[u8]) {
-    // As a header too, with its length in front and no data.
+    // The bytes are also tried as a header, after its length and without data.
     let header = [&(bytes.len() as u64).to_le_bytes(), bytes].concat();
     for list in [
         parse_tensor_list(bytes),
@@ -80,7 +81,7 @@ pub fn tensor_list(bytes: &[u8]) {
     }
 }
 
-/// A file of these tensors lists them again.
+/// Checks that a file of these tensors gives the same list.
 fn check_round_trip(list: &TensorList) {
     let fill = |listed: &fanin::ListedTensor| {
         let tensor = Tensor::with_shape(&listed.name, listed.shape.clone());
@@ -97,7 +98,7 @@ fn check_round_trip(list: &TensorList) {
     }
     let mut file = contents.header().to_vec();
     file.resize(file.len() + contents.weight_bytes() as usize, 0);
-    let again = parse_safetensors(&file).expect("what was written can be read");
+    let again = parse_safetensors(&file).expect("a written file can be read");
     let shapes = |list: &TensorList| {
         let tensors = list.tensors().iter();
         let mut shapes: Vec<_> = tensors.map(|t| (t.name.clone(), t.shape.clone())).collect();

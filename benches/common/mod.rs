@@ -1,6 +1,6 @@
-//! What the benches share.
+//! Code that the benches share.
 
-// Each bench is a program of its own and uses a part of this.
+// Each bench is a separate program and uses a part of this.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use std::time::Instant;
 use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
 use fanin::{DType, Fill, Init, Tensor};
 
-/// Repetitions at least, whatever the budget: a median of fewer says nothing.
+/// The fewest repetitions for any budget: a median of fewer says nothing.
 const FEWEST_REPETITIONS: usize = 3;
 
-/// Seconds below which a call is timed several times over: many times the step of the clock.
+/// Calls that take fewer seconds are timed in groups. It is many times the step of the clock.
 const SHORTEST_SAMPLE: f64 = 1e-4;
 
-/// Memory that buffers leave to the rest of the machine.
+/// Bytes of memory that buffers leave for the rest of the machine.
 const SPARE_BYTES: u64 = 1 << 30;
 
 /// The pairs `--name value` of the command line.
@@ -27,12 +27,12 @@ impl Arguments {
     ///
     /// # Panics
     ///
-    /// With a name that is none of `names`, or has no value.
+    /// If a name is not in `names` or has no value.
     pub fn read(names: &[&str]) -> Arguments {
         let mut pairs = BTreeMap::new();
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
-            // What cargo gives to every bench.
+            // cargo passes this argument to every bench.
             if argument == "--bench" {
                 continue;
             }
@@ -57,11 +57,11 @@ impl Arguments {
         Some(number.unwrap_or_else(|| panic!("--{name} takes a number, not {text:?}")))
     }
 
-    /// Every adapter that the words of `--adapter` describe; without them, every adapter.
+    /// Returns every adapter that the words of `--adapter` describe, or every adapter without them.
     ///
     /// # Panics
     ///
-    /// If they describe none, or one gives no device.
+    /// If they describe no adapter, or an adapter gives no device.
     pub fn adapters(&self) -> Vec<Gpu> {
         let options = Options {
             adapter: self.text("adapter").map(str::to_owned),
@@ -76,31 +76,31 @@ impl Arguments {
     }
 }
 
-/// `llvmpipe, vulkan`: the adapter's name without what it says of itself in brackets.
+/// Returns `llvmpipe, vulkan`: the adapter's name without its part in brackets, and the backend.
 pub fn name(gpu: &Gpu) -> String {
     let info = gpu.info();
     let name = info.name.split(" (").next().unwrap_or_default();
     format!("{name}, {}", info.backend.to_str())
 }
 
-/// Whether the adapter is the CPU in disguise.
+/// Tests whether the adapter is a software driver.
 pub fn is_software(gpu: &Gpu) -> bool {
     gpu.info().device_type == wgpu::DeviceType::Cpu
 }
 
-/// What the benches of fills fill.
+/// Elements of a fill in the benches.
 const ROWS: u64 = 4096;
 const COLUMNS: u64 = 4096;
 pub const ELEMENTS: u64 = ROWS * COLUMNS;
 
-/// A fill of [`ELEMENTS`].
+/// Returns a fill of [`ELEMENTS`].
 pub fn fill(init: Init, dtype: DType) -> Fill {
     let tensor = Tensor::new("layers.0.weight", [ROWS, COLUMNS]).expect("a valid shape");
     let fill = Fill::new(&tensor, &init, 42).expect("a valid initializer");
     fill.with_dtype(dtype)
 }
 
-/// The fills that are compared.
+/// Returns the fills that are compared.
 pub fn cases() -> Vec<(&'static str, Fill)> {
     vec![
         ("normal f32", fill(Init::normal(0.0, 0.02), DType::F32)),
@@ -113,7 +113,7 @@ pub fn cases() -> Vec<(&'static str, Fill)> {
     ]
 }
 
-/// One that makes two blocks an invocation, on devices where four are the default.
+/// Returns an initializer that makes two blocks an invocation, if four are the device's default.
 pub fn block_by_block(gpu: &Gpu) -> Option<Initializer> {
     let with = |runs| {
         let options = InitializerOptions {
@@ -126,7 +126,7 @@ pub fn block_by_block(gpu: &Gpu) -> Option<Initializer> {
     Some(with(false).expect("what every device can do"))
 }
 
-/// Waits until the device has done what was submitted.
+/// Waits until the device has done the submitted work.
 pub fn wait(gpu: &Gpu, submission: wgpu::SubmissionIndex) {
     let poll = wgpu::PollType::Wait {
         submission_index: Some(submission),
@@ -135,7 +135,7 @@ pub fn wait(gpu: &Gpu, submission: wgpu::SubmissionIndex) {
     gpu.device().poll(poll).expect("the device answers");
 }
 
-/// A buffer of so many bytes, or why there is none.
+/// Makes a buffer of so many bytes, or returns the reason for failing.
 pub fn room(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer, String> {
     let device = gpu.device();
     let largest = device.limits().max_buffer_size;
@@ -164,7 +164,7 @@ pub fn room(gpu: &Gpu, bytes: u64) -> Result<wgpu::Buffer, String> {
     }
 }
 
-/// Whether the host has so many bytes free; where the system does not tell, they are tried.
+/// Fails if the host does not have so many bytes free. If the system does not report this, it succeeds.
 pub fn host_has_room(bytes: u64) -> Result<(), String> {
     match kibibytes_in("/proc/meminfo", "MemAvailable") {
         Some(available) if bytes + SPARE_BYTES > available << 10 => Err(format!(
@@ -176,7 +176,7 @@ pub fn host_has_room(bytes: u64) -> Result<(), String> {
     }
 }
 
-/// A field of one of Linux' tables `Name:  12345 kB`.
+/// Returns a field of one of Linux's tables, `Name:  12345 kB`.
 pub fn kibibytes_in(table: &str, field: &str) -> Option<u64> {
     let table = std::fs::read_to_string(table).ok()?;
     let mut fields = table.lines().filter_map(|line| line.split_once(':'));
@@ -188,7 +188,7 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// The seconds of a call: the median of as many calls as the budget has time for.
+/// Returns the seconds of a call: the median of as many calls as the budget allows.
 pub fn time(budget: f64, mut call: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut calls = 1;
@@ -213,7 +213,7 @@ pub fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// 1, 2, 4, ... and all threads of this machine.
+/// Returns 1, 2, 4, ... and the number of all threads of this machine.
 pub fn thread_counts() -> Vec<usize> {
     let all = rayon::current_num_threads();
     let powers = (0..).map(|power| 1 << power);
@@ -227,7 +227,7 @@ pub fn threads(count: usize) -> rayon::ThreadPool {
     pool.build().expect("a thread pool")
 }
 
-/// `CPU, 2 threads`
+/// Returns `CPU, 2 threads`.
 pub fn cpu_name(threads: usize) -> String {
     format!(
         "CPU, {threads} thread{}",
@@ -235,7 +235,7 @@ pub fn cpu_name(threads: usize) -> String {
     )
 }
 
-/// `AMD EPYC, 2 cores`
+/// Returns `AMD EPYC, 2 cores`.
 pub fn processor() -> String {
     let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut fields = about.lines().filter_map(|line| line.split_once(':'));
@@ -245,7 +245,7 @@ pub fn processor() -> String {
     format!("{model}, {cores} cores")
 }
 
-/// The machine and the adapters, as the head of a table.
+/// Prints the machine and the adapters, above a table.
 pub fn print_machine(adapters: &[Gpu]) {
     println!("Processor: {}.", processor());
     for gpu in adapters {
@@ -261,7 +261,7 @@ pub fn print_machine(adapters: &[Gpu]) {
     println!();
 }
 
-/// `0.0123`, `1.23`, `12.3`, `123`: three digits.
+/// Formats a number with three digits: `0.0123`, `1.23`, `12.3`, `123`.
 pub fn three_digits(x: f64) -> String {
     let decimals = (2.0 - x.log10().floor()).clamp(0.0, 9.0) as usize;
     format!("{x:.decimals$}")

@@ -1,4 +1,4 @@
-"""What the peers share: arguments, timing and the table."""
+"""Code that the peers share: arguments, timing and the table."""
 
 import argparse
 import os
@@ -15,14 +15,14 @@ def arguments(about):
 
 
 def cores():
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def host_clock(once):
-    """Seconds of one call, which returns when its work is done."""
+    """Returns the seconds of one call, which returns when its work is done."""
     start = time.perf_counter()
     once()
     return time.perf_counter() - start
@@ -38,7 +38,7 @@ class Table:
         print("|---|---|---|---|", flush=True)
 
     def row(self, case, elements, size, once, clock=host_clock):
-        """`once` fills `elements` elements of `size` bytes; the first call is for warming up."""
+        """Measures `once`, which fills `elements` elements of `size` bytes. The first call warms up."""
         times = repeat(once, clock, self.seconds)
         median = statistics.median(times)
         print(
@@ -49,7 +49,7 @@ class Table:
 
 
 class OrthogonalTable:
-    """The rows of `cargo bench --bench orthogonal`, as far as a peer has them."""
+    """Prints the columns of `cargo bench --bench orthogonal` that a peer has."""
 
     def __init__(self, title, seconds):
         self.seconds = seconds
@@ -58,9 +58,9 @@ class OrthogonalTable:
         print("|---:|---|---:|---:|---:|", flush=True)
 
     def row(self, case, n, once, error, clock=host_clock):
-        """`once` makes a matrix, `error` says how far it is from an orthogonal one."""
+        """Measures `once`, which makes a matrix. `error` returns its distance from an orthogonal one."""
         median = statistics.median(repeat(once, clock, self.seconds))
-        # Of a QR and its Q, counted as benches/orthogonal.rs does.
+        # Operations of a QR and its Q, counted as in benches/orthogonal.rs.
         operations = 8 / 3 * n**3
         print(
             f"| {n} | {case} | {median:.3g} | {operations / median / 1e9:.3g} | {error():.1e} |",
@@ -69,7 +69,7 @@ class OrthogonalTable:
 
 
 def repeat(once, clock, seconds):
-    """Seconds of each repetition, three at least, after one for warming up."""
+    """Returns the seconds of each repetition, at least three, after one that warms up."""
     clock(once)
     times = []
     end = time.perf_counter() + seconds

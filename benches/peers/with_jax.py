@@ -32,7 +32,7 @@ def measure(jax, device, name, options):
     }
     with jax.default_device(device):
         key = jax.random.key(42, impl=options.prng)
-        # An argument, not a constant: or a fill would be made once, by the compiler.
+        # The key is an argument: for a constant key, the compiler would make the fill once.
         value = jnp.float32(0.02)
         title = f"jax {jax.__version__}, {options.prng}, {name}, elements: {options.elements}"
         table = Table(title, options.seconds)
@@ -55,7 +55,7 @@ def main():
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores()[: options.threads])
-    # XLA counts its cores when it is loaded.
+    # XLA counts its cores while it loads, so the affinity is set before.
     import jax
 
     threads = len(cores())

@@ -8,7 +8,7 @@ from table import OrthogonalTable, Table, arguments, host_clock
 
 
 def cuda_clock(once):
-    """Seconds of one call on the GPU, by its own clock."""
+    """Returns the seconds of one call on the GPU, by the GPU's clock."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     once()
@@ -55,7 +55,7 @@ def measure(device, name, options, clock):
 
 
 def off_orthogonal(matrix):
-    """max |Q^T Q - I|"""
+    """Returns max |Q^T Q - I|."""
     q = matrix.double()
     return (q.T @ q - torch.eye(len(q), dtype=q.dtype, device=q.device)).abs().max().item()
 

@@ -1,21 +1,21 @@
-//! The handwritten digits of `examples/data/digits.txt`, in a training and a test set.
+//! The handwritten digits of `examples/data/digits.txt`, as a training and a test set.
 
 /// Pixels of an image, 8 x 8.
 pub const PIXELS: usize = 64;
 
-/// What an image can be: a digit.
+/// Classes of images, one for each digit.
 pub const CLASSES: usize = 10;
 
-/// Images and what they show.
+/// Images and their labels.
 pub struct Digits {
-    /// `PIXELS` an image, from 0 (paper) to 1 (ink).
+    /// `PIXELS` numbers for each image, from 0 (paper) to 1 (ink).
     pub pixels: Vec<f32>,
-    /// One an image, below `CLASSES`.
+    /// One number for each image, below `CLASSES`.
     pub labels: Vec<u32>,
 }
 
 impl Digits {
-    /// The training set, 1,438 images, and the test set, the other 359: every fifth.
+    /// Returns the training set of 1,438 images, and the test set of the other 359: every fifth image.
     pub fn load() -> (Digits, Digits) {
         let (mut train, mut test) = (Digits::empty(), Digits::empty());
         for (i, line) in include_str!("../data/digits.txt").lines().enumerate() {

@@ -1,18 +1,18 @@
-//! A multilayer perceptron in plain wgpu: forward, backward and stochastic gradient descent by
-//! the shaders in `mlp.wgsl`. Its parameters live in one buffer, where fanin fills them and where
-//! the shaders read and change them.
+//! A multilayer perceptron in plain wgpu: forward, backward and stochastic gradient descent by the
+//! shaders in `mlp.wgsl`. Its parameters are in one buffer. fanin fills them there, and the shaders read
+//! and update them there.
 
 use fanin::gpu::Target;
 use fanin::{ListedTensor, Plan, Shape, TensorList};
 
 use crate::digits::Digits;
 
-/// Images of one step of training.
+/// Images in one training step.
 pub const BATCH: usize = 32;
 
-/// What stands behind each layer but the last, in the order of `mlp.wgsl`.
+/// The activation after each layer except the last, numbered as in `mlp.wgsl`.
 #[derive(Clone, Copy)]
-#[allow(dead_code, reason = "an example uses some of them")]
+#[allow(dead_code, reason = "no example uses all of them")]
 pub enum Activation {
     Relu = 1,
     Tanh = 2,
@@ -26,12 +26,12 @@ pub enum Set {
     Test = 1,
 }
 
-/// How well a set is recognized.
+/// The loss and accuracy on a set.
 #[derive(Clone, Copy, Debug)]
 pub struct Score {
-    /// The mean cross-entropy, in nats an image: ln 10 = 2.303 for who knows nothing.
+    /// The mean cross-entropy, in nats an image. A uniform guess has ln 10 = 2.303.
     pub loss: f64,
-    /// The part of the images whose likeliest class is the right one.
+    /// The share of images whose likeliest class is correct.
     pub accuracy: f64,
 }
 
@@ -59,13 +59,13 @@ struct Batch {
     padding: u32,
 }
 
-/// The first slots of the buffer of batches are the two sets; the steps of an epoch follow.
+/// The first slots of the buffer of batches are the two sets. The steps of an epoch follow.
 const SETS: usize = 2;
 
 /// Invocations of a workgroup in `mlp.wgsl`.
 const WORKGROUP: u32 = 64;
 
-/// Rows and columns of the tile of a matrix product that an invocation makes.
+/// Rows and columns of the tile of a matrix product that one invocation computes.
 const SIDE: u32 = 4;
 
 /// The network, its data and its pipelines on one device.
@@ -73,13 +73,13 @@ pub struct Mlp {
     device: wgpu::Device,
     queue: wgpu::Queue,
     layers: Vec<Layer>,
-    /// Images of the training set and of the test set.
+    /// Numbers of images in the training set and in the test set.
     images: [usize; SETS],
     parameters: wgpu::Buffer,
     order: wgpu::Buffer,
     results: wgpu::Buffer,
     batches: wgpu::Buffer,
-    /// Bytes from a batch to the next.
+    /// Bytes from one batch to the next.
     stride: u32,
     layer_groups: Vec<wgpu::BindGroup>,
     batch_group: wgpu::BindGroup,
@@ -91,8 +91,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A network of layers of these sizes, from the pixels to the classes, with room for its
-    /// parameters; nothing has filled them yet.
+    /// Returns a network with layers of these sizes, from the pixels to the classes. Its parameters are
+    /// allocated but not yet filled.
     pub fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -244,7 +244,7 @@ impl Mlp {
         mlp
     }
 
-    /// The parameters, for a recipe: `fc1.weight` [inputs, outputs], `fc1.bias`, `fc2.weight`, ...
+    /// Lists the parameters for a recipe: `fc1.weight` [inputs, outputs], `fc1.bias`, `fc2.weight`, ...
     pub fn tensors(&self) -> fanin::Result<TensorList> {
         let mut tensors = Vec::new();
         for (n, layer) in (1..).zip(&self.layers) {
@@ -262,7 +262,7 @@ impl Mlp {
         TensorList::new(tensors)
     }
 
-    /// Where the plan's fills belong: one behind the other, in the buffer that training reads.
+    /// Returns the places of the plan's fills: one after the other, in the buffer that training reads.
     pub fn targets<'a>(&'a self, plan: &'a Plan) -> Vec<Target<'a>> {
         let offsets = self.layers.iter().flat_map(|l| [l.weight, l.bias]);
         plan.iter()
@@ -271,13 +271,13 @@ impl Mlp {
             .collect()
     }
 
-    /// Records how well the set is recognized; [`score`](Mlp::score) reads it.
+    /// Records the evaluation of a set; [`score`](Mlp::score) reads the result.
     pub fn record_score(&self, encoder: &mut wgpu::CommandEncoder, set: Set) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         self.record_forward(&mut pass, set as usize, self.images[set as usize]);
     }
 
-    /// The score that was recorded last, and for this set.
+    /// Reads the score that was recorded last, which must be for this set.
     pub fn score(&self, set: Set) -> Result<Score, Box<dyn std::error::Error>> {
         let images = self.images[set as usize];
         let results: Vec<[f32; 2]> = self.read(&self.results, images)?;
@@ -291,7 +291,7 @@ impl Mlp {
         })
     }
 
-    /// How well the set is recognized now.
+    /// Evaluates the set with the current parameters.
     pub fn evaluate(&self, set: Set) -> Result<Score, Box<dyn std::error::Error>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         self.record_score(&mut encoder, set);
@@ -299,8 +299,8 @@ impl Mlp {
         self.score(set)
     }
 
-    /// Records a step of gradient descent for each batch of the training set, whose images come
-    /// in this order.
+    /// Records a step of gradient descent for each batch of the training set, with its images in this
+    /// order.
     pub fn record_epoch(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -316,8 +316,8 @@ impl Mlp {
             let rows = images.len();
             self.write_batch(slot, step * BATCH, rows, learning_rate);
             self.record_forward(&mut pass, slot, rows);
-            // From the last layer to the first: a layer's weights change only after the layer
-            // below has its derivatives from them.
+            // From the last layer to the first: the weights of a layer change only after they have
+            // given the layer below its derivatives.
             for (i, layer) in self.layers.iter().enumerate().rev() {
                 if i > 0 {
                     let tiles = tiles(rows as u32, layer.inputs);
@@ -329,7 +329,7 @@ impl Mlp {
         }
     }
 
-    /// All parameters, in the order of [`tensors`](Mlp::tensors).
+    /// Reads all parameters, in the order of [`tensors`](Mlp::tensors).
     pub fn read_parameters(&self) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
         self.read(&self.parameters, self.parameters.size() as usize / 4)
     }
@@ -371,7 +371,7 @@ impl Mlp {
             .write_buffer(&self.batches, offset, bytemuck::bytes_of(&batch));
     }
 
-    /// The first elements of a buffer, once all that was submitted is done.
+    /// Reads the first elements of a buffer after all submitted work is done.
     fn read<T: bytemuck::Pod>(
         &self,
         buffer: &wgpu::Buffer,
@@ -393,12 +393,12 @@ impl Mlp {
     }
 }
 
-/// The tiles of a matrix.
+/// Counts the tiles of a matrix.
 fn tiles(rows: u32, columns: u32) -> u32 {
     rows.div_ceil(SIDE) * columns.div_ceil(SIDE)
 }
 
-/// The layers between these sizes, and the number of their parameters.
+/// Returns the layers between these sizes, and the number of their parameters.
 fn layers(sizes: &[usize], rows: usize, activation: Activation) -> (Vec<Layer>, usize) {
     let count = sizes.len() - 1;
     let (mut parameters, mut values) = (0, 0);

@@ -1,17 +1,17 @@
-// A multilayer perceptron: forward, backward, stochastic gradient descent. Each entry point is one
-// step for one layer; a row is an image of the batch, a column a neuron.
+// A multilayer perceptron: forward, backward, stochastic gradient descent. Each entry point is one step for
+// one layer. A row is an image of the batch, and a column is a neuron.
 
 struct Layer {
     inputs: u32,
     outputs: u32,
-    // Where the layer's weights, [inputs, outputs], and biases begin in `parameters`: the biases
-    // are the row behind the weights.
+    // Offsets of the layer's weights, [inputs, outputs], and of its biases in `parameters`. The biases are
+    // the row after the weights.
     weight: u32,
     bias: u32,
-    // Where its inputs and its outputs begin in `values` and `deltas`, a row after the other.
+    // Offsets of its inputs and its outputs in `values` and `deltas`, in row-major order.
     below: u32,
     above: u32,
-    // What stands behind the layer, and before it: see ACTIVATIONS in mlp.rs.
+    // The activations after the layer and before it: see Activation in mlp.rs; 0 is none.
     activation: u32,
     activation_below: u32,
 }
@@ -27,12 +27,12 @@ struct Batch {
 @group(0) @binding(0) var<uniform> layer: Layer;
 @group(0) @binding(1) var<storage, read_write> parameters: array<f32>;
 @group(0) @binding(2) var<storage, read_write> values: array<f32>;
-// The loss' derivatives by what goes into the activations.
+// The derivatives of the loss by the inputs of the activations.
 @group(0) @binding(3) var<storage, read_write> deltas: array<f32>;
 @group(0) @binding(4) var<storage, read> pixels: array<f32>;
 @group(0) @binding(5) var<storage, read> labels: array<u32>;
 @group(0) @binding(6) var<storage, read> order: array<u32>;
-// For each row the loss, and 1 where the likeliest class is the right one.
+// For each row the loss, and 1 if the likeliest class is correct, else 0.
 @group(0) @binding(7) var<storage, read_write> results: array<vec2f>;
 @group(1) @binding(0) var<uniform> batch: Batch;
 
@@ -44,14 +44,14 @@ const SIGMOID = 3u;
 fn activate(x: f32, activation: u32) -> f32 {
     switch activation {
         case RELU { return max(x, 0.0); }
-        // Beyond 10 it is 1 to the last bit, while an exponential in it may overflow.
+        // Beyond 10, tanh is 1 to the last bit, but an implementation by exponentials may overflow.
         case TANH { return tanh(clamp(x, -10.0, 10.0)); }
         case SIGMOID { return 1.0 / (1.0 + exp(-x)); }
         default { return x; }
     }
 }
 
-// The activation's derivative, by its value.
+// The derivative of the activation, computed from the activation's value.
 fn slope(y: f32, activation: u32) -> f32 {
     switch activation {
         case RELU { return select(0.0, 1.0, y > 0.0); }
@@ -61,7 +61,7 @@ fn slope(y: f32, activation: u32) -> f32 {
     }
 }
 
-// The batch's images, to where the first layer reads; an invocation a pixel.
+// Copies the images of the batch to the inputs of the first layer. One invocation copies one pixel.
 @compute @workgroup_size(64)
 fn gather(@builtin(global_invocation_id) id: vec3u) {
     let row = id.x / layer.inputs;
@@ -72,18 +72,18 @@ fn gather(@builtin(global_invocation_id) id: vec3u) {
     values[layer.below + id.x] = pixels[image * layer.inputs + id.x % layer.inputs];
 }
 
-// The three matrix products share a shape: an invocation makes a tile of the result, SIDE rows by
-// SIDE columns, so that it loads two numbers for SIDE products. What it loads beyond the edge
-// of a matrix is some other number, and goes into elements that are not stored.
+// All three matrix products work the same way. An invocation computes a tile of SIDE rows by SIDE columns of
+// the result, so that it loads two numbers for SIDE products. Beyond the edge of a matrix it loads unrelated
+// numbers, which only affect elements that are not stored.
 const SIDE = 4u;
 
-// The first row and column of an invocation's tile; the rows may be beyond the last.
+// Returns the first row and column of an invocation's tile. The row may be beyond the last one.
 fn tile(invocation: u32, columns: u32) -> vec2u {
     let across = (columns + SIDE - 1u) / SIDE;
     return SIDE * vec2u(invocation / across, invocation % across);
 }
 
-// Rows stand in the components, columns in the columns.
+// Returns the product of each row with each column: component i of column j is rows[i] * columns[j].
 fn outer_product(rows: vec4f, columns: vec4f) -> mat4x4f {
     return mat4x4f(rows * columns.x, rows * columns.y, rows * columns.z, rows * columns.w);
 }
@@ -102,7 +102,7 @@ fn deltas4(at: u32, stride: u32) -> vec4f {
     return vec4f(deltas[at], deltas[at + stride], deltas[at + 2u * stride], deltas[at + 3u * stride]);
 }
 
-// The outputs: [rows, inputs] times [inputs, outputs], and the biases.
+// Computes the outputs: [rows, inputs] times [inputs, outputs], plus the biases.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     let first = tile(id.x, layer.outputs);
@@ -122,7 +122,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     }
 }
 
-// Cross-entropy of the softmax of the last layer's outputs, and its derivative; an invocation a row.
+// Computes the cross-entropy of the softmax of the last layer's outputs, and its derivative. One invocation
+// takes one row.
 @compute @workgroup_size(64)
 fn cross_entropy(@builtin(global_invocation_id) id: vec3u) {
     let row = id.x;
@@ -137,7 +138,7 @@ fn cross_entropy(@builtin(global_invocation_id) id: vec3u) {
             likeliest = k;
         }
     }
-    // The largest is taken off first: no exponential overflows.
+    // The largest output is subtracted first, so that no exponential overflows.
     let largest = values[begin + likeliest];
     var sum = 0.0;
     for (var k = 0u; k < layer.outputs; k++) {
@@ -152,7 +153,7 @@ fn cross_entropy(@builtin(global_invocation_id) id: vec3u) {
     results[row] = vec2f(loss, select(0.0, 1.0, likeliest == label));
 }
 
-// The derivatives by the inputs: [rows, outputs] times the weights turned over.
+// Computes the derivatives by the inputs: [rows, outputs] times the transposed weights.
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3u) {
     let first = tile(id.x, layer.inputs);
@@ -173,8 +174,8 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
     }
 }
 
-// The derivatives by the parameters, [inputs + 1, outputs], and the step against them: the biases
-// are the weights of one more input, that is 1.
+// Computes the derivatives by the parameters, [inputs + 1, outputs], and takes the gradient step. The biases
+// are the weights of one additional input, which is always 1.
 @compute @workgroup_size(64)
 fn update(@builtin(global_invocation_id) id: vec3u) {
     let first = tile(id.x, layer.outputs);

@@ -1,4 +1,4 @@
-//! Trains the MLP from one start after the other, and notes how each fares.
+//! Trains the MLP from one initializer after the other, and records the progress of each.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -12,7 +12,7 @@ use crate::mlp::{Activation, Mlp, Score, Set};
 
 const LEARNING_RATE: f32 = 0.1;
 
-/// A device, and the digits.
+/// A device and the digits.
 pub struct Trainer {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -21,19 +21,19 @@ pub struct Trainer {
     test: Digits,
 }
 
-/// How a network fared, from before the first epoch to after the last.
+/// The progress of a network, from before the first epoch to after the last.
 #[derive(Default)]
 pub struct History {
-    /// On the training set.
+    /// Scores on the training set.
     pub train: Vec<Score>,
-    /// On the test set.
+    /// Scores on the test set.
     pub test: Vec<Score>,
-    /// How many neurons of the first hidden layer differ from each other in any bit of a weight.
+    /// The number of neurons of the first hidden layer that differ in any bit of a weight.
     pub distinct_neurons: Vec<usize>,
 }
 
 impl Trainer {
-    /// On the adapter that wgpu takes by itself.
+    /// Opens the default adapter of wgpu.
     pub fn new() -> Result<Trainer, Box<dyn Error>> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
@@ -48,15 +48,15 @@ impl Trainer {
         })
     }
 
-    /// A network of these hidden layers, from the pixels to the classes.
+    /// Returns a network of these hidden layers, from the pixels to the classes.
     pub fn network(&self, hidden: &[usize], activation: Activation) -> Mlp {
         let sizes = [&[PIXELS], hidden, &[CLASSES]].concat();
         let (device, queue) = (&self.device, &self.queue);
         Mlp::new(device, queue, &sizes, activation, &self.train, &self.test)
     }
 
-    /// Trains the network anew: its weights start as `init` says, its biases at zero. Whatever the
-    /// start, the images come in the same order.
+    /// Trains the network from the weights that `init` makes, and from zero biases. The order of the
+    /// images is the same for all initializers.
     pub fn train(&self, mlp: &Mlp, init: &str, epochs: usize) -> Result<History, Box<dyn Error>> {
         let recipe = format!(
             "layout = \"in_out\"\n\
@@ -92,7 +92,7 @@ impl Trainer {
     }
 }
 
-/// How many of the columns of a matrix differ.
+/// Counts the distinct columns of a matrix.
 fn distinct_columns(matrix: &[f32], columns: usize) -> usize {
     let column = |j: usize| -> Vec<u32> {
         let elements = matrix.iter().skip(j).step_by(columns);

@@ -1,4 +1,4 @@
-//! Any bytes as a recipe.
+//! Reads any bytes as a recipe.
 #![no_main]
 
 #[path = "../checks.rs"]

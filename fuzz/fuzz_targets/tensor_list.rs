@@ -1,4 +1,4 @@
-//! Any bytes as a tensor list.
+//! Reads any bytes as a tensor list.
 #![no_main]
 
 #[path = "../checks.rs"]
