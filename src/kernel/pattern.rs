@@ -34,10 +34,10 @@ pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
 /// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. The halves of a number
 /// are its `left` low bits and the `right` bits above them, at most 16 each.
 ///
-/// Round r takes the first word of block `column * 2^16 + half` in draw r + 1, because values take draw 0.
-/// Every two rounds bring the images of two numbers closer to independent by a factor of 2^bits. So
-/// numbers of few bits take more rounds: 48 / bits of them reach 2^-24, and two more stand at either
-/// end.
+/// Round r takes the first word of block `column * 2^16 + half` in draw r + 1, because values take
+/// draw 0. Every two rounds bring the images of two numbers closer to independent by a factor of
+/// 2^bits. So numbers of few bits take more rounds: 48 / bits of them reach 2^-24, and two more
+/// stand at either end.
 #[inline(always)]
 pub const fn permute(
     number: u32,
