@@ -1,5 +1,5 @@
-// The page in headless Chromium: what it shows is compared with the command line. CHROMIUM names the
-// program; SHOTS, if set, a folder for pictures of the page.
+// Tests the page in headless Chromium. Its hashes are compared with the command line's. CHROMIUM is the program; SHOTS, if
+// set, is a folder for screenshots of the page.
 
 import assert from 'node:assert/strict';
 import { createReadStream, existsSync, statSync } from 'node:fs';
@@ -65,7 +65,7 @@ const text = (page, id) => page.locator(id).textContent();
 
 const request = { init: 'kaiming_normal(mode=fan_out)', shape: [1024, 1024], name: 'layers.0.weight', seed: 42 };
 
-// Two canvases' worth of pixels that differ from the background are enough to tell that it is drawn.
+// Returns the share of the canvas that is drawn on.
 const painted = (page) => page.evaluate(() => {
   const canvas = document.getElementById('histogram');
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
