@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The stream, written again from docs/STREAM.md alone, for tests/library/stream_text.rs.
+"""A second implementation of the stream, from docs/STREAM.md alone, for tests/library/stream_text.rs.
 
     python3 tests/data/stream.py > tests/data/stream.json
 
-Needs nothing but Python. Its binary64 arithmetic is that of the machine, its integers are exact.
+Needs only Python. Floats are the machine's binary64, integers are exact.
 """
 
 import functools
@@ -107,7 +107,7 @@ def stored(p: int, e: int, dtype: str) -> int:
     magnitude = abs(p)
     step = max(e + magnitude.bit_length() - 1 - fraction, lowest)
     units = round(Fraction(magnitude) * Fraction(2) ** (e - step))
-    # A carry into the next binade goes on into the exponent field, up to the pattern of infinity.
+    # A carry into the next binade increments the exponent field, up to the pattern of infinity.
     bits = min(units + ((step - lowest) << fraction), ((1 << exponent) - 1) << fraction)
     return (int(p < 0) << (fraction + exponent)) | bits
 
@@ -416,7 +416,7 @@ def time_step(least: float, most: float, floor: float) -> tuple[int, Callable[[i
     return quantile(table, 1.0, 0.0, single(s(ln(max(least, floor)))), single(s(ln(most))))
 
 
-# What tests/library/stream_text.rs reads
+# The output for tests/library/stream_text.rs
 
 
 def elements(init: str, seed: int, name: str, dtype: str, first: int, count: int) -> list[int]:
