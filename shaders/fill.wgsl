@@ -297,8 +297,8 @@ fn element_value(element: vec2<u32>) -> u32 {
     return place_value(element, start.x, start.z, drawn);
 }
 
-// Stores a 16-bit value and keeps the other half of its word. It is called only at the ends of a fill,
-// where no invocation writes the other half, so there is no data race.
+// Stores a 16-bit value and keeps the other half of its word. It is called only at the ends of a fill. No
+// other invocation of the dispatch writes to this word, so there is no data race.
 fn store_half(element: u32, value: u32) {
     let shift = (element & 1u) << 4u;
     let word = element >> 1u;
@@ -352,8 +352,7 @@ fn fill_whole_blocks_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(lo
     }
 }
 
-// The first of an invocation's two blocks. A workgroup makes 2 * WORKGROUP_SIZE blocks: `invocation` counts
-// WORKGROUP_SIZE for each workgroup before this one, and `local` is counted once.
+// The first of an invocation's two blocks: 2 * WORKGROUP_SIZE for each workgroup before this one, plus local.
 fn first_of_two(invocation: u32, local: u32) -> u32 {
     return (invocation << 1u) - local;
 }

@@ -143,11 +143,11 @@ pub const fn angle(row: u32, frequency: [u32; 2], phase: u32) -> u32 {
 /// `(cos, sin)` of `pi/4 * x`, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits.
 ///
 /// The cosine is an even polynomial of degree 8, the sine an odd one of degree 7. Their coefficients
-/// are near those of Taylor's series, fitted so that the error is spread over the interval. They
-/// are off by at most 2^-30.7 and 2^-29.0, roundings included (compared with binary64 at every 17th
-/// x); `tests/library/patterns.rs` allows 2^-28. The terms of highest degree
-/// are small enough for 32-bit products of a 16-bit square. The last step of the cosine is `!y`, which
-/// is 1 - y less a unit, so that it never reaches 1, which has no 32 fraction bits.
+/// are near those of Taylor's series, fitted so that the error is spread over the interval. They are
+/// off by at most 2^-30.7 and 2^-29.0, roundings included (compared with binary64 at every 17th x);
+/// `tests/library/patterns.rs` allows 2^-28. The terms of highest degree are small enough for 32-bit
+/// products with a 16-bit square. The cosine ends with `!y`, which is 1 - y less a unit: 1 itself has
+/// no 32 fraction bits.
 #[inline(always)]
 pub const fn cos_sin(x: u32) -> (u32, u32) {
     let x2 = mul_hi(x, x);

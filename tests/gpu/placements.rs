@@ -635,7 +635,7 @@ fn blocks_that_are_no_tensor_are_refused() {
 }
 
 #[test]
-fn what_no_mesh_can_place_is_refused() {
+fn impossible_placements_are_refused() {
     let shape = Shape::new([8, 6]).unwrap();
     let mesh = Mesh::new([("dp", 2), ("tp", 4)]).unwrap();
     let local = |placements: &[&str], rank| {
@@ -866,7 +866,7 @@ fn range(text: &str) -> Range<u64> {
 }
 
 #[test]
-fn what_a_rank_holds_is_said() {
+fn ranks_have_the_parts_of_their_shard_spec() {
     let spec = ShardSpec::from_toml(SPEC).unwrap();
     let of = |rank: u64, name: &str| {
         let parts = spec.local_fills(&model(), rank).unwrap();

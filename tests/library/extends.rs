@@ -102,7 +102,7 @@ fn the_extending_recipe_overrides_its_base() {
 }
 
 #[test]
-fn what_the_extending_recipe_says_of_the_whole_holds() {
+fn settings_of_the_extending_recipe_take_precedence() {
     let base = "seed = 1\ndtype = \"f16\"\nlayout = \"in_out\"\n[[rule]]\nmatch = \"*\"\n\
                 init = \"kaiming_normal\"\n";
     let folder = folder(&[
@@ -235,7 +235,7 @@ fn chains_that_do_not_end_are_refused() {
 /// Opening a pipe without a writer would wait forever, and reading a device would not end.
 #[cfg(unix)]
 #[test]
-fn what_is_extended_is_a_file() {
+fn only_files_can_be_extended() {
     let folder = folder(&[
         ("device.toml", "extends = \"zero.toml\"\n"),
         ("pipe.toml", "extends = \"fifo.toml\"\n"),
@@ -436,7 +436,7 @@ fn ties_that_lead_nowhere_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_resolved_is_told_with_its_place() {
+fn errors_of_resolving_name_their_place() {
     let list = tensors(&[("norm.weight", &[768]), ("h.1.w", &[4, 4])]);
     for (rule, expected) in [
         (

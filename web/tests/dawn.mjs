@@ -83,7 +83,7 @@ test('a device gives the same bytes before it is prepared and after', async () =
   delete device.createComputePipeline;
 });
 
-test('a device that cannot be prepared says why', async () => {
+test('prepare rejects with an Error on a lost device', async () => {
   const lost = await (await globalThis.gpu.requestAdapter()).requestDevice();
   lost.destroy();
   await assert.rejects(fanin.prepare(lost), Error);
@@ -294,7 +294,7 @@ test('invalid requests throw an Error that gives the reason, and change nothing'
   assert.equal(fanin.fillCpu(good).length, 64);
 });
 
-test('histograms count what is expected', () => {
+test('histograms agree with the expected counts', () => {
   const bins = 40;
   for (const init of [
     'normal(mean=1,std=2)', 'uniform(low=-3,high=5)', 'trunc_normal(mean=0,std=1,a=-1,b=2)',

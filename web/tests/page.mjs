@@ -147,7 +147,7 @@ test('a device gives the same bytes before it is prepared and after, and the pag
   await close();
 });
 
-test('where there is no WebGPU it says so, and fills on the CPU', async () => {
+test('without WebGPU the page says so and fills on the CPU', async () => {
   const { page, faults, close } = await open({ viewport: { width: 900, height: 1000 } }, true);
   assert.match(await text(page, '#device'), /^No WebGPU here/);
   await fill(page, request);
@@ -157,7 +157,7 @@ test('where there is no WebGPU it says so, and fills on the CPU', async () => {
   await close();
 });
 
-test('it fits a phone, and works by keyboard', async () => {
+test('the page fits a phone and works by keyboard', async () => {
   const { page, close } = await open({ viewport: { width: 360, height: 740 }, colorScheme: 'dark' });
   await page.getByLabel('Shape').fill('512, 256');
   await page.keyboard.press('Enter');
