@@ -1,18 +1,20 @@
 // Entry points for software drivers with the feature SHADER_INT64: whole blocks, four to an invocation,
-// stored in 64-bit words. Mesa's llvmpipe calls a function for eight invocations at a time, which waits
-// for its own results unless there is more than one block in it, and stores in a loop over them, a
-// component at a time. The entry points for all devices: fill.wgsl.
+// stored in 64-bit words. fill.wgsl has the entry points for all devices.
+// Mesa's llvmpipe runs eight invocations in one function call. With one block to an invocation, each
+// instruction waits for the one before it. Stores are a loop over the invocations, one component at a time,
+// and 64-bit words halve its passes. docs/PERFORMANCE.md has the measurements.
 
-// The same memory as destination, whose runs start at a multiple of 32 bytes.
+// The same memory as `destination`. Runs start at a multiple of 32 bytes, the size of an element here.
 @group(0) @binding(1) var<storage, read_write> destination_64: array<vec4<u64>>;
 
-// Two words as one. The shift is 32, but no compiler can know: where it is known, the words are put
-// together in the loop that stores, out of two vectors in place of one.
+// Joins two words to one of 64 bits. The shift is always 32, since there are fewer than 2^31 invocations,
+// but the compiler cannot see that. With a constant shift, llvmpipe joins the words inside the loop that
+// stores, from two vectors in place of one.
 fn join(words: vec2<u32>) -> u64 {
     return u64(words.x) | (u64(words.y) << (32u + (request.invocations >> 31u)));
 }
 
-// Eight 32-bit elements.
+// Joins eight 32-bit elements.
 fn join_all(blocks: Blocks) -> vec4<u64> {
     return vec4<u64>(
         join(blocks.front.xy),
@@ -22,15 +24,16 @@ fn join_all(blocks: Blocks) -> vec4<u64> {
     );
 }
 
-// Four 16-bit elements.
+// Joins four 16-bit elements.
 fn join_halves(block: vec4<u32>) -> u64 {
     return join(halves(block));
 }
 
-// The words of `philox_block`, in 64-bit registers, where taking 32 bits out and putting them back
-// costs as much as a product. Each number has a word in its low half; products ignore the high one.
-// Keys are added up: each number that a request holds costs llvmpipe a bounds check, a load and a
-// broadcast.
+// `philox_block` in 64-bit integers: taking the high word out of a product and widening it again costs
+// llvmpipe as much as a product. Each number has a random word in its low half. The high half is arbitrary,
+// and is masked before a product.
+// Round keys are added up here, not read from the request: each number that is read from it costs llvmpipe
+// a bounds check, a load and a broadcast.
 fn philox_wide(block: vec2<u32>) -> vec4<u64> {
     let product = u64(MULTIPLIER_0) * u64(block.x);
     let first = vec4<u64>(request.first_round);
@@ -50,7 +53,7 @@ fn philox_wide(block: vec2<u32>) -> vec4<u64> {
     return c;
 }
 
-// The elements of the block with an even number and of the one behind it.
+// The elements of a block with an even number and of the next block.
 fn neighbours(number: u32) -> Blocks {
     if (!is_drawn()) {
         return drawn_blocks(vec2<u32>(), vec2<u32>());
@@ -59,7 +62,7 @@ fn neighbours(number: u32) -> Blocks {
     return drawn_values(front, vec4<u32>(philox_wide(whole_block(number | 1u))));
 }
 
-// `RUN` of src/gpu/dispatch.rs: blocks of an invocation, as its base 2 logarithm.
+// The base 2 logarithm of the blocks of an invocation, `RUN` of src/gpu/dispatch.rs.
 const RUN_BITS: u32 = 2u;
 
 // Each invocation makes four blocks of the stream and stores them whole.
@@ -77,7 +80,7 @@ fn fill_runs_32(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
     destination_64[at + 1u] = join_all(b);
 }
 
-// The same for 16-bit elements, four in a word.
+// `fill_runs_32` for 16-bit elements, four in a 64-bit word.
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn fill_runs_16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let invocation = begin(workgroup, local);

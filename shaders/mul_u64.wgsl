@@ -1,6 +1,6 @@
-// The 32 x 32 -> 64 bit multiplies in 64-bit integers, for devices with the feature SHADER_INT64:
-// one instruction there. Same bits as mul_u32.wgsl.
-// Twin: src/kernel/mul.rs.
+// The 32 x 32 -> 64 bit multiplies in 64-bit integers, for devices with the feature SHADER_INT64, where
+// each is one instruction.
+// Twin: src/kernel/mul.rs. mul_u32.wgsl has the same functions, with the same bits, for every device.
 
 // The high 32 bits of the 64-bit product a * b.
 fn mul_hi(a: u32, b: u32) -> u32 {
@@ -18,12 +18,13 @@ fn mul_hi_rounded_unsigned(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4<u32>(((vec4<u64>(a) * vec4<u64>(b)) + vec4<u64>(0x80000000lu)) >> vec4<u32>(32u));
 }
 
-// a * b / 2^32, rounded to the nearest integer, halves up: signed numbers.
+// `mul_hi_rounded_unsigned` for signed numbers.
 fn mul_hi_rounded(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
     return vec4<i32>(((vec4<i64>(a) * vec4<i64>(b)) + vec4<i64>(0x80000000li)) >> vec4<u32>(32u));
 }
 
-// a * b / 2^(32 + shift), rounded to the nearest integer, halves up.
+// a * b / 2^(32 + shift), rounded to the nearest integer, halves up. The shift is at most 30 and the
+// product below 2^61 in magnitude, so a * b / 2^31 fits in 32 bits with room for the rounding term.
 fn mul_shifted(a: vec4<i32>, b: vec4<i32>, shift: u32) -> vec4<i32> {
     let product = vec4<i32>((vec4<i64>(a) * vec4<i64>(b)) >> vec4<u32>(31u));
     return (product + vec4<i32>(1 << shift)) >> vec4<u32>(shift + 1u);

@@ -1,14 +1,16 @@
-// Orthogonal matrices: the product of Householder reflections of Gaussian vectors, in blocks of
-// 64. Host side and the method: src/gpu/orthogonal.rs and docs/STREAM.md. In floating point, so
-// that devices agree to a few units of the last place only; every sum has a fixed order, so that
-// one device repeats itself to the bit.
+// Orthogonal matrices: the product of Householder reflections of Gaussian vectors, in blocks of 64.
+// docs/STREAM.md has the method and its sources. Host side: src/gpu/orthogonal.rs.
+// The arithmetic is in floating point, so devices agree to a stated tolerance only. Every sum has a fixed
+// order, so one device always gives the same bits.
 //
-// A tall matrix of `rows` x `columns`, rows >= columns. In memory both are padded with zeros to
-// multiples of 64 (`padded_rows` x `stride`), but for the Gaussian vectors.
+// The matrix is tall: `rows` x `columns`, rows >= columns. In memory both are padded with zeros to
+// multiples of 64 (`padded_rows` x `stride`), except for the Gaussian vectors.
 
+// Reflections that are applied together, and the edge of a tile: `BLOCK` of src/gpu/orthogonal.rs.
 const BLOCK: u32 = 64u;
+// Invocations of a workgroup: 16 x 16, each of which makes 4 x 4 numbers of a tile.
 const THREADS: u32 = 256u;
-// Inner dimension of a tile in workgroup memory.
+// Inner dimension of a tile in workgroup memory. `left` and `right` hold DEPTH * BLOCK numbers.
 const DEPTH: u32 = 16u;
 
 struct Shape {
@@ -16,37 +18,39 @@ struct Shape {
     columns: u32,
     padded_rows: u32,
     stride: u32,
-    // First row and column of the block that is applied.
+    // First row, and first column, of the block of reflections that is applied.
     start: u32,
-    // Rows that one of the workgroups of a sum takes, and how many such parts there are.
+    // A sum over rows is split into `parts` parts of `part_rows` rows, one for each workgroup.
     part_rows: u32,
     parts: u32,
     gain: f32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-// The vectors of the reflections, columns of squared length about 2.
+// The vectors of the reflections, one in each column. Their squared length is 2 (up to rounding), so that a
+// reflection is I - v v^T.
 @group(0) @binding(1) var<storage, read_write> vectors: array<f32>;
-// The product, from the right to the left.
+// The product, built from the right to the left.
 @group(0) @binding(2) var<storage, read_write> product: array<f32>;
 // The triangular factors of all blocks, 64 x 64 each.
 @group(0) @binding(3) var<storage, read_write> factors: array<f32>;
-// Inner products of the block's vectors with the product's columns: `parts` partial sums of 64
-// rows each, and after them the sums times the factor.
+// Inner products of the block's vectors with the product's columns: `parts` partial sums of 64 rows each.
+// After them come 64 rows of the sums times the factor.
 @group(0) @binding(4) var<storage, read_write> projections: array<f32>;
 @group(0) @binding(5) var<storage, read> gaussians: array<f32>;
 
 var<workgroup> left: array<f32, 1024>;
 var<workgroup> right: array<f32, 1024>;
 
-// One workgroup for 64 columns: the vectors of the reflections that take the Gaussian vectors to
-// the axes, and the signs that make the triangular factor's diagonal positive.
+// Makes the vectors of the reflections that take the Gaussian vectors to the axes, and starts the product as
+// the diagonal matrix gain * D. D holds the signs that make the triangular factor's diagonal positive.
+// One workgroup for 64 columns; four invocations share a column, each with every fourth row.
 @compute @workgroup_size(THREADS)
 fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % BLOCK;
     let quarter = local / BLOCK;
     let column = (workgroup.x * BLOCK) + lane;
-    // Sums of 32 are summed: the error of a sum of thousands one by one would show.
+    // The sum of thousands of squares is made from sums of 32, which keeps the rounding error small.
     var total = 0.0;
     var part = 0.0;
     var count = 0u;
@@ -70,8 +74,8 @@ fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
         let below = (left[lane] + left[lane + 64u]) + (left[lane + 128u] + left[lane + 192u]);
         let x = gaussians[(column * shape.columns) + column];
         let norm = sqrt((x * x) + below);
-        // A vector of zeros (a normal number can be 0 in the last column of a square matrix) is turned
-        // around.
+        // x + s |x|, of the same sign as x, so nothing cancels. A vector of zeros, which the last column of
+        // a square matrix can have, counts as e1.
         head = select(x + select(-norm, norm, x >= 0.0), 1.0, norm == 0.0);
         let squared = (head * head) + below;
         factor = sqrt(2.0 / squared);
@@ -99,13 +103,15 @@ fn load_vectors(local: u32, first_row: u32, first_column: u32) {
     }
 }
 
+// Loads DEPTH rows of 64 columns of the product.
 fn load_product(local: u32, first_row: u32, first_column: u32) {
     for (var i = local; i < (DEPTH * BLOCK); i += THREADS) {
         right[i] = product[((first_row + (i / BLOCK)) * shape.stride) + first_column + (i % BLOCK)];
     }
 }
 
-// Adds the product of the tiles, left transposed: 4 x 4 numbers for each of the invocations.
+// Adds left^T * right to the sums, 4 x 4 numbers for each invocation. The sum over DEPTH is made on its own
+// first, which keeps the rounding error small.
 fn multiply(x: u32, y: u32, sums: ptr<function, array<vec4<f32>, 4>>) {
     var inner = array<vec4<f32>, 4>();
     for (var k = 0u; k < DEPTH; k++) {
@@ -133,8 +139,7 @@ fn multiply(x: u32, y: u32, sums: ptr<function, array<vec4<f32>, 4>>) {
     (*sums)[3] += inner[3];
 }
 
-// One workgroup for each block: the inner products of its vectors, of which the triangular factor
-// is the inverse.
+// Makes the inner products of a block's vectors, V^T V. One workgroup for each block.
 @compute @workgroup_size(THREADS)
 fn inner_products(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let first = workgroup.x * BLOCK;
@@ -160,8 +165,8 @@ fn inner_products(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
 
 var<workgroup> triangle: array<f32, 4096>;
 
-// One workgroup for each block: the inverse of the upper triangle of the inner products, with
-// half of their diagonal, by back substitution; each invocation has a column of it.
+// Makes the triangular factor T of a block: the inverse of the upper triangle of V^T V with half of its
+// diagonal (Puglisi 1992), by back substitution. One workgroup for each block, one invocation for each column.
 @compute @workgroup_size(64)
 fn invert(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let base = workgroup.x * (BLOCK * BLOCK);
@@ -175,7 +180,7 @@ fn invert(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
             sum -= factors[base + (row * BLOCK) + k] * triangle[(k * BLOCK) + local];
         }
         let diagonal = factors[base + (row * BLOCK) + row] / 2.0;
-        // A vector of padding is zero: its reflection is none.
+        // A vector of padding is zero and reflects nothing.
         triangle[(row * BLOCK) + local] = select(sum / diagonal, 0.0, diagonal == 0.0);
     }
     storageBarrier();
@@ -185,8 +190,8 @@ fn invert(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
     }
 }
 
-// x: a tile of 64 columns, from the block's first on; y: a part of the rows. Inner products of the
-// block's vectors with the columns.
+// Makes the inner products of the block's vectors with the product's columns, V^T P.
+// workgroup.x: a tile of 64 columns, from the block's first column on. workgroup.y: a part of the rows.
 @compute @workgroup_size(THREADS)
 fn project(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let first_column = shape.start + (workgroup.x * BLOCK);
@@ -210,7 +215,8 @@ fn project(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     }
 }
 
-// x: a tile of 64 columns. The sum of the parts, times the block's triangular factor.
+// Adds up the parts and multiplies the sum by the block's triangular factor: T V^T P.
+// workgroup.x: a tile of 64 columns.
 @compute @workgroup_size(THREADS)
 fn transform(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let first_column = shape.start + (workgroup.x * BLOCK);
@@ -241,8 +247,8 @@ fn transform(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     }
 }
 
-// x, y: a tile of 64 x 64 of the product, from the block's first row and column on, less the
-// block's vectors times what `transform` made.
+// Subtracts V (T V^T P) from the product: the block's vectors times the result of `transform`.
+// workgroup.x, workgroup.y: a tile of 64 x 64 of the product, from the block's first column and row on.
 @compute @workgroup_size(THREADS)
 fn apply(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let first_row = shape.start + (workgroup.y * BLOCK);
@@ -253,7 +259,8 @@ fn apply(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     var sums = array<vec4<f32>, 4>();
     for (var k = 0u; k < BLOCK; k += DEPTH) {
         for (var i = local; i < (DEPTH * BLOCK); i += THREADS) {
-            // Columns of the vectors stand in rows of the tile; 16 neighbours are read together.
+            // Transposed: `multiply` takes its left tile by columns. DEPTH neighbours in memory are read
+            // together.
             let column = i % DEPTH;
             let row = i / DEPTH;
             left[(column * BLOCK) + row] = vectors[((first_row + row) * shape.stride) + shape.start + k + column];

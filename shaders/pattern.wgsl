@@ -1,10 +1,12 @@
-// Cores and zeros that depend on where an element stands: its row and column.
-// Twin: src/kernel/pattern.rs, where each step is explained.
+// Values and zeros that depend on the row and column of an element. A "row" is a run of `columns`
+// elements of the whole tensor: row and column of element i are i div columns and i mod columns.
+// Twin: src/kernel/pattern.rs, which explains each step.
 
+// The fewest rounds of the Feistel network of `permute`.
 const FEISTEL_ROUNDS: u32 = 6u;
 
-// Row (low word, high word) and column of an element below 2^50: quotient and remainder by a
-// number below 2^31.
+// The row (low word, high word) and column of an element below 2^50, for fewer than 2^31 columns. Long
+// division in binary: the remainder is below 2^31, so doubling it does not overflow.
 fn row_and_column(element: vec2<u32>, columns: u32) -> vec3<u32> {
     if (element.y == 0u) {
         return vec3<u32>(element.x / columns, 0u, element.x % columns);
@@ -20,21 +22,22 @@ fn row_and_column(element: vec2<u32>, columns: u32) -> vec3<u32> {
     return vec3<u32>(row, column);
 }
 
-// Whether an element lies in [start, end), given as (start, end) of two words each.
+// Returns true if an element lies in [start, end). The range is (start, end), two words each.
 fn in_range(element: vec2<u32>, range: vec4<u32>) -> bool {
     let from_start = (element.y > range.y) || ((element.y == range.y) && (element.x >= range.x));
     let before_end = (element.y < range.w) || ((element.y == range.w) && (element.x < range.z));
     return from_start && before_end;
 }
 
-// Whether a row and column are on the diagonal of their group. The pattern is: rows of a group,
-// ones of a group, columns from a one to the next, column of the first.
+// Returns true if a row and column are on the diagonal of their group of rows. The pattern is: rows of a
+// group, ones of a group, columns from a one to the next, column of the first.
 fn on_diagonal(row: u32, column: u32, pattern: vec4<u32>) -> bool {
     let r = row % pattern.x;
     return (r < pattern.y) && (column == ((r * pattern.z) + pattern.w));
 }
 
-// A keyed permutation of the numbers below 2^(left + right), another one for each column.
+// A keyed permutation of the numbers below 2^(left + right), a different one for each column: a Feistel
+// network whose round functions are Philox. Draws start at 1, because values take draw 0.
 fn permute(number: u32, column: u32, left: u32, right: u32, stream: vec2<u32>, key: vec2<u32>) -> u32 {
     let left_mask = (1u << left) - 1u;
     let right_mask = (1u << right) - 1u;
@@ -52,10 +55,10 @@ fn permute(number: u32, column: u32, left: u32, right: u32, stream: vec2<u32>, k
     return (high << left) | low;
 }
 
-// Whether a row is among the zero rows of its column. The pattern is: rows, zeros of a column,
+// Returns true if a row is one of the zero rows of its column. The pattern is: rows, zeros of a column,
 // and the bits of the permutation's two halves.
 fn is_sparse_zero(row: u32, column: u32, pattern: vec4<u32>, stream: vec2<u32>, key: vec2<u32>) -> bool {
-    // Lanes past the end of the tensor: the walk might never come back.
+    // Lanes past the end of the tensor: the loop below ends only for rows of the tensor.
     if (row >= pattern.x) {
         return false;
     }
@@ -66,11 +69,12 @@ fn is_sparse_zero(row: u32, column: u32, pattern: vec4<u32>, stream: vec2<u32>, 
     return place < pattern.y;
 }
 
+// Bits of the mode of `matrix_place`.
 const MATRIX_TAPS_LAST: u32 = 1u;
 const MATRIX_TRANSPOSED: u32 = 4u;
 
-// Where in memory the number of an element stands, in a matrix that is held tall; all ones outside
-// the middle tap. The pattern is: mode, middle tap, columns of the matrix, stride.
+// The index in memory of an element's number, in a matrix that is stored tall; all ones outside the middle
+// tap, where elements are 0. The pattern is: mode, middle tap, columns of the matrix, stride.
 fn matrix_place(element: vec2<u32>, columns: u32, pattern: vec4<u32>) -> u32 {
     let divided = row_and_column(element, columns);
     let taps_last = (pattern.x & 3u) == MATRIX_TAPS_LAST;
@@ -83,13 +87,14 @@ fn matrix_place(element: vec2<u32>, columns: u32, pattern: vec4<u32>) -> u32 {
     return select(0xffffffffu, at, tap == pattern.y);
 }
 
-// The angle of a row, in turns of 2^32. The frequency is a fraction of a turn in 64 bits (low word,
-// high word).
+// The angle of a row, in units of 2^-32 turns: the upper word of row * frequency, plus the phase. The
+// frequency is a fraction of a turn in 64 bits (low word, high word).
 fn angle(row: u32, frequency: vec2<u32>, phase: u32) -> u32 {
     return mul_hi(frequency.x, row) + (frequency.y * row) + phase;
 }
 
-// (cos, sin) of pi/4 * x, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits.
+// (cos, sin) of pi/4 * x, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits. Fitted
+// polynomials of degree 8 and 7, off by at most 2^-30.7 and 2^-29.0.
 fn cos_sin(x: u32) -> vec2<u32> {
     let x2 = mul_hi(x, x);
     let x2_short = x2 >> 16u;
@@ -102,7 +107,7 @@ fn cos_sin(x: u32) -> vec2<u32> {
     return vec2<u32>(~mul_hi(x2, c1), mul_hi(x, s0));
 }
 
-// The sine of an angle in turns of 2^32, with 31 fraction bits.
+// The sine, with 31 fraction bits, of an angle in units of 2^-32 turns.
 fn sine(turns: u32) -> i32 {
     let quadrant = (turns + (1u << 29u)) >> 30u;
     let offset = (turns << 2u) | select(0u, 2u, (turns << 2u) != 0u);
@@ -115,14 +120,15 @@ fn sine(turns: u32) -> i32 {
     return select(value, -value, sign != 0u);
 }
 
-// A number with 31 fraction bits, rounded to binary32 bits, to nearest, ties to even.
+// A number with 31 fraction bits, rounded to binary32, to nearest, ties to even; as bits.
 fn sine_value(sine: i32) -> u32 {
     let magnitude = u32(abs(sine));
     let zeros = countLeadingZeros(magnitude);
     let significand = magnitude << (zeros & 31u);
     let quotient = significand >> 8u;
     let rounded = quotient + (((significand & 0xffu) + 0x7fu + (quotient & 1u)) >> 8u);
-    // The leading bit of the significand adds 1 to the exponent's field.
+    // The leading bit has the weight 2^-zeros and the field 127 - zeros, of which the significand's own
+    // leading bit adds 1.
     let bits = (((126u - zeros) << 23u) + rounded) | (u32(sine) & 0x80000000u);
     return select(bits, 0u, magnitude == 0u);
 }

@@ -1,9 +1,9 @@
-// The probe: whether a device keeps to the rules of WGSL that `float_value` of value.wgsl rests on.
-// Needs value.wgsl. Host side: src/gpu/probe.rs, which compares what comes back with integers.
+// The probe: runs `float_value` of value.wgsl, to find devices that break the rules of WGSL that make it
+// exact. Needs value.wgsl. Host side: src/gpu/probe.rs, which compares the results with integer arithmetic.
 
 struct Trial {
     p: vec4<i32>,
-    // A power of two; the other lanes fill the 16 bytes.
+    // A power of two in x. The other lanes pad it to 16 bytes.
     power: vec4<f32>,
 }
 

@@ -1,6 +1,8 @@
 // Uniform whole numbers. Twin: src/kernel/uniform.rs.
 
-// Of the `count` whole numbers from `first` on, the one that each word gives.
+// One of the `count` whole numbers from `first` on for each word: first + floor(word * count / 2^32).
+// It is never first + count, so the range is half-open by construction. The twin is called `uniform`,
+// which WGSL has as the name of an address space.
 fn uniform_numbers(words: vec4<u32>, count: u32, first: i32) -> vec4<i32> {
     let above = vec4<u32>(
         mul_hi(words.x, count),

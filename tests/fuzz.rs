@@ -1,5 +1,5 @@
-//! Whatever a recipe or a tensor list holds, it is read or refused with one line: the corpus of the
-//! fuzz targets, and mutations of it, on every run. `fuzz/README.md` says how to search for more.
+//! Any recipe or tensor list is read, or it is an error of one line. Each run tests the corpus of the fuzz targets
+//! and mutations of it. `fuzz/README.md` describes how to search for more inputs.
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
@@ -10,7 +10,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// The files of a target's corpus that are committed, in a fixed order.
+/// Returns the committed files of a target's corpus, in a fixed order.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
@@ -35,20 +35,20 @@ fn the_corpus_is_read_or_refused() {
     }
 }
 
-/// One step away from an input.
+/// One change of an input.
 #[derive(Clone, Debug)]
 enum Mutation {
     Replace(Index, u8),
     Insert(Index, Vec<u8>),
     Remove(Index, Index),
-    /// A part of another input in the place of one of this.
+    /// Replaces a part by a part of another input.
     Splice(Index, Index, Index, Index),
-    /// A part many times over.
+    /// Repeats a part many times.
     Repeat(Index, Index, u8),
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    // What formats are made of reaches further than bytes at random.
+    // Pieces of the formats reach deeper into the parsers than random bytes.
     let words = prop_oneof![
         "[\\[\\]{}(),.:=\"'\\\\*?!+/-]{1,4}",
         Just("18446744073709551616".to_owned()),
@@ -89,7 +89,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], mutation: Mutation) {
         }
         Mutation::Repeat(a, b, n) => {
             let range = range(bytes, a, b);
-            // Enough to go deep, not to take long.
+            // Enough for deep nesting, but not for a long run time.
             let part = bytes[range.clone()].repeat(usize::from(n) % 40);
             if part.len() < 1 << 14 {
                 bytes.splice(range, part);

@@ -1,5 +1,5 @@
-//! Models of any size: a plan costs time and memory in proportion to its tensors, not to their
-//! elements, and there is room for the largest.
+//! Models of any size: the time and memory of a plan are proportional to the number of tensors, not of elements,
+//! and the largest models fit.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use fanin::checkpoint::parse_tensor_list;
 use fanin::{DType, ListedTensor, Recipe, Shape, TensorList, cpu};
 
-/// A rule of each kind that asks the list for something, as presets do.
-const CURIOUS: &str = r#"
+/// A recipe with one rule of each kind that looks something up in the list, as presets do.
+const LOOKUPS: &str = r#"
 [[rule]]
 match = "*norm.weight"
 init = "ones"
@@ -33,7 +33,7 @@ match = "*"
 init = "kaiming_uniform"
 "#;
 
-/// A list of about so many tensors, eight a layer, as JSON.
+/// Returns a list of this many tensors, eight to a layer, as JSON.
 fn json(tensors: usize) -> String {
     let mut json = String::from("{\"tensors\": [");
     for layer in 0..tensors / 8 {
@@ -62,9 +62,9 @@ fn json(tensors: usize) -> String {
     json + "]}"
 }
 
-/// Reads and resolves a list; the time that it took.
+/// Reads and resolves a list, and returns the time that it took.
 fn plan(json: &str, tensors: usize) -> Duration {
-    let recipe = Recipe::from_toml(CURIOUS).unwrap();
+    let recipe = Recipe::from_toml(LOOKUPS).unwrap();
     let start = Instant::now();
     let list = parse_tensor_list(json.as_bytes()).unwrap();
     let plan = recipe.resolve(&list, Some(42), Some(DType::BF16)).unwrap();
@@ -77,27 +77,27 @@ fn plan(json: &str, tensors: usize) -> Duration {
     took
 }
 
-/// Four times the tensors take four times as long, or twice that where the machine is busy; sixteen
-/// times as long would be a loop within a loop.
+/// Four times as many tensors take four times as long. The limit is twice that, since the machine may be busy. A
+/// loop within a loop would take sixteen times as long.
 #[test]
 fn the_time_grows_with_the_tensors() {
     let (small, large) = (json(50_000), json(200_000));
-    // The least of some: what is measured is the work, not what else the machine does.
+    // The minimum of some runs measures the work, not the other load of the machine.
     let least = |json: &str, tensors| (0..3).map(|_| plan(json, tensors)).min().unwrap();
     let (small, large) = (least(&small, 50_000), least(&large, 200_000));
     println!("50,000 tensors in {small:?}, 200,000 in {large:?}");
     assert!(large < small * 8, "{small:?}, then {large:?}");
 }
 
-/// Seconds on a machine of 2026; a minute is for the slowest of them all, shared with others.
+/// Takes seconds on a machine of 2026. The limit of a minute is for slow machines with other load.
 #[test]
 fn a_million_tensors_are_planned() {
     let json = json(1_000_000);
     let took = plan(&json, 1_000_000);
     println!("1,000,000 tensors in {took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    // The list's text, the list, the index of its names and the plan: 630 MB when it was measured,
-    // beside up to 130 MB of the test above.
+    // The list's text, the list, the index of its names and the plan took 630 MB when this was measured. The test
+    // above, which runs at the same time, takes up to 130 MB.
     #[cfg(target_os = "linux")]
     {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -154,7 +154,7 @@ fn the_largest_open_model_has_a_plan() {
     assert_eq!(plan.bytes(), 811_706_777_600);
 }
 
-/// A tensor of 2^40 elements, and one of all that a stream numbers; any piece of them can be made.
+/// A tensor of 2^40 elements, and one of 2^50, the most that a stream numbers. Any piece of them can be made.
 #[test]
 fn tensors_past_32_bits_are_planned_and_made() {
     let json = r#"{"tensors": [{"name": "t", "shape": [1048576, 1048576]},

@@ -1,12 +1,12 @@
-// A trainer's own buffer gets its start: here under Node.js with Dawn (npm package `webgpu`); in a page
-// the device comes from `navigator.gpu` in the same way.
+// Fills a trainer's own buffers, under Node.js with Dawn (npm package `webgpu`). In a page, the device comes from
+// `navigator.gpu` in the same way.
 
 import { create, globals } from 'webgpu';
 import { fill, fillCpu, init, initModel, plan, prepare } from 'fanin-webgpu';
 
 Object.assign(globalThis, globals);
 await init();
-// Held for as long as it is needed: Dawn is taken down with it.
+// A global variable, because Dawn shuts down when this object is collected.
 globalThis.gpu = create([]);
 const adapter = await globalThis.gpu.requestAdapter();
 const device = await adapter.requestDevice();
@@ -29,7 +29,7 @@ const model = plan('xavier', [
 ], { seed: 42, dtype: 'bf16' });
 const parameters = device.createBuffer({ size: model.bytes, usage: GPUBufferUsage.STORAGE });
 initModel(device, encoder, model, parameters);
-// ... and the passes that train on them.
+// ... the training passes follow here.
 
 const staging = device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
 encoder.copyBufferToBuffer(weights, 4000, staging, 0, 16);
@@ -38,5 +38,5 @@ await staging.mapAsync(GPUMapMode.READ);
 console.log('from the GPU:', new Float32Array(staging.getMappedRange()));
 console.log('from the CPU:', new Float32Array(fillCpu(request, { length: 4 }).buffer));
 for (const { name, init, dtype, offset } of model.tensors) console.log(offset, name, init, dtype);
-// Dawn's threads would keep the process alive.
+// Dawn's threads would keep the process running.
 process.exit(0);

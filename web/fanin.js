@@ -1,12 +1,12 @@
-// fanin in WebAssembly: checked requests, plans, fills on the CPU; and the dispatches of fills,
-// recorded here with the caller's own device. What is dispatched is decided by the crate alone
-// (`fanin::gpu::raw`). The types, and what each function does, are in fanin.d.ts.
+// The package's interface to fanin in WebAssembly. The module checks requests, resolves plans, fills on the CPU, and
+// describes the dispatches of fills (`fanin::gpu::raw`). This file records these dispatches with the caller's own
+// device. fanin.d.ts has the types and documents each function.
 
 import load, * as wasm from './dist/fanin_web.js';
 
-// Elements that are made on the CPU at a time: what passes through the module's memory is small.
+// Elements that the CPU makes at a time. The module's memory stays small this way.
 const CPU_STEP = 1 << 18;
-// Tables that a device keeps: as many as the module remembers.
+// Tables that a device keeps, `REMEMBERED` of src/tables.rs.
 const TABLES = 16;
 // Bytes of an element.
 const SIZES = { f32: 4, f16: 2, bf16: 2 };
@@ -24,7 +24,7 @@ export function init(source) {
 
 async function start(source = new URL('./dist/fanin_web_bg.wasm', import.meta.url)) {
   if (source instanceof URL && source.protocol === 'file:') {
-    // Node.js, whose fetch reads no files.
+    // In Node.js, fetch cannot read files.
     const { readFile } = await import('node:fs/promises');
     source = await readFile(source);
   }
@@ -32,13 +32,13 @@ async function start(source = new URL('./dist/fanin_web_bg.wasm', import.meta.ur
   isReady = true;
 }
 
-// The module, once it is there.
+// Returns the module. Throws if it is not loaded.
 function core() {
   if (!isReady) throw new Error('fanin is not loaded yet: await init() first');
   return wasm;
 }
 
-// Runs `use` with an object of the module, whose memory is given back at once.
+// Runs `use` with an object of the module, and frees the object.
 function using(made, use) {
   try {
     return use(made);
@@ -86,7 +86,7 @@ export function fillCpu(request, { start = 0, length } = {}) {
     length ??= Math.max(0, elements - start);
     if (!(start >= 0 && length >= 0 && start + length <= elements)) {
       throw new Error(
-        `tensor ${JSON.stringify(name)}: there are no ${length} elements from ${start} on: the fill has ${elements}`,
+        `tensor ${JSON.stringify(name)}: elements ${start} to ${start + length} are out of range: the fill has ${elements}`,
       );
     }
     const size = SIZES[dtype];
@@ -117,7 +117,7 @@ export class Histogram {
 class Plan {
   #plan;
 
-  // The module's fill of a tensor, to be freed.
+  // Returns the module's fill of a tensor. The caller frees it.
   static fill(plan, index) {
     return plan.#plan.fill(index);
   }
@@ -147,7 +147,7 @@ export function plan(recipe, tensors, options) {
   return new Plan(recipe, tensors, options);
 }
 
-// What a device keeps between fills.
+// The pipelines, tables and other objects that are kept between the fills of a device.
 class Device {
   static #known = new WeakMap();
 
@@ -156,7 +156,7 @@ class Device {
     return Device.#known.get(device);
   }
 
-  // Whether the device's floats are exact: the probe's answer, false until there is one.
+  // True if the probe has found that the device's floats are exact.
   exactFloats = false;
   #probed;
   #device;
@@ -180,7 +180,7 @@ class Device {
     this.#layout = device.createPipelineLayout({ label: 'fanin', bindGroupLayouts: [this.#bindings] });
   }
 
-  // Runs the probe, once unless it fails.
+  // Runs the probe once. After a failure, the next call runs it again.
   probe() {
     this.#probed ??= this.#runProbe().catch((error) => {
       this.#probed = undefined;
@@ -196,7 +196,7 @@ class Device {
     const compute = { module, entryPoint: 'probe' };
     const pipeline = await device.createComputePipelineAsync({ label: 'fanin probe', layout: 'auto', compute });
     const contents = this.#upload(trials, 0x80); // GPUBufferUsage.STORAGE
-    // GPUBufferUsage.STORAGE | COPY_SRC, then COPY_DST | MAP_READ
+    // 0x84 is GPUBufferUsage.STORAGE | COPY_SRC, 0x9 is COPY_DST | MAP_READ.
     const answers = device.createBuffer({ label: 'fanin probe', size: answerBytes, usage: 0x84 });
     const staging = device.createBuffer({ label: 'fanin probe', size: answerBytes, usage: 0x9 });
     const entries = [contents, answers].map((buffer, binding) => ({ binding, resource: { buffer } }));
@@ -253,7 +253,7 @@ class Device {
     return table;
   }
 
-  // All requests in one buffer, each where a binding may begin.
+  // Uploads all requests in one buffer, each at an offset that a binding may have.
   #requests(dispatches) {
     const alignment = this.#device.limits.minUniformBufferOffsetAlignment;
     const starts = [];
@@ -267,7 +267,8 @@ class Device {
     return { buffer: this.#upload(contents, 0x40), starts }; // GPUBufferUsage.UNIFORM
   }
 
-  // What must be recorded for dispatches into buffers: nothing is, if this fails.
+  // Prepares all that is recorded for dispatches. It is done before the first command is recorded, so that a failure
+  // records nothing.
   steps(dispatches, buffers) {
     if (dispatches.length === 0) return [];
     const requests = this.#requests(dispatches);
@@ -287,7 +288,7 @@ class Device {
   }
 }
 
-// Records fills of the module's, given by `fills`, with the places they go to.
+// Records a fill for each place. `fillOf` returns the module's fill of a place by its number.
 function record(device, encoder, places, fillOf) {
   const { limits } = device;
   const workgroup = Math.min(limits.maxComputeWorkgroupSizeX, limits.maxComputeInvocationsPerWorkgroup);
@@ -340,7 +341,7 @@ export function fillAll(device, encoder, targets) {
 export function initModel(device, encoder, plan, destination) {
   const targets = plan.tensors.map((tensor, index) => {
     if (typeof destination === 'function') return { index, ...destination(tensor) };
-    // Offsets of a plan are in bytes, those of a target in elements.
+    // The offsets of a plan are in bytes, those of a target are in elements.
     return { index, buffer: destination, offset: tensor.offset / SIZES[tensor.dtype] };
   });
   const wanted = targets.filter(({ buffer }) => buffer);

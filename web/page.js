@@ -1,21 +1,20 @@
-// The page: a form, what it asks for filled on the GPU (or on the CPU where there is none), and what
-// came of it.
+// The page: reads a form, fills what it requests on the GPU (or on the CPU if there is no GPU), and shows the result.
 
 import { Histogram, Sha256, describe, fill, fillCpu, init, initializers, prepare } from './fanin.js';
 
-// Bytes that are read back, or made on the CPU, at a time.
+// Bytes that are read back or made on the CPU at a time.
 const STEP = 16 << 20;
-// Seconds that a measurement should take, and fills of it at most.
+// Seconds that a measurement should take, and the most fills that it makes.
 const MEASURED = 0.2;
 const MOST_FILLS = 50;
-// Bytes that the CPU is asked for at most: a page has better things to do.
+// The most bytes that the CPU makes. More would take the page too long.
 const MOST_ON_CPU = 2 ** 30;
 
 const $ = (id) => document.getElementById(id);
 let gpu;
 let shown;
 
-// The device and its name; nothing where there is no WebGPU.
+// Returns the device and its name, or undefined without WebGPU.
 async function openDevice() {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) return undefined;
@@ -33,12 +32,12 @@ async function openDevice() {
   return { device, name: description || [vendor, architecture].filter(Boolean).join(' ') || 'unnamed' };
 }
 
-// The middle one.
+// Returns the median.
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
 const now = () => performance.now() / 1000;
 
-// Runs what the device may refuse.
+// Runs `work`, and throws the error if the device reports one.
 async function checked(device, work) {
   const scopes = ['validation', 'out-of-memory', 'internal'];
   for (const scope of scopes) device.pushErrorScope(scope);
@@ -50,11 +49,11 @@ async function checked(device, work) {
     faults = Promise.all(scopes.map(() => device.popErrorScope()));
   }
   const fault = (await faults).find(Boolean);
-  if (fault) throw new Error(`the GPU refuses it: ${fault.message}`);
+  if (fault) throw new Error(`the GPU reports an error: ${fault.message}`);
   return result;
 }
 
-// Fills a buffer of the device's, and times it.
+// Fills a new buffer of the device, and measures the time.
 async function onGpu({ device }, request, bytes) {
   const size = Math.max(4, Math.ceil(bytes / 4) * 4);
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
@@ -71,7 +70,7 @@ async function onGpu({ device }, request, bytes) {
       await device.queue.onSubmittedWorkDone();
       return now() - start;
     };
-    // The first fill compiles.
+    // The first fill compiles the shader, so it is not timed.
     await checked(device, submit);
     await device.queue.onSubmittedWorkDone();
     const once = await timed();
@@ -79,17 +78,17 @@ async function onGpu({ device }, request, bytes) {
     const clock = device.features.has('timestamp-query')
       ? await deviceTime(device, request, buffer, fills)
       : undefined;
-    if (clock) return { buffer, time: clock, how: `Timed by the GPU’s own clock, the median of ${fills} fills.` };
+    if (clock) return { buffer, time: clock, how: `Measured with the GPU’s own clock: the median of ${fills} fills.` };
     const times = [];
     while (times.length < fills) times.push(await timed());
-    return { buffer, time: median(times), how: `Timed from here, submission included: the median of ${fills} fills.` };
+    return { buffer, time: median(times), how: `Measured by the page, submission included: the median of ${fills} fills.` };
   } catch (error) {
     buffer.destroy();
     throw error;
   }
 }
 
-// The time of a fill by the device's clock; nothing where it is too coarse to tell.
+// Returns the time of a fill by the device's clock, or undefined if the clock is too coarse.
 async function deviceTime(device, request, buffer, fills) {
   const querySet = device.createQuerySet({ type: 'timestamp', count: 2 * fills });
   const size = 16 * fills;
@@ -113,7 +112,7 @@ async function deviceTime(device, request, buffer, fills) {
   return time > 0 ? time : undefined;
 }
 
-// Gives the contents of a buffer to `take`, in pieces.
+// Passes the contents of a buffer to `take`, in pieces.
 async function readBack(device, buffer, bytes, take) {
   const staging = device.createBuffer({
     size: Math.min(STEP, buffer.size),
@@ -131,9 +130,9 @@ async function readBack(device, buffer, bytes, take) {
   staging.destroy();
 }
 
-// Makes the bytes on the CPU, in pieces, and times it.
+// Makes the bytes on the CPU, in pieces, and measures the time.
 async function onCpu(request, { elements, dtype, bytes }, take) {
-  if (bytes > MOST_ON_CPU) throw new Error(`${count(bytes)} bytes are too many for the CPU here: at most ${count(MOST_ON_CPU)}`);
+  if (bytes > MOST_ON_CPU) throw new Error(`${count(bytes)} bytes are too many for the CPU of this page: it makes at most ${count(MOST_ON_CPU)}`);
   const step = STEP / (dtype === 'f32' ? 4 : 2);
   let time = 0;
   for (let start = 0; start < elements; start += step) {
@@ -141,7 +140,7 @@ async function onCpu(request, { elements, dtype, bytes }, take) {
     const part = fillCpu(request, { start, length: Math.min(step, elements - start) });
     time += now() - begin;
     take(part);
-    // Lets the page live.
+    // Lets the page react to input.
     await new Promise((resolve) => setTimeout(resolve));
   }
   return time;
@@ -150,11 +149,11 @@ async function onCpu(request, { elements, dtype, bytes }, take) {
 function readForm() {
   const shape = $('shape').value.trim();
   const dims = shape === '' ? [] : shape.split(/\s*[,x×]\s*|\s+/).map((dim) => {
-    if (!/^\d+$/.test(dim)) throw new Error(`shape ${JSON.stringify(shape)}: write whole numbers, as in 4096, 4096`);
+    if (!/^\d+$/.test(dim)) throw new Error(`shape ${JSON.stringify(shape)}: it must be whole numbers, such as 4096, 4096`);
     return Number(dim);
   });
   const seed = $('seed').value.trim();
-  if (!/^\d+$/.test(seed)) throw new Error(`seed ${JSON.stringify(seed)}: write a whole number`);
+  if (!/^\d+$/.test(seed)) throw new Error(`seed ${JSON.stringify(seed)}: it must be a whole number`);
   return {
     name: $('name').value,
     shape: dims,
@@ -165,12 +164,12 @@ function readForm() {
   };
 }
 
-// A word of a shell's command line.
+// Quotes a word for a shell.
 const quoted = (text) => (/^[\w.,:/=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 function commandLine({ name, shape, init, seed, dtype, layout }) {
   const words = ['fanin', 'fill', '--init', init, '--shape', shape.join(',')];
-  // A name that begins with a hyphen would be an option.
+  // A name that begins with a hyphen would be read as an option.
   words.push(...(name.startsWith('-') ? [`--name=${name}`] : ['--name', name]), '--seed', String(seed));
   if (dtype !== 'f32') words.push('--dtype', dtype);
   if (layout !== 'out_in') words.push('--layout', layout);
@@ -200,8 +199,8 @@ async function run() {
   } else {
     time = await onCpu(request, description, take);
     how = gpu
-      ? 'Made on the CPU, in WebAssembly on one thread: an orthogonal matrix is not made by one shader.'
-      : 'Made on the CPU, in WebAssembly on one thread: there is no WebGPU here.';
+      ? 'Made on the CPU, in WebAssembly on one thread: an orthogonal matrix needs more than one shader.'
+      : 'Made on the CPU, in WebAssembly on one thread: this browser has no WebGPU.';
   }
   show({ request, description, histogram, hash: hasher.hex(), time, how });
 }
@@ -224,14 +223,14 @@ function show(result) {
   $('bytes').textContent = count(description.bytes);
   $('how').textContent = how;
   $('hash').textContent = hash;
-  // A line may break between words alone.
+  // One element for each word, so that lines break only between words.
   const words = commandLine(request).map((word) => Object.assign(document.createElement('span'), { textContent: word }));
   $('command').replaceChildren(...words.flatMap((word) => [word, ' ']).slice(0, -1));
   $('result').hidden = false;
   draw();
 }
 
-// A number of an axis.
+// Formats a number of the axis.
 const label = (value) => (value === 0 ? '0' : String(Number(value.toPrecision(3))));
 
 function draw() {
@@ -281,15 +280,15 @@ function draw() {
   }
   const bars = `Bars: all ${count(elements)} elements, counted in ${counts.length} bins.`;
   $('caption').textContent = expected
-    ? `${bars} Line: what ${description.distribution} is expected to give.`
-    : `${bars} No line: nothing is drawn at random from one distribution.`;
+    ? `${bars} Line: the expected counts of ${description.distribution}.`
+    : `${bars} No line: the elements are not drawn independently from one distribution.`;
   canvas.setAttribute('aria-label', `Histogram from ${label(low)} to ${label(high)}. ${$('caption').textContent}`);
 }
 
 function aboutInitializer(all) {
   const name = $('init').value.trim().split('(')[0];
   const known = all.find((entry) => entry.name === name);
-  $('about').textContent = known ? `An element is: ${known.formula}. For: ${known.when}.` : '';
+  $('about').textContent = known ? `Elements: ${known.formula}. Use: ${known.when}.` : '';
 }
 
 async function submit(event) {
@@ -324,7 +323,7 @@ try {
   await init();
   const all = initializers();
   for (const { signature, formula } of all) {
-    // What stands in brackets only a recipe, or the shape, can give.
+    // Keys in brackets are optional, so the suggestion leaves them out.
     const value = signature.replace(/,?\[[^\]]*\]/g, '').replace('(,', '(').replace('()', '');
     $('inits').append(new Option(formula, value));
   }
@@ -340,6 +339,6 @@ try {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => shown && draw());
   $('fill').disabled = false;
 } catch (error) {
-  $('error').textContent = `This page needs WebAssembly, served with the rest of web/: ${error.message}`;
+  $('error').textContent = `The WebAssembly module of this page cannot be loaded (build it with web/build): ${error.message}`;
   $('error').hidden = false;
 }

@@ -1,10 +1,10 @@
-//! The arithmetic of the stream on the host, the twin of `shaders/`: each WGSL file has a
-//! module of the same name here, with the same functions in the same order. `docs/STREAM.md`
-//! is the text that both follow.
+//! The arithmetic of the stream on the host, the twin of `shaders/`: each WGSL file of the
+//! arithmetic has a module of the same name here, with the same functions in the same order.
+//! Both follow `docs/STREAM.md`.
 //!
-//! No I/O, no allocation, no wgpu: `const fn`s from words to words. A float is used only where
-//! it is exact. The functions are public so that they can be tested and compared with other
-//! implementations; to fill tensors use [`crate::cpu`] or `fanin::gpu`.
+//! The functions are `const fn`s from words to words: no I/O, no allocation, no wgpu. They use
+//! floats only where these are exact. They are public for tests and for comparison with other
+//! implementations. To fill tensors use [`crate::cpu`] or `fanin::gpu`.
 
 pub mod box_muller;
 pub mod curve;
@@ -14,9 +14,9 @@ pub mod philox;
 pub mod uniform;
 pub mod value;
 
-/// The version of the stream: which bits a (seed, name, index, distribution) gives. Any change
+/// The version of the stream, the map from (seed, name, index, distribution) to bits. Any change
 /// of a produced bit is a new version.
 pub const STREAM_VERSION: u32 = 1;
 
-/// Elements that one Philox block serves.
+/// Elements of one Philox block.
 pub const LANES: u64 = 4;

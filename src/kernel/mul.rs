@@ -1,7 +1,8 @@
 //! The 32 x 32 -> 64 bit multiplies that everything else is built on.
 //!
-//! Twin of `shaders/mul_u32.wgsl` and `shaders/mul_u64.wgsl`: WGSL has no such multiply, so the
-//! shaders spell it twice, in plain `u32` and, where the device has `SHADER_INT64`, in 64 bits.
+//! Twin of `shaders/mul_u32.wgsl` and `shaders/mul_u64.wgsl`. WGSL has no such multiply, so the
+//! shaders have two versions: one in 32-bit integers, for every device, and one in 64-bit integers,
+//! for devices with `SHADER_INT64`.
 
 /// The high 32 bits of the 64-bit product `a * b`.
 #[inline(always)]
@@ -22,7 +23,7 @@ pub const fn mul_hi_rounded_unsigned(a: u32, b: u32) -> u32 {
     ((a as u64 * b as u64 + (1 << 31)) >> 32) as u32
 }
 
-/// `a * b / 2^32`, rounded to the nearest integer, halves up: signed numbers.
+/// [`mul_hi_rounded_unsigned`] for signed numbers.
 #[inline(always)]
 pub const fn mul_hi_rounded(a: i32, b: i32) -> i32 {
     ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32

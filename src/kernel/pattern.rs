@@ -1,28 +1,28 @@
-//! Cores and zeros that depend on where an element stands: its row and column.
+//! Values and zeros that depend on the row and column of an element.
 //!
-//! Twin of `shaders/pattern.wgsl`. A "row" here is a run of `columns` elements of the whole
-//! tensor: row and column of element i are `i div columns` and `i mod columns`.
+//! Twin of `shaders/pattern.wgsl`. A "row" is a run of `columns` elements of the whole tensor: row
+//! and column of element i are `i div columns` and `i mod columns`.
 
 use super::mul::mul_hi;
 use super::philox::{counter, philox};
 
-/// Rounds of the Feistel network of [`permute`] at least.
+/// The fewest rounds of the Feistel network of [`permute`].
 const FEISTEL_ROUNDS: u32 = 6;
 
-/// Row and column of an element: quotient and remainder by a number below 2^31.
+/// The row and column of an element below 2^50, for fewer than 2^31 columns.
 #[inline(always)]
 pub const fn row_and_column(element: u64, columns: u32) -> (u64, u32) {
     (element / columns as u64, (element % columns as u64) as u32)
 }
 
-/// Whether `element` lies in `[start, end)`.
+/// Returns true if an element lies in `[start, end)`.
 #[inline(always)]
 pub const fn in_range(element: u64, start: u64, end: u64) -> bool {
     start <= element && element < end
 }
 
-/// Whether a row and column are on the diagonal of their group: `rows` rows a group, in each of
-/// which the row `r` has its one at column `r * stride + offset`, for r below `ones`.
+/// Returns true if a row and column are on the diagonal of their group of rows. The pattern is: rows
+/// of a group, ones of a group, columns from a one to the next, column of the first.
 #[inline(always)]
 pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
     let [rows, ones, stride, offset] = pattern;
@@ -30,13 +30,14 @@ pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
     r < ones && column == r.wrapping_mul(stride).wrapping_add(offset)
 }
 
-/// A keyed permutation of the numbers below 2^(left + right), another one for each column: a
-/// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. Bits: `left` low
-/// ones and `right` above them, at most 16 each.
+/// A keyed permutation of the numbers below 2^(left + right), a different one for each column: a
+/// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. The halves of a number
+/// are its `left` low bits and the `right` bits above them, at most 16 each.
 ///
-/// The words are those of draws 1, 2, ... of the blocks `column * 2^16 + half`. How far two numbers
-/// are from independent falls by 2^bits with every two rounds, so few bits take more rounds: 2^-24
-/// and two more rounds on either side.
+/// Round r takes the first word of block `column * 2^16 + half` in draw r + 1, because values take
+/// draw 0. Every two rounds bring the images of two numbers closer to independent by a factor of
+/// 2^bits. So numbers of few bits take more rounds: 48 / bits of them reach 2^-24, and two more
+/// stand at either end.
 #[inline(always)]
 pub const fn permute(
     number: u32,
@@ -72,8 +73,12 @@ pub const fn permute(
     (high << left) | low
 }
 
-/// Whether a row is among the `zeros` rows of its column that are zero. Which ones is a
-/// permutation of the `rows` rows: that of [`permute`], repeated while it leads past them.
+/// Returns true if a row is one of the zero rows of its column. The pattern is: rows, zeros of a
+/// column, and the bits of the permutation's two halves.
+///
+/// The zero rows are those that a permutation of the rows takes below `zeros`. The permutation is
+/// [`permute`], repeated while it leads outside of the rows (cycle walking: Black and Rogaway,
+/// "Ciphers with arbitrary finite domains", 2002).
 #[inline(always)]
 pub const fn is_sparse_zero(
     row: u32,
@@ -83,7 +88,7 @@ pub const fn is_sparse_zero(
     key: [u32; 2],
 ) -> bool {
     let [rows, zeros, left, right] = pattern;
-    // Lanes past the end of the tensor: the walk might never come back.
+    // Lanes past the end of the tensor: the loop below ends only for rows of the tensor.
     if row >= rows {
         return false;
     }
@@ -103,10 +108,10 @@ pub const MATRIX_TAPS_FIRST: u32 = 2;
 /// Added to the mode where the matrix is held transposed.
 pub const MATRIX_TRANSPOSED: u32 = 4;
 
-/// Where in memory the number of an element stands, in a matrix that is held tall; `u32::MAX`
-/// outside the middle tap. The pattern is: the mode, the middle tap, columns of the matrix, and
-/// elements from one row to the next in memory; `columns` are the taps where they are last, else
-/// the elements of the matrix.
+/// The index in memory of an element's number, in a matrix that is stored tall; `u32::MAX` outside
+/// the middle tap, where elements are 0. The pattern is: mode, middle tap, columns of the matrix,
+/// stride. The stride is the elements from one row to the next in memory. `columns` is the number of
+/// taps where they are the last dimensions, else the number of elements of the matrix.
 #[inline(always)]
 pub const fn matrix_place(element: u64, columns: u32, pattern: [u32; 4]) -> u32 {
     let [mode, middle, matrix_columns, stride] = pattern;
@@ -126,8 +131,8 @@ pub const fn matrix_place(element: u64, columns: u32, pattern: [u32; 4]) -> u32 
     if tap == middle { at } else { u32::MAX }
 }
 
-/// The angle of a row, in turns of 2^32: the upper word of `row * frequency + phase`, the
-/// frequency being a fraction of a turn in 64 bits (low word, high word).
+/// The angle of a row, in units of 2^-32 turns: the upper word of `row * frequency`, plus the phase.
+/// The frequency is a fraction of a turn in 64 bits (low word, high word).
 #[inline(always)]
 pub const fn angle(row: u32, frequency: [u32; 2], phase: u32) -> u32 {
     mul_hi(frequency[0], row)
@@ -135,8 +140,14 @@ pub const fn angle(row: u32, frequency: [u32; 2], phase: u32) -> u32 {
         .wrapping_add(phase)
 }
 
-/// `(cos, sin)` of `pi/4 * x`, both with 32 fraction bits, for x in (0, 1) with 32 fraction
-/// bits. The cosine never reaches 1.
+/// `(cos, sin)` of `pi/4 * x`, both with 32 fraction bits, for x in (0, 1) with 32 fraction bits.
+///
+/// The cosine is an even polynomial of degree 8, the sine an odd one of degree 7. Their coefficients
+/// are near those of Taylor's series, fitted so that the error is spread over the interval. They are
+/// off by at most 2^-30.7 and 2^-29.0, roundings included (compared with binary64 at every 17th x);
+/// `tests/library/patterns.rs` allows 2^-28. The terms of highest degree are small enough for 32-bit
+/// products with a 16-bit square. The cosine ends with `!y`, which is 1 - y less a unit: 1 itself has
+/// no 32 fraction bits.
 #[inline(always)]
 pub const fn cos_sin(x: u32) -> (u32, u32) {
     let x2 = mul_hi(x, x);
@@ -150,10 +161,12 @@ pub const fn cos_sin(x: u32) -> (u32, u32) {
     (!mul_hi(x2, c1), mul_hi(x, s0))
 }
 
-/// The sine of an angle in turns of 2^32, with 31 fraction bits. Whole quarters of a turn are
-/// exact (but for 1, which is 2^-31 short until it is rounded); other angles stand for the middle of their step.
+/// The sine, with 31 fraction bits, of an angle in units of 2^-32 turns. Whole quarters of a turn are
+/// exact after rounding to binary32. Other angles stand for the middle of their step.
 #[inline(always)]
 pub const fn sine(angle: u32) -> i32 {
+    // The nearest quarter turn, and the distance from it in units of 2^-31 of an eighth of a turn. The
+    // step is 4 of these units, so its middle is at 2.
     let quadrant = angle.wrapping_add(1 << 29) >> 30;
     let offset = (angle << 2) | (if angle << 2 != 0 { 2 } else { 0 });
     let negative = offset >> 31;
@@ -170,7 +183,7 @@ pub const fn sine(angle: u32) -> i32 {
     if sign != 0 { -magnitude } else { magnitude }
 }
 
-/// A number with 31 fraction bits, rounded to binary32 bits, to nearest, ties to even.
+/// A number with 31 fraction bits, rounded to binary32, to nearest, ties to even; as bits.
 #[inline(always)]
 pub const fn sine_value(sine: i32) -> u32 {
     let magnitude = sine.unsigned_abs();
@@ -181,7 +194,8 @@ pub const fn sine_value(sine: i32) -> u32 {
     if magnitude == 0 {
         0
     } else {
-        // The leading bit of the significand adds 1 to the exponent's field.
+        // The leading bit has the weight 2^-zeros and the field 127 - zeros, of which the significand's
+        // own leading bit adds 1.
         (((126 - zeros) << 23) + rounded) | (sine as u32 & 0x8000_0000)
     }
 }

@@ -2,40 +2,42 @@
 //!
 //! Twin of `shaders/philox.wgsl`. Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 //! as easy as 1, 2, 3", SC 2011: a bijection of 128-bit counters, keyed with 64 bits, whose
-//! output passes BigCrush. No state: any block of the stream is made on its own.
+//! output passes BigCrush. It has no state, so any block of the stream can be made without the
+//! others.
 
 use super::mul::mul_wide;
 
-/// Multipliers of the two halves of a round (PHILOX_M4x32 in the paper's Random123).
+/// Multipliers of the two halves of a round: PHILOX_M4x32 of the paper's library Random123.
 pub(crate) const MULTIPLIER: [u32; 2] = [0xd2511f53, 0xcd9e8d57];
-/// Weyl increments of the key: the golden ratio and sqrt(3) - 1 (PHILOX_W32).
+/// Increments of the round key, PHILOX_W32 of Random123: the fractional parts of the golden ratio
+/// and of sqrt(3), times 2^32.
 pub(crate) const WEYL: [u32; 2] = [0x9e3779b9, 0xbb67ae85];
 /// Rounds of Philox4x32-10.
 const ROUNDS: usize = 10;
 
-/// One round under its key.
+/// One round of Philox with its round key.
 #[inline(always)]
-const fn round(c: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+const fn round_under(c: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let (low0, high0) = mul_wide(MULTIPLIER[0], c[0]);
     let (low1, high1) = mul_wide(MULTIPLIER[1], c[2]);
     [high1 ^ c[1] ^ key[0], low1, high0 ^ c[3] ^ key[1], low0]
 }
 
-/// The four words that Philox4x32-10 gives for a counter under a key.
+/// The four random words of a counter and a key.
 #[inline(always)]
 pub const fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let keys = round_keys(key);
     let mut c = counter;
     let mut i = 0;
     while i < ROUNDS {
-        c = round(c, keys[i]);
+        c = round_under(c, keys[i]);
         i += 1;
     }
     c
 }
 
-/// The counter of a block and draw: c0 and c1 hold the 48-bit block with the 16-bit draw
-/// above it, c2 and c3 the stream id.
+/// The counter of a block and a draw. c0 and c1 hold the 48-bit block with the 16-bit draw above
+/// it, c2 and c3 hold the stream id.
 #[inline(always)]
 pub const fn counter(block: u64, draw: u32, stream: [u32; 2]) -> [u32; 4] {
     [
@@ -46,7 +48,8 @@ pub const fn counter(block: u64, draw: u32, stream: [u32; 2]) -> [u32; 4] {
     ]
 }
 
-/// The keys of the rounds: the same for all blocks of a fill, so devices get them ready made.
+/// The keys of the rounds. They are the same for all blocks of a fill, so the host computes them
+/// once.
 #[inline(always)]
 pub const fn round_keys(key: [u32; 2]) -> [[u32; 2]; ROUNDS] {
     let mut keys = [key; ROUNDS];
@@ -61,16 +64,16 @@ pub const fn round_keys(key: [u32; 2]) -> [[u32; 2]; ROUNDS] {
     keys
 }
 
-/// What round 1 makes of the stream id alone, for [`philox_block`]: c0 without the block's high
-/// word, c1, and what c2 is xored with.
+/// The part of round 1 that depends on the stream id only, for [`philox_block`]: c0 without the
+/// block's high word, c1, and the number that c2 is xored with. The host computes it once.
 #[inline(always)]
 pub const fn first_round(stream: [u32; 2], key: [u32; 2]) -> [u32; 3] {
     let (low, high) = mul_wide(MULTIPLIER[1], stream[0]);
     [high ^ key[0], low, stream[1] ^ key[1]]
 }
 
-/// The words of a block in draw 0: `philox` of its counter, from round keys and a first round that
-/// were made once.
+/// The random words of a block in draw 0: [`philox`] of its [`counter`], from [`round_keys`] and
+/// [`first_round`].
 #[inline(always)]
 pub const fn philox_block(block: u64, keys: &[[u32; 2]; ROUNDS], first: [u32; 3]) -> [u32; 4] {
     let (low, high) = mul_wide(MULTIPLIER[0], block as u32);
@@ -82,7 +85,7 @@ pub const fn philox_block(block: u64, keys: &[[u32; 2]; ROUNDS], first: [u32; 3]
     ];
     let mut i = 1;
     while i < ROUNDS {
-        c = round(c, keys[i]);
+        c = round_under(c, keys[i]);
         i += 1;
     }
     c

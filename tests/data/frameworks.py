@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What torch, Keras and JAX themselves draw, for tests/library/frameworks.rs.
+"""Records the weights of torch, Keras and JAX themselves, for tests/library/frameworks.rs.
 
     KERAS_BACKEND=jax python3 tests/data/frameworks.py > tests/data/frameworks.json
 
-Needs torch, keras, jax, numpy and scipy. Each sample is summed up by its moments and quantiles;
-what is not drawn at random is written down whole.
+Needs torch, keras, jax, numpy and scipy. Each random sample is recorded as its moments and quantiles.
+Tensors without random numbers are recorded whole.
 """
 
 import inspect
@@ -143,7 +143,7 @@ def jax_samples():
 
 
 def formula_samples():
-    """What has no function in a framework: the published formula, in numpy."""
+    """Samples by published formulas that no framework has as a function, in numpy."""
     rng = np.random.default_rng(1)
     version = f"numpy {np.__version__}"
     shape = (512, 768)
@@ -246,7 +246,7 @@ def gains():
 
 
 def defaults():
-    """The frameworks' own default arguments, under our names for the keys."""
+    """The default arguments of the frameworks, under fanin's names of the keys."""
     keys = {"stddev": "std", "minval": "low", "maxval": "high", "val": "value"}
     init = nn.init
     k = keras.initializers

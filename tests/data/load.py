@@ -1,11 +1,11 @@
-"""Others read the folders that `fanin init` writes: Hugging Face transformers, by from_pretrained,
-and the safetensors package. Prints what was loaded; fails where a weight differs.
+"""Reads the folders that `fanin init` writes with other programs: Hugging Face transformers (by
+from_pretrained) and the safetensors package. Prints the loaded models; fails if a weight differs.
 
     pip install torch transformers safetensors
     cargo build --release && python tests/data/load.py target/release/fanin
 
-Not part of the test suite, which reads the same files with the safetensors crate
-(crates/fanin-cli/tests/command/shards.rs): torch and transformers take gigabytes.
+This is not part of the test suite, because torch and transformers take gigabytes. The test suite reads
+the same files with the safetensors crate (crates/fanin-cli/tests/command/shards.rs).
 """
 
 import json
@@ -20,10 +20,10 @@ from safetensors import safe_open
 
 
 def check(fanin, recipe, config, size):
-    """Writes a model in shards of at most `size`, and loads it."""
+    """Writes a model in shards of at most `size` and loads it."""
     with torch.device("meta"):
         meta = transformers.AutoModelForCausalLM.from_config(config)
-    # A tied tensor is one tensor.
+    # Tied parameters are one tensor of the list.
     tensors = []
     for name, parameter in meta.named_parameters(remove_duplicate=True):
         tensors.append({"name": name, "shape": list(parameter.shape)})

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""How real models start: lists of tensors with the statistics that their own frameworks gave them.
+"""Records the tensors of real models with the statistics of their initial weights.
 
     python3 tests/data/models.py [NAME ...]
 
-writes tests/data/models/NAME.json, for all models unless some are named, and the lists of two large
-models, without statistics, as tests/data/models/lists/NAME.json. Needs torch,
-torchvision, timm and transformers, and downloads nothing: each model is built from its
-configuration under torch.manual_seed(0). Parameters come in the order of the state dict; of tied
-tensors the first stands there; buffers that a checkpoint holds are marked. Statistics: mean,
-standard deviation, smallest and largest element, kurtosis (3 for a normal distribution), rows of
-zeros in a matrix that is not all zeros.
+writes tests/data/models/NAME.json for the named models. Without names, it writes all models, and also
+the lists of two large models without statistics, as tests/data/models/lists/NAME.json.
+
+Needs torch, torchvision, timm and transformers. Downloads nothing: each model is built from its
+configuration under torch.manual_seed(0). Parameters are in the order of the state dict. Of tied
+tensors only the first is listed. Buffers of a checkpoint are marked. The statistics are the mean, the
+standard deviation, the smallest and the largest element, the kurtosis (3 for a normal distribution),
+and the rows of zeros in a matrix that is not all zeros.
 """
 
 import json
@@ -27,7 +28,7 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 
 
 def hf(cls, config):
-    """transformers initializes its models when they are made."""
+    """A model of transformers, which initializes its models in their constructors."""
     return f"transformers {transformers.__version__}: {cls.__name__}({type(config).__name__})", cls(config)
 
 
@@ -100,8 +101,8 @@ class TitanBlock(nn.Module):
 
 
 class Titan(nn.Module):
-    """torchtitan's Llama 3 (torchtitan/models/llama3/model/model.py, Transformer.init_weights,
-    TransformerBlock.init_weights with depth_init): its rules, written out."""
+    """Llama 3 with the initialization of torchtitan, written out: torchtitan/models/llama3/model/model.py,
+    Transformer.init_weights, TransformerBlock.init_weights with depth_init."""
 
     def __init__(self, vocabulary=4096, dim=256, hidden=688, kv=64, layers=4):
         super().__init__()
@@ -127,7 +128,7 @@ def llama_torchtitan():
 
 
 class Layers(nn.Module):
-    """One of each layer that PyTorch initializes by itself."""
+    """One of each layer that PyTorch initializes in its constructor."""
 
     def __init__(self):
         super().__init__()
@@ -168,7 +169,7 @@ MODELS = {
 
 
 def lists():
-    """Names and shapes of models that are too large to be made here."""
+    """Names and shapes of models that are too large to build here."""
     with torch.device("meta"):
         yield "llama-3-8b", transformers.LlamaForCausalLM(
             transformers.LlamaConfig(

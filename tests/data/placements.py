@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What torch itself puts on each rank, for tests/gpu/placements.rs.
+"""Records the parts that torch itself puts on each rank, for tests/gpu/placements.rs.
 
     python3 tests/data/placements.py > tests/data/placements.json
 
-Needs torch alone: its fake process group stands for the ranks, so nothing is communicated. DTensor's
-local shapes and global offsets come from compute_local_shape_and_global_offset, the elements from
-each placement's own _split_tensor, flat parameters from FullyShardedDataParallel.
+Needs only torch. Its fake process group replaces the ranks, so nothing is communicated. DTensor's local
+shapes and global offsets are from compute_local_shape_and_global_offset, the elements from the
+_split_tensor of each placement, and flat parameters from FullyShardedDataParallel.
 """
 
 import json
@@ -65,7 +65,7 @@ def placed(sizes, shape, placements):
         return {
             "dims": list(dims),
             "offsets": list(offsets),
-            # Where several mesh dimensions cut, torch pads step by step: there is no one number.
+            # If several mesh dimensions cut, torch pads in several steps, so there is not one number.
             "padding": padding if len(sharded) <= 1 else None,
             "elements": part.flatten().tolist(),
         }
@@ -139,7 +139,7 @@ def flat_parameter(size, shapes, use_orig_params):
 
 
 def fsdp_over_tp(fsdp, tp, features):
-    """The placements that FSDP2 over tensor parallelism itself gives."""
+    """The placements of FSDP2 over tensor parallelism."""
 
     def local(rank):
         mesh = init_device_mesh("cpu", (fsdp, tp), mesh_dim_names=("fsdp", "tp"))
@@ -172,6 +172,6 @@ RESULTS = {
     ],
     "fsdp_over_tp": [fsdp_over_tp(2, 2, 8), fsdp_over_tp(2, 4, 16)],
 }
-# A line a case.
+# One line for each case.
 line = json.dumps(RESULTS, separators=(",", ":"))
 print(line.replace('{"mesh"', '\n{"mesh"').replace('{"numels"', '\n{"numels"'))

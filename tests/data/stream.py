@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The stream, written again from docs/STREAM.md alone, for tests/library/stream_text.rs.
+"""A second implementation of the stream, from docs/STREAM.md alone, for tests/library/stream_text.rs.
 
     python3 tests/data/stream.py > tests/data/stream.json
 
-Needs nothing but Python. Its binary64 arithmetic is that of the machine, its integers are exact.
+Needs only Python. Floats are the machine's binary64, integers are exact.
 """
 
 import functools
@@ -62,7 +62,7 @@ def single(x: float) -> float:
 
 
 def least_exponent(b: float, n: int) -> int:
-    """The page's e(B, n)."""
+    """Returns e(B, n)."""
     e = -149
     while b > math.ldexp(1.0, n + e):
         e += 1
@@ -99,7 +99,7 @@ def block_words(seed: int, stream: int, block: int, draw: int = 0) -> tuple[int,
 
 
 def stored(p: int, e: int, dtype: str) -> int:
-    """The bits of p * 2^e, rounded to nearest, ties to even."""
+    """Returns the bits of p * 2^e, rounded to nearest, ties to even."""
     fraction, exponent = DTYPES[dtype]
     lowest = 2 - (1 << (exponent - 1)) - fraction
     if p == 0:
@@ -107,13 +107,13 @@ def stored(p: int, e: int, dtype: str) -> int:
     magnitude = abs(p)
     step = max(e + magnitude.bit_length() - 1 - fraction, lowest)
     units = round(Fraction(magnitude) * Fraction(2) ** (e - step))
-    # A carry into the next binade goes on into the exponent field, up to the pattern of infinity.
+    # A carry into the next binade increments the exponent field, up to the pattern of infinity.
     bits = min(units + ((step - lowest) << fraction), ((1 << exponent) - 1) << fraction)
     return (int(p < 0) << (fraction + exponent)) | bits
 
 
 def number(bits: int, dtype: str) -> float:
-    """The number with these bits, which are not those of NaN."""
+    """Returns the number with these bits, which are not those of NaN."""
     fraction, exponent = DTYPES[dtype]
     sign = -1.0 if bits >> (fraction + exponent) else 1.0
     field = (bits >> fraction) % (1 << exponent)
@@ -125,7 +125,7 @@ def number(bits: int, dtype: str) -> float:
 
 
 def not_above(x: float, dtype: str) -> float:
-    """The highest finite number of the dtype that is not above x."""
+    """Returns the highest finite number of the dtype that is not above x."""
     fraction, exponent = DTYPES[dtype]
     top = (((1 << exponent) - 1) << fraction) - 1
     if math.isinf(x):
@@ -141,7 +141,7 @@ def not_above(x: float, dtype: str) -> float:
 
 
 def not_below(x: float, dtype: str) -> float:
-    """The lowest finite number of the dtype that is not below x."""
+    """Returns the lowest finite number of the dtype that is not below x."""
     return -not_above(-x, dtype)
 
 
@@ -184,7 +184,7 @@ def ln(x: float) -> float:
 
 
 class Table:
-    """The entries of a curve, its fraction bits F and its reach K."""
+    """Returns the entries of a curve, its fraction bits F and its reach K."""
 
     def __init__(self, below: Function, above: Function, fraction: int | None = None) -> None:
         self.parabolas = {
@@ -416,11 +416,11 @@ def time_step(least: float, most: float, floor: float) -> tuple[int, Callable[[i
     return quantile(table, 1.0, 0.0, single(s(ln(max(least, floor)))), single(s(ln(most))))
 
 
-# What tests/library/stream_text.rs reads
+# The output for tests/library/stream_text.rs
 
 
 def elements(init: str, seed: int, name: str, dtype: str, first: int, count: int) -> list[int]:
-    """The bits of elements of a tensor. `init` is spelled as on the command line, with all its keys."""
+    """Returns the bits of elements of a tensor. `init` is written as on the command line, with all its keys."""
     kind, _, rest = init.rstrip(")").partition("(")
     # Means, standard deviations and the ends of a uniform are binary32; all others are binary64.
     wide = [float(pair.split("=")[1]) for pair in rest.split(",")]

@@ -3,9 +3,9 @@
 
     python3 tests/data/truncated.py > tests/data/truncated.json
 
-Needs mpmath. For each pair of bounds, in standard deviations, and each 32-bit word the number that
-the word's share of the standard normal within the bounds lies below, to 17 digits: counted from 0
-where 0 is within the bounds, else from the bound next to it. docs/STREAM.md gives the share.
+Needs mpmath. For each pair of bounds (in standard deviations) and each 32-bit word, computes the quantile
+of the word's share under the standard normal within the bounds, to 17 digits. It is counted from 0 if 0
+is within the bounds, else from the bound next to 0. docs/STREAM.md defines the share.
 """
 
 import json
@@ -44,7 +44,7 @@ WORDS = [
 
 
 def tail(x):
-    """The share of the standard normal above x, without loss for large x."""
+    """The probability of a standard normal above x, without loss of precision for large x."""
     return mp.erfc(mp.mpf(x) / mp.sqrt(2)) / 2
 
 
@@ -63,7 +63,7 @@ def quantile(low, high, p):
         return -quantile(-high, -low, 1 - p)
     anchor = low if low > 0 else mp.mpf(0)
     low, high = mp.mpf(low), mp.mpf(high)
-    # In the lower half; where low < 0 < high, below the median.
+    # Here low >= 0, or low < 0 < high and p is at most 1/2.
     if low < 0:
         mass = lambda z: tail(-z)  # noqa: E731
         start = mass(low) if low > -INFINITY else mp.mpf(0)
@@ -93,7 +93,7 @@ def number(x):
 
 cases = []
 for low, high in BOUNDS:
-    # The numbers that the program gets, exactly.
+    # The exact values of the binary64 bounds that the program gets.
     bounds = [mp.mpf(x) if mp.isinf(mp.mpf(x)) else mp.mpf(float(x)) for x in (low, high)]
     values = [mp.nstr(quantile(*bounds, share(word)), 17) for word in WORDS]
     cases.append(

@@ -1,9 +1,9 @@
 // Dispatches fills under Dawn, whose WGSL compiler is Tint: node run.mjs JOBS OUT ANSWERS
 //
-// JOBS is a JSON file that tests/gpu/dawn.rs writes from fanin::gpu::raw: the shader's text, and for
-// each fill its dispatches. The bytes of all fills go to OUT, one after the
-// other. The other shaders in it are compiled, in every variant that the fills take, and not run.
-// ANSWERS gets the answers to the probe. Nothing of the arithmetic is here.
+// JOBS is a JSON file that tests/gpu/dawn.rs writes from fanin::gpu::raw: the shader's text, and the dispatches of each
+// fill. The bytes of all fills are written to OUT, one fill after the other. The other shaders in JOBS are only
+// compiled, in every variant that the fills use. The answers to the probe are written to ANSWERS. No arithmetic of the
+// stream is in this file.
 
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { create, globals } from 'webgpu';
@@ -65,7 +65,7 @@ function upload(base64, usage) {
   return buffer;
 }
 
-// Most fills share their tables.
+// Each table is uploaded once, since most fills share their tables.
 const tables = new Map();
 function table(base64) {
   if (!tables.has(base64)) {
@@ -142,5 +142,5 @@ for (const { code, table } of jobs.otherShaders) {
     await device.createComputePipelineAsync({ layout, compute: { module, entryPoint, constants } });
   }
 }
-// Dawn's threads would keep the process alive.
+// Dawn's threads would keep the process running.
 process.exit(0);

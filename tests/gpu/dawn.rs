@@ -1,8 +1,8 @@
-//! Promise 1 under another WGSL compiler: Dawn, with Tint, as in Chrome. The project's own WGSL
-//! text is dispatched by `tests/dawn/run.mjs` under Node.js, from `fanin::gpu::raw`, on whatever
-//! Vulkan driver Dawn finds.
+//! Promise 1 under another WGSL compiler: Tint, the compiler of Dawn and Chrome. `tests/dawn/run.mjs`
+//! dispatches the project's own WGSL text under Node.js, from `fanin::gpu::raw`, on the Vulkan driver
+//! that Dawn finds.
 //!
-//! `scripts/test-dawn` installs what it needs and runs these tests.
+//! `scripts/test-dawn` installs Dawn and runs these tests.
 #![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 use std::collections::BTreeMap;
@@ -65,8 +65,8 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The other spellings of the shader in plain WGSL: many tensors in one dispatch, and, which
-/// `gpu::raw` does not give, tables in uniform buffers.
+/// The other variants of the shader without 64-bit integers: many tensors in one dispatch, and tables in
+/// uniform buffers. `gpu::raw` does not return the latter.
 fn other_shaders() -> Vec<Value> {
     macro_rules! shader {
         ($request:literal) => {
@@ -91,8 +91,8 @@ fn other_shaders() -> Vec<Value> {
     shaders
 }
 
-/// Runs the fills under Dawn, with values made in floats or in integers, and hands over the path of
-/// their bytes. The probe comes first: it must find Dawn's floats exact.
+/// Runs the fills under Dawn, with values made in floats or in integers, and passes the path of their
+/// bytes to `check`. Also runs the probe, which must find that Dawn's floats are exact.
 fn under_dawn(fills: &[Fill], exact_floats: bool, check: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("jobs.json");
@@ -131,7 +131,7 @@ fn fills_under_dawn_equal_the_cpu() {
             Init::normal(0.0, 0.02),
             Init::normal(-1.5, 0.5),
             Init::normal(1e-39, 1e-38),
-            // The smallest and the largest powers of two that a float makes values with.
+            // The smallest and the largest powers of two for values that are made in floats.
             Init::normal(0.0, 4.5e-31),
             Init::normal(0.0, 2e37),
             Init::uniform(-1e37, 1e37),

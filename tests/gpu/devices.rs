@@ -1,18 +1,19 @@
-//! What the tests that need a GPU driver share.
+//! Devices for the tests that need a GPU driver.
 
 use fanin::gpu::{Gpu, Options};
 
-/// Every adapter of this machine, each once as it is and, where it has 64-bit integers, once
-/// without them. A software driver such as Mesa's lavapipe will do.
+/// Opens every adapter of this machine, software drivers such as Mesa's lavapipe included. An adapter with
+/// 64-bit integers is also opened without them.
+///
+/// `FANIN_TEST_ADAPTERS` lists adapters that must be there, separated by semicolons: words as
+/// [`Options::adapter`] takes them. With `FANIN_TEST_NO_GPU=1` the result is empty.
 ///
 /// # Panics
 ///
-/// With no adapter at all, unless `FANIN_TEST_NO_GPU=1` says that none is wanted: then the list
-/// is empty. And when an adapter that `FANIN_TEST_ADAPTERS` names is missing: a list, separated by
-/// semicolons, of words as [`Options::adapter`] takes them.
+/// If there is no adapter, or if one of `FANIN_TEST_ADAPTERS` is missing.
 pub fn devices() -> Vec<(String, Gpu)> {
     if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") {
-        println!("FANIN_TEST_NO_GPU=1: nothing is tested on a GPU");
+        println!("FANIN_TEST_NO_GPU=1: no test runs on a GPU");
         return Vec::new();
     }
     let mut devices = Vec::new();
@@ -23,13 +24,13 @@ pub fn devices() -> Vec<(String, Gpu)> {
         };
         for gpu in Gpu::headless_all(&options) {
             let gpu = gpu.expect("every adapter gives a device");
-            let spelling = if gpu.initializer().int64() {
+            let integers = if gpu.initializer().int64() {
                 "u64"
             } else {
                 "u32"
             };
             let info = gpu.info();
-            let name = format!("{} ({}, {spelling})", info.name, info.backend.to_str());
+            let name = format!("{} ({}, {integers})", info.name, info.backend.to_str());
             if devices.iter().all(|(known, _)| *known != name) {
                 devices.push((name, gpu));
             }
@@ -38,7 +39,7 @@ pub fn devices() -> Vec<(String, Gpu)> {
     assert!(
         !devices.is_empty(),
         "no GPU driver: install one (on Debian and Ubuntu mesa-vulkan-drivers and libvulkan1), \
-         or set FANIN_TEST_NO_GPU=1 to leave out what needs one"
+         or set FANIN_TEST_NO_GPU=1 to skip the tests that need one"
     );
     for wanted in std::env::var("FANIN_TEST_ADAPTERS")
         .unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Tensors without elements, as of a layer with 0 inputs: there is nothing to initialize, and no
-//! initializer refuses them. (What files do with them: the command line's tests.)
+//! Tensors without elements, as in a layer with 0 inputs. Every initializer accepts them. (The tests of the
+//! command line check them in files.)
 
 use fanin::checkpoint::{self, Contents};
 use fanin::gpu::Target;
@@ -49,7 +49,7 @@ fn every_initializer_takes_an_empty_tensor() {
             cpu::fill_slice::<f32>(&fill.slice(ranges).unwrap(), &mut []).unwrap();
         }
     }
-    // What is wrong with the rule itself stays wrong.
+    // An invalid rule is still an error.
     let tensor = Tensor::new("w", [0]).unwrap();
     let error = Fill::new(&tensor, &Init::normal(0.0, -1.0), 42).unwrap_err();
     assert!(error.to_string().contains("std = -1"), "{error}");
@@ -143,7 +143,7 @@ fn empty_fills_are_no_work_for_a_gpu() {
     }
 }
 
-/// A file of nothing but a header is written piece by piece as any other.
+/// A file that consists only of a header is written like any other.
 #[test]
 fn contents_of_no_bytes() {
     let fills = [Fill::new(&Tensor::new("w", [0]).unwrap(), &Init::ones(), 1).unwrap()];

@@ -1,4 +1,4 @@
-//! What the GPU fill refuses: one clear line, nothing recorded, nothing written, no panic.
+//! Errors of the GPU fill: the message is one line, nothing is recorded or written, and nothing panics.
 
 use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
 use fanin::{DType, Error, Fill, Init, Tensor};
@@ -19,7 +19,7 @@ fn buffer(device: &wgpu::Device, size: u64, usage: wgpu::BufferUsages) -> wgpu::
     })
 }
 
-/// Records on a fresh encoder, which must stay usable whatever happens.
+/// Records on a new encoder, which must stay usable after an error.
 fn record(gpu: &Gpu, fill: &Fill, buffer: &wgpu::Buffer, offset: u64) -> fanin::Result<()> {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     let result = gpu.initializer().fill(&mut encoder, fill, buffer, offset);
@@ -70,7 +70,7 @@ fn a_buffer_that_is_too_small() {
     }
 }
 
-/// A last half word needs the whole word: the fill writes 32 bits at a time.
+/// The fill writes 32 bits at a time, so the buffer must hold the whole last word.
 #[test]
 fn a_16_bit_fill_needs_whole_words() {
     for (_, gpu) in devices() {
@@ -90,8 +90,8 @@ fn a_16_bit_fill_needs_whole_words() {
     }
 }
 
-/// Two devices of one instance: wgpu numbers what each instance makes on its own, and cannot tell a
-/// buffer of another instance from one of this.
+/// The two devices belong to one instance, because wgpu does not detect a buffer of another instance: each
+/// instance has numbers of its own for its objects.
 #[test]
 fn a_buffer_of_another_device() {
     for (name, gpu) in devices() {
@@ -102,7 +102,7 @@ fn a_buffer_of_another_device() {
         let adapter = adapters
             .iter()
             .find(|adapter| adapter.get_info().name == gpu.info().name)
-            .unwrap_or_else(|| panic!("{name} is not there any more"));
+            .unwrap_or_else(|| panic!("adapter {name} is missing"));
         let open = || {
             let descriptor = wgpu::DeviceDescriptor {
                 required_limits: adapter.limits(),

@@ -1,5 +1,5 @@
-//! A whole model has one hash, whoever makes it: GPT-2, 124,439,808 parameters, seed 42. The same
-//! under Dawn is in `tests/gpu/dawn.rs`.
+//! One hash for a whole model on every backend: GPT-2, 124,439,808 parameters, seed 42. `tests/gpu/dawn.rs`
+//! has the same test under Dawn.
 
 use fanin::{DType, Fill, cpu};
 use sha2::{Digest, Sha256};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::devices::devices;
 use crate::gpt2_fills;
 
-/// Bytes that are made at a time.
+/// Bytes of one step.
 const STEP: usize = 64 << 20;
 
 fn hash(dtype: DType, make: impl Fn(&Fill, u64, &mut [u8])) -> String {

@@ -1,4 +1,4 @@
-//! GPT-2 as the preset initializes it with seed 42, and the hash that every implementation gives.
+//! The fills of GPT-2 by its preset with seed 42, and the hashes that every implementation must give.
 
 use fanin::checkpoint::read_tensor_list;
 use fanin::{DType, Fill, Recipe};
@@ -34,7 +34,7 @@ pub fn fills(dtype: DType) -> Vec<Fill> {
     fills
 }
 
-/// A hash as it is usually written.
+/// Returns a hash in hexadecimal.
 pub fn hex(hasher: Sha256) -> String {
     let hash = hasher.finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()

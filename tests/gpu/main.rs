@@ -1,5 +1,5 @@
-//! Tests that need a GPU driver, software drivers included: each runs on every adapter of the
-//! machine, and fails if there is none. `FANIN_TEST_NO_GPU=1` leaves the adapters out, and says so.
+//! Tests that need a GPU driver; a software driver will do. Each runs on every adapter of the machine and
+//! fails if there is none. `FANIN_TEST_NO_GPU=1` skips the adapters, with a message.
 
 mod dawn;
 mod devices;

@@ -1,5 +1,5 @@
-//! Promise 1 for many fills at once: a call for hundreds of tensors leaves the bytes of one call
-//! for each, whatever the tensors, their order and their places, and nothing else changes.
+//! Promise 1 for many fills at once: one call for hundreds of tensors gives the same bytes as one call for
+//! each, for any tensors, order and places, and nothing else changes.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::devices::devices;
 use crate::patterned;
 
-/// A buffer full of a pattern, and what it should hold.
+/// A buffer full of a pattern, and its expected contents.
 struct Arena {
     buffer: wgpu::Buffer,
     expected: Vec<u8>,
@@ -53,8 +53,8 @@ fn fill_all(gpu: &Gpu, initializer: &Initializer, targets: &[Target<'_>]) -> fan
     result
 }
 
-/// Fills with their places in one of two buffers, side by side but for a gap here and there, in an
-/// order of their own.
+/// Places fills in two buffers, side by side with some gaps, runs them in another order, and checks both
+/// buffers.
 fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fills: &[(Fill, u64)]) {
     let mut ends = [3, 5];
     let mut places = Vec::new();
@@ -74,7 +74,7 @@ fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fills: &[(Fill, u64)]
         .zip(&places)
         .map(|((fill, _), &(which, offset))| Target::new(fill, &arenas[which].buffer, offset))
         .collect();
-    // Any order will do: every third one first, the last of them first.
+    // An order that mixes the two buffers and the places.
     targets.reverse();
     targets.sort_by_key(|target| target.offset % 3);
     fill_all(gpu, initializer, &targets).unwrap();
@@ -96,8 +96,7 @@ const INITS: [&str; 10] = [
     "mamba_a_log",
 ];
 
-/// More tensors than a dispatch takes, of all kinds and dtypes mixed, 16-bit ones that share words
-/// among them.
+/// More tensors than one dispatch takes, of all kinds and dtypes. Some 16-bit ones share a word.
 #[test]
 fn hundreds_of_tensors() {
     let fills: Vec<(Fill, u64)> = (0..600)
@@ -116,7 +115,7 @@ fn hundreds_of_tensors() {
     }
 }
 
-/// A bias of one element behind another: each shares its word with the next one.
+/// Biases of an odd length, side by side: each shares a word with the next one.
 #[test]
 fn sixteen_bit_neighbours_share_words() {
     for (name, gpu) in devices() {
@@ -131,7 +130,7 @@ fn sixteen_bit_neighbours_share_words() {
     }
 }
 
-/// Small bindings and small workgroups: batches are cut where a binding ends.
+/// With small bindings and workgroups, batches end where a binding ends.
 #[test]
 fn cuts_between_bindings() {
     let fills: Vec<_> = (0..90)
@@ -180,7 +179,7 @@ fn more_workgroups_than_a_row_of_the_grid() {
     }
 }
 
-/// Slices of tensors, empty ones and orthogonal ones among the others.
+/// Slices of tensors, with empty slices and orthogonal matrices among them.
 #[test]
 fn slices_and_matrices() {
     let whole = |i: u64, init: &str| fill(&format!("w.{i}"), &[40, 30], init, DType::F32);
@@ -208,8 +207,7 @@ fn slices_and_matrices() {
     }
 }
 
-/// Orthogonal matrices are made in floating point, so they are compared with what the device itself
-/// makes of them alone.
+/// Orthogonal matrices are made in floating point, so they are compared with single fills on the same device.
 fn check_but_matrices(name: &str, gpu: &Gpu, fills: &[(Fill, u64)]) {
     let mut end = 0;
     let places: Vec<u64> = fills
@@ -262,7 +260,7 @@ fn targets_that_overlap_are_refused() {
             assert_eq!((*s, *e), (start, end), "{error}");
         }
         arena.check("nothing was written", &gpu);
-        // The same place in another buffer is another place, and side by side is no overlap.
+        // The same offsets in another buffer do not overlap, nor do neighbours.
         let other = Arena::new(&gpu, 4096);
         let targets = [
             Target::new(&a, &arena.buffer, 0),
@@ -273,7 +271,7 @@ fn targets_that_overlap_are_refused() {
     }
 }
 
-/// What is wrong with one of many is told of that one, and nothing is recorded.
+/// The error for one of many fills names its tensor, and nothing is recorded.
 #[test]
 fn one_fault_refuses_all() {
     for (_, gpu) in devices() {

@@ -1,5 +1,5 @@
-//! Orthogonal matrices: orthonormal to a stated tolerance for every shape, distributed as Haar's
-//! measure has it, the same bits on one device, close ones across devices.
+//! Orthogonal matrices are orthonormal to a stated tolerance for every shape, have the Haar distribution, and
+//! have the same bits on one device and close values across devices.
 
 use fanin::gpu::Gpu;
 use fanin::{DType, Fill, Init, Layout, Tensor, cpu};
@@ -33,7 +33,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// The largest element of Q^T Q - I, the smaller side being orthonormal.
+/// Returns the largest element of Q^T Q - I, or of Q Q^T - I for a wide matrix.
 fn deviation(q: &[f32], rows: usize, columns: usize) -> f64 {
     let q = faer::Mat::from_fn(rows, columns, |i, j| f64::from(q[i * columns + j]));
     let product = if rows >= columns {
@@ -51,12 +51,12 @@ fn deviation(q: &[f32], rows: usize, columns: usize) -> f64 {
     worst
 }
 
-/// The promise: 1e-5 for 1024 columns, growing with the root of their number.
+/// Returns the promised deviation: 1e-5 up to a size of 1024, and from there on growing with its square root.
 fn promised(rows: usize, columns: usize) -> f64 {
     1e-5 * (rows.max(columns) as f64).sqrt().max(32.0) / 32.0
 }
 
-/// Square, tall and wide; around the sizes of blocks and tiles; a single row, column, element.
+/// Square, tall and wide matrices, sizes near those of blocks and tiles, and a single row, column and element.
 const SHAPES: [[u64; 2]; 16] = [
     [1, 1],
     [1, 7],
@@ -85,7 +85,7 @@ fn columns_or_rows_are_orthonormal() {
         let fill = Fill::new(&tensor(&dims), &Init::orthogonal(), 42).unwrap();
         let cpu = on_cpu(&tensor(&dims), &Init::orthogonal(), 42);
         let off = deviation(&cpu, rows, columns);
-        // Rounded once from binary64: 2^-25 an element, n of them in a product.
+        // The CPU rounds once from binary64, which is 2^-25 for an element.
         assert!(off < 1e-6, "CPU, {dims:?}: {off:e}");
         for (name, gpu) in &devices {
             let bytes = on_gpu(gpu, &fill);
@@ -93,7 +93,7 @@ fn columns_or_rows_are_orthonormal() {
             let got = floats(&bytes);
             let off = deviation(&got, rows, columns);
             assert!(off < limit, "{name}, {dims:?}: {off:e}");
-            // Across devices: no element is off by more than 1e-5.
+            // Across devices, no element differs by more than 1e-5.
             let apart = cpu.iter().zip(&got).map(|(a, b)| (a - b).abs());
             let apart = apart.fold(0.0, f32::max);
             assert!(apart < 1e-5, "{name}, {dims:?}: {apart:e} from the CPU");
@@ -102,7 +102,7 @@ fn columns_or_rows_are_orthonormal() {
     }
 }
 
-/// What fits the device's memory and some minutes.
+/// Sizes that fit the device's memory and take minutes.
 #[test]
 #[ignore = "takes minutes on a software driver"]
 fn large_matrices_are_orthonormal() {
@@ -134,7 +134,7 @@ fn large_matrices_are_orthonormal() {
     }
 }
 
-/// A matrix that the device cannot bind is refused, in words.
+/// A matrix that the device cannot bind is an error with a hint.
 #[test]
 fn matrices_beyond_a_binding_are_refused() {
     for (name, gpu) in devices() {
@@ -152,7 +152,7 @@ fn matrices_beyond_a_binding_are_refused() {
 }
 
 #[test]
-fn the_number_of_threads_does_not_show() {
+fn the_number_of_threads_does_not_matter() {
     for dims in [[300, 300], [70, 500]] {
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -164,8 +164,8 @@ fn the_number_of_threads_does_not_show() {
     }
 }
 
-/// A wide matrix is a tall one, transposed; the layout says which way the tensor is flattened;
-/// the gain multiplies.
+/// A wide matrix is the transpose of a tall one, the layout determines how the tensor is flattened, and the
+/// gain is a factor.
 #[test]
 fn shapes_layouts_and_gains() {
     let tall = on_cpu(&tensor(&[50, 30]), &Init::orthogonal(), 1);
@@ -188,7 +188,7 @@ fn shapes_layouts_and_gains() {
     assert_ne!(other, tall);
 }
 
-/// `jax.nn.initializers.delta_orthogonal`: zeros but for the middle tap, (k - 1) // 2.
+/// As in `jax.nn.initializers.delta_orthogonal`, all is zero except the middle tap, (k - 1) // 2.
 #[test]
 fn delta_orthogonal_is_in_the_middle() {
     let init: Init = "delta_orthogonal(gain=0.5)".parse().unwrap();
@@ -226,8 +226,8 @@ fn delta_orthogonal_is_in_the_middle() {
     assert!(error.contains("orthogonal needs rank 2 or more"), "{error}");
 }
 
-/// Parts, dtypes and offsets: what the whole in f32 holds there, rounded; neighbours keep their
-/// bits.
+/// Parts in every dtype at several offsets equal the rounded elements of the whole in f32, and neighbours keep
+/// their bits.
 #[test]
 fn parts_are_those_of_the_whole() {
     type Case<'a> = (&'a [u64], &'a str, &'a [std::ops::Range<u64>]);
@@ -273,7 +273,7 @@ fn parts_are_those_of_the_whole() {
                 bytes == rounded(&on_cpu(&tensor(dims), &init, 9)),
                 "CPU, {spec}, {dtype}"
             );
-            // Piece by piece, as a file is written.
+            // In pieces, as a file is written.
             let size = dtype.size() as usize;
             let mut pieces = vec![0; bytes.len()];
             for (i, piece) in pieces.chunks_mut(37 * size).enumerate() {
@@ -316,8 +316,8 @@ fn parts_are_those_of_the_whole() {
     }
 }
 
-/// Moments of Haar's measure on the orthogonal group O(n). Each is a mean over many matrices,
-/// compared with the exact value in standard errors; 6 of them come by chance once in 5 * 10^8.
+/// A moment of the Haar measure on the orthogonal group O(n): a mean over many matrices, compared with the exact
+/// value. Chance exceeds 6 standard errors once in 5 * 10^8.
 struct Mean {
     n: f64,
     sum: f64,
@@ -408,11 +408,10 @@ fn entries_and_traces_have_haars_moments() {
     }
 }
 
-/// Eigenphases repel one another as those of Haar's measure do, not as those of Gaussian
-/// matrices would: on SO(2) they are uniform, and for larger n the chance of a small spacing falls
-/// with its square. The reference is simulated independently: the Q factor of a Gaussian matrix
-/// from another generator, with the signs of R's diagonal taken out (Mezzadri, "How to generate
-/// random matrices from the classical compact groups", 2007).
+/// The spacings of eigenphases have the distribution of the Haar measure, under which the probability of a small
+/// spacing falls with its square. The reference is simulated independently: the Q factor of a Gaussian matrix from
+/// another generator, multiplied by the signs of R's diagonal (Mezzadri, "How to generate random matrices from the
+/// classical compact groups", 2007).
 #[test]
 fn eigenphases_are_spaced_as_haars() {
     use rand::SeedableRng;
@@ -436,8 +435,8 @@ fn eigenphases_are_spaced_as_haars() {
     }
     ours.sort_by(f64::total_cmp);
     reference.sort_by(f64::total_cmp);
-    // Two samples of Kolmogorov and Smirnov. Spacings of one matrix depend on each other (their
-    // sum is fixed), which makes the distance smaller, not larger.
+    // The Kolmogorov-Smirnov test for two samples. The spacings of one matrix depend on each other, since their
+    // sum is fixed. That makes the distance smaller, not larger.
     let n1 = ours.len() as f64;
     let below = |x: f64| reference.partition_point(|y| *y <= x) as f64 / reference.len() as f64;
     let distance = (0..)
@@ -448,7 +447,7 @@ fn eigenphases_are_spaced_as_haars() {
     let limit = 2.65 * (2.0 / n1).sqrt();
     println!("eigenphase spacings: distance {distance:.4} of {limit:.4}");
     assert!(distance < limit, "{distance} of {limit}");
-    // And the test can tell: uniform phases would have exponential spacings.
+    // The test has the power to fail: uniform phases would have exponential spacings.
     let exponential = ours
         .iter()
         .enumerate()
@@ -457,7 +456,7 @@ fn eigenphases_are_spaced_as_haars() {
     assert!(exponential > 3.0 * limit, "{exponential}");
 }
 
-/// The spacings of the eigenphases around the circle, of mean 1.
+/// Returns the spacings of the eigenphases around the circle, scaled to a mean of 1.
 fn spacings(q: &faer::Mat<f64>) -> Vec<f64> {
     let n = q.nrows();
     let eigenvalues = q.eigenvalues().unwrap();

@@ -1,8 +1,8 @@
-//! Buffers in which a byte that was not to be written shows.
+//! Buffers full of a pattern, in which a byte that is written by mistake is detected.
 
 use fanin::gpu::Gpu;
 
-/// A buffer of so many bytes, a multiple of 4, and what it holds: no two neighbours the same.
+/// Creates a buffer of this many bytes, a multiple of 4, and returns it with its contents. Neighbouring bytes differ.
 pub fn buffer(gpu: &Gpu, bytes: u64) -> (wgpu::Buffer, Vec<u8>) {
     let pattern: Vec<u8> = (0..bytes)
         .map(|i| 0xa5 ^ (i as u8).wrapping_mul(29))

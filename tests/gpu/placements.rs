@@ -1,6 +1,6 @@
-//! Promise 2 for training over many ranks: what the placements of `torch.distributed` put on each
-//! rank is filled there on its own, holds the bits of the whole, and is what torch itself puts
-//! there (`tests/data/placements.py` wrote that down).
+//! Promise 2 for training on many ranks. Each rank fills its part by the placements of `torch.distributed` alone,
+//! and the part has the bits of the whole. The parts are those of torch itself, which `tests/data/placements.py`
+//! has recorded.
 #![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 use std::ops::Range;
@@ -28,13 +28,13 @@ fn fill(dims: &[u64], spec: &str, dtype: DType) -> Fill {
     Fill::new(&tensor, &init, 42).unwrap().with_dtype(dtype)
 }
 
-/// The bytes of these elements of a tensor.
+/// Returns the bytes of these elements of a tensor.
 fn picked(whole: &[u8], size: u64, elements: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let element = |i: u64| whole[(i * size) as usize..][..size as usize].to_vec();
     elements.into_iter().flat_map(element).collect()
 }
 
-// What torch says.
+// The parts that torch itself makes.
 
 #[derive(Deserialize)]
 struct Torch {
@@ -70,7 +70,7 @@ struct Flat {
 struct FlatRank {
     elements: u64,
     padding: u64,
-    /// Start, end and offset.
+    /// The start, the end and the offset of a part.
     parts: Vec<Option<[u64; 3]>>,
 }
 
@@ -103,7 +103,7 @@ fn parsed(placements: &[String]) -> Vec<Placement> {
         .collect()
 }
 
-/// The elements whose indices are all among the given ones, in row-major order.
+/// Returns the elements whose indices are all among the given ones, in row-major order.
 fn elements(dims: &[u64], indices: &[Vec<u64>]) -> Vec<u64> {
     dims.iter()
         .zip(indices)
@@ -113,14 +113,14 @@ fn elements(dims: &[u64], indices: &[Vec<u64>]) -> Vec<u64> {
         })
 }
 
-/// Puts a part's elements back to where they stand in the whole.
+/// Copies a part's elements to their places in the whole.
 fn scatter(whole: &mut [u8], part: &[u8], elements: &[u64], size: u64) {
     for (element, bytes) in elements.iter().zip(part.chunks(size as usize)) {
         whole[(element * size) as usize..][..size as usize].copy_from_slice(bytes);
     }
 }
 
-/// All combinations of a range of each dimension.
+/// Returns all combinations of one range of each dimension.
 fn slices(indices: &[Vec<Range<u64>>]) -> Vec<Vec<Range<u64>>> {
     indices.iter().fold(vec![vec![]], |outer, held| {
         let with = |outer: &Vec<Range<u64>>, range: &Range<u64>| {
@@ -174,7 +174,7 @@ fn flat_parameters_are_torchs() {
             let shard = flat.shard(rank as u64, size).unwrap();
             let what = format!("{:?}, rank {rank} of {size}", case.numels);
             assert_eq!(shard.elements, expected.elements, "{what}");
-            // With alignment torch counts the end's padding as a tensor.
+            // With alignment, torch counts the padding at the end as a tensor.
             if case.align == 0 {
                 assert_eq!(shard.padding, expected.padding, "{what}");
             }
@@ -191,8 +191,7 @@ fn flat_parameters_are_torchs() {
     }
 }
 
-/// The placements that FSDP2 over tensor parallelism gives come out as one slice each, cut for
-/// tensor parallelism first.
+/// FSDP2 over tensor parallelism gives each rank one slice, which is cut for tensor parallelism first.
 #[test]
 fn fsdp_over_tensor_parallelism_is_one_slice() {
     for case in torch().fsdp_over_tp {
@@ -220,16 +219,16 @@ fn fsdp_over_tensor_parallelism_is_one_slice() {
     }
 }
 
-// What follows from the definitions, for any mesh, shape and placements.
+// Properties that follow from the definitions, for any mesh, shape and placements.
 
-/// `torch.chunk` with empty chunks for the ranks that it leaves out.
+/// Does the same as `torch.chunk`, with empty chunks for the ranks that get none.
 fn torch_chunk(list: &[u64], rank: u64, size: u64) -> Vec<u64> {
     let length = list.len().div_ceil(size as usize).max(1);
     let mut chunks = list.chunks(length);
     chunks.nth(rank as usize).unwrap_or_default().to_vec()
 }
 
-/// The elements that a rank holds, by lists of indices.
+/// Returns the elements of a rank, found by lists of indices.
 fn held(shape: &[u64], sizes: &[u64], placements: &[Placement], rank: u64) -> Option<Vec<u64>> {
     let mut indices: Vec<Vec<u64>> = shape.iter().map(|&dim| (0..dim).collect()).collect();
     let mut rest = rank;
@@ -268,7 +267,7 @@ fn held(shape: &[u64], sizes: &[u64], placements: &[Placement], rank: u64) -> Op
 
 fn case() -> impl Strategy<Value = (Vec<u64>, Vec<u64>, Vec<Placement>)> {
     let sizes = prop::collection::vec(1u64..5, 1..4);
-    // A tensor without elements now and then.
+    // Some tensors have no elements.
     let dim = prop_oneof![9 => 1u64..7, 1 => Just(0)];
     let shape = prop::collection::vec(dim, 1..5);
     (sizes, shape).prop_flat_map(|(sizes, shape)| {
@@ -277,7 +276,7 @@ fn case() -> impl Strategy<Value = (Vec<u64>, Vec<u64>, Vec<Placement>)> {
             Just(Placement::Replicate),
             Just(Placement::Flat),
             (-rank..rank).prop_map(|dim| Placement::Shard { dim }),
-            // Rows are what files can hold of strided shards: often enough.
+            // Files can hold strided shards of rows only, so these are frequent.
             prop_oneof![Just(0), -rank..rank]
                 .prop_flat_map(|dim| (Just(dim), 1u64..5))
                 .prop_map(|(dim, split_factor)| Placement::StridedShard { dim, split_factor }),
@@ -308,7 +307,7 @@ proptest! {
         for rank in 0..mesh.ranks() {
             let local = mesh.local(whole.shape(), &placements, rank);
             let Some(expected) = held(&shape, &sizes, &placements, rank) else {
-                // Only flat ones may be refused.
+                // Only flat shards may be an error.
                 let refused = matches!(
                     &local,
                     Err(Error::Placement { placement, .. }) if placement == "flat"
@@ -332,7 +331,7 @@ proptest! {
             let part = match local.fill(whole.clone()) {
                 Ok(part) => part,
                 Err(error) => {
-                    // Several slices along a dimension, and several indices further out.
+                    // There are several slices along a dimension, and several indices in an outer one.
                     let several = |held: &Vec<Range<u64>>| held.len() > 1;
                     let axis = local.indices().iter().rposition(several).unwrap();
                     prop_assert!(local.dims()[..axis].iter().any(|&dim| dim > 1), "{}", error);
@@ -341,7 +340,7 @@ proptest! {
                         Error::Placement { tensor: Some(name), .. } if name == "w"
                     );
                     prop_assert!(named, "{}", error);
-                    // Slice by slice it can be filled all the same.
+                    // It can still be filled slice by slice.
                     for ranges in slices(local.indices()) {
                         let part = whole.clone().slice(&ranges).unwrap();
                         let held: Vec<Vec<u64>> = ranges.into_iter().map(Vec::from_iter).collect();
@@ -355,18 +354,18 @@ proptest! {
             let got = bytes(&part);
             prop_assert_eq!(&got, &picked(&all, size, expected.iter().copied()));
             scatter(&mut reassembled, &got, &expected, size);
-            // And a piece of it.
+            // A piece of the part.
             let at = |share: f64| (share * expected.len() as f64) as usize;
             let (start, end) = (at(a).min(at(b)), at(a).max(at(b)));
             let mut piece = vec![0; (end - start) * size as usize];
             cpu::fill_range(&part, start as u64, &mut piece).unwrap();
             prop_assert_eq!(&piece, &got[start * size as usize..end * size as usize]);
         }
-        // Once for each replica.
+        // Each element is there once for each replica.
         let replicated = placements.iter().zip(&sizes).filter(|(p, _)| **p == Placement::Replicate);
         let replicas: u64 = replicated.map(|(_, size)| size).product();
         prop_assert_eq!(covered, vec![replicas; whole.elements() as usize]);
-        // With its padding each rank is as large as the largest.
+        // With padding, all ranks have the same size.
         prop_assert!(sums.iter().all(|padded| *padded == largest));
         prop_assert_eq!(reassembled, all);
     }
@@ -402,7 +401,7 @@ proptest! {
         align in prop::sample::select(vec![0u64, 4, 8]),
     ) {
         let flat = FlatParameter::new(numels.iter().copied(), align).unwrap();
-        // Each element as (tensor, element of it).
+        // Each element as (tensor, index in the tensor).
         let mut all = Vec::new();
         for (tensor, &numel) in numels.iter().enumerate() {
             while !(all.len() as u64).is_multiple_of(align.max(1)) {
@@ -430,8 +429,8 @@ proptest! {
     }
 }
 
-/// Every kind of initializer, among them all that go by an element's row and column in the whole,
-/// and orthogonal matrices of which a part needs the whole.
+/// Every kind of initializer, including those that depend on an element's row and column in the whole, and
+/// orthogonal matrices, where a part needs the whole.
 const INITS: [(&str, &[u64]); 14] = [
     ("normal(mean=1,std=0.5)", &[37, 11]),
     ("uniform(low=-1,high=3)", &[37, 11]),
@@ -449,7 +448,7 @@ const INITS: [(&str, &[u64]); 14] = [
     ("orthogonal", &[8, 5, 3]),
 ];
 
-/// Parts of a tensor that no slice is, with their elements.
+/// Returns parts of a tensor that are not one slice, with their elements.
 fn parts(whole: &Fill) -> Vec<(Fill, Vec<u64>)> {
     let dims = whole.shape().dims().to_vec();
     let (rows, elements) = (dims[0], whole.elements());
@@ -474,7 +473,7 @@ fn parts(whole: &Fill) -> Vec<(Fill, Vec<u64>)> {
     let held = held.flat_map(|i| i * row..(i + 1) * row).collect();
     parts.push((whole.clone().blocks(slices).unwrap(), held));
     if let [_, columns] = dims[..] {
-        // Blocks that are no rows.
+        // Blocks that are not rows.
         let slices = [[1..4, 2..columns - 1], [6..8, 2..columns - 1]];
         let rows = slices.iter().flat_map(|slice| slice[0].clone());
         let held = rows.flat_map(|i| i * columns + 2..(i + 1) * columns - 1);
@@ -507,8 +506,8 @@ fn parts_on_the_gpu_are_the_same() {
             out
         };
         for (i, (spec, dims)) in INITS.into_iter().enumerate() {
-            // Each dtype has shaders of its own, which take their time to compile: 16 bits are the
-            // hard ones, where two elements share a word.
+            // Each dtype has its own shaders, which take long to compile. The 16-bit types are the difficult
+            // ones, since two elements share a word.
             let dtypes: &[DType] = match i {
                 0 => &[DType::F32, DType::F16, DType::BF16],
                 _ if i % 2 == 0 => &[DType::F16],
@@ -516,7 +515,7 @@ fn parts_on_the_gpu_are_the_same() {
             };
             for &dtype in dtypes {
                 let whole = fill(dims, spec, dtype);
-                // Orthogonal matrices are the same on one device only.
+                // Orthogonal matrices have the same bits only on one device.
                 let all = if spec == "orthogonal" {
                     read(&whole)
                 } else {
@@ -536,8 +535,8 @@ fn parts_on_the_gpu_are_the_same() {
     }
 }
 
-/// A rank's chunk of a flat parameter, filled where training reads it: tensors side by side, at
-/// any element.
+/// Fills a rank's chunk of a flat parameter in the buffer that training reads, with tensors side by side at any
+/// element.
 fn flat_parameter_in_a_buffer(name: &str, gpu: &Gpu) {
     let shapes: [&[u64]; 4] = [&[33, 7], &[33], &[5, 33], &[5]];
     for dtype in [DType::F32, DType::BF16] {
@@ -615,7 +614,7 @@ fn blocks_that_are_no_tensor_are_refused() {
         assert!(matches!(&error, Error::Slice { tensor: Some(name), .. } if name == "w"));
         assert!(error.to_string().contains(message), "{error}");
     }
-    // Along an inner dimension they do, where there is one index further out.
+    // Blocks of an inner dimension do, if the outer dimension has one index.
     let part = whole()
         .blocks([[2..3, 0..1, 0..4], [2..3, 3..5, 0..4]])
         .unwrap();
@@ -636,7 +635,7 @@ fn blocks_that_are_no_tensor_are_refused() {
 }
 
 #[test]
-fn what_no_mesh_can_place_is_refused() {
+fn impossible_placements_are_refused() {
     let shape = Shape::new([8, 6]).unwrap();
     let mesh = Mesh::new([("dp", 2), ("tp", 4)]).unwrap();
     let local = |placements: &[&str], rank| {
@@ -719,7 +718,7 @@ fn what_no_mesh_can_place_is_refused() {
     }
 }
 
-/// The largest meshes, tensors and factors cost no more than a moment.
+/// The largest meshes, tensors and factors take no noticeable time.
 #[test]
 fn the_largest_are_placed() {
     let mesh = Mesh::new([("a", 1 << 10), ("b", 1 << 10)]).unwrap();
@@ -776,7 +775,8 @@ fn model() -> Vec<Fill> {
     .to_vec()
 }
 
-/// One file a rank: each says what it holds of each tensor, and all together are the model.
+/// There is one file for each rank. Its metadata gives its part of each tensor, and all files together are the
+/// model.
 #[test]
 fn files_of_all_ranks_are_the_model() {
     let spec = ShardSpec::from_toml(SPEC).unwrap();
@@ -824,7 +824,7 @@ fn files_of_all_ranks_are_the_model() {
                 assert_eq!(slice, Some(&part.fill.local().to_string()));
                 assert_eq!(shape, Some(&whole.shape().to_string()));
             }
-            // What the metadata says is enough to put the model together again.
+            // The metadata is sufficient to reassemble the model.
             let columns = whole.shape().dims().last().copied().unwrap();
             let elements: Vec<u64> = match slice.map(|text| text.strip_prefix("flat ").ok_or(text))
             {
@@ -866,7 +866,7 @@ fn range(text: &str) -> Range<u64> {
 }
 
 #[test]
-fn what_a_rank_holds_is_said() {
+fn ranks_have_the_parts_of_their_shard_spec() {
     let spec = ShardSpec::from_toml(SPEC).unwrap();
     let of = |rank: u64, name: &str| {
         let parts = spec.local_fills(&model(), rank).unwrap();
@@ -876,13 +876,13 @@ fn what_a_rank_holds_is_said() {
             .unwrap();
         (part.fill.local().to_string(), part.offsets, part.padding)
     };
-    // Tensor parallelism cuts first: rank 4 is at (1, 1), so the second half of rows 4 to 8.
+    // Tensor parallelism cuts first. Rank 4 is at (1, 1), so it has the second half of rows 4 to 8.
     assert_eq!(
         of(4, "0.up.weight"),
         ("6:8,0:4".into(), vec![6, 0], vec![0, 0])
     );
-    // 10 rows are no such case: torch's _StridedShard gives its first rank 2, 2 and 1 row of the
-    // chunks 0:4, 4:8 and 8:10, which make 0, 1, 4, 5 and 8; of these the second of 3 has 4 and 5.
+    // With 10 rows this is different. torch's _StridedShard gives its first rank 2, 2 and 1 rows of the chunks
+    // 0:4, 4:8 and 8:10, which are rows 0, 1, 4, 5 and 8. Of these, the second of 3 ranks has 4 and 5.
     assert_eq!(
         of(1, "0.q.weight"),
         ("4:6,0:4".into(), vec![4, 0], vec![0, 0])
@@ -901,7 +901,7 @@ fn what_a_rank_holds_is_said() {
     assert_eq!(of(3, "norm"), ("0:4".into(), vec![0], vec![0]));
 }
 
-/// Rows that lie apart are one tensor of the file all the same; columns that do are refused.
+/// Separate blocks of rows are one tensor of the file. Separate blocks of columns are an error.
 #[test]
 fn strided_rows_are_one_tensor() {
     let spec = |placement: &str| {
@@ -994,7 +994,7 @@ fn shard_specs_say_where_they_are_wrong() {
 }
 
 proptest! {
-    /// Text that is almost a shard spec is one, or is refused in one line.
+    /// Text that resembles a shard spec is read, or it is an error of one line.
     #[test]
     fn damaged_shard_specs_are_read_or_refused(
         at in 0..SPEC.len(),
@@ -1006,7 +1006,7 @@ proptest! {
         match ShardSpec::from_toml(&text) {
             Ok(spec) => {
                 for rank in 0..spec.ranks().min(6) {
-                    // Whether or not all tensors still have their rule.
+                    // Some tensors may have no rule now, which is an error.
                     let _ = spec.local_fills(&model(), rank);
                 }
             }

@@ -1,7 +1,7 @@
-//! Promise 1: the same bits everywhere. Every adapter of the machine, in both spellings of the
-//! multiply, against the CPU: rules, dtypes, lengths, offsets, slices, cuts.
+//! Promise 1: the same bits everywhere. Every adapter of the machine, with and without 64-bit integers, is compared
+//! with the CPU, for initializers, dtypes, lengths, offsets, slices and cuts into dispatches.
 //!
-//! Each fill goes into a buffer full of a pattern that it must leave alone outside its range.
+//! Each fill goes into a buffer full of a pattern, which must not change outside of the fill.
 #![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::patterned;
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
-/// Each path of the arithmetic: with and without mean, clamp, subnormal and overflowing results.
+/// Initializers for each path of the arithmetic: with and without mean, clamp, subnormal and overflowing results.
 fn inits() -> Vec<Init> {
     vec![
         Init::normal(0.0, 0.02),
@@ -23,14 +23,15 @@ fn inits() -> Vec<Init> {
         Init::normal(0.0, 1e-40),
         Init::normal(1e-39, 1e-38),
         Init::normal(1e38, 1e38),
-        // The smallest and the largest scale; a mean beside which the scale is a few steps, a part of
-        // one, and nothing.
+        // The smallest and the largest std; and a mean that makes the std a few steps, less than one step, and
+        // nothing.
         Init::normal(0.0, 1.5e-45),
         Init::normal(0.0, 3.4e38),
         Init::normal(1.0, 1e-4),
         Init::normal(-1.0, 3e-9),
         Init::normal(3.0, 1e-30),
-        // The exponents at both ends of what floats make, and those beyond.
+        // The smallest and the largest exponent for values that are made in floats, and the next ones, which are
+        // made in integers.
         Init::normal(0.0, 4.0 * (-100f64).exp2()),
         Init::normal(0.0, 4.0 * (-101f64).exp2()),
         Init::normal(0.0, 4.0 * (-102f64).exp2()),
@@ -62,7 +63,7 @@ fn inits() -> Vec<Init> {
     ]
 }
 
-/// Fills at `offset` on the GPU and in host memory, each in the same pattern, and compares all.
+/// Fills at `offset` on the GPU and in host memory, each over the same pattern, and compares all bytes.
 fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fill: &Fill, offset: u64) {
     let size = fill.dtype().size();
     let start = (offset * size) as usize;
@@ -135,8 +136,8 @@ fn integers_make_the_same_bits_as_floats() {
     }
 }
 
-/// What depends on rows and columns: whole, sliced, and beyond 2^32 elements, where rows and
-/// columns take a long division.
+/// Initializers that depend on rows and columns: whole, sliced, and beyond 2^32 elements, where the row takes a long
+/// division.
 #[test]
 fn every_rule_by_place() {
     type Case<'a> = (&'a str, &'a [u64], &'a [Range<u64>]);
@@ -209,7 +210,7 @@ fn every_length_at_every_offset() {
                     );
                 }
             }
-            // Nothing asked for: nothing changes.
+            // A fill of no elements changes nothing.
             let nothing = fill(&[5, 5], &[2..2, 0..5], &Init::ones(), dtype);
             check(&name, &gpu, gpu.initializer(), &nothing, 1);
             let scalar = whole(&[], &Init::normal(0.0, 1.0), dtype);
@@ -235,7 +236,7 @@ fn slices_of_every_kind() {
             &[3; 10],
             &[0..3, 0..2, 1..3, 0..3, 1..2, 0..2, 1..3, 0..2, 1..3, 0..2],
         ),
-        // Beyond 2^32 elements, in rows, in columns and in both.
+        // Beyond 2^32 elements: in rows, in columns and in both.
         (&[1 << 34], &[(1 << 32) - 5..(1 << 32) + 999]),
         (&[1 << 49], &[(1 << 49) - 1001..1 << 49]),
         (
@@ -267,7 +268,7 @@ fn slices_of_every_kind() {
     }
 }
 
-/// Positions of a slice that lie beyond 2^32 themselves: the sliced tensor is never made whole.
+/// The positions within the slice are beyond 2^32, not only the elements. The slice is never made whole.
 #[test]
 fn ranges_that_start_beyond_2_to_the_32_elements_of_a_slice() {
     for (name, gpu) in devices() {
@@ -294,10 +295,10 @@ fn ranges_that_start_beyond_2_to_the_32_elements_of_a_slice() {
     }
 }
 
-/// Workgroup sizes, small bindings (a fill of many dispatches) and grids of more than 65,535
-/// workgroups: none of them shows.
+/// Workgroup sizes, small bindings (a fill of many dispatches) and grids of more than 65,535 workgroups do not
+/// change a bit.
 #[test]
-fn cuts_do_not_show() {
+fn cuts_do_not_change_bits() {
     for (name, gpu) in devices() {
         let with = |workgroup_size, max_binding_size| {
             let options = InitializerOptions {
@@ -331,16 +332,16 @@ fn cuts_do_not_show() {
                     1,
                 );
             }
-            // 2^16 workgroups and some of one invocation each.
+            // More than 2^16 workgroups of one invocation each.
             let long = whole(&[4 * 66_000 + 1], &Init::normal(0.0, 1.0), dtype);
             check(&name, &gpu, &narrow, &long, 1);
         }
     }
 }
 
-/// Invocations that make four blocks where that fits: alone, with a rest that they leave, across rows.
+/// Invocations that make four blocks: fills that consist of such runs, fills with a rest, and slices of rows.
 #[test]
-fn runs_of_blocks_do_not_show() {
+fn runs_of_blocks_do_not_change_bits() {
     for (name, gpu) in devices() {
         let int64 = gpu.initializer().int64();
         let options = InitializerOptions {
@@ -383,7 +384,7 @@ fn runs_of_blocks_do_not_show() {
     }
 }
 
-/// Where the tables lie does not show.
+/// The kind of buffer that holds the tables does not change a bit.
 #[test]
 fn tables_in_uniform_and_in_storage_buffers() {
     for (name, gpu) in devices() {
@@ -419,7 +420,7 @@ fn tables_in_uniform_and_in_storage_buffers() {
     }
 }
 
-/// Two halves of one word filled by two fills, in one pass.
+/// Two fills in one pass write the two halves of one word.
 #[test]
 fn neighbours_in_one_word_keep_their_bits() {
     for (name, gpu) in devices() {
@@ -453,8 +454,8 @@ fn neighbours_in_one_word_keep_their_bits() {
     }
 }
 
-/// A device without optional features and with the limits that WebGPU guarantees, 256
-/// invocations and 128 MiB bindings, fills a tensor larger than a binding.
+/// A device without optional features and with the limits that WebGPU guarantees (256 invocations, bindings of
+/// 128 MiB) fills a tensor that is larger than a binding.
 #[test]
 fn downlevel_limits_suffice() {
     for (name, gpu) in devices() {
@@ -463,14 +464,14 @@ fn downlevel_limits_suffice() {
         };
         let initializer = Initializer::new(&device, &queue).unwrap();
         assert!(!initializer.int64());
-        // Uniform buffers of 16 KiB: too small for a table.
+        // Uniform buffers have 16 KiB here, which is too small for a table.
         let options = InitializerOptions {
             uniform_tables: Some(true),
             ..InitializerOptions::default()
         };
         let refused = Initializer::with_options(&device, &queue, &options).unwrap_err();
         assert!(refused.to_string().contains("uniform buffers"), "{refused}");
-        // 136 MB in f32: two bindings of 128 MiB at most.
+        // 136 MB in f32 take two bindings of 128 MiB.
         let fill = whole(&[(34 << 20) + 5], &Init::constant(0.25), DType::F32);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -538,7 +539,7 @@ fn any_slice_anywhere() {
     );
     runner
         .run(&case, |((dims, ranges), init, dtype, offset)| {
-            // Fans need two dimensions.
+            // Initializers with fans need two dimensions.
             let tensor = Tensor::new("w", dims.clone()).unwrap();
             prop_assume!(init.resolve(&tensor).is_ok());
             for (name, gpu) in &devices {
@@ -555,7 +556,7 @@ fn any_slice_anywhere() {
         .unwrap();
 }
 
-/// The tutorials' helper, in GPU memory.
+/// `dense_layers`, in GPU memory.
 #[test]
 fn dense_layers_equal_the_cpu() {
     for (name, gpu) in devices() {

@@ -1,22 +1,21 @@
-//! How close normal numbers are to the exact Box-Muller transform, and how close their moments are
-//! to those of the normal distribution.
+//! The errors of normal numbers against the exact Box-Muller transform, and of their moments against those of
+//! the normal distribution.
 //!
-//! There are 2^64 pairs of words, but the error takes apart. An element is `p * u` standard
-//! deviations, u being its step. With r and s for the exact radius and the exact sine or cosine,
-//! R and S for what the kernel computes in their place,
+//! There are 2^64 pairs of words, but the error splits into parts. An element is `p * u` standard deviations,
+//! where u is its step. Let r and s be the exact radius and the exact sine or cosine, and R and S the kernel's:
 //!
 //! ```text
 //! |p u - r s|  <=  |p u - R S| + R |S - s| + |R - r| |s|
 //!              <=  (5/8 u + 2^-23 (R |S| + 5/8 u)) + R D + |R - r|
 //! ```
 //!
-//! D is the largest |S - s| of all directions. The kernel rounds R to a quarter of a step and the
-//! product to a step: 1/8 + 1/2 of a step. The cut to 24 bits takes less than 2^-23 of the product.
-//! What is left depends on one word alone, so its maximum over that word is a bound for all pairs.
+//! D is the largest |S - s| of all directions. The kernel rounds R to a quarter of a step and the product to a
+//! step, which adds up to 1/8 + 1/2 of a step. The cut to 24 bits removes less than 2^-23 of the product. The
+//! rest depends on one word only, so its maximum over that word is a bound for all pairs.
 //!
-//! A word has more bits than the kernel takes from it. There are 2^27 groups of words with the same
-//! radius and 2^26 groups with the same direction. The ordinary tests take one word of each group.
-//! The ignored test takes all 2^32 words, and prints the tables of `docs/STREAM.md`:
+//! A word has more bits than the kernel uses. There are 2^27 groups of words with the same radius and 2^26
+//! groups with the same direction. The ordinary tests take one word of each group. The ignored test takes all
+//! 2^32 words and prints the tables of `docs/STREAM.md`:
 //!
 //! ```text
 //! cargo test --release --test library -- --ignored --nocapture accuracy::
@@ -34,14 +33,14 @@ use fanin::kernel::value::cut;
 use fanin::{Fill, Init, Tensor, cpu};
 use rayon::prelude::*;
 
-/// 2^-22: no radius is off by more. The largest error is 2^-22.003.
+/// The bound of the error of a radius, 2^-22. The largest error is 2^-22.003.
 const RADIUS_PROMISE: f64 = 1.0 / (1u64 << 22) as f64;
-/// No cosine and no sine is off by more than 2^-22.3. The largest error is 2^-22.396.
+/// The bound of the error of a cosine or sine, 2^-22.3. The largest error is 2^-22.396.
 const DIRECTION_PROMISE: f64 = 1.9365e-7;
-/// No element is off by more than 2^-18.8 standard deviations, where the mean is 0. The bound of all
-/// pairs of words is 2^-18.85.
+/// The bound of the error of an element with mean 0, 2^-18.8 standard deviations. Over all pairs of words the
+/// computed bound is 2^-18.85.
 const VALUE_PROMISE: f64 = 2.1909e-6;
-/// The largest step, in standard deviations: 7 of them take more than 2^27 steps.
+/// The largest step, in standard deviations: 7 standard deviations are more than 2^27 steps.
 const LARGEST_STEP: f64 = 14.0 / (1u64 << 28) as f64;
 /// The bits of a word b that no direction depends on.
 const UNUSED_BITS: u32 = 0xfc00;
@@ -68,15 +67,14 @@ fn real_direction(x: i32) -> f64 {
     f64::from(x) / f64::from(1u32 << 30)
 }
 
-/// More than the binary64 references here are off by, always added before a comparison.
+/// A bound of the error of the binary64 references here. It is added before each comparison.
 ///
 /// The errors of `libm`'s log, log1p, sin and cos are below one unit in the last place, the
 /// arguments of the logarithms are exact, and no angle is off by more than 2^-51 (2^-53 for each
-/// of pi and a product, both of them times at most 2 pi). With a radius below 8 that makes less
-/// than 2^-47.
+/// of pi and a product, both times at most 2 pi). With a radius below 8 the sum is less than 2^-47.
 const REFERENCE: f64 = 1.0 / (1u64 << 47) as f64;
 
-/// `sqrt(-2 ln u)`, with u = z / 2^32 from 0 or from 1 for the 24 bits z that count of a word.
+/// The exact radius, `sqrt(-2 ln u)`: u is z / 2^32 from 0 or from 1, where z is the word cut to 24 bits.
 fn exact_radius(a: u32) -> f64 {
     const STEPS: f64 = (1u64 << 32) as f64;
     let z = f64::from(cut((a | 1) as i32));
@@ -97,8 +95,8 @@ fn exact_direction(b: u32) -> (f64, f64) {
     (cos, sin)
 }
 
-/// The size of the group of words with the same radius. The kernel sets the last bit and cuts what is
-/// behind the first 24. A group starts at a multiple of its size.
+/// The size of the group of words with the same radius. The kernel sets the last bit and cuts to 24 bits. A
+/// group starts at a multiple of its size.
 fn group_size(a: u32) -> u32 {
     let sign = (a as i32 >> 31) as u32;
     let bits = 32 - (a ^ sign).leading_zeros();
@@ -109,7 +107,7 @@ fn group_size(a: u32) -> u32 {
 fn groups_of_radii() -> impl ParallelIterator<Item = (impl Iterator<Item = u32>, u32)> {
     (0..1u32 << 16).into_par_iter().map(|run| {
         let first = run << 16;
-        // Groups change their size at powers of two from 2^25 on, where a run starts.
+        // The size of groups changes only at powers of two from 2^25 on, where a run starts.
         let size = group_size(first);
         let words = (first..=first | 0xffff).step_by(size as usize);
         (words, size)
@@ -128,7 +126,7 @@ fn around(center: u64, reach: u64) -> impl Iterator<Item = u32> {
     (center.saturating_sub(reach)..=(center + reach).min(u32::MAX.into())).map(|word| word as u32)
 }
 
-/// What the kernel makes of all directions.
+/// Statistics of the kernel's directions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Directions {
     /// The largest errors of a cosine and of a sine, and the words that have them.
@@ -179,19 +177,19 @@ impl Directions {
         }
     }
 
-    /// D, with the error of the reference.
+    /// Returns D, with the error of the reference.
     fn error(&self) -> f64 {
         self.cosine.0.max(self.sine.0) + REFERENCE
     }
 
-    /// How far the means are from those of a uniform direction: 0, 1/2 and 3/8.
+    /// Returns the differences of the means from those of a uniform direction: 0, 1/2 and 3/8.
     fn moments(&self) -> [f64; 7] {
         let exact = [0.0, 0.0, 0.5, 0.5, 0.375, 0.375, 0.0];
         std::array::from_fn(|i| self.means[i] - exact[i])
     }
 }
 
-/// The larger error with its word, the lower word of two equal errors.
+/// Returns the larger error with its word, and the lower word if both are equal.
 fn larger(a: (f64, u32), b: (f64, u32)) -> (f64, u32) {
     if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) {
         b
@@ -215,7 +213,7 @@ impl fmt::Display for Directions {
     }
 }
 
-/// What the radii in `[n, n + 1)` come to.
+/// Statistics of the radii in `[n, n + 1)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct RadiusBin {
     words: u64,
@@ -225,7 +223,7 @@ struct RadiusBin {
     bound: f64,
 }
 
-/// What the kernel makes of radii.
+/// Statistics of the kernel's radii.
 #[derive(Clone, Copy, Debug)]
 struct Radii {
     bins: [RadiusBin; 7],
@@ -236,9 +234,9 @@ struct Radii {
 }
 
 impl Radii {
-    /// Of runs of words, and the number of words that each of them stands for.
+    /// Collects the statistics over runs of words. Each word of a run represents a number of words.
     fn of(runs: impl ParallelIterator<Item = (impl Iterator<Item = u32>, u32)>) -> Self {
-        // Made before the loop: it has a loop of its own that takes all threads.
+        // This runs a loop of its own on all threads, so it must come before the loop below.
         let direction = DIRECTIONS.error();
         runs.map(|(words, weight)| {
             let mut seen = Radii::default();
@@ -290,7 +288,7 @@ impl Radii {
             .fold(0.0, |bound, bin| bin.bound.max(bound))
     }
 
-    /// How far the means are from those of the radius of two normals: 2 and 8.
+    /// Returns the differences of the means from those of the radius of two normals: 2 and 8.
     fn moments(&self) -> [f64; 2] {
         [self.means[0] - 2.0, self.means[1] - 8.0]
     }
@@ -328,8 +326,8 @@ impl fmt::Display for Radii {
     }
 }
 
-/// Variance less 1 of even and odd elements, and fourth moment less 3, before elements are rounded
-/// to their steps: r and the direction are independent.
+/// Returns the variance - 1 and the fourth moment - 3 of even and of odd elements, before elements are rounded to
+/// their steps. The radius and the direction are independent.
 fn normal_moments(radii: &Radii, directions: &Directions) -> [f64; 4] {
     let [r2, r4] = radii.means;
     let [_, _, x2, y2, x4, y4, _] = directions.means;
@@ -342,7 +340,8 @@ fn assert_between(x: f64, low: f64, high: f64, what: &str) {
 
 #[test]
 fn words_of_a_group_have_the_same_radius_and_direction() {
-    // Searches, not assertions in parallel: a change of the kernel would fail at millions of words.
+    // This searches for a difference, rather than to assert in parallel: a change of the kernel would fail at
+    // millions of words.
     let differs = |&word: &u32| {
         let first = word & !(group_size(word) - 1);
         radius(word) != radius(first) || turn(word) != turn(word & !UNUSED_BITS)
@@ -362,7 +361,7 @@ fn all_radii_keep_the_promise() {
     assert_eq!(radii.bins.iter().map(|bin| bin.words).sum::<u64>(), 1 << 32);
     let (error, at) = radii.error();
     assert!(error + REFERENCE <= RADIUS_PROMISE, "{error:e} at {at:#x}");
-    // Not a comparison of something with itself.
+    // The error is near the bound, so the test does not compare the kernel with itself.
     assert!(error >= 0.98 * RADIUS_PROMISE, "{error:e} at {at:#x}");
     for (n, bin) in radii.bins.iter().enumerate() {
         assert!(bin.words > 0, "no radius in [{n}, {})", n + 1);
@@ -390,8 +389,7 @@ fn all_pairs_keep_the_promise() {
     );
 }
 
-/// Over all words, not over a sample. A sample of n numbers could not see less than sqrt(2 / n) in
-/// the variance.
+/// The moments are over all words. A sample of n numbers cannot resolve less than sqrt(2 / n) in the variance.
 #[test]
 fn moments_are_those_of_the_normal_distribution() {
     let [square, fourth] = RADII.moments();
@@ -417,7 +415,7 @@ fn moments_are_those_of_the_normal_distribution() {
 
 #[test]
 fn tails_end_with_the_words() {
-    // The exact transform of these words ends there, too: u is at least 2^-32.
+    // The exact transform of these words ends there too, because u is at least 2^-32.
     let end = exact_radius(0);
     assert_between(end, 6.66, 6.67, "the exact radius of word 0");
     assert_eq!((radius(0), radius(1)), (RADII.largest, RADII.largest));
@@ -428,7 +426,7 @@ fn tails_end_with_the_words() {
         "the largest radius",
     );
     assert!(radius(2) < RADII.largest);
-    // The other end is next to 0, and above it.
+    // The other end is just above 0.
     assert_eq!(radius(u32::MAX), RADII.smallest);
     assert_between(
         real_radius(RADII.smallest),
@@ -437,7 +435,7 @@ fn tails_end_with_the_words() {
         "the smallest radius",
     );
     assert!(RADII.smallest > 0);
-    // What the step of a tensor leaves room for: 7 standard deviations.
+    // The step of a tensor has room for 7 standard deviations.
     let farthest = real_radius(RADII.largest) * f64::from(DIRECTIONS.largest) / f64::from(1 << 30);
     assert!(farthest < 6.67, "{farthest}");
 }
@@ -449,12 +447,12 @@ struct ValueErrors {
     mean: f64,
     square: f64,
     farthest: f64,
-    /// How far a product is from the numbers that are cut to its value, in steps.
+    /// The distance of a product from the numbers that are cut to its value, in steps.
     outside: f64,
 }
 
 impl ValueErrors {
-    /// Of the elements of one block.
+    /// The errors of the elements of one block.
     fn of(std: f64, words: [u32; 4], values: &[f32]) -> Self {
         // 2^e: the smallest step with 7 std <= 2^28 steps.
         let step = ((7.0 * std).log2().ceil() - 28.0).exp2();
@@ -465,8 +463,8 @@ impl ValueErrors {
             let (cosine, sine) = exact_direction(b);
             for ((&value, exact), computed) in value.iter().zip([cosine, sine]).zip([x, y]) {
                 let real = f64::from(value);
-                // The cut rounds down: what it leaves stands for the whole numbers of steps from there
-                // up to the one before the next number of 24 bits.
+                // The cut rounds down, so a value represents all whole numbers of steps up to the next number of
+                // 24 bits.
                 let product = real_radius(radius(a)) * real_direction(computed) * std;
                 let last = f64::from(value.next_up()).max(real + step) - step;
                 let outside = (real - product).max(product - last) / step;
@@ -497,7 +495,7 @@ fn values_are_close_to_binary64() {
     const ELEMENTS: usize = 1 << 23;
     const SEED: u64 = 9;
     let mut values = vec![0f32; ELEMENTS];
-    // 1.14 is one whose step would differ if 8 standard deviations had to fit instead of 7.
+    // The step of 1.14 would be different if 8 standard deviations had to fit instead of 7.
     for std in [1f32, 0.02, 0.0221, 3e-5, 1.14, 1.9] {
         let tensor = Tensor::new(format!("std {std}"), [ELEMENTS as u64]).unwrap();
         let fill = Fill::new(&tensor, &Init::normal(0.0, f64::from(std)), SEED).unwrap();
@@ -525,7 +523,7 @@ fn values_are_close_to_binary64() {
         assert_between(seen.outside, 0.49, 0.625, "rounding");
         assert_between(seen.largest.log2(), -20.5, -19.0, "largest error");
         assert_between(rms.log2(), -23.6, -23.4, "root mean square error");
-        // The cut rounds down, so values are low by half of what it takes.
+        // The cut rounds down, so values are too low by half of what it removes on average.
         assert_between(mean, -2.5e-8, -1e-8, "mean error");
         assert_between(seen.farthest, 5.0, 6.67, "farthest element");
     }

@@ -1,4 +1,4 @@
-//! Files: complete or not there at all, the same to the byte each time, and read by others.
+//! Files are complete or absent, the same to the byte each time, and readable by other programs.
 
 use std::fs;
 use std::io;
@@ -68,14 +68,14 @@ fn safetensors_files_are_read_by_the_safetensors_crate() {
         };
         assert_eq!(view.dtype(), dtype);
         assert_eq!(view.data(), bytes(fill), "{}", fill.name());
-        // Readers that map the file rely on it.
+        // Readers that map the file rely on this alignment.
         let offset = view.data().as_ptr() as usize - file.as_ptr() as usize;
         assert_eq!(offset as u64 % fill.dtype().size(), 0);
     }
 }
 
 #[test]
-fn the_header_is_what_it_is() {
+fn the_header_is_the_expected_text() {
     let fills = [fill("b", &[2, 3], DType::F16), fill("a", &[2], DType::F32)];
     let contents = Contents::safetensors(&fills, &[("seed", "42".to_owned())]).unwrap();
     let json = r#"{"__metadata__":{"seed":"42"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2,3],"data_offsets":[8,20]}}"#;
@@ -87,7 +87,7 @@ fn the_header_is_what_it_is() {
 
 #[test]
 fn a_tensor_larger_than_a_piece_is_whole() {
-    // 32 MiB are made at a time: two pieces and a bit, after a small tensor.
+    // A piece is 32 MiB. The large tensor takes more than two, after a small tensor.
     let fills = [
         fill("small", &[3], DType::F16),
         fill("large", &[70 << 18, 2], DType::F16),
@@ -115,7 +115,7 @@ fn npy_files_have_numpys_layout() {
 }
 
 #[test]
-fn what_safetensors_cannot_hold_is_refused() {
+fn names_that_safetensors_cannot_hold_are_errors() {
     let refused = |names: [&str; 2]| {
         let fills = names.map(|name| fill(name, &[2], DType::F32));
         Contents::safetensors(&fills, &[]).unwrap_err().to_string()
@@ -125,7 +125,7 @@ fn what_safetensors_cannot_hold_is_refused() {
 }
 
 #[test]
-fn a_file_takes_the_place_of_the_one_before() {
+fn a_file_replaces_the_previous_one() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.bin");
     fs::write(&path, "something else").unwrap();
@@ -142,7 +142,7 @@ fn a_file_takes_the_place_of_the_one_before() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As any other new file: not its owner's alone, as temporary files are.
+        // It has the permissions of a new file. Those of a temporary file would allow only its owner.
         let new = fs::File::create(folder.path().join("new")).unwrap();
         let mode = |metadata: io::Result<fs::Metadata>| metadata.unwrap().permissions().mode();
         assert_eq!(mode(fs::metadata(&path)), mode(new.metadata()));
@@ -172,7 +172,7 @@ fn a_link_stays_a_link() {
 }
 
 #[test]
-fn what_fails_leaves_nothing_behind() {
+fn a_failure_leaves_no_file_behind() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.bin");
     fs::write(&path, "old").unwrap();
@@ -205,7 +205,7 @@ fn what_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_writer_that_fails_is_what_is_reported() {
+fn an_error_of_the_writer_is_reported() {
     struct Full(usize);
     impl io::Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -404,9 +404,8 @@ fn weights_are_read_from_files_indices_and_folders() {
     assert_eq!(single.path(), at("model.safetensors"));
     assert_eq!(single.metadata("of"), Some("single"));
 
-    // Now the folder has an index too: a single file goes first, as with transformers. Without it,
-    // the index names c and a, not b. What shards say is joined, and where
-    // they do not agree the first has the word.
+    // Now the folder has an index too. A single file takes precedence, as in transformers. Without it, the
+    // index lists c and a, but not b. The metadata of shards is merged, and the first shard takes precedence.
     write("one.safetensors", &fills[..2], &said("one"));
     write("two.safetensors", &fills[2..], &said("two"));
     fs::write(
@@ -429,7 +428,7 @@ fn weights_are_read_from_files_indices_and_folders() {
     assert_eq!(read_tensor_list(folder.path()).unwrap().tensors().len(), 2);
     assert_eq!(stats(folder.path()).unwrap().len(), 2);
 
-    // Any range, back and forth between the files.
+    // Any ranges, in alternating files.
     let mut reader = Reader::new();
     for (name, range) in [
         ("a", 0..24),

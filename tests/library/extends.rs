@@ -1,5 +1,4 @@
-//! Recipes that build on others: what is extended, what is tied, what a rule pins, and where the
-//! fault lies when one cannot be followed.
+//! Recipes that extend others, tied tensors, seeds of rules, and the places that errors name.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +17,7 @@ fn tensors(tensors: &[(&str, &[u64])]) -> TensorList {
     TensorList::new(listed.collect()).unwrap()
 }
 
-/// A folder with these files, folders and all.
+/// Creates a folder with these files and their folders.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -45,7 +44,7 @@ fn bytes(plan: &Plan, index: usize) -> Vec<u8> {
     out
 }
 
-/// The error of resolving a recipe against a list.
+/// Returns the error of resolving a recipe for a list.
 fn refused(recipe: &str, list: &TensorList) -> String {
     let recipe = Recipe::from_toml(recipe).unwrap();
     let error = recipe.resolve(list, Some(1), None).unwrap_err().to_string();
@@ -70,7 +69,7 @@ fn the_extending_recipe_overrides_its_base() {
     ]);
     let own = "extends = \"gpt2\"\nseed = 5\ndtype = \"bf16\"\n\n[[rule]]\nmatch = \"wte.weight\"\n\
                init = \"normal(std=0.5)\"\n[[rule]]\nmatch = \"extra\"\ninit = \"ones\"\n";
-    // From text as well: a preset needs no folder.
+    // A recipe in text can extend a preset, which needs no folder.
     let folder = folder(&[("own.toml", own)]);
     for recipe in [
         load(&folder, "own.toml").unwrap(),
@@ -89,7 +88,7 @@ fn the_extending_recipe_overrides_its_base() {
         assert_eq!(plan.seed, 5);
         assert!(plan.iter().all(|fill| fill.dtype() == DType::BF16));
         assert_eq!(recipe.text(), own);
-        // The base's rules come after its own.
+        // The rules of the base come after the recipe's own.
         let places: Vec<_> = plan
             .entries
             .iter()
@@ -103,7 +102,7 @@ fn the_extending_recipe_overrides_its_base() {
 }
 
 #[test]
-fn what_the_extending_recipe_says_of_the_whole_holds() {
+fn settings_of_the_extending_recipe_take_precedence() {
     let base = "seed = 1\ndtype = \"f16\"\nlayout = \"in_out\"\n[[rule]]\nmatch = \"*\"\n\
                 init = \"kaiming_normal\"\n";
     let folder = folder(&[
@@ -148,7 +147,7 @@ fn bases_are_found_from_the_file_that_extends_them() {
     let plan = recipe.resolve(&tensors(&[("w", &[2])]), Some(1), None);
     assert_eq!(plan.unwrap().rules[0].recipe, "last.toml");
 
-    // A fault of a base is told with its own name and place.
+    // An error in a base names the base and the place in it.
     fs::write(
         folder.path().join("base/last.toml"),
         "\n[[rule]]\nmatch = 3\ninit = \"zeros\"",
@@ -213,7 +212,7 @@ fn chains_that_do_not_end_are_refused() {
          extend one: use a preset's name"
     );
 
-    // Eight of them are read, nine are not.
+    // A chain of eight recipes is read, one of nine is an error.
     let chain: Vec<(String, String)> = (0..9)
         .map(|i| match i {
             8 => ("8.toml".to_owned(), ANY.to_owned()),
@@ -233,11 +232,10 @@ fn chains_that_do_not_end_are_refused() {
     );
 }
 
-/// To open a pipe that nobody writes to would be to wait forever; to read a device, to read
-/// without an end.
+/// Opening a pipe without a writer would wait forever, and reading a device would not end.
 #[cfg(unix)]
 #[test]
-fn what_is_extended_is_a_file() {
+fn only_files_can_be_extended() {
     let folder = folder(&[
         ("device.toml", "extends = \"zero.toml\"\n"),
         ("pipe.toml", "extends = \"fifo.toml\"\n"),
@@ -254,7 +252,7 @@ fn what_is_extended_is_a_file() {
             "{error}"
         );
     }
-    // Named by the user, a device is read, but not without an end.
+    // A device that the user names is read, but only up to a limit.
     let error = load(&folder, "zero.toml").unwrap_err();
     assert!(
         error.ends_with("is larger than 4194304 bytes, the most that is read"),
@@ -389,7 +387,7 @@ fn ties_that_lead_nowhere_are_refused() {
     let lone = "[[rule]]\nmatch = \"a\"\ntied_to = \"b\"\n";
     let error = refused(lone, &tensors(&[("a", &[2]), ("b", &[2])]));
     assert!(error.contains("finds no rule that matches it"), "{error}");
-    // A fault of what it is tied to is told as that.
+    // An error of the tensor that it is tied to is reported for that tensor.
     let fault =
         "[[rule]]\nmatch = \"a\"\ntied_to = \"b\"\n[[rule]]\nmatch = \"b\"\ninit = \"he_normal\"";
     let error = refused(fault, &tensors(&[("a", &[2]), ("b", &[2])]));
@@ -438,7 +436,7 @@ fn ties_that_lead_nowhere_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_resolved_is_told_with_its_place() {
+fn errors_of_resolving_name_their_place() {
     let list = tensors(&[("norm.weight", &[768]), ("h.1.w", &[4, 4])]);
     for (rule, expected) in [
         (
@@ -474,7 +472,7 @@ fn what_cannot_be_resolved_is_told_with_its_place() {
             "{error}"
         );
     }
-    // A bad glob within an expression is found when the recipe is read.
+    // An invalid glob in an expression is found when the recipe is read.
     let error = Recipe::from_toml("[[rule]]\nmatch = \"*\"\ninit = 'normal(std=count(\"[\"))'")
         .unwrap_err();
     let error = error.to_string();

@@ -1,5 +1,5 @@
-//! Every initializer against the numbers that torch, Keras, JAX and the published formulas give
-//! for it: `tests/data/frameworks.py` drew them and wrote them down.
+//! Compares every initializer with the numbers of torch, Keras, JAX and the published formulas, which
+//! `tests/data/frameworks.py` has recorded.
 
 use fanin::init::{Fans, Nonlinearity};
 use fanin::{FanAxes, Fill, Init, Layout, Tensor, cpu};
@@ -157,8 +157,8 @@ fn samples_are_the_frameworks() {
     }
 }
 
-/// What is not drawn: element by element, to the precision of the framework's own arithmetic
-/// (binary32 for torch and Keras).
+/// Initializers without random numbers are compared element by element, to the precision of the framework's
+/// own arithmetic (binary32 for torch and Keras).
 #[test]
 fn what_is_not_drawn_is_equal() {
     for case in frameworks().wholes {
@@ -251,7 +251,7 @@ fn defaults_are_the_frameworks() {
                 value => format!("{key}={value}"),
             })
             .collect();
-        // What has no default must be given in both.
+        // A key without a default is required in both.
         let given = if case.name == "sparse" {
             "sparsity=0.1"
         } else {

@@ -1,5 +1,5 @@
-//! The formulas that people cite: what each rule resolves to, and that the weights are drawn
-//! from it.
+//! The formulas of initializers: the distribution that each rule resolves to, and weights that have this
+//! distribution.
 
 use approx::assert_relative_eq;
 use fanin::checkpoint::Moments;

@@ -1,4 +1,4 @@
-//! Tests of the library that need no GPU. What the modules check is in their first lines.
+//! Tests of the library that need no GPU. The first lines of each module say what it checks.
 
 mod accuracy;
 mod checkpoints;

@@ -1,19 +1,19 @@
-//! The CPU fill against another implementation of the stream that shares nothing with it: binary64
-//! arithmetic, below, over millions of elements. (The text's own integers, in Python, are in
-//! `tests/library/stream_text.rs`.)
+//! Compares the CPU fill with a second implementation of the stream, over millions of elements. The second one
+//! uses binary64 and shares no code with the first. (`tests/library/stream_text.rs` compares with an
+//! implementation of the text in integers, in Python.)
 //!
-//! Uniform values must have the same bits. Normal values may be off by what `tests/library/accuracy.rs`
-//! finds for any pair of words, and by their rounding.
+//! Uniform values must have the same bits. Normal values may differ by the error bound of
+//! `tests/library/accuracy.rs` and by their rounding.
 
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-/// Standard deviations that a normal value may be off by.
+/// The allowed error of a normal value, in standard deviations. It is above the bound 2^-18.8 of accuracy.rs.
 const ERROR: f64 = 2.2e-6;
 
-/// The bits of the elements that a fill gives.
+/// Returns the bits of a fill's elements.
 fn bits(fill: &Fill) -> Vec<u32> {
     let mut bytes = vec![0; fill.bytes() as usize];
     cpu::fill(fill, &mut bytes).unwrap();
@@ -33,7 +33,7 @@ fn bits(fill: &Fill) -> Vec<u32> {
     }
 }
 
-/// The number that the bits of a dtype stand for.
+/// Returns the number that has these bits in a dtype.
 fn number(bits: u32, dtype: DType) -> f64 {
     match dtype {
         DType::F32 => f32::from_bits(bits).into(),
@@ -42,8 +42,8 @@ fn number(bits: u32, dtype: DType) -> f64 {
     }
 }
 
-/// The stream in 64-bit integers and binary64, after the text of its definition; elements are
-/// made one by one.
+/// The stream in 64-bit integers and binary64, written from the text of its definition. Each element is made on
+/// its own.
 mod binary64 {
     use super::*;
 
@@ -88,17 +88,17 @@ mod binary64 {
             self.words(element / 4)[(element % 4) as usize]
         }
 
-        /// The multiple of a power of two that a word gives in a half-open range.
+        /// Returns the uniform number of an element in a half-open range.
         pub fn uniform(&self, element: u64, low: f64, high: f64) -> f64 {
             let largest = low.abs().max(high.abs());
             let step = (largest.log2().ceil() - 24.0).exp2();
             let (first, end) = ((low / step).ceil(), (high / step).ceil());
-            // Below 2^57: a binary64 would round it.
+            // The product can be up to 2^57, which a binary64 would round.
             let above = (u128::from(self.word(element)) * (end - first) as u128) >> 32;
             (first + above as f64) * step
         }
 
-        /// The standard normal as Box and Muller have it.
+        /// Returns the standard normal number of an element, by Box and Muller's formula.
         pub fn normal(&self, element: u64) -> f64 {
             let pair = &self.words(element / 4)[(element % 4) as usize / 2 * 2..];
             let (a, b) = (pair[0] | 1, pair[1]);
@@ -136,7 +136,7 @@ mod binary64 {
 /// Elements of each tensor: 12 of them make more than 2^22.
 const ELEMENTS: u64 = 360_001;
 
-/// Seeds, names and dtypes of tensors, and where in the stream they start.
+/// Seeds, names and dtypes of tensors, and their first elements in the stream.
 const TENSORS: [(u64, &str, DType, u64); 6] = [
     (42, "w", DType::F32, 0),
     (1, "layers.0.weight", DType::F16, 3),
@@ -151,7 +151,7 @@ const TENSORS: [(u64, &str, DType, u64); 6] = [
     ),
 ];
 
-/// Compares every element with a check that says what is wrong.
+/// Runs a check on every element. The check returns the error in words.
 fn check_tensors(
     init: &Init,
     check: impl Fn(&binary64::Stream, u64, DType, u32) -> Result<(), String> + Sync,
@@ -197,7 +197,7 @@ fn binary64_gives_the_same_normal_values_but_for_rounding() {
         let (mean, std) = (f64::from(mean), f64::from(std));
         check_tensors(&Init::normal(mean, std), |stream, element, dtype, bits| {
             let exact = mean + std * stream.normal(element);
-            // The transform, a step of about 2^-25 std, and the cut to 24 bits.
+            // The errors of the transform, of a step of about 2^-25 std, and of the cut to 24 bits.
             let off = std * ERROR
                 + (mean.abs() + std) / (1 << 24) as f64
                 + exact.abs() / (1 << 23) as f64;

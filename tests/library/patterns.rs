@@ -1,5 +1,5 @@
-//! Initializers that depend on where an element stands: identity, dirac, sparse, embeddings with
-//! a padding row, position tables, state matrices.
+//! Initializers that depend on the place of an element: identity, dirac, sparse, embeddings with a padding row,
+//! position tables, state matrices.
 
 use std::ops::Range;
 
@@ -35,8 +35,8 @@ fn eye_is_the_diagonal() {
     }
 }
 
-/// As `torch.nn.init.dirac_` writes it: for each group and each d below min(out / groups, in),
-/// a one at [group * out / groups + d, d, k // 2, ...].
+/// As in `torch.nn.init.dirac_`, each group has a one at [group * out / groups + d, d, k // 2, ...] for each d below
+/// min(out / groups, in).
 #[test]
 fn dirac_passes_its_inputs_through() {
     for (dims, groups) in [
@@ -132,7 +132,7 @@ fn embeddings_have_their_row_of_zeros() {
     }
 }
 
-/// torch: exactly `ceil(sparsity * rows)` zeros in each column, the rest normal.
+/// As in torch, each column has exactly `ceil(sparsity * rows)` zeros, and the rest is normal.
 #[test]
 fn sparse_has_its_zeros_in_every_column() {
     for (rows, columns, sparsity) in [
@@ -158,13 +158,13 @@ fn sparse_has_its_zeros_in_every_column() {
     }
 }
 
-/// The zeros of a column are any subset of its rows with the same chance, whatever the number
-/// of rows: over many columns, every pair of rows is zero together as often as it should be.
+/// All subsets of the rows are equally likely as the zeros of a column, for any number of rows. The test counts how
+/// often each pair of rows is zero together, over many columns.
 ///
-/// The pairs' counts have a sum of squares that follows chi-square's distribution closely, less
-/// the freedom that the fixed number of zeros takes; its mean is about the number of pairs and
-/// its deviation the root of twice that. Six deviations (and the same below): by chance below
-/// 1e-6 for the 8 cases together.
+/// The sum of squares of these counts is close to a chi-square distribution, with fewer degrees of freedom because
+/// the number of zeros is fixed. Its mean is about the number of pairs, its standard deviation the square root of
+/// twice that. The limit is six standard deviations on both sides. Chance exceeds it with a probability below 1e-6 for
+/// the 8 cases together.
 #[test]
 fn sparse_rows_are_drawn_alike() {
     for (rows, zeros) in [
@@ -217,7 +217,7 @@ fn sparse_rows_are_drawn_alike() {
     }
 }
 
-/// Zeros of neighbouring columns have nothing to do with each other.
+/// The zeros of neighbouring columns are independent.
 #[test]
 fn sparse_columns_are_independent() {
     let (rows, columns) = (100u64, 20_000u64);
@@ -231,16 +231,16 @@ fn sparse_columns_are_independent() {
                     .count() as u64
             })
             .sum();
-        // Hypergeometric in each pair of columns: mean 4, variance 20 * 0.2 * 0.8 * 80 / 99.
+        // The number of common zeros of two columns is hypergeometric: mean 4, variance 20 * 0.2 * 0.8 * 80 / 99.
         let pairs = (columns - lag) as f64;
         let deviation = (pairs * 20.0 * 0.2 * 0.8 * 80.0 / 99.0).sqrt();
         let off = (both as f64 - 4.0 * pairs) / deviation;
-        // Six deviations: by chance 2e-9.
+        // Six standard deviations, which chance exceeds with probability 2e-9.
         assert!(off.abs() < 6.0, "lag {lag}: {off}");
     }
 }
 
-/// Against binary64: within 2^-28, and half a unit of binary32.
+/// Compares with binary64. The limit is 2^-28 plus half a unit of binary32.
 #[test]
 fn position_tables_are_exact() {
     for (spec, rows, columns) in [
@@ -272,7 +272,7 @@ fn position_tables_are_exact() {
                 "{spec} [{position}, {column}]: {value} for {exact}"
             );
         }
-        // The first row has no rounding at all.
+        // The first row is exact.
         assert!(
             got[..columns as usize]
                 .iter()
@@ -293,8 +293,8 @@ fn state_matrices_are_logarithms() {
     }
 }
 
-/// Uniform once the function that shaped them is undone: Kolmogorov and Smirnov's distance above
-/// 2.65 / sqrt(n) comes by chance once in 630,000.
+/// The values are uniform after the inverse of their function. Chance exceeds a Kolmogorov-Smirnov distance of
+/// 2.65 / sqrt(n) once in 630,000.
 #[test]
 fn logarithms_and_time_steps_have_their_distribution() {
     type Undo = fn(f64) -> f64;
@@ -328,7 +328,7 @@ fn logarithms_and_time_steps_have_their_distribution() {
     let least = (0.01f64.exp() - 1.0).ln();
     let at_floor = got.iter().filter(|&&x| f64::from(x) < least + 1e-4).count();
     assert!(got.iter().all(|&x| f64::from(x) > least - 1e-4));
-    // Two thirds of the logarithmic range are below the floor; six deviations.
+    // Two thirds of the logarithmic range are below the floor. The limit is six standard deviations.
     assert!(
         (at_floor as f64 - 6666.7).abs() < 6.0 * 47.2 + 2.0,
         "{at_floor}"
@@ -356,7 +356,7 @@ fn case() -> impl Strategy<Value = (&'static str, Vec<u64>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// Promise 2: any part on its own holds what the whole holds there.
+    /// Promise 2: any slice that is filled on its own has the bits of the whole.
     #[test]
     fn slices_are_cut_from_the_whole(
         (spec, dims) in case(),

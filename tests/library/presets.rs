@@ -1,5 +1,5 @@
-//! Presets against what the frameworks themselves produced: `tests/data/models.py` built each model
-//! and wrote down its tensors and their statistics.
+//! Compares presets with the models of the frameworks themselves. `tests/data/models.py` built each model and
+//! recorded its tensors and their statistics.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use fanin::init::{Distribution, DistributionKind};
 use fanin::{Fill, Recipe, cpu};
 use serde::Deserialize;
 
-/// How many standard errors two statistics may differ by. The presets' tests make some 5,000
-/// comparisons; 6.5 comes by chance once in 10^10, so once in 2 million runs with new seeds.
+/// The standard errors that two statistics may differ by. Chance exceeds 6.5 once in 10^10. The presets' tests
+/// make some 5,000 comparisons, so that is once in 2 million runs with new seeds.
 const ERRORS: f64 = 6.5;
 
 /// Elements of a tensor that are filled at most: the leading ones.
@@ -99,7 +99,7 @@ fn upper_quantile(chance: f64) -> f64 {
     low
 }
 
-/// Between what the largest of n draws lies, each end missed once in 10^10.
+/// Returns an interval for the largest of n draws. Each end is missed once in 10^10.
 fn largest(distribution: &Distribution, n: f64) -> (f64, f64) {
     let normal = |mean: f64, std: f64| {
         let at = |chance: f64| mean + std * upper_quantile(chance);

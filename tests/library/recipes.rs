@@ -13,7 +13,7 @@ use serde::Deserialize;
 /// the checks of this file together.
 const SIGMAS: f64 = 6.0;
 
-/// What torch drew, as the list has it.
+/// The statistics of torch's tensors, as the list has them.
 #[derive(Deserialize)]
 struct TorchStats {
     mean: f64,
@@ -85,7 +85,7 @@ fn assert_drawn_from(who: &str, distribution: &Distribution, sample: &TorchStats
     }
 }
 
-/// What fanin draws for an entry of a plan.
+/// Returns the elements of fanin for an entry of a plan.
 fn draw(plan: &Plan, index: usize) -> TorchStats {
     let fill = &plan.entries[index].fill;
     let mut moments = Moments::default();
@@ -364,7 +364,7 @@ fn the_first_rule_that_matches_decides() {
         dtypes(&plan),
         [DType::F16, DType::BF16, DType::BF16, DType::F16]
     );
-    // What the caller says wins.
+    // The caller's choice takes precedence.
     let plan = recipe.resolve(&list, Some(8), Some(DType::F32)).unwrap();
     assert_eq!(plan.entries[0].fill.seed(), 8);
     assert_eq!(dtypes(&plan), [DType::F32; 4]);

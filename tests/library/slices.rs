@@ -1,4 +1,4 @@
-//! Promise 2: any slice on its own holds the bits that the whole would hold there.
+//! Promise 2: any slice that is filled on its own has the bits of the whole.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ fn slice() -> impl Strategy<Value = (Vec<u64>, Vec<Range<u64>>)> {
     proptest::collection::vec(dimension, 0..5).prop_map(|parts| parts.into_iter().unzip())
 }
 
-/// The indices in the whole tensor of a slice's elements, by nested loops.
+/// Returns the indices in the whole tensor of a slice's elements, by nested loops.
 fn indices(dims: &[u64], ranges: &[Range<u64>]) -> Vec<usize> {
     let mut indices = vec![0];
     for (&dim, range) in dims.iter().zip(ranges) {
@@ -70,9 +70,8 @@ proptest! {
     }
 }
 
-/// The number of threads does not show.
 #[test]
-fn threads_do_not_show() {
+fn the_number_of_threads_does_not_matter() {
     let tensor = Tensor::new("w", [1000, 999]).unwrap();
     let fill = Fill::new(&tensor, &Init::normal(0.0, 1.0), 3).unwrap();
     let with = |threads| {

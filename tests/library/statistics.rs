@@ -1,10 +1,8 @@
-//! Large samples of the CPU fill against the distributions that they are drawn from, and against
-//! each other.
+//! Statistical tests of large samples of the CPU fill: their distributions and their independence.
 //!
-//! Seeds are fixed, so a test passes always or never. The thresholds are those of hypothesis
-//! tests: with another seed, right weights would fail a single check with a probability of about
-//! 1e-6, [`FALSE_ALARM`], and one of all the checks of this file, some 600, with 6e-4. Where only
-//! a bound of that probability is known, it is the bound that is 1e-6.
+//! Seeds are fixed, so a test passes always or never. With another seed, correct weights would fail a single check
+//! with a probability of about 1e-6, [`FALSE_ALARM`], and any of the some 600 checks of this file with 6e-4. If only
+//! a bound of the probability is known, the bound is 1e-6.
 //!
 //! `cargo test --test library -- --nocapture statistics::` shows every statistic with its limits.
 
@@ -17,7 +15,7 @@ use fanin::{DType, Fill, Init, Layout, Tensor, cpu};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-/// How often a check of right weights fails, over all seeds.
+/// The probability that a check of correct weights fails, over all seeds.
 const FALSE_ALARM: f64 = 1e-6;
 /// A normal variable is farther than this from its mean with probability [`FALSE_ALARM`].
 const SIGMAS: f64 = 4.891_638_475_698_77;
@@ -28,7 +26,7 @@ const ANDERSON_DARLING: f64 = 12.6;
 
 /// Elements of the large samples.
 const SAMPLES: usize = 1 << 26;
-/// Work for one thread at a time.
+/// Elements of a thread's task.
 const CHUNK: usize = 1 << 16;
 
 fn fill<T: cpu::Element>(fill: &Fill) -> Vec<T> {
@@ -48,7 +46,7 @@ fn check(what: impl Debug, statistic: f64, limits: RangeInclusive<f64>) {
     );
 }
 
-/// A mean of `n` independent terms of this expectation and variance, as large n have it.
+/// Checks the mean of `n` independent terms with this expectation and variance, for large n.
 #[track_caller]
 fn check_mean(what: impl Debug, sum: f64, n: usize, expectation: f64, variance: f64) {
     let n = n as f64;
@@ -60,10 +58,10 @@ fn check_mean(what: impl Debug, sum: f64, n: usize, expectation: f64, variance: 
     );
 }
 
-/// A variable of the chi-square distribution with `freedom` degrees of freedom.
+/// Checks a variable of the chi-square distribution with `freedom` degrees of freedom, on both sides.
 ///
-/// Limits from Laurent and Massart, "Adaptive estimation of a quadratic functional by model
-/// selection", Annals of Statistics 28 (2000), lemma 1. Too small is as suspect as too large.
+/// The limits are from Laurent and Massart, "Adaptive estimation of a quadratic functional by model selection", Annals
+/// of Statistics 28 (2000), lemma 1.
 #[track_caller]
 fn check_chi_square(what: impl Debug, statistic: f64, freedom: f64) {
     let t = (2.0 / FALSE_ALARM).ln();
@@ -75,13 +73,13 @@ fn check_chi_square(what: impl Debug, statistic: f64, freedom: f64) {
     );
 }
 
-/// Counts of cells that all have the same probability, by Pearson's chi-square.
+/// Checks counts of cells that all have the same probability, by Pearson's chi-square.
 #[track_caller]
 fn check_even(what: impl Debug, counts: &[u64]) {
     let n: u64 = counts.iter().sum();
     let expected = n as f64 / counts.len() as f64;
-    // Fewer, and Pearson's statistic is not close to a chi-square.
-    assert!(expected > 100.0, "{what:?}: {expected} a cell");
+    // With fewer, Pearson's statistic is not close to a chi-square distribution.
+    assert!(expected > 100.0, "{what:?}: {expected} elements in a cell");
     let statistic = counts
         .iter()
         .map(|&count| (count as f64 - expected).powi(2) / expected)
@@ -89,13 +87,13 @@ fn check_even(what: impl Debug, counts: &[u64]) {
     check_chi_square(what, statistic, counts.len() as f64 - 1.0);
 }
 
-/// The number of rare events where `expected` are expected, by the Poisson distribution, whose
-/// tails are heavier than those of the binomial distribution.
+/// Checks a number of rare events, by the Poisson distribution. Its tails are heavier than those of the binomial
+/// distribution.
 #[track_caller]
 fn check_rare(what: impl Debug, count: usize, expected: f64) {
     let count = count as f64;
     let term = |k: f64| (k * expected.ln() - expected - libm::lgamma(k + 1.0)).exp();
-    // The tail that the count is in. Its terms fall and underflow in the end.
+    // The probability of the tail that begins at the count. Its terms fall until they underflow.
     let step = if count < expected { -1.0 } else { 1.0 };
     let tail: f64 = (0..)
         .map(|i| count + step * f64::from(i))
@@ -110,7 +108,7 @@ fn check_rare(what: impl Debug, count: usize, expected: f64) {
     );
 }
 
-/// Sums of terms over `0..n`.
+/// Returns the sums of terms over `0..n`.
 fn sums<const N: usize>(n: usize, terms: impl Fn(usize) -> [f64; N] + Sync) -> [f64; N] {
     let add = |a: [f64; N], b: [f64; N]| std::array::from_fn(|i| a[i] + b[i]);
     (0..n.div_ceil(CHUNK))
@@ -121,7 +119,7 @@ fn sums<const N: usize>(n: usize, terms: impl Fn(usize) -> [f64; N] + Sync) -> [
         .reduce(|| [0.0; N], add)
 }
 
-/// How often each cell occurs among those of `0..n`.
+/// Counts how often each cell occurs over `0..n`.
 fn counts(n: usize, cells: usize, cell: impl Fn(usize) -> usize + Sync) -> Vec<u64> {
     let tasks = n.div_ceil(8 * rayon::current_num_threads()).max(CHUNK);
     (0..n.div_ceil(tasks))
@@ -157,7 +155,7 @@ impl Law {
         }
     }
 
-    /// The probability of less than x. That of more than x is this of -x.
+    /// Returns the probability of less than x. The probability of more than x is `below(-x)`.
     fn below(self, x: f64) -> f64 {
         match self {
             Law::Normal => libm::erfc(-x * FRAC_1_SQRT_2) / 2.0,
@@ -165,7 +163,7 @@ impl Law {
         }
     }
 
-    /// The expectation of x^k.
+    /// Returns the expectation of x^k.
     fn moment(self, k: i32) -> f64 {
         match self {
             _ if k % 2 == 1 => 0.0,
@@ -179,7 +177,7 @@ impl Law {
 struct Sample {
     law: Law,
     values: Vec<f32>,
-    /// Which of 256 intervals of equal probability each is in.
+    /// The number of each element's interval, out of 256 of equal probability.
     intervals: Vec<u8>,
 }
 
@@ -218,10 +216,10 @@ fn large_samples() -> [&'static Sample; 2] {
     [&NORMAL, &UNIFORM]
 }
 
-/// Pairs of elements `(x[i], y[i])`: neither they nor their squares are correlated.
+/// Checks that pairs of elements `(x[i], y[i])` are not correlated, nor their squares.
 ///
-/// The products have the same variance and are uncorrelated themselves also where x and y are
-/// the same sequence, shifted.
+/// This is valid even if x and y are the same sequence, shifted: the products have the same variance and are
+/// uncorrelated too.
 #[track_caller]
 fn check_uncorrelated(what: impl Debug, law: Law, x: &[f32], y: &[f32]) {
     assert_eq!(x.len(), y.len());
@@ -242,7 +240,7 @@ fn check_uncorrelated(what: impl Debug, law: Law, x: &[f32], y: &[f32]) {
     );
 }
 
-/// Pairs of elements, no element in two of them: all 64 x 64 cells of the square are equally full.
+/// Checks that pairs of elements fill all 64 x 64 cells of a square equally. No element is in two pairs.
 #[track_caller]
 fn check_independent(what: impl Debug, n: usize, pair: impl Fn(usize) -> (u8, u8) + Sync) {
     let cells = counts(n, 1 << 12, |i| {
@@ -252,7 +250,7 @@ fn check_independent(what: impl Debug, n: usize, pair: impl Fn(usize) -> (u8, u8
     check_even(("pairs", what), &cells);
 }
 
-/// Pairs of elements `distance` apart, no element in two of them.
+/// Checks that pairs of elements that are `distance` apart are independent. No element is in two pairs.
 #[track_caller]
 fn check_independent_at(what: impl Debug, sample: &Sample, distance: usize) {
     let pairs = sample.len() / (2 * distance) * distance;
@@ -286,7 +284,7 @@ fn moments_are_those_of_the_distribution() {
     }
 }
 
-/// Kolmogorov-Smirnov and Anderson-Darling, on all elements.
+/// The Kolmogorov-Smirnov test and the Anderson-Darling test, on all elements.
 #[test]
 fn the_distribution_function_is_that_of_the_distribution() {
     for sample in large_samples() {
@@ -304,7 +302,7 @@ fn the_distribution_function_is_that_of_the_distribution() {
                     .max((below - (i + 1) as f64 / n).abs())
             })
             .reduce(|| 0.0, f64::max);
-        // The inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant: for every n.
+        // The inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant, which holds for every n.
         let limit = ((2.0 / FALSE_ALARM).ln() / (2.0 * n)).sqrt();
         check((law, "Kolmogorov-Smirnov"), largest_gap, 0.0..=limit);
 
@@ -366,8 +364,8 @@ fn tails_are_as_heavy_as_they_should_be() {
     }
 }
 
-/// Bits that no interval is fine enough to show. Of elements so small that they are whole numbers of
-/// steps, uncut, the low bits of these numbers, each alone and with its neighbour.
+/// The intervals of the other tests are too coarse for these bits. Elements below 2^24 steps are not cut, so they are
+/// whole numbers of steps. The test takes the low bits of these numbers, each alone and with its neighbour.
 #[test]
 fn low_bits_of_the_steps_are_fair() {
     for (sample, fraction_bits, limit) in [(&NORMAL, 25, 0.25), (&UNIFORM, 24, 1.0)] {
@@ -388,7 +386,7 @@ fn low_bits_of_the_steps_are_fair() {
 
 // ------------------------------------------------------------------ elements of one tensor
 
-/// Near neighbours, and elements whose blocks differ in one bit of the counter.
+/// Pairs of near neighbours, and of elements whose blocks differ in one bit of the counter.
 #[test]
 fn elements_are_not_correlated_with_later_ones() {
     let strides = (0..=22).map(|k| 4 << k);
@@ -401,7 +399,7 @@ fn elements_are_not_correlated_with_later_ones() {
     }
 }
 
-/// The elements of a matrix above each other are one row length apart.
+/// Elements in the same column of consecutive rows are one row length apart.
 #[test]
 fn rows_of_a_matrix_are_independent() {
     for sample in large_samples() {
@@ -423,7 +421,7 @@ fn lanes_of_a_block_are_independent() {
                 )
             });
         }
-        // All four at once, in 8^4 cells.
+        // All four lanes at once, in 8^4 cells.
         let cells = counts(blocks, 1 << 12, |i| {
             (0..4).fold(0, |cell, lane| {
                 cell << 3 | usize::from(sample.intervals[4 * i + lane] >> 5)
@@ -433,8 +431,8 @@ fn lanes_of_a_block_are_independent() {
     }
 }
 
-/// Of the two normals that Box and Muller make at a time, the angle is uniform, exp(-r^2 / 2) is
-/// uniform, and the two are independent.
+/// For the two normals of a Box-Muller pair, the angle is uniform, exp(-r^2 / 2) is uniform, and the two are
+/// independent.
 #[test]
 fn radius_and_angle_of_a_pair_are_independent() {
     let pairs: Vec<(u8, u8)> = NORMAL
@@ -451,7 +449,7 @@ fn radius_and_angle_of_a_pair_are_independent() {
         usize::from(pairs[i].0) << 8 | usize::from(pairs[i].1)
     });
     check_even("angle and radius", &cells);
-    // Of one block, and of one block and the next.
+    // The two pairs of one block, and pairs of consecutive blocks.
     let second = |i: usize| (pairs[2 * i], pairs[2 * i + 1]);
     let n = pairs.len() / 2;
     check_independent("radii of a block", n, |i| (second(i).0.1, second(i).1.1));
@@ -466,8 +464,8 @@ fn radius_and_angle_of_a_pair_are_independent() {
 
 // ------------------------------------------------------------- tensors, seeds, far elements
 
-/// Streams that a poor generator would let run in step: from one name, number, seed or block to
-/// another that differs in one bit, or in what halves of it stand where.
+/// Streams that a poor generator would correlate: their names, stream ids, seeds or blocks differ in one bit, or have
+/// the same halves in another order.
 #[test]
 fn streams_are_independent() {
     const N: u64 = 1 << 22;
@@ -541,8 +539,8 @@ fn streams_are_independent() {
     }
 }
 
-/// Many small tensors, as biases are: their first elements, in the order of names and seeds, are
-/// as good as the elements of a single tensor.
+/// The first elements of many small tensors, in the order of names and seeds, pass the same tests as the elements of
+/// a single tensor.
 #[test]
 fn first_elements_of_many_tensors_are_a_sample() {
     const TENSORS: u64 = 1 << 18;
@@ -578,7 +576,7 @@ fn first_elements_of_many_tensors_are_a_sample() {
 
 // ------------------------------------------------------------------------------ 16 bits
 
-/// The numbers of a 16-bit dtype from 0 up; those beyond 64 have no probability in binary64.
+/// Returns the numbers of a 16-bit dtype from 0 up to 64. The probability of larger ones is 0 in binary64.
 fn magnitudes(dtype: DType) -> Vec<f64> {
     let number = |bits| match dtype {
         DType::F16 => f16::from_bits(bits).to_f64(),
@@ -587,7 +585,7 @@ fn magnitudes(dtype: DType) -> Vec<f64> {
     (0..).map(number).take_while(|&x| x < 64.0).collect()
 }
 
-/// The elements' bits.
+/// Returns the bits of a fill's elements.
 fn half_bits(request: &Fill) -> Vec<u16> {
     match request.dtype() {
         DType::F16 => fill::<f16>(request).into_iter().map(f16::to_bits).collect(),
@@ -598,8 +596,8 @@ fn half_bits(request: &Fill) -> Vec<u16> {
     }
 }
 
-/// Rounded to 16 bits, each number has the probability of what rounds to it: the frequencies of
-/// all of them and the moments, which rounding changes, are those of that discrete distribution.
+/// After rounding to 16 bits, a number has the probability of the interval that rounds to it. The frequencies and the
+/// moments are those of this discrete distribution.
 #[test]
 fn sixteen_bits_have_the_distribution_of_rounded_values() {
     let n = 1usize << 24;
@@ -613,8 +611,8 @@ fn sixteen_bits_have_the_distribution_of_rounded_values() {
             let counts = counts(n, 1 << 16, |i| bits[i].into());
 
             let values = magnitudes(dtype);
-            // From the middle to the next smaller to the middle to the next larger; for 0 that is
-            // the half on either side, which +0 and -0 share.
+            // The interval ends half way to the next smaller and to the next larger number. For 0, +0 and -0
+            // share the interval around it.
             let probability = |i: usize| {
                 let from = if i == 0 {
                     0.0
@@ -651,7 +649,7 @@ fn sixteen_bits_have_the_distribution_of_rounded_values() {
                 check_mean((law, dtype, "x to the", k), sum, n, exact(k), variance);
             }
 
-            // Pearson's chi-square; numbers too rare for it share a cell with their neighbours.
+            // Pearson's chi-square. Numbers that are too rare for it share a cell with their neighbours.
             let mut statistic = 0.0;
             let mut cells = 0;
             for sign in [0, 1 << 15] {
@@ -661,7 +659,7 @@ fn sixteen_bits_have_the_distribution_of_rounded_values() {
                     count += counts[i | sign] as f64;
                     expected += p * n as f64;
                     left -= p * n as f64;
-                    // The last cell takes the tail.
+                    // The last cell includes the tail.
                     if expected >= 200.0 && left >= 200.0 || i + 1 == probabilities.len() {
                         statistic += (count - expected).powi(2) / expected;
                         cells += 1;
@@ -676,7 +674,7 @@ fn sixteen_bits_have_the_distribution_of_rounded_values() {
 
 // ------------------------------------------------------------------------------ the rules
 
-/// Weights have the variance that the rule's formula gives, on the fans of the layer.
+/// Weights have the variance of their rule's formula with the fans of the layer.
 #[test]
 fn weights_have_the_variance_of_their_rule() {
     let linear = Tensor::new("fc.weight", [1024, 784]).unwrap();
@@ -707,9 +705,9 @@ fn weights_have_the_variance_of_their_rule() {
                     check_chi_square(what, squares, n as f64);
                     continue;
                 }
-                // x^2 / variance: expectation 1, variance 9/5 - 1.
+                // x^2 / variance has the expectation 1 and the variance 9/5 - 1.
                 check_mean(("x^2", what), squares, n, 1.0, 0.8);
-                // The largest of n reaches the bound but for a share that is exponentially
+                // The distance of the largest of n from the bound, relative to the bound, is exponentially
                 // distributed with mean 1 / n.
                 let bound = (3.0 * variance).sqrt();
                 let largest = weights.iter().fold(0f32, |max, x| max.max(x.abs()));

@@ -1,5 +1,5 @@
-//! The stream's known answers: the generator, the curves, the products and the values, each against
-//! numbers or arithmetic that come from elsewhere. A failure here means that the stream changed.
+//! Known answers of the stream: the generator, the curves, the products and the values are compared with numbers or
+//! arithmetic from other sources. A failure here means that the stream has changed.
 
 use fanin::init::normal_table;
 use fanin::kernel::box_muller::{normal_pair, turn};
@@ -55,7 +55,7 @@ fn counters_hold_48_bits_of_block_below_16_of_draw() {
     );
 }
 
-/// With 2^25 numbers, the most there are, with one, and with three.
+/// With 2^25 numbers, which is the maximum, with one number, and with three.
 #[test]
 fn uniform_numbers_end_one_before_the_end() {
     let most = |word| uniform(word, 1 << 25, -(1 << 24));
@@ -68,7 +68,7 @@ fn uniform_numbers_end_one_before_the_end() {
     for word in [0, 0x8000_0000, u32::MAX] {
         assert_eq!(uniform(word, 1, -7), -7);
     }
-    // 2^32 is 3 * 0x5555_5555 + 1: the first number has one word more.
+    // 2^32 is 3 * 0x5555_5555 + 1, so the first number has one word more than the others.
     for (word, number) in [
         (0x5555_5555, 10),
         (0x5555_5556, 11),
@@ -79,13 +79,12 @@ fn uniform_numbers_end_one_before_the_end() {
     }
 }
 
-/// Pinned when the stream was made: change them only with a new version of the stream. The same
-/// numbers came from an implementation in C. How close they are to the exact values is the business
-/// of `tests/library/accuracy.rs`.
+/// These numbers are part of version 1 of the stream and may change only with a new version. An implementation in C
+/// gave the same numbers. `tests/library/accuracy.rs` compares them with the exact values.
 #[test]
 fn normal_pairs_are_those_that_were_pinned() {
     let table = normal_table();
-    // Words, half of the radius with 28 fraction bits, cosine and sine with 30.
+    // The two words, half of the radius with 28 fraction bits, and the cosine and sine with 30.
     for (a, b, radius, x, y) in [
         (
             0x1e5d_9147,
@@ -142,10 +141,10 @@ fn normal_pairs_are_those_that_were_pinned() {
     }
 }
 
-/// What a cut promises, without a leading bit counted.
+/// Checks the definition of `cut` without counting leading bits.
 fn check_cut(x: i32) {
     let p = cut(x);
-    // The unit of 24 bits: the smallest power of two with which the magnitude has no more.
+    // The smallest power of two in units of which the magnitude has at most 24 bits.
     let exact = i64::from(x);
     let mut unit = 1i64;
     while !(-(unit << 24)..unit << 24).contains(&exact) {
@@ -155,12 +154,12 @@ fn check_cut(x: i32) {
     assert_eq!(f64::from(p as f32), f64::from(p), "{x}");
 }
 
-/// Numbers of all sizes, small ones as likely as large ones.
+/// Numbers of all magnitudes, with small ones as likely as large ones.
 fn signed() -> impl Strategy<Value = i32> {
     (0u32..32, any::<i32>()).prop_map(|(shift, x)| x >> shift)
 }
 
-/// The same, with the ends and their neighbours.
+/// Numbers of all magnitudes, with the ends of the range and their neighbours.
 fn factor() -> impl Strategy<Value = i32> {
     prop_oneof![
         8 => signed(),
@@ -168,7 +167,7 @@ fn factor() -> impl Strategy<Value = i32> {
     ]
 }
 
-/// All exponents that a tensor can have, the ends of what floats make among them.
+/// All exponents that a tensor can have. The ends of the range for floats are more frequent.
 fn exponent() -> impl Strategy<Value = i32> {
     prop_oneof![
         -149i32..=104,
@@ -185,7 +184,7 @@ fn finite() -> impl Strategy<Value = f32> {
     .prop_filter("finite", |x| x.is_finite())
 }
 
-/// `x * y / 2^bits`, rounded to nearest, halves up.
+/// Returns `x * y / 2^bits`, rounded to nearest, halves up.
 fn shifted(x: i128, y: i128, bits: u32) -> i128 {
     (x * y + (1 << (bits - 1))).div_euclid(1 << bits)
 }
@@ -194,7 +193,7 @@ fn shifted(x: i128, y: i128, bits: u32) -> i128 {
 fn cutting_is_exact_on_both_sides_of_each_power_of_two() {
     for bit in 0..31 {
         let power = 1i32 << bit;
-        // The distance to the next number of 24 bits is half as large below the power as above it.
+        // The distance to the next number of 24 bits is half as large below the power of two as above it.
         let below = (power >> 24).max(1);
         let above = (power >> 23).max(1);
         for x in [power - below, power, power + above] {
@@ -228,7 +227,7 @@ fn numbers_below_2_to_24_are_not_cut() {
     }
 }
 
-/// The ends of what a device makes in floats, and of what is made at all.
+/// The smallest and largest exponents for values that a device makes in floats, and the overall smallest and largest.
 #[test]
 fn values_end_with_subnormal_numbers_and_infinities() {
     for (p, exponent, expected) in [
@@ -271,7 +270,7 @@ proptest! {
         prop_assert_eq!(made, philox(counter(block, 0, stream), key));
     }
 
-    /// Number k of `count` has the words from k 2^32 / count up to (k + 1) 2^32 / count.
+    /// The words from k 2^32 / count up to (k + 1) 2^32 / count give the number k.
     #[test]
     fn uniform_numbers_have_equal_shares(word: u32, next: u32, count in 1u32..=1 << 25, first in -(1i32 << 24)..=1 << 24) {
         let number = uniform(word, count, first);
@@ -285,7 +284,7 @@ proptest! {
         prop_assert_eq!(uniform(u32::MAX, count, first), first + (count - 1) as i32);
     }
 
-    /// The text's integers, where the kernel takes the bits of a float.
+    /// Compares the text's definition in integers with the kernel, which uses the bits of a float.
     #[test]
     fn words_are_placed_as_the_text_places_them(word in signed()) {
         let z = cut(word | 1);
@@ -309,7 +308,7 @@ proptest! {
     fn products_are_rounded_to_nearest(a in factor(), b in factor(), shift in 0u32..=30) {
         let (x, y) = (i128::from(a), i128::from(b));
         prop_assert_eq!(i128::from(mul_hi_rounded(a, b)), shifted(x, y, 32));
-        // 61 bits are what the kernel asks for.
+        // The kernel requires products below 2^61.
         if (x * y).abs() < 1 << 61 {
             prop_assert_eq!(i128::from(mul_shifted(a, b, shift)), shifted(x, y, 32 + shift));
         }
@@ -326,7 +325,7 @@ proptest! {
     #[test]
     fn values_are_exact(x in factor(), exponent in exponent()) {
         let p = cut(x);
-        // binary64 holds the product, and its conversion has nothing to round.
+        // The product is exact in binary64, and the conversion to binary32 does not round.
         let product = f64::from(p) * f64::from(exponent).exp2();
         let bits = value(p, exponent);
         prop_assert_eq!(bits, (product as f32).to_bits());
@@ -334,7 +333,7 @@ proptest! {
         prop_assert!(made == product || product.abs() >= 128f64.exp2());
     }
 
-    /// As a device makes them: no product that it could flush or that overflows.
+    /// A device makes these values in floats. No product is subnormal, which a device may flush, or overflows.
     #[test]
     fn values_are_products_of_normal_floats(x in factor(), exponent in FLOAT_EXPONENTS) {
         let p = cut(x.clamp(-(1 << 28), 1 << 28));

@@ -1,5 +1,5 @@
-//! The crate against `tests/data/stream.py`, a reading of `docs/STREAM.md` in Python that has not
-//! seen the crate. A difference means that one of them deviates from the text.
+//! Compares the crate with `tests/data/stream.py`, an implementation of `docs/STREAM.md` in Python that was written
+//! from the text alone. A difference means that one of them deviates from the text.
 
 use fanin::init::normal_table;
 use fanin::kernel::box_muller::normal_pair;
@@ -14,11 +14,11 @@ struct Text {
     radii: String,
     circle: String,
     stream_id_of_w: u64,
-    /// Counter, key and words.
+    /// The counter, the key and the words.
     philox: Vec<[u32; 10]>,
-    /// Seed, name, block and its words.
+    /// The seed, the name, the block and its words.
     words: Vec<(u64, String, u64, u32, u32, u32, u32)>,
-    /// Two words and their pair of normal(0, 1), in units of 2^-25.
+    /// Two words and their pair of normal(0, 1) values, in units of 2^-25.
     pairs: Vec<(u32, u32, i32, i32)>,
     cases: Vec<Case>,
 }

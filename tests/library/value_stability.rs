@@ -1,16 +1,16 @@
-//! Pinned values: the hashes of whole tensors and slices, for every kind of distribution, in
-//! every dtype. A change here is a new version of the stream: models that were made with this one
-//! could not be made again. Do not pin other values; keep version 1 beside the new one.
+//! Pinned values: the hashes of whole tensors and slices, for every kind of distribution and every dtype. If a hash
+//! changes, models that were made with this version of the stream cannot be made again. Do not replace the hashes.
+//! Make a new version of the stream and keep version 1 beside it.
 //!
-//! What the values mean is the business of `tests/library/oracle.rs`; here they only must stay.
+//! This file only tests that the values do not change. `tests/library/oracle.rs` tests that they are correct.
 
 use fanin::{Fill, Init, STREAM_VERSION, Shape, Slice, Tensor, cpu};
 use sha2::{Digest, Sha256};
 
-/// Initializer, tensor's name, shape, slice, seed, dtype; SHA-256 of the little-endian bytes and
-/// the first four elements of them in hexadecimal, as numbers.
+/// The columns are the initializer, the tensor's name, the shape, the slice, the seed, the dtype, the SHA-256 of the
+/// little-endian bytes, and the bits of the first four elements in hexadecimal.
 ///
-/// `-` is the scalar shape and the whole slice.
+/// `-` is a scalar's shape, or no slice.
 const PINNED: &str = "
 normal                                   w 7x33 - 42 f32 7d0ab0e4b524c2cb7f64b8b42040e8e4fb24bca42db7cba1b0e7682d3d6d628c bfcad637,bfa97402,3d111ce8,bf98e48f
 normal                                   w 7x33 - 42 f16 7b00140fdfe637273736bcfd7e202a5e39a4d37591c78f4fb93c314380141540 be57,bd4c,2889,bcc7
@@ -118,7 +118,7 @@ fn shape(text: &str) -> Shape {
     Shape::new(dims).unwrap()
 }
 
-/// The line of the table that the fill of these columns makes.
+/// Makes the line of the table for the fill of these columns.
 fn line(init: &str, name: &str, dims: &str, part: &str, seed: &str, dtype: &str) -> String {
     let shape = shape(dims);
     let slice = match part {
@@ -158,7 +158,7 @@ fn values_are_those_that_were_pinned() {
         .map(|line_| {
             let columns: Vec<&str> = line_.split_whitespace().collect();
             let &[init, name, dims, part, seed, dtype, _, _] = &columns[..] else {
-                panic!("not 8 columns: {line_}");
+                panic!("the line must have 8 columns: {line_}");
             };
             line(init, name, dims, part, seed, dtype)
         })
@@ -181,7 +181,7 @@ fn values_are_those_that_were_pinned() {
     );
 }
 
-/// The table itself is version 1.
+/// The table belongs to version 1.
 #[test]
 fn the_pinned_version_is_1() {
     assert_eq!(STREAM_VERSION, 1);

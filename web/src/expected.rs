@@ -1,4 +1,4 @@
-//! Histograms, and what they are expected to be: exact shares, from the distribution function.
+//! Histograms, and their expected shares from the exact distribution function.
 
 use fanin::DType;
 use fanin::init::{Distribution, DistributionKind};
@@ -6,10 +6,10 @@ use fanin::init::{Distribution, DistributionKind};
 /// Standard deviations that a histogram of a normal distribution shows.
 const SHOWN: f64 = 4.5;
 
-/// The logarithm of what part of a tail is shown, and what is not: 1 in 100,000.
+/// The part of a tail that a histogram leaves out is e^-11.5, or 1 in 100,000.
 const TAIL: f64 = 11.5;
 
-/// Where a histogram begins and ends.
+/// Returns the lower and the upper end of a histogram.
 pub fn bounds(distribution: &Distribution) -> [f64; 2] {
     let around = |mean: f32, std: f32| {
         let (mean, std) = (f64::from(mean), f64::from(std));
@@ -35,8 +35,8 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
         } => {
             let [shown_low, shown_high] = around(mean, std);
             let (low, high, std) = (f64::from(low), f64::from(high), f64::from(std));
-            // Of a tail, what is less than `width` from its bound: beyond z lies at most
-            // e^((bound^2 - z^2) / 2) of it.
+            // The part of a tail that is closer than `width` to its bound. At most e^((bound^2 - z^2) / 2) of it
+            // lies beyond z.
             let width =
                 |bound: f64| std * 2.0 * TAIL / (bound + (bound * bound + 2.0 * TAIL).sqrt());
             if lower > 0.0 {
@@ -61,16 +61,16 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
         } => around(0.0, gain / (rows.max(columns) as f32).sqrt()),
         _ => [-1.0, 1.0],
     };
-    // A single value gets some room.
+    // A margin on both sides, which also gives a single value some room.
     let room = (0.05 * (high - low)).max(if high > low { 0.0 } else { 0.5 });
     [low - room, high + room]
 }
 
-/// The share of the elements in each of `bins` equal bins; nothing where they are not drawn
-/// independently of their place.
+/// Returns the expected share of the elements in each of `bins` equal bins, or `None` if elements depend on their
+/// place.
 pub fn shares(distribution: &Distribution, low: f64, high: f64, bins: usize) -> Option<Vec<f64>> {
     let zero = match *distribution.kind() {
-        // Its zeros have a place of their own.
+        // The zeros are one row.
         DistributionKind::NormalWithZeroRow { .. } => return None,
         // All elements are the mean.
         DistributionKind::Normal { std: 0.0, .. } => return None,
@@ -87,8 +87,7 @@ pub fn shares(distribution: &Distribution, low: f64, high: f64, bins: usize) -> 
     )
 }
 
-/// Adds elements, as little-endian bytes, to the counts of equal bins. What lies outside is not
-/// counted.
+/// Adds elements, as little-endian bytes, to the counts of equal bins. Elements outside of the bins are not counted.
 pub fn count(dtype: DType, bytes: &[u8], low: f64, high: f64, counts: &mut [u32]) {
     let scale = counts.len() as f64 / (high - low);
     let mut add = |value: f32| {

@@ -1,6 +1,6 @@
-//! What `fanin.js` calls: the crate's requests, plans and fills for JavaScript values. Nothing is
-//! decided here. Numbers are JavaScript's, checked; what is wrong comes back as an `Error` with the
-//! crate's message.
+//! The WebAssembly interface for `fanin.js`: requests, plans and fills of the crate `fanin` for JavaScript values.
+//! Nothing is decided here. JavaScript's numbers are checked, and errors are thrown as `Error` with the crate's
+//! message.
 
 mod expected;
 mod read;
@@ -16,11 +16,11 @@ use wasm_bindgen::prelude::*;
 
 use read::{Object, whole};
 
-/// What everything here that can fail returns: the error is thrown.
+/// The result of an exported function. JavaScript gets the error as an exception.
 type Result<T> = std::result::Result<T, JsError>;
 
-/// Elements of an orthogonal matrix at most: made in binary64 and several copies, a larger one
-/// would not fit the 4 GiB of a module's memory.
+/// The most elements of an orthogonal matrix. It is made in binary64 with several copies, so a larger one would not
+/// fit the 4 GiB of a module's memory.
 const MAX_MATRIX: u64 = 1 << 26;
 
 /// One tensor, or a slice of it: a checked request.
@@ -35,32 +35,32 @@ impl Fill {
         read::request(request).map(Fill)
     }
 
-    /// What the request comes to, as a plain object.
+    /// Returns the description of the request as a plain object.
     pub fn describe(&self) -> Object {
         describe(&self.0)
     }
 
-    /// The elements from `start` on, as many as `out` holds.
+    /// Makes the elements from `start` on, as many as `out` holds.
     pub fn make(&self, start: f64, out: &mut [u8]) -> Result<()> {
         if let DistributionKind::Orthogonal { rows, columns, .. } = *self.0.distribution().kind()
             && rows.saturating_mul(columns) > MAX_MATRIX
         {
             return Err(JsError::new(&format!(
                 "tensor {:?}: an orthogonal matrix of {rows} x {columns} does not fit the memory of \
-                 WebAssembly: at most {MAX_MATRIX} elements do",
+                 WebAssembly: it must have at most {MAX_MATRIX} elements",
                 self.0.name()
             )));
         }
         Ok(cpu::fill_range(&self.0, whole(start, "start")?, out)?)
     }
 
-    /// Where a histogram of the elements begins and ends.
+    /// Returns the lower and the upper end of a histogram of the elements.
     pub fn bounds(&self) -> Vec<f64> {
         expected::bounds(self.0.distribution()).to_vec()
     }
 
-    /// The share of the elements that each of `bins` bins between the bounds is expected to hold;
-    /// nothing where the elements are not drawn independently of their place.
+    /// Returns the expected share of the elements in each of `bins` bins between two bounds, or `None` if elements
+    /// depend on their place.
     pub fn expected(&self, low: f64, high: f64, bins: usize) -> Option<Vec<f64>> {
         expected::shares(self.0.distribution(), low, high, bins)
     }
@@ -92,13 +92,13 @@ fn describe(fill: &fanin::Fill) -> Object {
     ])
 }
 
-/// A recipe resolved against a list of tensors.
+/// A recipe resolved for a list of tensors.
 #[wasm_bindgen]
 pub struct Plan(fanin::Plan);
 
 #[wasm_bindgen]
 impl Plan {
-    /// Resolves a preset, or the text of a recipe, against a tensor list in JSON.
+    /// Resolves a preset, or the text of a recipe, for a tensor list in JSON.
     #[wasm_bindgen(constructor)]
     pub fn new(
         recipe: &str,
@@ -120,12 +120,12 @@ impl Plan {
         Ok(Plan(recipe.resolve(&tensors, seed, dtype)?))
     }
 
-    /// The seed of all tensors whose rule gives none of its own.
+    /// Returns the seed of all tensors whose rule has no seed of its own.
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// The tensors, as plain objects.
+    /// Returns the tensors as plain objects.
     pub fn tensors(&self) -> Array {
         let entries = self.0.entries.iter().map(|entry| {
             let tensor = describe(&entry.fill);
@@ -138,14 +138,14 @@ impl Plan {
         entries.collect()
     }
 
-    /// The fill of a tensor, by its place in the list.
+    /// Returns the fill of a tensor, by its index in the list.
     pub fn fill(&self, index: usize) -> Option<Fill> {
         let entry = self.0.entries.get(index)?;
         Some(Fill(entry.fill.clone()))
     }
 }
 
-/// Fills and the places they go to: one submission of a device.
+/// Fills with the places that they go to, for one submission to a device.
 #[wasm_bindgen]
 pub struct Targets {
     limits: raw::Limits,
@@ -154,7 +154,7 @@ pub struct Targets {
 
 #[wasm_bindgen]
 impl Targets {
-    /// None yet, for a device with these limits that has passed the probe or not.
+    /// Starts with no fills, for a device with these limits. `exact_floats` is the result of its probe.
     #[wasm_bindgen(constructor)]
     pub fn new(
         binding_size: f64,
@@ -162,7 +162,7 @@ impl Targets {
         workgroup_size: f64,
         exact_floats: bool,
     ) -> Result<Targets> {
-        // A binding is a whole number of words; some drivers' largest is not.
+        // A binding is a multiple of 4 bytes, but the limit of some drivers is not.
         let binding_size = whole(binding_size, "maxStorageBufferBindingSize")? / 4 * 4;
         let most = raw::Limits::default().workgroup_size;
         let workgroup_size = whole(workgroup_size, "the workgroup size")?.min(most.into());
@@ -177,7 +177,7 @@ impl Targets {
         })
     }
 
-    /// Adds a fill that goes to a buffer from an element on.
+    /// Adds a fill that goes to element `offset` and following of a buffer.
     pub fn add(&mut self, fill: &Fill, number: usize, size: f64, offset: f64) -> Result<()> {
         let size = whole(size, "the size of the buffer")?;
         let offset = whole(offset, "offset")?;
@@ -186,7 +186,7 @@ impl Targets {
         Ok(())
     }
 
-    /// What must be dispatched, in this order, as plain objects.
+    /// Returns the dispatches, in order, as plain objects.
     pub fn dispatches(&self) -> Result<Array> {
         tables::forget();
         let targets: Vec<raw::Target<'_>> = self
@@ -226,19 +226,19 @@ fn plain(dispatch: &raw::Dispatch) -> Object {
     ])
 }
 
-/// The contents of a table that the last dispatches named.
+/// Returns the contents of a table of the last dispatches, by its number.
 #[wasm_bindgen]
 pub fn table(number: u32) -> Option<Vec<u8>> {
     tables::contents(number)
 }
 
-/// The shader's text.
+/// Returns the text of the fill shader.
 #[wasm_bindgen]
 pub fn shader(many: bool) -> String {
     raw::shader(false, many).to_owned()
 }
 
-/// The probe of a device's floats, as a plain object.
+/// Returns the probe of a device's floats as a plain object.
 #[wasm_bindgen]
 pub fn probe() -> Object {
     let probe = raw::Probe::new();
@@ -250,13 +250,13 @@ pub fn probe() -> Object {
     ])
 }
 
-/// Whether a device's answers to the probe are exact.
+/// Returns true if a device's answers to the probe are exact.
 #[wasm_bindgen]
 pub fn is_exact(answers: &[u8]) -> bool {
     raw::Probe::new().is_exact(answers)
 }
 
-/// The catalogue of initializers, as plain objects.
+/// Returns the catalogue of initializers as plain objects.
 #[wasm_bindgen]
 pub fn initializers() -> Array {
     let entries = CATALOGUE.iter().map(|entry| {
@@ -271,20 +271,20 @@ pub fn initializers() -> Array {
     entries.collect()
 }
 
-/// The names of the presets.
+/// Returns the names of the presets.
 #[wasm_bindgen]
 pub fn presets() -> Vec<String> {
     Recipe::presets().map(str::to_owned).collect()
 }
 
-/// SHA-256 of bytes that come in pieces.
+/// The SHA-256 of bytes that are added in pieces.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Hasher(Sha256);
 
 #[wasm_bindgen]
 impl Hasher {
-    /// Of no bytes yet.
+    /// Starts with no bytes.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Hasher {
         Hasher::default()
@@ -295,7 +295,7 @@ impl Hasher {
         self.0.update(bytes);
     }
 
-    /// The hash of what was added, in hexadecimal.
+    /// Returns the hash of the added bytes in hexadecimal.
     pub fn hex(&self) -> String {
         let hash = self.0.clone().finalize();
         hash.iter().map(|byte| format!("{byte:02x}")).collect()

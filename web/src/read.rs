@@ -1,4 +1,4 @@
-//! JavaScript values, checked.
+//! Checks and converts JavaScript values.
 
 use fanin::{Init, Layout, Slice, Tensor};
 use js_sys::{Array, Reflect};
@@ -13,10 +13,10 @@ const KEYS: [&str; 8] = [
     "name", "stream", "shape", "init", "seed", "dtype", "layout", "slice",
 ];
 
-/// The largest whole number up to which JavaScript's numbers have every one.
+/// The largest n such that JavaScript's numbers represent every whole number up to n, 2^53 - 1.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// An object with these entries.
+/// Creates an object with these entries.
 pub fn object(entries: &[(&str, JsValue)]) -> Object {
     let object = Object::new();
     for (key, value) in entries {
@@ -27,16 +27,16 @@ pub fn object(entries: &[(&str, JsValue)]) -> Object {
 
 /// Sets an entry of an object.
 pub fn set(object: &Object, key: &str, value: JsValue) {
-    // It fails for frozen objects and proxies alone.
+    // It fails only for frozen objects and proxies, which these are not.
     let _ = Reflect::set(object, &key.into(), &value);
 }
 
-/// The value, unless it is undefined or null.
+/// Returns the value, or `None` for undefined and null.
 pub fn optional(value: &JsValue) -> Option<JsValue> {
     (!value.is_undefined() && !value.is_null()).then(|| value.clone())
 }
 
-/// A whole number that JavaScript counts exactly.
+/// Converts a whole number up to 2^53 - 1.
 pub fn whole(value: f64, what: &str) -> Result<u64> {
     if (0.0..=MAX_SAFE_INTEGER).contains(&value) && value.fract() == 0.0 {
         return Ok(value as u64);
@@ -46,7 +46,7 @@ pub fn whole(value: f64, what: &str) -> Result<u64> {
     )))
 }
 
-/// A number of 64 bits.
+/// Converts a number of 64 bits, from a number or a bigint.
 pub fn seed(value: &JsValue, what: &str) -> Result<u64> {
     let known = match value.as_f64() {
         Some(number) => whole(number, what).ok(),
@@ -62,7 +62,7 @@ pub fn seed(value: &JsValue, what: &str) -> Result<u64> {
     })
 }
 
-/// The fill that a request describes.
+/// Converts a request to its fill.
 pub fn request(request: &JsValue) -> Result<fanin::Fill> {
     if !request.is_object() {
         return Err(wrong(
@@ -89,9 +89,9 @@ pub fn request(request: &JsValue) -> Result<fanin::Fill> {
         .transpose()?;
     let name = match (text(request, "name")?, stream) {
         (Some(name), _) => name,
-        // For messages only: the stream does not come from it.
+        // This name is only for messages, since the stream id is given.
         (None, Some(stream)) => format!("stream {stream}"),
-        (None, None) => return Err(JsError::new("a request needs a name, or a stream")),
+        (None, None) => return Err(JsError::new("a request needs a name or a stream")),
     };
     let named = |error: fanin::Error| error.named(&name);
     let required = |key: &str| {
@@ -138,7 +138,7 @@ pub fn request(request: &JsValue) -> Result<fanin::Fill> {
     Ok(fill)
 }
 
-/// What an object holds under a key; nothing for undefined and null.
+/// Returns the value of an object's key, or `None` for undefined and null.
 fn get(object: &JsValue, key: &str) -> Result<Option<JsValue>> {
     let value = Reflect::get(object, &key.into())
         .map_err(|_| JsError::new(&format!("{key} of the request cannot be read")))?;
@@ -173,12 +173,12 @@ fn numbers(value: &JsValue, what: &str) -> Result<Vec<u64>> {
 
 fn wrong(what: &str, expected: &str, value: &JsValue) -> JsError {
     JsError::new(&format!(
-        "{what} must be {expected}, it is {}",
+        "{what} is {}: it must be {expected}",
         shown(value)
     ))
 }
 
-/// A value as messages show it, on one line.
+/// Formats a value for a message, on one line.
 fn shown(value: &JsValue) -> String {
     if let Some(number) = value.as_f64() {
         return number.to_string();

@@ -1,16 +1,16 @@
-//! Numbers for tables, so that JavaScript uploads each once: normal fills all share one.
+//! Numbers for tables, so that JavaScript uploads each table once. All normal fills share one table.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Tables that are remembered, as in `fanin::gpu`: a model has a handful of distinct ones.
+/// The number of tables that are remembered, `TABLES` of `fanin.js`. A model has only a few different ones.
 const REMEMBERED: usize = 16;
 
 type Table = Arc<Vec<[u32; 2]>>;
 
 #[derive(Default)]
 struct Tables {
-    /// Held, so that no other table can take the place in memory that tells one from others.
+    /// A table is identified by its address. Holding it here keeps another table from getting the same address.
     known: Vec<(u32, Table)>,
     next: u32,
 }
@@ -19,7 +19,7 @@ thread_local! {
     static TABLES: RefCell<Tables> = RefCell::default();
 }
 
-/// Forgets all tables, where there are many.
+/// Forgets all tables if there are too many.
 pub fn forget() {
     TABLES.with_borrow_mut(|tables| {
         if tables.known.len() >= REMEMBERED {
@@ -28,7 +28,7 @@ pub fn forget() {
     });
 }
 
-/// The number of a table. No two tables have the same one, also those that are forgotten.
+/// Returns the number of a table. It is unique, even among forgotten tables.
 pub fn number(table: &Table) -> u32 {
     TABLES.with_borrow_mut(|tables| {
         if let Some((number, _)) = tables
@@ -45,7 +45,7 @@ pub fn number(table: &Table) -> u32 {
     })
 }
 
-/// The bytes of a table, by its number, unless it is forgotten.
+/// Returns the bytes of a table by its number, or `None` if it is forgotten.
 pub fn contents(number: u32) -> Option<Vec<u8>> {
     TABLES.with_borrow(|tables| {
         let (_, table) = tables.known.iter().find(|(known, _)| *known == number)?;

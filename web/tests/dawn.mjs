@@ -1,5 +1,5 @@
-// The package, as it is installed, on a device that the test owns: Dawn, the WebGPU implementation of
-// Chrome. Every hash is compared with the command line's. FOLDER names where the package is installed.
+// Tests the installed package on a device of Dawn, the WebGPU implementation of Chrome. Every hash is compared with the
+// command line's. FOLDER is the folder where the package is installed.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const fanin = await import(pathToFileURL(join(resolve(FOLDER), 'node_modules/fan
 assert.throws(() => fanin.presets(), /await init\(\) first/);
 await fanin.init();
 
-// Held for as long as the process lives: Dawn is taken down with it.
+// A global variable, because Dawn shuts down when this object is collected.
 globalThis.gpu = create([]);
 const adapter = await globalThis.gpu.requestAdapter();
 assert(adapter, 'Dawn finds no adapter');
@@ -63,9 +63,9 @@ async function filled(request) {
 
 const shown = ({ init, shape, dtype, slice }) => `${init} of [${shape}] in ${dtype}${slice ? `, ${slice}` : ''}`;
 
-// The first test: the others run on a prepared device.
+// This test must be the first, since the others run on a prepared device.
 test('a device gives the same bytes before it is prepared and after', async () => {
-  // Whether the pipelines of drawn values make them in integers.
+  // The values of INTEGERS in the pipelines of drawn values.
   const integers = new Set();
   const { createComputePipeline } = device;
   device.createComputePipeline = (descriptor) => {
@@ -83,7 +83,7 @@ test('a device gives the same bytes before it is prepared and after', async () =
   delete device.createComputePipeline;
 });
 
-test('a device that cannot be prepared says why', async () => {
+test('prepare rejects with an Error on a lost device', async () => {
   const lost = await (await globalThis.gpu.requestAdapter()).requestDevice();
   lost.destroy();
   await assert.rejects(fanin.prepare(lost), Error);
@@ -112,7 +112,7 @@ test('nothing outside of a fill changes, at any offset', async () => {
     for (const offset of [1, 2, 3, 7, 64, 129]) {
       const buffer = newBuffer(expected.length + 400 * size, 0xab);
       submit((encoder) => {
-        // A pass of the caller's own.
+        // In the caller's own pass.
         const pass = encoder.beginComputePass();
         fanin.fill(device, pass, buffer, request, offset);
         pass.end();
@@ -127,7 +127,7 @@ test('nothing outside of a fill changes, at any offset', async () => {
 });
 
 test('many tensors lie side by side in one buffer, and in several', async () => {
-  // Odd lengths of 16 bits share words with their neighbours.
+  // Tensors of an odd number of 16-bit elements share a 32-bit word with their neighbours.
   const all = Array.from({ length: 150 }, (_, i) => ({
     name: `t${i}`,
     shape: [1 + (i * 7) % 41, 3],
@@ -178,7 +178,7 @@ test('a model has the weights of the command line', async () => {
     assert.deepEqual(Buffer.from(arena.subarray(offset, offset + bytes)), file.subarray(start, end), name);
   }
 
-  // A buffer for each tensor that is wanted.
+  // A separate buffer for each tensor of one layer.
   const own = new Map();
   submit((encoder) => {
     fanin.initModel(device, encoder, plan, ({ name, bytes }) => {
@@ -208,20 +208,20 @@ test('plans take presets, recipes in text, lists in text', () => {
   assert(fanin.initializers().some(({ name }) => name === 'kaiming_normal'));
 });
 
-test('what is refused is an Error that says why, and harms nothing', async () => {
+test('invalid requests throw an Error that gives the reason, and change nothing', async () => {
   const good = { name: 'w', shape: [4, 4], init: 'normal(mean=0,std=1)', seed: 1 };
   const cases = [
-    [undefined, /a request must be an object/],
-    ['w', /a request must be an object.*"w"/],
-    [{}, /needs a name, or a stream/],
+    [undefined, /a request is undefined: it must be an object/],
+    ['w', /a request is "w": it must be an object/],
+    [{}, /needs a name or a stream/],
     [{ ...good, sed: 1 }, /unknown key of a request "sed": it can have name, stream, shape/],
-    [{ ...good, name: 7 }, /name must be text, it is 7/],
-    [{ ...good, shape: 4 }, /shape must be an array/],
+    [{ ...good, name: 7 }, /name is 7: it must be text/],
+    [{ ...good, shape: 4 }, /shape is 4: it must be an array/],
     [{ ...good, shape: undefined }, /tensor "w": a request needs shape/],
     [{ ...good, shape: [4, -1] }, /shape = -1 is out of range/],
     [{ ...good, shape: [4, 1.5] }, /shape = 1.5 is out of range/],
     [{ ...good, shape: [NaN] }, /shape = NaN is out of range/],
-    [{ ...good, shape: ['4'] }, /shape must be whole numbers, it is "4"/],
+    [{ ...good, shape: ['4'] }, /shape is "4": it must be whole numbers/],
     [{ ...good, shape: [2 ** 53] }, /shape = 9007199254740992 is out of range/],
     [{ ...good, shape: [2 ** 40, 2 ** 40] }, /tensor "w": shape \[1099511627776, 1099511627776\]/],
     [{ ...good, init: 'normall' }, /tensor "w": "normall" is not an initializer/],
@@ -241,7 +241,7 @@ test('what is refused is an Error that says why, and harms nothing', async () =>
     [{ ...good, slice: '0:9,:' }, /tensor "w": slice/],
     [{ ...good, slice: [[0, 9], [0, 4]] }, /tensor "w": slice/],
     [{ ...good, slice: [[3, 1], [0, 4]] }, /tensor "w": slice/],
-    [{ ...good, slice: [[0]] }, /a range of slice must be \[start, end\]/],
+    [{ ...good, slice: [[0]] }, /a range of slice is object: it must be \[start, end\]/],
     [{ get name() { throw new Error('trap'); } }, /name of the request cannot be read/],
   ];
   for (const [request, message] of cases) {
@@ -254,7 +254,7 @@ test('what is refused is an Error that says why, and harms nothing', async () =>
   assert.throws(() => fanin.fillCpu({ ...orthogonal, shape: [2 ** 15, 2 ** 15] }), /does not fit the memory/);
   assert.throws(() => fanin.fillCpu({ ...good, shape: [2 ** 25, 2 ** 25] }), Error);
   assert.throws(() => fanin.fillCpu(good, { start: 10, length: 7 }), /the fill has 16/);
-  assert.throws(() => fanin.fillCpu(good, { start: -1 }), /there are no/);
+  assert.throws(() => fanin.fillCpu(good, { start: -1 }), /elements -1 to 16 are out of range/);
   assert.throws(() => fanin.fillCpu(good, { start: 0.5, length: 2 }), /start = 0.5 is out of range/);
 
   const buffer = newBuffer(64, 0xab);
@@ -290,11 +290,11 @@ test('what is refused is an Error that says why, and harms nothing', async () =>
   ]) {
     assert.throws(make, message instanceof RegExp ? message : undefined);
   }
-  // It works as before.
+  // The module still works after the errors.
   assert.equal(fanin.fillCpu(good).length, 64);
 });
 
-test('histograms count what is expected', () => {
+test('histograms agree with the expected counts', () => {
   const bins = 40;
   for (const init of [
     'normal(mean=1,std=2)', 'uniform(low=-3,high=5)', 'trunc_normal(mean=0,std=1,a=-1,b=2)',
@@ -305,8 +305,8 @@ test('histograms count what is expected', () => {
     const n = 400000;
     const total = histogram.expected.reduce((sum, share) => sum + share, 0);
     assert(total > 0.99998 && total < 1 + 1e-9, `${init}: ${total}`);
-    // Counts are binomial: 6 standard deviations and 4, for bins that hold next to none. Over all bins
-    // a false alarm in a million seeds.
+    // Counts are binomial. The limit is 6 standard deviations, plus 4 for bins that are nearly empty. Over all bins,
+    // chance exceeds it for one seed in a million.
     histogram.counts.forEach((count, bin) => {
       const share = Math.min(Math.max(histogram.expected[bin], 0), 1);
       const far = 6 * Math.sqrt(n * share * (1 - share)) + 4;
@@ -316,5 +316,5 @@ test('histograms count what is expected', () => {
   assert.equal(new fanin.Histogram({ name: 'w', shape: [4], init: 'zeros', seed: 1 }).expected, undefined);
 });
 
-// Dawn's threads would keep the process alive.
+// Dawn's threads would keep the process running.
 after(() => setTimeout(() => process.exit(), 200));

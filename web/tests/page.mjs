@@ -1,5 +1,5 @@
-// The page in headless Chromium: what it shows is compared with the command line. CHROMIUM names the
-// program; SHOTS, if set, a folder for pictures of the page.
+// Tests the page in headless Chromium. Its hashes are compared with the command line's. CHROMIUM is the program; SHOTS, if
+// set, is a folder for screenshots of the page.
 
 import assert from 'node:assert/strict';
 import { createReadStream, existsSync, statSync } from 'node:fs';
@@ -65,7 +65,7 @@ const text = (page, id) => page.locator(id).textContent();
 
 const request = { init: 'kaiming_normal(mode=fan_out)', shape: [1024, 1024], name: 'layers.0.weight', seed: 42 };
 
-// Two canvases' worth of pixels that differ from the background are enough to tell that it is drawn.
+// Returns the share of the canvas that is drawn on.
 const painted = (page) => page.evaluate(() => {
   const canvas = document.getElementById('histogram');
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -147,7 +147,7 @@ test('a device gives the same bytes before it is prepared and after, and the pag
   await close();
 });
 
-test('where there is no WebGPU it says so, and fills on the CPU', async () => {
+test('without WebGPU the page says so and fills on the CPU', async () => {
   const { page, faults, close } = await open({ viewport: { width: 900, height: 1000 } }, true);
   assert.match(await text(page, '#device'), /^No WebGPU here/);
   await fill(page, request);
@@ -157,7 +157,7 @@ test('where there is no WebGPU it says so, and fills on the CPU', async () => {
   await close();
 });
 
-test('it fits a phone, and works by keyboard', async () => {
+test('the page fits a phone and works by keyboard', async () => {
   const { page, close } = await open({ viewport: { width: 360, height: 740 }, colorScheme: 'dark' });
   await page.getByLabel('Shape').fill('512, 256');
   await page.keyboard.press('Enter');

@@ -1,4 +1,4 @@
-// Requests, and what the command line makes of them.
+// Requests, and their bytes from the command line.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 const name = 'layers.0.weight';
 const seed = 42;
 
-// The program that the hashes come from.
+// The command-line program that makes the expected bytes.
 const FANIN = process.env.FANIN;
-if (!FANIN) throw new Error('FANIN must name the fanin program');
+if (!FANIN) throw new Error('FANIN is not set: it must be the path of the fanin program');
 
 export const requests = ['f32', 'f16', 'bf16'].flatMap((dtype) => [
   ...[
@@ -39,7 +39,7 @@ export const requests = ['f32', 'f16', 'bf16'].flatMap((dtype) => [
   { name: 'empty', shape: [0, 7], init: 'normal(mean=0,std=1)', seed, dtype },
 ]);
 
-// What `fanin fill` writes.
+// Returns the bytes that `fanin fill` writes.
 export function commandLine({ name, stream, shape, init, seed, dtype = 'f32', layout = 'out_in', slice }) {
   const words = ['fill', '--init', init, '--shape', shape.join(','), '--seed', String(seed)];
   words.push(...(name === undefined ? ['--stream', String(stream)] : ['--name', name]));
@@ -48,12 +48,12 @@ export function commandLine({ name, stream, shape, init, seed, dtype = 'f32', la
   return program(...words);
 }
 
-// What the program says on standard error is in the error, if it fails.
+// Runs the program. If it fails, the exception contains its standard error.
 export const program = (...words) => execFileSync(FANIN, words, { maxBuffer: 2 ** 30, stdio: ['ignore', 'pipe', 'pipe'] });
 
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-// A GPT-2 of two layers: what its list has for these.
+// Returns the tensors of a GPT-2 with two layers and smaller dimensions, from the list of the whole model.
 export function smallGpt2(list) {
   return list.tensors
     .filter(({ name }) => !/\.h\.(?:[2-9]|1\d)\./.test(name))

@@ -1,4 +1,4 @@
-// Compiled, not run: what the types allow, and what they do not.
+// Tests the types. It is compiled but not run.
 
 import {
   type Plan, type Request, Histogram, Sha256, describe, fill, fillAll, fillCpu, init, initModel, initializers, plan,
@@ -22,11 +22,11 @@ export async function use(device: GPUDevice, buffer: GPUBuffer, encoder: GPUComm
   const counts: Uint32Array = new Histogram(request).add(bytes).counts;
   const names: string[] = [...presets(), ...initializers().map(({ signature }) => signature)];
 
-  // @ts-expect-error no such dtype
+  // @ts-expect-error there is no such dtype
   describe({ ...request, dtype: 'f64' });
-  // @ts-expect-error a seed is needed
+  // @ts-expect-error the seed is missing
   describe({ name: 'w', shape: [4], init: 'ones' });
-  // @ts-expect-error a buffer is needed
+  // @ts-expect-error the buffer is missing
   fill(device, encoder, request);
   return [hash, local, counts, names, exact];
 }

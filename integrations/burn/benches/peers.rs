@@ -1,4 +1,4 @@
-//! burn's own `Tensor::random` beside fanin's fill of a burn parameter of the same shape, on the same wgpu
+//! Compares burn's own `Tensor::random` with fanin's fill of a burn parameter of the same shape, on the same wgpu
 //! device. In `integrations/burn`:
 //!
 //! ```text
@@ -6,16 +6,16 @@
 //! cargo bench --bench peers -- --turns 31
 //! ```
 //!
-//! burn is lazy: it draws a tensor when something waits for it. Each fill starts on an idle device, and
-//! is timed with two waits:
+//! burn is lazy: it draws a tensor when something waits for it. Each fill starts on an idle device and is timed
+//! with two waits:
 //!
-//! * `sync`: `Device::sync`, which submits what burn has put off and returns when the queue has finished
-//!   all of its work, fanin's dispatches included.
-//! * `read-back`: `Tensor::into_data` and the first access to its bytes, which is when burn copies them.
+//! * `sync`: `Device::sync` submits burn's deferred operations and returns when the queue has finished all of its
+//!   work, fanin's dispatches included.
+//! * `read-back`: `Tensor::into_data` and the first access to its bytes, when burn copies them.
 //!
-//! The rows "none" time the same wait for a tensor that was computed before. "Net" is the difference from
-//! their median. Where the read-back takes much longer than the fill, as on a discrete GPU, its net times are
-//! noise: compare those of `sync`.
+//! The rows "none" time the same wait for a tensor that was computed before. "Net" is the difference from their
+//! median. On a discrete GPU the read-back takes much longer than the fill, so its net times are noise: compare
+//! those of `sync` there.
 //!
 //! A turn measures each row once, so that a change in the machine's speed affects all of them. The
 //! first turn makes pipelines and buffers, and is not counted. A ratio compares the net times of one turn.
@@ -31,7 +31,7 @@ const SHAPE: [usize; 2] = [4096, 4096];
 const SEED: u64 = 42;
 const TURNS: usize = 15;
 
-/// A new parameter, filled by fanin on the GPU.
+/// Makes a new parameter, filled by fanin on the GPU.
 fn filled([rows, columns]: [usize; 2], init: &Init, device: &Device) -> Tensor<2> {
     let rule = format!("[[rule]]\nmatch = \"weight\"\ninit = \"{init}\"");
     let recipe = Recipe::from_toml(&rule).expect("a valid recipe");
@@ -39,7 +39,7 @@ fn filled([rows, columns]: [usize; 2], init: &Init, device: &Device) -> Tensor<2
     let linear: Linear = linear.init(device);
     let made = linear.init_with_fanin_report(&recipe, SEED);
     let (linear, report) = made.expect("a filled parameter");
-    // Neither an upload nor a draw of burn's own.
+    // Nothing was uploaded or drawn by burn.
     assert_eq!(report.parameters[0].path, Path::NewBuffer);
     linear.weight.val()
 }
@@ -48,7 +48,7 @@ fn values(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("f32")
 }
 
-/// fanin's fill holds the bits of its CPU fill.
+/// Checks that fanin's fill has the bits of its CPU fill.
 fn check_bits(init: &Init, device: &Device) {
     let made = values(filled([65, 33], init, device));
     let tensor = fanin::Tensor::new("weight", [65, 33]).expect("a shape");
@@ -59,7 +59,7 @@ fn check_bits(init: &Init, device: &Device) {
     assert_eq!(bits(&made), bits(&wanted), "{init}");
 }
 
-/// The mean is 0, and the standard deviation is the distribution's.
+/// Checks that the mean is 0 and the standard deviation is that of the distribution.
 fn check_moments(who: &str, std: f64, tensor: Tensor<2>) {
     let values = values(tensor);
     let sum = |f: fn(f64) -> f64| values.iter().map(|&x| f(x.into())).sum::<f64>();
@@ -80,7 +80,7 @@ fn read_back(_device: &Device, made: Tensor<2>) {
     assert_eq!(made.into_data().as_bytes().len(), 4 * SHAPE[0] * SHAPE[1]);
 }
 
-/// The median of some times, and what a tenth of them are below and above.
+/// Returns the median of some times, the 10th percentile and the 90th.
 fn summary(times: &[f64]) -> [f64; 3] {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
@@ -88,15 +88,15 @@ fn summary(times: &[f64]) -> [f64; 3] {
 }
 
 fn turns() -> usize {
-    // Cargo adds --bench.
+    // Cargo adds --bench to the arguments.
     let arguments = std::env::args().skip(1).filter(|word| word != "--bench");
     match arguments.collect::<Vec<_>>().as_slice() {
         [] => TURNS,
         [option, number] if option == "--turns" => match number.parse() {
             Ok(turns) if turns > 0 => turns,
-            _ => panic!("--turns {number}: a number of 1 or more is needed"),
+            _ => panic!("--turns {number}: it must be a whole number of at least 1"),
         },
-        other => panic!("arguments {other:?}: only --turns N is accepted"),
+        other => panic!("unknown arguments {other:?}: only --turns N is accepted"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! Trains a small network on handwritten digits with burn, from weights that fanin made in burn's own
-//! GPU buffers:
+//! Trains a small network on handwritten digits with burn. fanin makes its initial weights in burn's own GPU
+//! buffers:
 //!
 //! ```text
 //! cargo run --example train_digits
 //! ```
 //!
-//! fanin's own `cargo run --example train_mlp` starts from the same seed, and so from the same bits:
-//! both print the SHA-256 of their initial weights.
+//! fanin's own `cargo run --example train_mlp` starts from the same seed, and therefore from the same bits: both
+//! print the SHA-256 of their initial weights.
 
 #[path = "../../../examples/common/digits.rs"]
 mod digits;
@@ -54,7 +54,7 @@ impl Mlp {
         self.fc3.forward(hidden)
     }
 
-    /// The SHA-256 of all weights, read back: little-endian f32, layer by layer.
+    /// Returns the SHA-256 of all weights, read back: little-endian f32, layer by layer.
     fn sha256(&self) -> String {
         let mut sha256 = Sha256::new();
         for layer in [&self.fc1, &self.fc2, &self.fc3] {
@@ -85,7 +85,7 @@ impl Set {
     }
 }
 
-/// The mean cross-entropy, and the share of images whose likeliest digit is the right one.
+/// Returns the mean cross-entropy, and the share of the images that are classified correctly.
 fn score(model: &Mlp, set: &Set) -> Result<(f64, f64), Box<dyn Error>> {
     let logits = model.forward(set.images.clone());
     let right = logits
@@ -103,7 +103,7 @@ fn score(model: &Mlp, set: &Set) -> Result<(f64, f64), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // In place of Device::wgpu_options().init()?: burn and fanin share the device.
+    // Instead of Device::wgpu_options().init()?, so that burn and fanin share the device.
     let device = fanin_burn::init_device(Device::wgpu_options())?;
     let (train, test) = Digits::load();
     let images = train.len();

@@ -1,18 +1,18 @@
-//! burn's tensors of the wgpu backend, down to their buffers and back.
+//! Conversions between burn's tensors and the cube tensors of its wgpu backend, which have buffers.
 
 use burn::backend::Cube;
 use burn::backend::wgpu::CubeTensor;
 use burn::tensor::Tensor;
 
-/// The primitive of a float tensor on this build's cubecl backend.
+/// The primitive type of a float tensor on this build's cubecl backend.
 type Primitive = <Cube as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
-/// The cube tensor of a tensor that lives on a cubecl backend, without autodiff. All that burn had put
-/// off for it is done; it owns its handle alone if the tensor did.
+/// Converts a tensor on a cubecl backend, without autodiff, to its cube tensor. The operations that burn has
+/// deferred for it are run. The cube tensor owns its handle alone if the tensor did.
 ///
 /// # Errors
 ///
-/// Why there is none.
+/// The reason in words.
 pub(crate) fn open<const D: usize>(tensor: Tensor<D>) -> Result<CubeTensor, String> {
     let primitive: Primitive = tensor
         .try_into_primitive::<Cube>()
@@ -20,11 +20,11 @@ pub(crate) fn open<const D: usize>(tensor: Tensor<D>) -> Result<CubeTensor, Stri
     resolve(primitive)
 }
 
-/// The tensor of a cube tensor.
+/// Converts a cube tensor to a tensor.
 ///
 /// # Errors
 ///
-/// Why there is none.
+/// The reason in words.
 pub(crate) fn close<const D: usize>(tensor: CubeTensor) -> Result<Tensor<D>, String> {
     Ok(Tensor::from_primitive::<Cube>(register(tensor)?))
 }
@@ -44,7 +44,7 @@ mod form {
         Ok(client.resolve_tensor_float::<CubeBackend>(fused))
     }
 
-    /// As burn's own `float_from_data` does it.
+    /// Registers a cube tensor with the fusion server, as burn's own `float_from_data` does.
     pub fn register(tensor: CubeTensor) -> Result<Primitive, String> {
         type Client = GlobalFusionClient<<CubeBackend as FusionBackend>::FusionRuntime>;
         let client = Client::load(&tensor.device);
@@ -65,8 +65,8 @@ mod form {
     }
 }
 
-/// Without the feature `fusion` burn may fuse all the same, where another crate asks for it: then
-/// its primitive is of a type that has no name here.
+/// Even without the feature `fusion`, burn fuses if another crate enables it. Then its primitive has a type
+/// that cannot be named here, so types are compared at run time.
 #[cfg(not(feature = "fusion"))]
 mod form {
     use std::any::{Any, TypeId};
@@ -96,22 +96,22 @@ mod form {
     }
 }
 
-/// Whether tensors can be opened in this build.
+/// Returns true if [`open`] works in this build.
 pub(crate) use form::opens;
 use form::{register, resolve};
 
-/// How a cube tensor lies in its buffer.
+/// The order of a cube tensor's elements in its buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Row by row, without gaps.
+    /// Row-major, without gaps.
     Rows,
-    /// Without gaps, with its axes in this order from the outermost in.
+    /// Without gaps, with the axes in this order from the outermost to the innermost.
     Permuted(Vec<usize>),
-    /// With gaps, or with elements that stand for several.
+    /// With gaps, or with one element of memory for several of the tensor.
     Other,
 }
 
-/// The order of a shape's elements in memory.
+/// Finds the order of a tensor's elements in memory from its strides.
 pub(crate) fn order(shape: &[usize], strides: &[usize]) -> Order {
     // Axes of length 1 may have any stride.
     let mut axes: Vec<usize> = (0..shape.len()).filter(|&axis| shape[axis] != 1).collect();

@@ -1,32 +1,32 @@
-//! What can go wrong, said so that it can be put right.
+//! Errors.
 
 use burn::tensor::DType;
 use burn::tensor::wgpu::WgpuInitError;
 
-/// The result of everything here that can fail.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a module or a device could not be initialized.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A recipe that does not fit the module, a number out of range, a device that was lost.
+    /// An error of fanin: the recipe does not fit the module, a number is out of range, or the device is lost.
     #[error(transparent)]
     Fanin(#[from] fanin::Error),
 
-    /// burn found no device, or refused the one it was given.
+    /// burn found no device, or rejected the one that it was given.
     #[error("opening a device for burn: {0}")]
     Device(#[from] WgpuInitError),
 
-    /// A device that is none of burn's wgpu backend.
-    #[error("sharing a device with burn: {device} is no device of its wgpu backend")]
+    /// The device does not belong to burn's wgpu backend.
+    #[error("cannot share device {device}: it must be a device of burn's wgpu backend")]
     NotWgpu {
         /// The device as burn prints it.
         device: String,
     },
 
-    /// A parameter of a dtype that weights are not drawn in.
-    #[error("parameter {name:?} has dtype {dtype:?}: f16, bf16, f32, flex32 and f64 can be filled")]
+    /// The parameter has a dtype that cannot be filled.
+    #[error("parameter {name:?} has dtype {dtype:?}: it must be f16, bf16, f32, flex32 or f64")]
     DType {
         /// The parameter's path.
         name: String,
@@ -34,8 +34,8 @@ pub enum Error {
         dtype: DType,
     },
 
-    /// An initializer that needs fan_in or fan_out, and was given none.
-    #[error("parameter {name:?}: {initializer} needs {fan}, use init_with")]
+    /// The initializer needs fan_in or fan_out, which was not given.
+    #[error("parameter {name:?}: {initializer} needs {fan}: pass it to init_with")]
     Fan {
         /// The parameter's name.
         name: String,
@@ -45,8 +45,8 @@ pub enum Error {
         fan: &'static str,
     },
 
-    /// A shape of another rank than the tensor's.
-    #[error("parameter {name:?}: a tensor of rank {rank} cannot have the shape {shape:?}")]
+    /// The shape does not have the rank of the tensor's type.
+    #[error("parameter {name:?}: shape {shape:?} needs {rank} dimensions, the rank of its tensor")]
     Rank {
         /// The parameter's name.
         name: String,
@@ -56,12 +56,12 @@ pub enum Error {
         shape: Vec<usize>,
     },
 
-    /// burn failed to make or to hand over a parameter's buffer.
-    #[error("parameter {name:?}: burn's buffer cannot be had: {detail}")]
+    /// burn failed to create or to give access to a parameter's buffer.
+    #[error("parameter {name:?}: cannot access its buffer: {detail}")]
     Buffer {
         /// The parameter's path.
         name: String,
-        /// What burn says.
+        /// The reason that burn gives.
         detail: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Filling one tensor of burn's, by the GPU in its own buffer or by the CPU and an upload.
+//! Fills a tensor of burn: the GPU writes its buffer, or the CPU makes the weights and they are uploaded.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::report::{Path, Reason};
 use crate::shared::{self, Shared};
 
-/// The dtype that a parameter's numbers are made in: those of f64 and flex32 are those of f32.
+/// Returns the dtype that a parameter's weights are made in. For f64 and flex32 it is f32.
 pub(crate) fn drawn_in(name: &str, dtype: DType) -> Result<fanin::DType> {
     match dtype {
         DType::F32 | DType::F64 | DType::Flex32 => Ok(fanin::DType::F32),
@@ -27,13 +27,13 @@ pub(crate) fn drawn_in(name: &str, dtype: DType) -> Result<fanin::DType> {
     }
 }
 
-/// A new tensor of no values in particular, in the memory that burn gives weights.
+/// Creates a tensor without values, in the memory that burn uses for weights.
 pub(crate) fn empty<const D: usize>(shape: Shape, device: &Device, dtype: DType) -> Tensor<D> {
     device
         .memory_persistent_allocations(shape, |shape: Shape| Tensor::empty(shape, (device, dtype)))
 }
 
-/// What the GPU is to fill, put together for one submission.
+/// The fills that the GPU runs in one submission.
 #[derive(Default)]
 pub(crate) struct Batch {
     targets: Vec<Waiting>,
@@ -44,15 +44,16 @@ struct Waiting {
     shared: Arc<Shared>,
     fill: Fill,
     buffer: wgpu::Buffer,
-    /// Counted in elements.
+    /// The position of the first element in the buffer, in elements.
     offset: u64,
-    /// cubecl's own hold on the memory, which neither frees nor moves it meanwhile.
+    /// Keeps cubecl from freeing or moving the memory until the fill is submitted.
     _hold: Box<dyn Any>,
 }
 
 impl Batch {
-    /// The tensor with the weights of the fill: at once where they are uploaded, else once the batch
-    /// is submitted. `tensor` is without autodiff; `fresh` says that nothing was in it before.
+    /// Adds a tensor, and returns it with the weights of the fill. They are in it at once if they are uploaded,
+    /// else after [`submit`](Batch::submit). `tensor` is without autodiff. `fresh`: it was created without
+    /// values.
     ///
     /// # Errors
     ///
@@ -92,8 +93,8 @@ impl Batch {
                 let tensor = upload(fill, shape, &device, dtype, Some(axes))?;
                 return Ok((tensor, Path::Uploaded(Reason::Strides)));
             }
-            // Another tensor reads the same buffer, and must go on to read what is in it.
             Order::Rows if opened.handle.can_mut() => {}
+            // Another tensor shares the buffer and must keep its values, or there are gaps.
             Order::Rows | Order::Other => {
                 opened = cube::open(empty::<D>(shape, &device, dtype)).map_err(failed)?;
                 path = Path::NewBuffer;
@@ -103,8 +104,7 @@ impl Batch {
         Ok((cube::close(opened).map_err(failed)?, path))
     }
 
-    /// Submits the fills to the queue that burn submits to. What burn does with the tensors from now on
-    /// comes after.
+    /// Submits the fills to burn's own queue, so later operations of burn on the tensors run after them.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Batch {
     }
 }
 
-/// The device that can fill a tensor in place, or why there is none.
+/// Returns the device that can fill a tensor in place, or the reason why there is none.
 fn reachable(fill: &Fill, device: &Device, dtype: DType) -> Result<Arc<Shared>, Reason> {
     let device = shared::wgpu_device(device).ok_or(Reason::OtherBackend)?;
     let shared = shared::shared(&device).ok_or(Reason::DeviceNotShared)?;
@@ -142,14 +142,14 @@ fn reachable(fill: &Fill, device: &Device, dtype: DType) -> Result<Arc<Shared>, 
     }
 }
 
-/// The fill of a tensor's own buffer.
+/// Prepares the fill of a tensor's own buffer.
 fn waiting(fill: &Fill, tensor: &CubeTensor, shared: Arc<Shared>) -> Result<Waiting> {
     let failed = |detail: String| Error::Buffer {
         name: fill.name().to_owned(),
         detail,
     };
-    // Submits all that burn has queued on the tensor's stream and on this thread's: what was there
-    // comes before the fill.
+    // This submits everything that burn has queued on the tensor's stream and on this thread's stream, so it
+    // runs before the fill.
     let hold = tensor
         .client
         .get_resource::<WgpuServer<AutoCompiler>>(tensor.handle.clone())
@@ -174,8 +174,8 @@ fn waiting(fill: &Fill, tensor: &CubeTensor, shared: Arc<Shared>) -> Result<Wait
     })
 }
 
-/// A tensor of the fill's weights made by the CPU. With `order`, its elements lie in memory with the
-/// axes in this order from the outermost in.
+/// Makes a fill's weights on the CPU and uploads them as a tensor. With `order`, the tensor's elements are in
+/// memory with the axes in this order from the outermost to the innermost.
 fn upload<const D: usize>(
     fill: &Fill,
     shape: Shape,
@@ -217,7 +217,7 @@ fn upload<const D: usize>(
     })
 }
 
-/// Values that stand row by row, as they stand in memory with the axes in another order.
+/// Moves row-major values to their order in memory, with the axes in another order.
 fn arranged<E: burn::tensor::Element>(
     values: Vec<E>,
     shape: &Shape,
@@ -261,7 +261,7 @@ mod tests {
     use crate::common::{devices, read_back};
     use crate::{InitWithFanin, Path, cube, shared};
 
-    /// Small tensors, which burn puts side by side into the pages of its pool.
+    /// Small tensors, which burn allocates side by side in the pages of its pool.
     #[derive(Module, Debug)]
     struct Small {
         before: Param<Tensor<1>>,
@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Where a parameter lies: its buffer, and the element it starts at.
+    /// Returns a parameter's buffer, and the element of it that the parameter starts at.
     fn place<const D: usize>(param: Param<Tensor<D>>) -> (Param<Tensor<D>>, wgpu::Buffer, u64) {
         let (id, tensor, mapper) = param.consume();
         let device = shared::wgpu_device(&tensor.device()).unwrap();
@@ -305,8 +305,8 @@ mod tests {
         (Param::from_mapped_value(id, tensor, mapper), buffer, offset)
     }
 
-    /// The weights are in the very buffer that the parameter had, at the same place, and what lies
-    /// beside them there keeps its values.
+    /// The weights are in the same buffer at the same place as before, and the tensors beside them keep their
+    /// values.
     #[test]
     fn the_buffer_stays_and_so_do_its_neighbours() {
         let recipe = Recipe::from_toml("[[rule]]\nmatch = \"own\"\ninit = \"normal(std=0.02)\"");

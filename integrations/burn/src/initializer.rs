@@ -1,4 +1,4 @@
-//! burn's `Initializer`, with a seed and a name.
+//! A replacement of burn's `Initializer` that takes a seed and a name.
 
 use burn::module::{Initializer, Param, ParamId};
 use burn::tensor::{DType, Device, Shape, Tensor};
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::fill::{self, Batch};
 use crate::module::filled;
 
-/// The variants of burn's own [`Initializer`], with its formulas, for weights that are the same on
+/// An initializer with the variants and formulas of burn's own [`Initializer`]. Its weights are the same on
 /// every backend and run.
 ///
-/// Where a module of one's own is made by burn's,
+/// A module that is made with burn's initializer,
 ///
 /// ```
 /// use burn::module::{Initializer, Param};
@@ -23,7 +23,7 @@ use crate::module::filled;
 ///     .init_with([784, 128], Some(784), Some(128), &device);
 /// ```
 ///
-/// this takes a seed and the parameter's name besides:
+/// is made with this one by adding a seed and the parameter's name:
 ///
 /// ```
 /// use burn::module::Param;
@@ -39,7 +39,7 @@ use crate::module::filled;
 /// # }
 /// ```
 ///
-/// Two parameters of one seed need different names. The default is that of burn's `Linear` and
+/// Parameters with the same seed need different names. The default is the same as that of burn's `Linear` and
 /// convolutions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaninInitializer {
@@ -54,9 +54,9 @@ pub enum FaninInitializer {
     Zeros,
     /// Uniform on [min, max).
     Uniform {
-        /// The least value.
+        /// The smallest value.
         min: f64,
-        /// What every value is below.
+        /// The upper bound, which no value reaches.
         max: f64,
     },
     /// Normal.
@@ -70,14 +70,14 @@ pub enum FaninInitializer {
     KaimingUniform {
         /// The gain, 0 or more.
         gain: f64,
-        /// Whether fan_out stands in the formula, in place of fan_in.
+        /// Uses fan_out instead of fan_in.
         fan_out_only: bool,
     },
-    /// Normal, of standard deviation gain / sqrt(fan_in), or fan_out.
+    /// Normal with standard deviation gain / sqrt(fan_in), or fan_out.
     KaimingNormal {
         /// The gain, 0 or more.
         gain: f64,
-        /// Whether fan_out stands in the formula, in place of fan_in.
+        /// Uses fan_out instead of fan_in.
         fan_out_only: bool,
     },
     /// Uniform within gain * sqrt(6 / (fan_in + fan_out)).
@@ -85,13 +85,13 @@ pub enum FaninInitializer {
         /// The gain, 0 or more.
         gain: f64,
     },
-    /// Normal, of standard deviation gain * sqrt(2 / (fan_in + fan_out)).
+    /// Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)).
     XavierNormal {
         /// The gain, 0 or more.
         gain: f64,
     },
-    /// gain times a matrix of orthonormal rows or columns: the first axis against all others. The
-    /// same to rounding on every device, and to the bit on one.
+    /// gain times a matrix with orthonormal rows or columns: the first axis against all others. Devices agree
+    /// up to rounding, and one device always gives the same bits.
     Orthogonal {
         /// The gain, 0 or more.
         gain: f64,
@@ -129,9 +129,9 @@ impl From<Initializer> for FaninInitializer {
 }
 
 impl FaninInitializer {
-    /// The initializer of one parameter: its name picks its stream, and together with the seed the
-    /// numbers. It is the path that the parameter has in its module if
-    /// [`init_with_fanin`](crate::InitWithFanin::init_with_fanin) is to draw the same.
+    /// Returns the initializer of one parameter. The seed and the name determine its random numbers. For the
+    /// same weights as [`init_with_fanin`](crate::InitWithFanin::init_with_fanin) gives, use the parameter's
+    /// path in its module as the name.
     #[must_use]
     pub fn seeded(self, seed: u64, name: impl Into<String>) -> SeededInitializer {
         SeededInitializer {
@@ -142,7 +142,7 @@ impl FaninInitializer {
         }
     }
 
-    /// Its name in burn.
+    /// The name of the variant in burn.
     fn name(&self) -> &'static str {
         match self {
             FaninInitializer::Constant { .. } => "Constant",
@@ -169,15 +169,15 @@ pub struct SeededInitializer {
 }
 
 impl SeededInitializer {
-    /// Sets the stream id in place of the one that the name picks.
+    /// Sets the stream id, instead of the one that follows from the name.
     #[must_use]
     pub fn with_stream_id(mut self, stream: u64) -> Self {
         self.stream = Some(stream);
         self
     }
 
-    /// A parameter of this shape, by an initializer that needs no fans. As burn's own, it gets its
-    /// values when they are first asked for, on the device that it is on then.
+    /// Creates a parameter of this shape, for an initializer that needs no fans. As with burn's own
+    /// initializer, its values are made at the first access, on the device that it is on then.
     ///
     /// # Errors
     ///
@@ -190,13 +190,13 @@ impl SeededInitializer {
         self.init_with(shape, None, None, device)
     }
 
-    /// A parameter of this shape, with the fans that its module knows. As burn's own, it gets its
-    /// values when they are first asked for, on the device that it is on then.
+    /// Creates a parameter of this shape, with the fans of its layer. As with burn's own initializer, its values
+    /// are made at the first access, on the device that it is on then.
     ///
     /// # Errors
     ///
-    /// [`Error::Fan`] for fans that the initializer needs and are not given, [`Error::Rank`] for a shape
-    /// that a `Tensor<D>` cannot have, [`Error::Fanin`] for numbers out of range.
+    /// [`Error::Fan`] if the initializer needs a fan that is not given, [`Error::Rank`] for a shape that a
+    /// `Tensor<D>` cannot have, [`Error::Fanin`] for numbers out of range.
     pub fn init_with<const D: usize>(
         &self,
         shape: impl Into<Shape>,
@@ -230,7 +230,7 @@ impl SeededInitializer {
         ))
     }
 
-    /// The fill, in f32, with all that can be wrong found.
+    /// Makes the fill, in f32. All errors are found here, since the later access cannot return one.
     fn fill(&self, shape: &Shape, fan_in: Option<usize>, fan_out: Option<usize>) -> Result<Fill> {
         let lacks = |fan| Error::Fan {
             name: self.name.clone(),
@@ -243,7 +243,7 @@ impl SeededInitializer {
                 .map(|fan| fan as f64)
                 .ok_or_else(|| lacks("fan_out"))
         };
-        // As burn computes them, in the same order.
+        // The operations of burn's own code, in the same order: they round alike.
         let kaiming = |fan_out_only: bool| -> Result<f64> {
             let fan = if fan_out_only { fan_out()? } else { fan_in()? };
             Ok(1.0 / fan.sqrt())
@@ -275,7 +275,7 @@ impl SeededInitializer {
     }
 }
 
-/// The tensor of a fill on a device, in the device's float dtype.
+/// Makes the tensor of a fill on a device, in the device's float dtype.
 fn made<const D: usize>(fill: &Fill, shape: Shape, device: &Device) -> Tensor<D> {
     let dtype: DType = device.settings().float_dtype.into();
     let tensor = || {
@@ -286,7 +286,7 @@ fn made<const D: usize>(fill: &Fill, shape: Shape, device: &Device) -> Tensor<D>
         batch.submit()?;
         Ok::<_, Error>(tensor)
     };
-    // burn asks for a parameter's values where no error can be handed on, and panics itself where a
-    // device is lost.
+    // burn calls this from a parameter's accessor, which cannot return an error. burn itself panics if a device
+    // is lost.
     tensor().unwrap_or_else(|error| panic!("{error}"))
 }

@@ -1,10 +1,10 @@
-//! Initial weights for [burn](https://docs.rs/burn)'s modules by [fanin](https://docs.rs/fanin), made
-//! in place in GPU memory: the same seed gives the same bits on every backend, device and run.
+//! Initial weights for the modules of [burn](https://docs.rs/burn) by [fanin](https://docs.rs/fanin), made
+//! directly in GPU memory: the same seed gives the same bits on every backend, device and run.
 //!
-//! * [`InitWithFanin::init_with_fanin`] gives every parameter of a module the weights that a
-//!   [recipe](fanin::recipe) says, by its path.
+//! * [`InitWithFanin::init_with_fanin`] fills every parameter of a module as a [recipe](fanin::recipe) says,
+//!   by the parameter's path.
 //! * [`init_device`] opens burn's wgpu device so that fanin can write into its buffers.
-//! * [`FaninInitializer`] stands in for burn's own `Initializer` where a module is made.
+//! * [`FaninInitializer`] replaces burn's own `Initializer` in a module's constructor.
 //!
 //! ```
 //! use burn::module::Module;
@@ -26,10 +26,10 @@
 //!     fc1: LinearConfig::new(784, 128).init(&device),
 //!     fc2: LinearConfig::new(128, 10).init(&device),
 //! };
-//! // What burn itself would draw, from a seed: or any other preset, or a recipe of your own.
+//! // This preset contains burn's own defaults. Any other preset or your own recipe works too.
 //! let (mlp, report) = mlp.init_with_fanin_report(&Recipe::preset("burn")?, 42)?;
 //! assert!(report.all_on_gpu());
-//! # // A software driver may not survive a program that ends while it fills.
+//! # // A software driver may crash if the program ends while it fills.
 //! # let _ = (mlp.fc1.weight.val().into_data(), mlp.fc2.weight.val().into_data());
 //! # Ok(())
 //! # }
@@ -37,8 +37,8 @@
 //!
 //! # Features
 //!
-//! `fusion` (default): for a burn that fuses kernels, as it does by default. A burn built without
-//! fusion needs `default-features = false` here.
+//! `fusion` (default) is for a burn that fuses kernels, as burn does by default. Without fusion in burn,
+//! use `default-features = false` for this crate.
 
 mod cube;
 mod error;

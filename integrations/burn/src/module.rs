@@ -1,4 +1,4 @@
-//! Filling the parameters of a module.
+//! Fills the parameters of a module.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,25 +10,24 @@ use crate::error::{Error, Result};
 use crate::fill::{self, Batch};
 use crate::report::{FilledParameter, Report};
 
-/// burn's modules, made to start from a recipe's weights.
+/// Initialization of burn's modules by recipes.
 pub trait InitWithFanin: Module {
-    /// The module with every float parameter filled as the recipe says, from `seed`; the same bits on
-    /// every backend, device and run.
+    /// Returns the module with every float parameter filled as the recipe says, from `seed`. The bits are the
+    /// same on every backend, device and run.
     ///
-    /// A parameter's name is its path as burn's own visitors give it, "encoder.fc1.weight"; its
-    /// dtype stays what it is, whatever the recipe says. On burn's wgpu backend the GPU writes the
-    /// weights into the parameter's own buffer, where the device is [shared](crate::init_device);
-    /// elsewhere the CPU makes them and they are uploaded once.
+    /// A parameter's name is its path as burn's own visitors give it, such as "encoder.fc1.weight". It keeps its
+    /// dtype, even if the recipe says another one. On burn's wgpu backend the GPU writes the weights into the
+    /// parameter's own buffer if the device is [shared](crate::init_device). In other cases the CPU makes them,
+    /// and they are uploaded once.
     ///
-    /// The weight of burn's `Linear` is `[in, out]`, and read so: a rule needs no `layout` for it,
-    /// and one that it has wins, as does the recipe's own. Of all other tensors the recipe's default
-    /// holds, which is right for burn's convolutions, `[out, in, k...]`.
+    /// The weight of burn's `Linear` is read as `[in, out]`, so a rule needs no `layout` for it. A `layout` of
+    /// the rule or of the recipe takes precedence. All other tensors have the recipe's default layout, which is
+    /// right for burn's convolutions, `[out, in, k...]`.
     ///
-    /// Each parameter keeps its id, and whether it requires a gradient. What burn would have drawn for
-    /// a parameter that is not yet initialized is never drawn; it gets the device's float dtype. A
-    /// clone of the module keeps its own weights. The running statistics of a BatchNorm are filled
-    /// where a rule matches them, and stay what they are where none does. Integer and boolean
-    /// parameters stay what they are.
+    /// Each parameter keeps its id and its `require_grad`. For a parameter that is not initialized yet, burn draws
+    /// no values; it gets the device's float dtype. A clone of the module keeps its own weights. The running
+    /// statistics of a BatchNorm are filled only if a rule matches them. Integer and boolean parameters do not
+    /// change.
     ///
     /// ```
     /// use burn::nn::{Linear, LinearConfig};
@@ -54,9 +53,8 @@ pub trait InitWithFanin: Module {
     ///
     /// # Errors
     ///
-    /// [`Error::Fanin`] for a parameter without a rule, or a rule that cannot be followed, and if the
-    /// device is lost; [`Error::DType`] for a quantized parameter. Nothing is filled where a rule is at
-    /// fault.
+    /// [`Error::Fanin`] if no rule matches a parameter, if a rule does not fit its parameter, and if the device
+    /// is lost; [`Error::DType`] for a quantized parameter. If a rule is at fault, nothing is filled.
     fn init_with_fanin(self, recipe: &Recipe, seed: u64) -> Result<Self>
     where
         Self: Sized,
@@ -64,7 +62,8 @@ pub trait InitWithFanin: Module {
         Ok(self.init_with_fanin_report(recipe, seed)?.0)
     }
 
-    /// As [`init_with_fanin`](InitWithFanin::init_with_fanin), and how each parameter was filled.
+    /// Does the same as [`init_with_fanin`](InitWithFanin::init_with_fanin), and also returns how each parameter
+    /// was filled.
     ///
     /// # Errors
     ///
@@ -97,7 +96,7 @@ pub trait InitWithFanin: Module {
 
 impl<M: Module> InitWithFanin for M {}
 
-/// Where a visit is.
+/// The position of a visitor in the module: field names and the types of their containers.
 #[derive(Default)]
 struct Path(Vec<(String, String)>);
 
@@ -115,7 +114,7 @@ impl Path {
         names.join(".")
     }
 
-    /// Whether this is the field of a struct of burn's own.
+    /// Returns true if this is one of the fields of a container type.
     fn is(&self, container: &str, fields: &[&str]) -> bool {
         self.0
             .last()
@@ -123,21 +122,21 @@ impl Path {
     }
 }
 
-/// Lists the float parameters, and gives those a buffer that are not initialized.
+/// Lists the float parameters, and gives a buffer to those that are not initialized.
 #[derive(Default)]
 struct Lister {
     path: Path,
     tensors: Vec<ListedTensor>,
-    /// The weights of `Linear`, which are laid out [in, out].
+    /// The names of the weights of `Linear`, which have the layout [in, out].
     in_out: HashSet<String>,
-    /// What has its values whether the recipe gives it some or not.
+    /// The names of the parameters that keep their values if no rule matches them.
     optional: HashSet<String>,
-    /// By name, whether a parameter was given its buffer here.
+    /// By name: true if the parameter got its buffer here.
     fresh: HashMap<String, bool>,
     fault: Option<Error>,
 }
 
-/// What a recipe is resolved against.
+/// The parameters that a recipe is resolved for.
 struct Listed {
     tensors: Vec<ListedTensor>,
     in_out: HashSet<String>,
@@ -201,8 +200,8 @@ impl ModuleMapper for Lister {
     }
 }
 
-/// A parameter that is not initialized, with a buffer of no values in particular: as if these had
-/// been loaded from a file, which is how burn has them take the form that the module wants.
+/// Gives an uninitialized parameter a buffer without values. burn's way for values that were loaded from a file
+/// is used, so that they take the form that the module expects.
 fn with_buffer<const D: usize>(param: Param<Tensor<D>>) -> Param<Tensor<D>> {
     let (id, device) = (param.id, param.lazy_device());
     let dtype: DType = device.settings().float_dtype.into();
@@ -211,7 +210,7 @@ fn with_buffer<const D: usize>(param: Param<Tensor<D>>) -> Param<Tensor<D>> {
 }
 
 impl Listed {
-    /// The fill of each parameter, by name.
+    /// Returns the fill of each parameter, by name.
     fn fills(self, recipe: &Recipe, seed: u64) -> Result<HashMap<String, Fill>> {
         let Listed {
             mut tensors,
@@ -235,7 +234,7 @@ impl Listed {
             }
         };
         let fills = plan.into_fills().into_iter().zip(tensors);
-        // The parameter's own dtype, whatever the recipe gives.
+        // The parameter's own dtype takes precedence over the recipe's.
         let fills = fills.map(|(fill, listed)| {
             let dtype = listed.dtype.unwrap_or_default();
             (listed.name, fill.with_dtype(dtype))
@@ -272,7 +271,7 @@ impl Filler {
     }
 }
 
-/// The tensor with the weights of a fill, on the same device, with the same autodiff.
+/// Returns the tensor with the weights of a fill, on the same device and with the same autodiff.
 pub(crate) fn filled<const D: usize>(
     batch: &mut Batch,
     fill: &Fill,
@@ -285,7 +284,7 @@ pub(crate) fn filled<const D: usize>(
     let require_grad = tensor.is_require_grad();
     let autodiff = tensor.clone().into_dispatch().autodiff;
     let (tensor, path) = batch.add(fill, tensor.without_autodiff(), fresh)?;
-    // With the strategy of gradient checkpointing that it had.
+    // Keeps the strategy of gradient checkpointing.
     let mut tensor = tensor.autodiff().into_dispatch();
     tensor.autodiff = autodiff;
     let tensor = Tensor::from_dispatch(tensor).set_require_grad(require_grad);
@@ -308,8 +307,8 @@ impl ModuleMapper for Filler {
         let (id, device) = (param.id, param.lazy_device());
         self.fill(param).unwrap_or_else(|fault| {
             self.fault = Some(fault);
-            // The module is dropped: any tensor will do. A clone of the parameter kept for it would
-            // share the buffer.
+            // The module is dropped, so any tensor will do here. Keeping a clone of the parameter for this case
+            // would share its buffer, which must not happen.
             Param::initialized(id, Tensor::empty([0; D], &device))
         })
     }

@@ -1,8 +1,8 @@
-//! How each parameter was filled.
+//! The report of how each parameter was filled.
 
 use std::fmt;
 
-/// What [`init_with_fanin_report`](crate::InitWithFanin::init_with_fanin_report) did.
+/// The report of [`init_with_fanin_report`](crate::InitWithFanin::init_with_fanin_report).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The parameters, in the order in which burn visits them.
@@ -10,7 +10,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every parameter was made by the GPU, and none uploaded.
+    /// Returns true if the GPU made every parameter, so that none was uploaded.
     #[must_use]
     pub fn all_on_gpu(&self) -> bool {
         let mut parameters = self.parameters.iter();
@@ -21,28 +21,28 @@ impl Report {
 /// One parameter of a [`Report`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilledParameter {
-    /// Its path in the module, as burn gives it: "encoder.fc1.weight".
+    /// Its path in the module, such as "encoder.fc1.weight".
     pub name: String,
-    /// Its elements.
+    /// The number of its elements.
     pub elements: u64,
-    /// How its weights came to where they are.
+    /// The way in which it was filled.
     pub path: Path,
 }
 
-/// How a parameter's weights came to where they are.
+/// The way in which a parameter was filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Path {
-    /// The GPU wrote them into the buffer that the parameter had.
+    /// The GPU wrote the weights into the buffer that the parameter had.
     InPlace,
-    /// The GPU wrote them into a new buffer of burn's: the parameter had none yet (then burn draws no
-    /// values of its own, and uploads none), or shared it with another tensor, which keeps its values.
+    /// The GPU wrote the weights into a new buffer of burn. The parameter had no buffer yet (then burn draws and
+    /// uploads nothing), or it shared its buffer with another tensor, which keeps its values.
     NewBuffer,
-    /// The CPU made them, and they were uploaded once.
+    /// The CPU made the weights, and they were uploaded once.
     Uploaded(Reason),
 }
 
-/// Why a parameter was uploaded.
+/// The reason why a parameter was uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -50,10 +50,9 @@ pub enum Reason {
     OtherBackend,
     /// Its device is not shared with fanin: see [`init_device`](crate::init_device).
     DeviceNotShared,
-    /// It lies in memory in another order than row by row, as that of `LinearLayout::Col` does, and
-    /// keeps that order.
+    /// It is not row-major in memory, as with `LinearLayout::Col`, and keeps its order.
     Strides,
-    /// Its dtype is f64 or flex32, which hold the numbers of f32.
+    /// Its dtype is f64 or flex32, which get the values of f32.
     DType,
     /// burn fuses kernels, but this crate was built without its feature `fusion`.
     Fusion,
@@ -68,8 +67,8 @@ impl fmt::Display for Path {
             Path::NewBuffer => "on the GPU, in a new buffer",
             Path::Uploaded(Reason::OtherBackend) => "uploaded: not on burn's wgpu backend",
             Path::Uploaded(Reason::DeviceNotShared) => "uploaded: the device is not shared",
-            Path::Uploaded(Reason::Strides) => "uploaded: not row by row in memory",
-            Path::Uploaded(Reason::DType) => "uploaded: f64 or flex32",
+            Path::Uploaded(Reason::Strides) => "uploaded: not row-major in memory",
+            Path::Uploaded(Reason::DType) => "uploaded: dtype f64 or flex32",
             Path::Uploaded(Reason::Fusion) => "uploaded: built without the feature fusion",
             Path::Uploaded(Reason::Empty) => "no elements",
         })

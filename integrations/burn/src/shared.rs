@@ -9,17 +9,18 @@ use fanin::gpu::Initializer;
 
 use crate::error::{Error, Result};
 
-/// A wgpu device that burn computes on, with what fanin needs to fill its buffers.
+/// A wgpu device of burn: its queue, and fanin's initializer for it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub queue: wgpu::Queue,
     pub initializer: Initializer,
 }
 
-/// The devices, by what burn calls them. burn keeps its devices for as long as the program runs too.
+/// The devices, by burn's name for them. They are never removed, since burn keeps its devices until the program
+/// ends.
 static SHARED: RwLock<Vec<(WgpuDevice, Arc<Shared>)>> = RwLock::new(Vec::new());
 
-/// Opens a device for burn, and shares it with fanin: in place of the options' own `init()`.
+/// Opens a device for burn and shares it with fanin. Use it instead of the options' own `init()`.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -32,16 +33,16 @@ static SHARED: RwLock<Vec<(WgpuDevice, Arc<Shared>)>> = RwLock::new(Vec::new());
 ///
 /// # Errors
 ///
-/// [`Error::Device`] where burn finds no such device, or has opened it before: options must be given
-/// before the first tensor. [`Error::Fanin`] if the device refuses fanin's shaders.
+/// [`Error::Device`] if burn finds no such device or has opened it before: call this before the first tensor is
+/// made. [`Error::Fanin`] if the device rejects fanin's shaders.
 pub fn init_device(options: WgpuOptions) -> Result<Device> {
     let (device, setup) = options.init_with_setup()?;
     share_device(&device, &setup)?;
     Ok(device)
 }
 
-/// Gives burn a wgpu device that the program has already, and shares it with fanin. burn gives it a
-/// new identity each time: call it once and clone what it returns.
+/// Gives burn a wgpu device that the program has already, and shares it with fanin. burn treats each call as a new
+/// device, so call it once and clone the result.
 ///
 /// ```
 /// use burn::tensor::wgpu::WgpuSetup;
@@ -71,23 +72,23 @@ pub fn init_device(options: WgpuOptions) -> Result<Device> {
 ///
 /// # Errors
 ///
-/// [`Error::Device`] if burn cannot use the device; [`Error::Fanin`] if it refuses fanin's shaders.
+/// [`Error::Device`] if burn cannot use the device; [`Error::Fanin`] if it rejects fanin's shaders.
 pub fn init_device_with(setup: WgpuSetup) -> Result<Device> {
     let device = Device::wgpu_options().setup(setup.clone()).init()?;
     share_device(&device, &setup)?;
     Ok(device)
 }
 
-/// Shares a device with fanin that burn has opened already, with or without autodiff. `setup` must
-/// be what burn opened it with, or gave back for it: wgpu cannot tell a buffer of another
-/// [`wgpu::Instance`]. It can be called again, and then changes nothing.
+/// Shares a device that burn has already opened with fanin, with or without autodiff. `setup` must be the one that
+/// burn opened it with, or returned for it, since wgpu does not detect buffers of another [`wgpu::Instance`]. A
+/// second call for the same device does nothing.
 ///
-/// burn tells nobody the `wgpu::Device` of a device that it has opened by itself, so one whose setup
-/// was not kept cannot be shared: its parameters are filled on the CPU and uploaded.
+/// burn does not expose the `wgpu::Device` of a device that it opened itself. If you did not keep its setup, it
+/// cannot be shared: its parameters are then filled on the CPU and uploaded.
 ///
 /// # Errors
 ///
-/// [`Error::NotWgpu`] for a device of another backend; [`Error::Fanin`] if it refuses fanin's shaders.
+/// [`Error::NotWgpu`] for a device of another backend; [`Error::Fanin`] if it rejects fanin's shaders.
 pub fn share_device(device: &Device, setup: &WgpuSetup) -> Result<()> {
     let key = wgpu_device(device).ok_or_else(|| Error::NotWgpu {
         device: format!("{device:?}"),
@@ -106,7 +107,7 @@ pub fn share_device(device: &Device, setup: &WgpuSetup) -> Result<()> {
     Ok(())
 }
 
-/// What burn calls the device, where it is one of the wgpu backend.
+/// Returns burn's name for a device of the wgpu backend.
 pub(crate) fn wgpu_device(device: &Device) -> Option<WgpuDevice> {
     match device.clone().without_autodiff().as_dispatch() {
         DispatchDevice::Cube(CubeDevice::Wgpu(device)) => Some(device.clone()),
@@ -114,7 +115,7 @@ pub(crate) fn wgpu_device(device: &Device) -> Option<WgpuDevice> {
     }
 }
 
-/// The device, where it is shared.
+/// Returns the shared device of this name.
 pub(crate) fn shared(device: &WgpuDevice) -> Option<Arc<Shared>> {
     let all = SHARED.read().unwrap_or_else(PoisonError::into_inner);
     let found = all.iter().find(|(known, _)| known == device);

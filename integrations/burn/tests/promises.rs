@@ -1,4 +1,4 @@
-//! What this crate promises, a module a promise.
+//! The promises of this crate, one module for each.
 
 mod common;
 

@@ -1,5 +1,4 @@
-//! What `wasm-bindgen --target web` does, from the version that Cargo.lock pins: fanin-web-bindgen
-//! MODULE.wasm FOLDER
+//! `wasm-bindgen --target web`, with the version that Cargo.lock pins: fanin-web-bindgen MODULE.wasm FOLDER
 
 use anyhow::{Context, Result};
 use wasm_bindgen_cli_support::Bindgen;
@@ -15,7 +14,7 @@ fn main() -> Result<()> {
     Bindgen::new()
         .input_path(module)
         .web(true)?
-        // The package's own types are written by hand, in fanin.d.ts.
+        // The types of the package are written by hand, in fanin.d.ts.
         .typescript(false)
         .generate(folder)
 }

@@ -1,4 +1,4 @@
-//! What the tests share: devices, and parameters as bytes.
+//! Devices for the tests, and parameters as bytes.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -8,14 +8,15 @@ use burn::tensor::wgpu::WgpuSetup;
 use burn::tensor::{Device, Tensor};
 use pollster::block_on;
 
-/// Every adapter that `FANIN_TEST_ADAPTERS` names, or the best one; opened once, and shared with
-/// fanin.
+/// Returns a device for every adapter that `FANIN_TEST_ADAPTERS` names, or for the best adapter. Each is opened
+/// once and shared with fanin.
+///
+/// `FANIN_TEST_ADAPTERS` is a list, separated by semicolons. An entry is words that must all occur in the name of
+/// the adapter or of its backend. With `FANIN_TEST_NO_GPU=1` the result is empty.
 ///
 /// # Panics
 ///
-/// With no adapter at all, unless `FANIN_TEST_NO_GPU=1` says that none is wanted: then the list is
-/// empty. And when an adapter that `FANIN_TEST_ADAPTERS` names is missing: a list, separated by
-/// semicolons, of words of which each must be in the adapter's name or its backend's.
+/// If there is no adapter, or if one that `FANIN_TEST_ADAPTERS` names is missing.
 pub fn devices() -> &'static [(String, Device)] {
     static DEVICES: OnceLock<Vec<(String, Device)>> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -28,10 +29,10 @@ pub fn devices() -> &'static [(String, Device)] {
     })
 }
 
-/// The wgpu devices of the same adapters, each time new ones.
+/// Opens new wgpu devices on the same adapters.
 pub fn setups() -> Vec<WgpuSetup> {
     if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") {
-        println!("FANIN_TEST_NO_GPU=1: nothing is tested on a GPU");
+        println!("FANIN_TEST_NO_GPU=1: no test runs on a GPU");
         return Vec::new();
     }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
@@ -39,7 +40,7 @@ pub fn setups() -> Vec<WgpuSetup> {
     assert!(
         !adapters.is_empty(),
         "no GPU driver: install one (on Debian and Ubuntu mesa-vulkan-drivers and libvulkan1), \
-         or set FANIN_TEST_NO_GPU=1 to leave out what needs one"
+         or set FANIN_TEST_NO_GPU=1 to skip the tests that need one"
     );
     let wanted = std::env::var("FANIN_TEST_ADAPTERS").unwrap_or_default();
     let setups = wanted.split(';').map(|wanted| {
@@ -78,7 +79,7 @@ fn name(adapter: &wgpu::Adapter) -> String {
     format!("{} ({})", info.name, info.backend.to_str())
 }
 
-/// The bytes of each float parameter, read back through burn, by its path.
+/// Returns the bytes of each float parameter, read back through burn, by its path.
 pub fn read_back(module: &impl Module) -> BTreeMap<String, Vec<u8>> {
     #[derive(Default)]
     struct Reader {

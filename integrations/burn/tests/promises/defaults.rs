@@ -1,4 +1,4 @@
-//! The preset `burn` gives burn's modules what burn itself gives them.
+//! The preset `burn` gives burn's modules the distributions of burn's own defaults.
 
 use std::collections::BTreeMap;
 
@@ -95,8 +95,8 @@ fn statistics(bytes: &[u8]) -> Statistics {
     }
 }
 
-/// Means and standard deviations agree within 6.5 standard errors, which chance exceeds once in
-/// 10^10 for each of some 200 comparisons.
+/// Means and standard deviations agree within 6.5 standard errors. Chance exceeds that once in 10^10, for each of
+/// some 200 comparisons.
 #[test]
 fn every_module_gets_burns_own_defaults() {
     let device = Device::flex();
@@ -126,13 +126,13 @@ fn every_module_gets_burns_own_defaults() {
             got.mean,
             seen.mean
         );
-        // A normal sample's std has half the variance of its mean, a uniform one's a fifth. The second
-        // term is for small samples, which are skewed.
+        // The std of a normal sample has half the variance of its mean, that of a uniform sample a fifth. The
+        // second term is for small samples, whose distribution is skewed.
         let off = (got.std / seen.std - 1.0).abs();
         let allowed = error / 2f64.sqrt() + 2.0 * error * error;
         assert!(off <= allowed, "{name}: std {} for {}", got.std, seen.std);
-        // Uniform samples end at sqrt(3) standard deviations; 1,000 normal ones end before 2.2 once in
-        // 10^12.
+        // A uniform sample ends at sqrt(3) standard deviations. The largest of 1,000 normal values is below 2.2
+        // once in 10^12 samples.
         if seen.n >= 1000.0 {
             let normal = |s: &Statistics| s.most / s.std > 2.2;
             assert_eq!(normal(&got), normal(&seen), "{name}");

@@ -1,4 +1,4 @@
-//! What is refused, and says so.
+//! Errors and their messages.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -36,7 +36,7 @@ fn a_parameter_without_a_rule_is_named() {
     assert!(error.contains("\"odd\""), "{error}");
 }
 
-/// A rule at fault leaves what burn's buffers hold.
+/// If a rule is at fault, burn's buffers keep their contents.
 #[test]
 fn nothing_is_filled_where_a_rule_is_at_fault() {
     let recipe = Recipe::from_toml(
@@ -65,14 +65,14 @@ fn initializers_say_what_they_lack() {
     let error = kaiming.init::<2>([3, 4], &device).unwrap_err().to_string();
     assert_eq!(
         error,
-        "parameter \"w\": KaimingUniform needs fan_in, use init_with"
+        "parameter \"w\": KaimingUniform needs fan_in: pass it to init_with"
     );
     let xavier = FaninInitializer::XavierNormal { gain: 1.0 }.seeded(1, "w");
     let error = xavier.init_with::<2>([3, 4], Some(3), None, &device);
     let error = error.unwrap_err().to_string();
     assert_eq!(
         error,
-        "parameter \"w\": XavierNormal needs fan_out, use init_with"
+        "parameter \"w\": XavierNormal needs fan_out: pass it to init_with"
     );
     let normal = FaninInitializer::from(Initializer::Normal {
         mean: 0.0,
@@ -89,7 +89,7 @@ fn initializers_say_what_they_lack() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "parameter \"w\": a tensor of rank 2 cannot have the shape [3]"
+        "parameter \"w\": shape [3] needs 2 dimensions, the rank of its tensor"
     );
 }
 

@@ -1,4 +1,4 @@
-//! `FaninInitializer` draws what burn's own `Initializer` says, by the same formulas.
+//! `FaninInitializer` gives the distributions of burn's own `Initializer`, by the same formulas.
 
 use burn::module::{Initializer, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
@@ -66,8 +66,8 @@ fn variants() -> Vec<(Initializer, Init)> {
     ]
 }
 
-/// To the bit what the formula gives, if its last bit in binary32 is the same: the gain is such that
-/// it is.
+/// Compares bits, not distributions. The formulas here round otherwise than burn's in binary64, but with this gain
+/// they give the same binary32.
 #[test]
 fn every_variant_is_burns_formula_on_every_backend() {
     let mut all: Vec<(String, Device)> = devices().to_vec();
@@ -89,8 +89,8 @@ fn every_variant_is_burns_formula_on_every_backend() {
     }
 }
 
-/// Mean and standard deviation of ours and of burn's own agree within 6.5 standard errors, which
-/// chance exceeds once in 10^10; uniform ones within the same bounds.
+/// The means and standard deviations agree within 6.5 standard errors, which chance exceeds once in 10^10. Uniform
+/// values also have the same bounds.
 #[test]
 fn burns_own_values_have_the_same_distribution() {
     let device = Device::flex();
@@ -126,7 +126,7 @@ fn burns_own_values_have_the_same_distribution() {
             burns,
             Initializer::KaimingUniform { .. } | Initializer::XavierUniform { .. }
         ) {
-            // Of n values one comes within 30/n of the bound but once in e^30 runs.
+            // The largest of n values is within 30/n of the bound, except with probability e^-30.
             assert!(
                 (most / our_most - 1.0).abs() <= 60.0 / n,
                 "{burns:?}: {our_most} for {most}"
@@ -178,14 +178,13 @@ fn names_streams_and_seeds_pick_the_numbers() {
     assert_ne!(first, drawn(1, "b", None));
 }
 
-/// A module that starts from burn's own initializer, and one from ours, differ in one line.
 #[test]
 fn parameters_take_the_devices_float_dtype_and_gradients() {
     for (burns, fanins) in [
         (FloatDType::F32, fanin::DType::F32),
         (FloatDType::F16, fanin::DType::F16),
     ] {
-        // Settings are those of a device for good: each dtype has one of its own.
+        // The settings of a device cannot be changed later, so each dtype needs a new device.
         for setup in crate::common::setups() {
             let mut device = fanin_burn::init_device_with(setup).unwrap();
             if burns == FloatDType::F16 && !device.supports_dtype(DType::F16) {

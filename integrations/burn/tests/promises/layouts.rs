@@ -1,4 +1,4 @@
-//! A rule's fans are those of burn's modules, without a word about layouts.
+//! A rule's fans are those of burn's modules, without a layout in the recipe.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,7 +12,7 @@ struct Model {
     conv: Conv2d,
     norm: BatchNorm,
     head: Linear,
-    /// A tensor of the user's own: the recipe's default layout holds.
+    /// A tensor of the user's own, for which the recipe's default layout holds.
     own: Param<Tensor<2>>,
 }
 
@@ -25,8 +25,8 @@ fn model(device: &Device) -> Model {
     }
 }
 
-/// The largest value of weights that are uniform within sqrt(1 / fan_in): with n of them it is
-/// below (1 - 30/n) of the bound once in e^30 runs.
+/// Returns the largest magnitude of the weights. If n of them are uniform, it is below (1 - 30/n) of the bound only
+/// with probability e^-30.
 fn bound<const D: usize>(tensor: &Param<Tensor<D>>) -> f64 {
     let values: Vec<f32> = tensor.val().into_data().try_to_vec().unwrap();
     values
@@ -101,7 +101,7 @@ fn an_explicit_layout_wins() {
     }
 }
 
-/// No recipe for weights needs rules for what a BatchNorm has seen.
+/// A recipe for weights needs no rules for the running statistics of a BatchNorm.
 #[test]
 fn running_statistics_are_filled_only_where_a_rule_matches() {
     let values = |model: &Model| -> (Vec<f32>, Vec<f32>, Vec<f32>) {

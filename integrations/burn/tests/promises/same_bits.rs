@@ -1,4 +1,4 @@
-//! Parameters read back through burn hold the bits of fanin's CPU fill, on every backend, in every
+//! Parameters that are read back through burn have the bits of fanin's CPU fill, on every backend and in every
 //! dtype, and are made in their own buffers.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use fanin_burn::{InitWithFanin, Path, Reason};
 
 use crate::common::{devices, read_back, setups};
 
-/// Rules of every kind of fill that promises the same bits.
+/// A rule for every kind of fill that promises the same bits.
 const RECIPE: &str = r#"
     [[rule]]
     match = "normal"
@@ -36,7 +36,7 @@ const RECIPE: &str = r#"
     init = "bias_uniform"
 "#;
 
-/// Lengths that end within a word of two halves, and across a workgroup's elements.
+/// Lengths that end in the middle of a 32-bit word of two 16-bit elements, or exceed the elements of a workgroup.
 #[derive(Module, Debug)]
 struct Odd {
     normal: Param<Tensor<3>>,
@@ -66,7 +66,7 @@ fn odd(device: &Device, dtype: DType) -> Odd {
     }
 }
 
-/// The bytes that fanin's CPU fill gives such tensors.
+/// Returns the bytes of fanin's CPU fill of such tensors.
 fn expected(
     tensors: &[(&str, &[u64], Layout)],
     dtype: fanin::DType,
@@ -187,7 +187,7 @@ const MLP: &[(&str, &[u64], Layout)] = &[
     ("fc2.bias", &[7], Layout::OutIn),
 ];
 
-/// tracel-ai/burn#3871: a seed of burn's own gives other weights on each backend.
+/// With burn's own seed, weights differ from backend to backend: tracel-ai/burn#3871.
 #[test]
 fn a_seeded_model_is_the_same_on_every_run_and_backend() {
     let recipe = Recipe::from_toml(RECIPE).unwrap();
@@ -206,14 +206,14 @@ fn a_seeded_model_is_the_same_on_every_run_and_backend() {
     }
 }
 
-/// A module that was just made has no values yet: burn draws none, and none are uploaded.
+/// A new module has no values yet: burn draws none, and none are uploaded.
 #[test]
-fn what_is_not_initialized_is_born_on_the_gpu() {
+fn uninitialized_parameters_are_made_on_the_gpu() {
     let recipe = Recipe::from_toml(RECIPE).unwrap();
     for (name, device) in devices() {
         let (module, report) = mlp(device).init_with_fanin_report(&recipe, 42).unwrap();
         assert_eq!(paths(&report), [Path::NewBuffer; 4], "{name}");
-        // And again, now that there are buffers.
+        // The second time there are buffers.
         let (module, report) = module.init_with_fanin_report(&recipe, 43).unwrap();
         assert_eq!(paths(&report), [Path::InPlace; 4], "{name}");
         assert!(report.all_on_gpu());
@@ -245,7 +245,7 @@ fn a_clone_keeps_its_weights() {
     }
 }
 
-/// The same parameters, in another order and in another struct.
+/// The same parameters in another order and in another struct.
 #[derive(Module, Debug)]
 struct Reversed {
     fc2: Linear,
@@ -259,7 +259,7 @@ struct Unrelated {
 }
 
 #[test]
-fn the_order_of_parameters_has_no_say() {
+fn the_order_of_parameters_does_not_matter() {
     let recipe = Recipe::from_toml(&format!(
         "{RECIPE}\n[[rule]]\nmatch = \"*\"\ninit = \"ones\""
     ))
@@ -281,7 +281,7 @@ fn the_order_of_parameters_has_no_say() {
     }
 }
 
-/// A device that burn opened by itself: nobody can have its `wgpu::Device`.
+/// burn opened this device itself, and does not expose its `wgpu::Device`.
 #[test]
 fn a_device_that_is_not_shared_gets_the_same_bits_uploaded() {
     let recipe = Recipe::from_toml(RECIPE).unwrap();
@@ -290,7 +290,7 @@ fn a_device_that_is_not_shared_gets_the_same_bits_uploaded() {
         let (module, report) = mlp(&device).init_with_fanin_report(&recipe, 42).unwrap();
         assert_eq!(paths(&report), [Path::Uploaded(Reason::DeviceNotShared); 4]);
         assert_eq!(read_back(&module), expected(MLP, fanin::DType::F32, 42));
-        // Shared later, with what burn was given.
+        // The device is shared later, with the setup that burn got.
         fanin_burn::share_device(&device.clone().autodiff(), &setup).unwrap();
         let (module, report) = module.init_with_fanin_report(&recipe, 43).unwrap();
         assert_eq!(paths(&report), [Path::InPlace; 4]);
@@ -298,8 +298,8 @@ fn a_device_that_is_not_shared_gets_the_same_bits_uploaded() {
     }
 }
 
-/// burn keeps the weights of such a layer column by column: the numbers are the same, and so stays
-/// their order in memory.
+/// burn keeps the weights of such a layer in column-major order. The matrix is the same, and the order in memory
+/// does not change.
 #[test]
 fn columns_first_weights_are_the_same_matrix() {
     let recipe = Recipe::from_toml(RECIPE).unwrap();
@@ -323,7 +323,7 @@ fn columns_first_weights_are_the_same_matrix() {
     }
 }
 
-/// What burn does before and after stands in its order around the fill.
+/// Operations of burn before and after the fill run in this order.
 #[test]
 fn the_fill_comes_after_what_burn_has_queued_and_before_what_follows() {
     let recipe = Recipe::from_toml(RECIPE).unwrap();
@@ -335,7 +335,7 @@ fn the_fill_comes_after_what_burn_has_queued_and_before_what_follows() {
     for (name, device) in devices() {
         for _ in 0..8 {
             let mut module = odd(device, DType::F32);
-            // Work that is queued, and would overwrite the weights if it came late.
+            // Queued work, which would overwrite the weights if it ran late.
             module.normal = module.normal.map(|tensor| {
                 let mut tensor = tensor;
                 for _ in 0..16 {

@@ -1,4 +1,4 @@
-//! A module filled by fanin trains as one filled by burn.
+//! A module that fanin filled trains like one that burn filled.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -29,7 +29,7 @@ impl Mlp {
     }
 }
 
-/// The id of each parameter, and whether it requires a gradient.
+/// Returns the id of each parameter, and true if it requires a gradient.
 fn ids(module: &Mlp) -> Vec<(ParamId, bool)> {
     #[derive(Default)]
     struct Ids(Vec<(ParamId, bool)>);
@@ -73,7 +73,7 @@ fn ids_and_gradients_stay_what_they_are() {
             assert_eq!(strategy, device.gradient_checkpointing_strategy());
             assert!(strategy.is_some());
         }
-        // Validation and back: what was configured is still known.
+        // From validation back to training: the parameters require gradients again.
         let module = Mlp::new(&device)
             .valid()
             .init_with_fanin(&recipe, 1)
@@ -83,7 +83,7 @@ fn ids_and_gradients_stay_what_they_are() {
     }
 }
 
-/// Exclusive or, which no linear model learns.
+/// Learns exclusive or, which no linear model can represent.
 #[test]
 fn training_works_after() {
     let recipe = Recipe::preset("kaiming").unwrap();
