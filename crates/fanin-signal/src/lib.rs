@@ -1,5 +1,6 @@
 //! Measures how an initialization changes the signal of a deep network before any training: the
-//! variance of activations in the forward pass and of gradients in the backward pass, in each layer.
+//! variance of activations in the forward pass and of gradients in the backward pass, in each
+//! layer.
 //!
 //! The network is fully connected. All layers have the same width, and biases are 0. The input
 //! `a[0]` is standard normal, and
@@ -16,8 +17,8 @@
 //! average over seeds, a layer multiplies
 //!
 //! - the mean square of the activations by `n v E[f(z)^2] / E[z^2]`. For ReLU this is `n v / 2`,
-//!   so He et al. choose `v = 2 / n` ("Delving Deep into Rectifiers", ICCV 2015). For functions that
-//!   are linear around 0 it is about `n v`, so LeCun et al. choose `v = 1 / n` ("Efficient
+//!   so He et al. choose `v = 2 / n` ("Delving Deep into Rectifiers", ICCV 2015). For functions
+//!   that are linear around 0 it is about `n v`, so LeCun et al. choose `v = 1 / n` ("Efficient
 //!   BackProp", 1998, section 4.6);
 //! - the mean square of the gradients by `n v E[f'(z)^2]`, where n is the number of outputs. If the
 //!   numbers of inputs and outputs differ, Glorot and Bengio choose `v = 2 / (fan_in + fan_out)`
@@ -27,8 +28,8 @@
 //! Ganguli and Sohl-Dickstein derive the depth that a signal reaches ("Deep Information
 //! Propagation", ICLR 2017). Saxe, McClelland and Ganguli explain why orthogonal weights carry it
 //! further than others of the same variance ("Exact solutions to the nonlinear dynamics of learning
-//! in deep linear neural networks", ICLR 2014). Klambauer et al. explain why SELU restores mean 0 and
-//! variance 1 ("Self-Normalizing Neural Networks", NeurIPS 2017).
+//! in deep linear neural networks", ICLR 2014). Klambauer et al. explain why SELU restores mean 0
+//! and variance 1 ("Self-Normalizing Neural Networks", NeurIPS 2017).
 //!
 //! ```
 //! use fanin::Init;
@@ -66,8 +67,8 @@ const MAX_NUMBERS: usize = 1 << 28;
 ///
 /// fanin draws all numbers from the seed. The weights of layer i, counted from 0, are the tensor
 /// `layers.{i}.weight` of shape `[width, width]`. The inputs and the gradients at the last layer
-/// are standard normal: the tensors `input` and `gradient` of shape `[batch, width]`. So the weights
-/// are those that `fanin fill` writes for these names.
+/// are standard normal: the tensors `input` and `gradient` of shape `[batch, width]`. So the
+/// weights are those that `fanin fill` writes for these names.
 ///
 /// The arithmetic is binary64, whose range ends at 1.8e308, so a signal can explode for tens of
 /// layers without overflowing. On one machine the same network gives the same bits with any number

@@ -9,7 +9,8 @@ use fanin::{Error, Fill, Init, Tensor, cpu};
 use fanin_signal::{Activation, Network, Signal, Verdict};
 use rayon::prelude::*;
 
-/// A normal variable is more than this many standard deviations from its mean with probability 1e-6.
+/// A normal variable is more than this many standard deviations from its mean with probability
+/// 1e-6.
 const SIGMAS: f64 = 4.891_638_475_698_77;
 
 // ------------------------------------------------------------------------------ one neuron
@@ -287,13 +288,13 @@ const DEPTH: usize = 50;
 /// pre-activations are normal with variance V = n v q. So `q' = E[f(sqrt(V) x)^2]`, and gradients
 /// of mean square d become `n v d E[f'(sqrt(V) x)^2]`.
 ///
-/// Given the layer's input, its n neurons are independent. So the ratio of measured to expected mean
-/// square has mean 1, and its variance is that of one neuron's square, relative to the square's mean,
-/// divided by n. (For the gradient, the square is that of a normal variable times f', and E x^4 = 3.
-/// The inputs of a batch are dependent, but averaging over them can only reduce the variance.) The
-/// ratios of layers are uncorrelated, so their mean over 50 layers and 4 seeds is 1 within
-/// [`SIGMAS`] standard errors: for ReLU, a variance that is wrong by 6 % would be detected. Theory
-/// neglects terms of the order of 1 / n, 0.4 %.
+/// Given the layer's input, its n neurons are independent. So the ratio of measured to expected
+/// mean square has mean 1, and its variance is that of one neuron's square, relative to the
+/// square's mean, divided by n. (For the gradient, the square is that of a normal variable times
+/// f', and E x^4 = 3. The inputs of a batch are dependent, but averaging over them can only reduce
+/// the variance.) The ratios of layers are uncorrelated, so their mean over 50 layers and 4 seeds
+/// is 1 within [`SIGMAS`] standard errors: for ReLU, a variance that is wrong by 6 % would be
+/// detected. Theory neglects terms of the order of 1 / n, 0.4 %.
 ///
 /// GELU with He's initialization is left out, because its inputs have no common q. It multiplies
 /// small signals by n v / 4 = 1/2 and large ones by 1. Growth in between separates inputs that
