@@ -270,8 +270,8 @@ impl<'a> Stopwatch<'a> {
 }
 
 /// Returns true if a device's times of the repetitions agree with the host's time of the
-/// submission. They cannot be more. They are far less on devices that run passes concurrently, where
-/// the timestamp after a fill does not mark its end.
+/// submission. They cannot be more. They are far less on devices that run passes concurrently,
+/// where the timestamp after a fill does not mark its end.
 fn is_plausible(device: &[f64], host: f64) -> bool {
     let sum: f64 = device.iter().sum();
     (0.5 * host..=1.05 * host).contains(&sum)

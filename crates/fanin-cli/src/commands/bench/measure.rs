@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Failure;
 
-/// The number of elements on the CPU and on software drivers: more than their caches hold, and a few
-/// seconds of work at most.
+/// The number of elements on the CPU and on software drivers: more than their caches hold, and a
+/// few seconds of work at most.
 pub const ELEMENTS: u64 = 1 << 24;
 
 /// The number of elements on a GPU: enough that the cost of a submission is negligible.
