@@ -24,8 +24,8 @@ struct Launcher {
 }
 
 /// The launchers. The first whose rank and size are both set is used. Launchers that are started
-/// within another come first: under torchrun or mpirun within Slurm, the variables of Slurm describe
-/// the agent of the machine, and are the same for all of its processes.
+/// within another come first: under torchrun or mpirun within Slurm, the variables of Slurm
+/// describe the agent of the machine, and are the same for all of its processes.
 const LAUNCHERS: [Launcher; 4] = [
     Launcher {
         name: "torchrun",

@@ -35,8 +35,8 @@ pub fn count(n: u128, what: &str) -> String {
     }
 }
 
-/// Returns four significant digits without trailing zeros. It suits expected values, which are often
-/// round numbers.
+/// Returns four significant digits without trailing zeros. It suits expected values, which are
+/// often round numbers.
 pub fn short_text(x: f64) -> String {
     let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
     match rounded.abs() {

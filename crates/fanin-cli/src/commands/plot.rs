@@ -106,7 +106,8 @@ fn details<'a>(
     Ok(details.collect())
 }
 
-/// Returns the range of a tensor's histogram, or `None` if its elements are all equal or not finite.
+/// Returns the range of a tensor's histogram, or `None` if its elements are all equal or not
+/// finite.
 fn range(row: &Examined) -> Option<std::ops::Range<f64>> {
     let stats = &row.stats;
     let (mean, std) = (stats.mean?, stats.std?);

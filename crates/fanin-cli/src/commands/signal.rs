@@ -26,8 +26,8 @@ const DEFAULT_INITS: [(&str, &str); 7] = [
     ("orthogonal", "orthogonal"),
 ];
 
-/// The range of a panel's variance axis. It is narrow enough to tell initializers that keep a signal
-/// apart. Lines that vanish or explode leave the range.
+/// The range of a panel's variance axis. It is narrow enough to tell initializers that keep a
+/// signal apart. Lines that vanish or explode leave the range.
 const SHOWN: Range<f64> = 1e-20..1e20;
 
 pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {

@@ -462,8 +462,8 @@ fn invalid_arrays_are_refused() {
     }
 }
 
-/// Runs a plan that must be refused in bounded time and half a GiB of address space. Without checks,
-/// the files below would take many times that.
+/// Runs a plan that must be refused in bounded time and half a GiB of address space. Without
+/// checks, the files below would take many times that.
 #[cfg(target_os = "linux")]
 fn refused_in_bounds(run: &Run, recipe: &str, list: &str, texts: &[&str]) {
     let start = std::time::Instant::now();
@@ -663,7 +663,8 @@ fn lists_cannot_exhaust_the_machine() {
         refused_in_bounds(&run, "all.toml", "list.json", texts);
     }
 
-    // A sparse file of a hundred megabytes, with a header of the maximum length, then one byte longer.
+    // A sparse file of a hundred megabytes, with a header of the maximum length, then one byte
+    // longer.
     for (length, text) in [
         (100_000_000u64, "does not begin with"),
         (100_000_001, "claims a header of 100000001"),

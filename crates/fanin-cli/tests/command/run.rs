@@ -161,8 +161,8 @@ impl Fanin<'_> {
         self.ends(0)
     }
 
-    /// Runs a command that must be refused: with this status, one line of error that holds all these
-    /// texts, and no file written or changed.
+    /// Runs a command that must be refused: with this status, one line of error that holds all
+    /// these texts, and no file written or changed.
     pub fn refused(&self, status: i32, texts: &[&str]) {
         let words = &self.words;
         let snapshot = || -> Vec<(String, Vec<u8>)> {

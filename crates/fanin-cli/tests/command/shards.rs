@@ -731,7 +731,8 @@ proptest! {
             .collect();
         let shards = Shards::split(&fills, max_bytes, &[]).unwrap();
         let files = shards.files();
-        let names: Vec<&str> = files.iter().flat_map(|file| file.contents().fills()).map(|fill| fill.name()).collect();
+        let in_files = files.iter().flat_map(|file| file.contents().fills());
+        let names: Vec<&str> = in_files.map(|fill| fill.name()).collect();
         prop_assert_eq!(names, fills.iter().map(Fill::name).collect::<Vec<_>>());
         for (file, next) in files.iter().zip(files.iter().skip(1)) {
             let bytes = file.contents().weight_bytes();
@@ -750,7 +751,8 @@ proptest! {
         let most = files.iter().map(|file| file.contents().weight_bytes()).max().unwrap_or(0);
         let fair = shards.weight_bytes() / u128::from(size);
         for rank in 0..size {
-            let bytes: u128 = shards.of(Share { rank, size }).iter().map(|file| file.contents().weight_bytes()).sum();
+            let files = shards.of(Share { rank, size });
+            let bytes: u128 = files.iter().map(|file| file.contents().weight_bytes()).sum();
             prop_assert!(bytes <= fair + most);
         }
     }

@@ -1,5 +1,5 @@
-//! `fanin verify` detects every flipped bit, names the element that differs, and accepts the weights
-//! of every backend.
+//! `fanin verify` detects every flipped bit, names the element that differs, and accepts the
+//! weights of every backend.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -247,7 +247,10 @@ fn files_that_change_while_they_are_read_are_errors() {
     fs::remove_file(shard).unwrap();
     let error = verify().unwrap_err();
     assert!(
-        matches!(&error, Error::Io { path, action: "open", .. } if path.ends_with("00002.safetensors")),
+        matches!(
+            &error,
+            Error::Io { path, action: "open", .. } if path.ends_with("00002.safetensors")
+        ),
         "{error:?}"
     );
     // An error of the function that makes the weights is returned.

@@ -20,8 +20,8 @@ impl Probability {
     }
 
     /// Returns the interval, as probabilities, that holds this quantile in 99 of 100 samples of n
-    /// draws. The number of draws below a point is binomial. By Chernoff's bound, a larger deviation
-    /// has a probability below exp(-n times the relative entropy).
+    /// draws. The number of draws below a point is binomial. By Chernoff's bound, a larger
+    /// deviation has a probability below exp(-n times the relative entropy).
     pub fn band(self, n: f64) -> (Probability, Probability) {
         let needed = (2.0f64 / 0.01).ln() / n;
         let p = self.tail;
