@@ -101,39 +101,40 @@ impl ModelOutput {
         let refused = |what: &str| Err(Failure::Usage(format!("--out {out:?}: {what}")));
         let has_spec = arguments.shard_spec.is_some();
         let has_shard_size = arguments.max_shard_size.is_some();
-        let is_folder = out.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            _ if out == NULL && arguments.resume => {
-                refused("--resume needs an output on disk, not null:")
+        if out == NULL {
+            if arguments.resume {
+                return refused("--resume needs an output on disk, not null:");
             }
-            _ if out == NULL && (has_spec || process.is_some()) => {
-                Ok(ModelOutput::Several { folder: None })
-            }
-            _ if out == NULL => Ok(ModelOutput::One(Output::Null)),
-            Some("safetensors") if !is_folder => {
-                if has_spec {
-                    refused("--shard-spec writes a file for each rank: give a folder")
-                } else if has_shard_size {
-                    refused("--max-shard-size needs a folder: end its name with /")
-                } else if process.is_some() {
-                    refused("several processes write several files: give a folder")
-                } else {
-                    Ok(ModelOutput::One(Output::Safetensors(path.to_owned())))
-                }
-            }
-            extension
-                if is_folder
-                    || extension.is_none() && path.file_name().is_some_and(|name| name != "-") =>
-            {
-                if has_spec && has_shard_size {
-                    return refused("--max-shard-size cannot be combined with --shard-spec");
-                }
-                Ok(ModelOutput::Several {
-                    folder: Some(path.to_owned()),
-                })
-            }
-            _ => refused("use a .safetensors file, a folder (end its name with /), or null:"),
+            return Ok(match has_spec || process.is_some() {
+                true => ModelOutput::Several { folder: None },
+                false => ModelOutput::One(Output::Null),
+            });
         }
+        let has_name = path.file_name().is_some_and(|name| name != "-");
+        if out.ends_with(['/', std::path::MAIN_SEPARATOR])
+            || path.is_dir()
+            || has_name && path.extension().is_none()
+        {
+            if has_spec && has_shard_size {
+                return refused("--max-shard-size cannot be combined with --shard-spec");
+            }
+            return Ok(ModelOutput::Several {
+                folder: Some(path.to_owned()),
+            });
+        }
+        if path.extension().is_none_or(|it| it != "safetensors") {
+            return refused("use a .safetensors file, a folder (end its name with /), or null:");
+        }
+        if has_spec {
+            return refused("--shard-spec writes a file for each rank: give a folder");
+        }
+        if has_shard_size {
+            return refused("--max-shard-size needs a folder: end its name with /");
+        }
+        if process.is_some() {
+            return refused("several processes write several files: give a folder");
+        }
+        Ok(ModelOutput::One(Output::Safetensors(path.to_owned())))
     }
 }
 

@@ -35,7 +35,7 @@ fn gpt2_plan() -> fanin::Plan {
 
 /// Returns the files of a folder, without hidden ones, which are temporary files.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let entries = fs::read_dir(folder).expect("the folder exists");
     entries
         .map(|entry| entry.unwrap().path())
         .map(|path| {
@@ -51,7 +51,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Returns the names of the hidden files, which a killed process leaves.
 fn hidden(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let entries = fs::read_dir(folder).expect("the folder exists");
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with('.')).collect()
 }
