@@ -1,4 +1,4 @@
-//! Who makes the weights.
+//! The choice of the backend that makes the weights.
 
 use fanin::checkpoint::Make;
 use fanin::cpu;
@@ -11,16 +11,16 @@ use crate::output::status;
 
 /// A backend that is ready to fill.
 pub enum Backend {
-    /// The CPU, on this many threads.
+    /// The CPU, with its number of threads.
     Cpu(usize),
-    /// A device of fanin's own.
+    /// A GPU, with a device that fanin opened.
     #[cfg(feature = "gpu")]
     Gpu(Box<gpu::Gpu>),
 }
 
 impl Backend {
-    /// The backend that the arguments ask for. Where they leave the choice, says on standard
-    /// error what was chosen and why. Of several GPUs that are as good, `local_rank` picks one.
+    /// Opens the backend that the arguments ask for. With `auto`, it reports the choice and its
+    /// reason on standard error. Among several equally good GPUs, `local_rank` picks one.
     pub fn choose(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
         start_threads(arguments.threads)?;
@@ -45,8 +45,8 @@ impl Backend {
         Ok(Backend::Gpu(Box::new(gpu::Gpu::headless(&options)?)))
     }
 
-    /// A GPU where one is there. A software driver runs on the same cores as the CPU backend,
-    /// only slower: it is taken only when it is asked for by name.
+    /// Opens a GPU if there is one, else the CPU. A software driver is slower than the CPU backend
+    /// on the same cores, so `auto` does not use it unless `--adapter` names it.
     #[cfg(feature = "gpu")]
     fn auto(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         if arguments.adapter.is_some() {
@@ -91,7 +91,7 @@ impl Backend {
         Ok(backend)
     }
 
-    /// `CPU, 16 threads`, or the GPU's name and the interface it is reached by.
+    /// Returns a description such as `CPU, 16 threads` or `GPU, NVIDIA H100 by vulkan`.
     pub fn describe(&self) -> String {
         match self {
             Backend::Cpu(1) => "CPU, 1 thread".to_owned(),
@@ -104,7 +104,7 @@ impl Backend {
         }
     }
 
-    /// What makes the weights of a checkpoint.
+    /// Returns the maker of a checkpoint's weights.
     pub fn maker(&self) -> Box<dyn Make + '_> {
         match self {
             Backend::Cpu(_) => Box::new(cpu::fill_range),
@@ -114,13 +114,13 @@ impl Backend {
     }
 }
 
-/// A local rank as an index of adapters: it is counted round anyway.
+/// Converts a local rank to an index of adapters, which the library takes modulo their number.
 #[cfg(feature = "gpu")]
 fn index(local_rank: u64) -> usize {
     usize::try_from(local_rank).unwrap_or(0)
 }
 
-/// Refuses an adapter's name where only the CPU is asked for.
+/// Refuses `--adapter` with `--backend cpu`.
 pub fn no_adapter_for_the_cpu(backend: BackendKind, adapter: Option<&str>) -> Result<(), Failure> {
     match (backend, adapter) {
         (BackendKind::Cpu, Some(_)) => Err(Failure::Usage(
@@ -130,7 +130,7 @@ pub fn no_adapter_for_the_cpu(backend: BackendKind, adapter: Option<&str>) -> Re
     }
 }
 
-/// Has the CPU fill on this many threads, or on one for each core.
+/// Starts the threads of the CPU backend: the given number, or one for each core.
 pub fn start_threads(threads: Option<u16>) -> Result<(), Failure> {
     let Some(threads) = threads else {
         return Ok(());
@@ -141,7 +141,7 @@ pub fn start_threads(threads: Option<u16>) -> Result<(), Failure> {
         .map_err(|error| Failure::Run(format!("cannot start {threads} threads: {error}")))
 }
 
-/// Whether an adapter is a GPU, and no driver that computes on the CPU.
+/// Returns true if an adapter is a GPU, not a driver that computes on the CPU.
 #[cfg(feature = "gpu")]
 pub fn is_hardware(adapter: &fanin::wgpu::AdapterInfo) -> bool {
     use fanin::wgpu::DeviceType::{DiscreteGpu, IntegratedGpu, VirtualGpu};
@@ -151,6 +151,6 @@ pub fn is_hardware(adapter: &fanin::wgpu::AdapterInfo) -> bool {
     )
 }
 
-/// Why there is no GPU in a build without one.
+/// The error message for `--backend gpu` in a build without the feature gpu.
 #[cfg(not(feature = "gpu"))]
 pub const WITHOUT_GPU: &str = "this fanin was built without the feature gpu";

@@ -1,21 +1,21 @@
-//! Which of several processes this one is, as whatever started them says.
+//! The rank of this process among those that share the work, set by arguments or a launcher.
 
 use fanin::checkpoint::Share;
 
 use crate::Failure;
 use crate::args::DistributedArguments;
 
-/// This process among those that share the work.
-pub struct World {
-    /// Its rank, and how many there are.
+/// The rank of this process among those that share the work.
+pub struct ProcessRank {
+    /// The rank, and the number of processes.
     pub share: Share,
-    /// Its rank among those of this machine, where that is known: it picks the GPU.
+    /// The rank among the processes of this machine, if it is known. It picks the GPU.
     pub local_rank: Option<u64>,
-    /// Who says so: a launcher's name, or the arguments.
+    /// The origin of the rank: a launcher's name, or `--rank`.
     source: &'static str,
 }
 
-/// The variables that a launcher sets.
+/// The environment variables that a launcher sets.
 struct Launcher {
     name: &'static str,
     rank: &'static str,
@@ -23,9 +23,9 @@ struct Launcher {
     local_rank: &'static str,
 }
 
-/// The first of which both are set counts. Of two that are, the inner one is first: torchrun
-/// and mpirun may have been started within Slurm, whose variables then speak of the machine's
-/// agent, the same for all of its processes.
+/// The launchers. The first whose rank and size are both set is used. Launchers that are started
+/// within another come first: under torchrun or mpirun within Slurm, the variables of Slurm
+/// describe the agent of the machine, and are the same for all of its processes.
 const LAUNCHERS: [Launcher; 4] = [
     Launcher {
         name: "torchrun",
@@ -39,7 +39,7 @@ const LAUNCHERS: [Launcher; 4] = [
         size: "OMPI_COMM_WORLD_SIZE",
         local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
     },
-    // MPICH, Intel MPI and their kin; MPI_LOCALRANKID is Hydra's.
+    // MPICH, Intel MPI and their derivatives. Their process manager Hydra sets MPI_LOCALRANKID.
     Launcher {
         name: "MPI (PMI)",
         rank: "PMI_RANK",
@@ -54,11 +54,11 @@ const LAUNCHERS: [Launcher; 4] = [
     },
 ];
 
-impl World {
-    /// What the arguments say, else what the launcher says; nothing where one process is to do
-    /// all.
+impl ProcessRank {
+    /// Reads the rank from the arguments, else from the launcher's variables. It returns `None` if
+    /// one process does all the work.
     pub fn find(arguments: &DistributedArguments) -> Result<Option<Self>, Failure> {
-        World::from(arguments, |name| std::env::var(name).ok())
+        ProcessRank::from(arguments, |name| std::env::var(name).ok())
     }
 
     fn from(
@@ -71,19 +71,24 @@ impl World {
             };
             let number = text.trim().parse();
             number.map(Some).map_err(|_| {
-                Failure::Usage(format!("{name}={text:?} in the environment is no number"))
+                Failure::Usage(format!(
+                    "environment variable {name}={text:?}: use a whole number from 0"
+                ))
             })
         };
         if let (Some(rank), Some(size)) = (arguments.rank, arguments.world_size) {
             if rank >= size {
-                return Err(Failure::Usage(format!(
-                    "--rank {rank}: of --world-size {size}, use 0 to {}",
-                    size.saturating_sub(1)
-                )));
+                return Err(Failure::Usage(match size {
+                    0 => "--world-size 0: use at least 1".to_owned(),
+                    _ => format!(
+                        "--rank {rank} is out of range: with --world-size {size} use 0 to {}",
+                        size - 1
+                    ),
+                }));
             }
-            return Ok(Some(World {
+            return Ok(Some(ProcessRank {
                 share: Share { rank, size },
-                // A launcher may have set it all the same.
+                // A launcher may set it even if --rank is given.
                 local_rank: number("LOCAL_RANK")?,
                 source: "--rank",
             }));
@@ -98,12 +103,12 @@ impl World {
             };
             if rank >= size {
                 return Err(Failure::Usage(format!(
-                    "{}={rank} in the environment, but {}={size}: a rank is smaller than the \
-                     number of processes",
+                    "environment variables {}={rank} and {}={size}: the rank must be smaller \
+                     than the number of processes",
                     launcher.rank, launcher.size
                 )));
             }
-            return Ok(Some(World {
+            return Ok(Some(ProcessRank {
                 share: Share { rank, size },
                 local_rank: number(launcher.local_rank)?,
                 source: launcher.name,
@@ -114,13 +119,13 @@ impl World {
             .map(|launcher| format!("{} and {}", launcher.rank, launcher.size))
             .collect();
         Err(Failure::Usage(format!(
-            "--distributed: the environment says no rank ({}): start it by mpirun, torchrun or \
-             srun, or give --rank and --world-size",
+            "--distributed: no launcher has set a rank ({}): use mpirun, torchrun or srun, or \
+             give --rank and --world-size",
             pairs.join(", ")
         )))
     }
 
-    /// `rank 1 of 3 (Open MPI)`.
+    /// Returns a description such as `rank 1 of 3 (Open MPI)`.
     pub fn describe(&self) -> String {
         let Share { rank, size } = self.share;
         format!("rank {rank} of {size} ({})", self.source)
@@ -136,9 +141,9 @@ mod tests {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        match World::from(arguments, variable) {
+        match ProcessRank::from(arguments, variable) {
             Ok(None) => "alone".to_owned(),
-            Ok(Some(world)) => format!("{}, local {:?}", world.describe(), world.local_rank),
+            Ok(Some(process)) => format!("{}, local {:?}", process.describe(), process.local_rank),
             Err(Failure::Usage(message)) => message,
             Err(_) => "failed".to_owned(),
         }
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn launchers_say_who_a_process_is() {
+    fn launchers_set_the_rank() {
         let slurm = [
             ("SLURM_PROCID", "0"),
             ("SLURM_NTASKS", "2"),
@@ -181,7 +186,7 @@ mod tests {
         ] {
             assert_eq!(find(&distributed(), environment), expected);
         }
-        // Not asked for: a shell within a job is one process, whatever its environment says.
+        // Without --distributed, variables are ignored: a shell within a job is one process.
         let alone = DistributedArguments {
             distributed: false,
             ..distributed()
@@ -196,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_ranks_are_refused() {
         for (environment, expected) in [
-            (&[][..], "says no rank (RANK and WORLD_SIZE"),
-            (&[("RANK", "1")], "says no rank"),
+            (&[][..], "no launcher has set a rank (RANK and WORLD_SIZE"),
+            (&[("RANK", "1")], "no launcher has set a rank"),
             (&[("RANK", "2"), ("WORLD_SIZE", "2")], "RANK=2"),
             (
                 &[("PMI_RANK", "one"), ("PMI_SIZE", "2")],

@@ -1,8 +1,8 @@
-//! Numbers as the command line prints them.
+//! The text of numbers.
 
 use indicatif::HumanCount;
 
-/// `497.76 MB in 2.47 s (201.31 MB/s)`.
+/// Returns amount, time and speed, such as `497.76 MB in 2.47 s (201.31 MB/s)`.
 pub fn speed(bytes: f64, seconds: f64) -> String {
     format!(
         "{} in {seconds:.2} s ({}/s)",
@@ -11,7 +11,7 @@ pub fn speed(bytes: f64, seconds: f64) -> String {
     )
 }
 
-/// `497.76 MB`: three digits or more, in powers of 1000.
+/// Returns a size such as `497.76 MB`, in powers of 1000.
 fn decimal_bytes(bytes: f64) -> String {
     let mut value = bytes;
     for unit in ["B", "kB", "MB", "GB", "TB"] {
@@ -26,7 +26,7 @@ fn decimal_bytes(bytes: f64) -> String {
     format!("{value:.2} PB")
 }
 
-/// `1 tensor`, `148 tensors`, `124,439,808 parameters`.
+/// Returns a count with its noun, such as `1 tensor` or `124,439,808 parameters`.
 pub fn count(n: u128, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     match u64::try_from(n) {
@@ -35,7 +35,8 @@ pub fn count(n: u128, what: &str) -> String {
     }
 }
 
-/// Four significant digits, without trailing zeros: what is expected is often a round number.
+/// Returns four significant digits without trailing zeros. It suits expected values, which are
+/// often round numbers.
 pub fn short_text(x: f64) -> String {
     let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
     match rounded.abs() {
@@ -45,7 +46,7 @@ pub fn short_text(x: f64) -> String {
     }
 }
 
-/// Six significant digits, like C's `%.6g`, but for trailing zeros that line columns up.
+/// Returns six significant digits, like C's `%.6g`, but keeps trailing zeros, which align columns.
 pub fn number_text(x: f64) -> String {
     if x.is_nan() {
         return "nan".to_owned();

@@ -1,4 +1,6 @@
-//! The command line `fanin`: arguments, progress and tables. The work is done by the library.
+//! The command line `fanin` writes, checks and draws initial weights of neural networks.
+//!
+//! It reads arguments and shows progress and tables. The library `fanin` does the work.
 
 mod args;
 mod backend;
@@ -21,18 +23,18 @@ use commands::{
     bench, devices, diff, fill, init, inits, plan, plot, recipe, regenerate, signal, stats, verify,
 };
 
-/// Why a command did not do what was asked.
+/// The reason that a command ended early.
 enum Failure {
-    /// The arguments make no sense: exit status 2.
+    /// The arguments are invalid: exit status 2.
     Usage(String),
-    /// They do, but it did not work out: exit status 1.
+    /// The arguments are valid, but the command failed: exit status 1.
     Run(String),
-    /// Who reads the output has read enough: no failure at all.
+    /// The reader of standard output closed it, as `head` does: exit status 0.
     Closed,
 }
 
 impl Failure {
-    /// For use in `map_err`, where the library found fault with what the arguments status.
+    /// Makes a usage error of a library error that the arguments caused.
     fn usage(error: impl std::error::Error) -> Self {
         Failure::Usage(error.to_string())
     }
@@ -62,8 +64,8 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version come this way too, with status 0. A reader that is gone wants
-            // neither.
+            // Help and version are errors with status 0 here. A failed write is ignored: standard
+            // output or error is closed, so nobody reads the message.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

@@ -1,4 +1,4 @@
-//! A model on the command line: its recipe, its plan and the metadata of its files.
+//! Recipes, plans and file metadata for the commands.
 
 use std::path::Path;
 
@@ -6,9 +6,10 @@ use fanin::checkpoint;
 use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, Slice, TensorList};
 
 use crate::Failure;
+use crate::args::ModelArguments;
 
-/// What a file says of itself. It decides the bits, and nothing else stands there: not when,
-/// where or by which backend.
+/// Returns the metadata of a model's files. It holds only what determines the bits, so it has no
+/// time, place or backend, and equal requests give equal files.
 pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
     vec![
         ("format", "pt".to_owned()),
@@ -20,7 +21,15 @@ pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The plan; a seed that is missing is one that the arguments lack.
+/// Returns the recipe and the plan of the model that the arguments describe.
+pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
+    let recipe = recipe(&arguments.recipe)?;
+    let list = checkpoint::read_tensor_list(&arguments.tensors)?;
+    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    Ok((recipe, plan))
+}
+
+/// Resolves the recipe. A missing seed is an error of usage, because `--seed` can give it.
 pub fn resolve(
     recipe: &Recipe,
     list: &TensorList,
@@ -37,7 +46,7 @@ pub fn resolve(
         })
 }
 
-/// A file if it is named like one, else a preset.
+/// Loads a recipe from a .toml file, or returns the preset of this name.
 pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     if text.ends_with(".toml") {
         return Ok(Recipe::load(text)?);
@@ -45,13 +54,14 @@ pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     Recipe::preset(text).map_err(|error| Failure::Usage(format!("{error}, or a .toml file")))
 }
 
-/// The fill, narrowed to a slice that is given as text.
+/// Returns the slice of the fill that the text describes.
 pub fn narrowed(fill: Fill, slice: &str) -> fanin::Result<Fill> {
     let slice = Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
     fill.slice(slice)
 }
 
-/// What a recipe makes of the tensors of a file; of their distributions, no seed is part.
+/// Returns the fills that a recipe gives the tensors of a file, for their distributions, which do
+/// not depend on the seed.
 pub fn expected_fills(file: &Path, name: &str) -> Result<Vec<Fill>, Failure> {
     let recipe = recipe(name)?;
     let list = checkpoint::float_tensors(file)?;

@@ -1,4 +1,4 @@
-//! Where weights and words go.
+//! Outputs: files and standard output for weights, standard error for messages and progress.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -14,10 +14,10 @@ use crate::Failure;
 use crate::backend::Backend;
 use crate::format::speed;
 
-/// What messages call standard output.
+/// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// One line on standard error.
+/// Prints a line to standard error.
 pub fn status(line: &str) {
     // Not `eprintln!`, which panics where standard error is closed.
     let _ = writeln!(io::stderr(), "fanin: {line}");
@@ -45,8 +45,11 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&(json + "\n"))
 }
 
-/// Where weights go, as `--out` says it.
-pub enum Target {
+/// The `--out` that makes weights without writing them.
+pub const NULL: &str = "null:";
+
+/// The output of weights that `--out` names.
+pub enum Output {
     Safetensors(PathBuf),
     Npy(PathBuf),
     Raw(PathBuf),
@@ -54,41 +57,42 @@ pub enum Target {
     Null,
 }
 
-impl Target {
-    pub fn parse(out: &str) -> Option<Self> {
-        match out {
-            "-" => return Some(Target::Stdout),
-            "null:" => return Some(Target::Null),
-            _ => {}
-        }
+impl Output {
+    pub fn parse(out: &str) -> Result<Self, Failure> {
         let path = Path::new(out);
-        match path.extension()?.to_str()? {
-            "safetensors" => Some(Target::Safetensors(path.to_owned())),
-            "npy" => Some(Target::Npy(path.to_owned())),
-            "bin" => Some(Target::Raw(path.to_owned())),
-            _ => None,
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match (out, extension) {
+            ("-", _) => Ok(Output::Stdout),
+            (NULL, _) => Ok(Output::Null),
+            (_, Some("safetensors")) => Ok(Output::Safetensors(path.to_owned())),
+            (_, Some("npy")) => Ok(Output::Npy(path.to_owned())),
+            (_, Some("bin")) => Ok(Output::Raw(path.to_owned())),
+            _ => Err(Failure::Usage(format!(
+                "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:"
+            ))),
         }
     }
 
+    /// Returns the name of the output in messages.
     pub fn name(&self) -> String {
         match self {
-            Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
+            Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
                 path.display().to_string()
             }
-            Target::Stdout => STDOUT.to_owned(),
-            Target::Null => "null:".to_owned(),
+            Output::Stdout => STDOUT.to_owned(),
+            Output::Null => NULL.to_owned(),
         }
     }
 }
 
-/// Set once the process is asked to end.
+/// Set when the process receives a signal to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Lets a first signal to end stop the work in good order, so that no temporary file stays;
-/// a second one ends the process at once.
-fn stop_in_good_order() {
-    // Without a handler the signal ends the process as ever: nothing worse than a temporary
-    // file is left.
+/// Makes the first signal to end stop the work, so that temporary files are removed, and the
+/// second one end the process at once.
+fn handle_interrupts() {
+    // If no handler can be set, a signal ends the process at once, which leaves at most a
+    // temporary file.
     let _ = ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
@@ -96,42 +100,40 @@ fn stop_in_good_order() {
     });
 }
 
-/// Has the backend make the contents, and the target take them; says what was done.
+/// Makes the contents with the backend, writes them to the output and reports the amount.
 ///
-/// `what` begins the line that sums it up, as in "124,439,808 parameters in 148 tensors".
+/// The report begins with `what`, such as "124,439,808 parameters in 148 tensors".
 pub fn write(
     backend: &Backend,
     writer: &Writer,
-    target: &Target,
+    output: &Output,
     contents: &Contents<'_>,
     what: &str,
 ) -> Result<(), Failure> {
     let ((), amount) = work(
         backend,
         contents.weight_bytes(),
-        |make, progress| match target {
-            Target::Safetensors(path) | Target::Npy(path) | Target::Raw(path) => {
+        |make, progress| match output {
+            Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
                 writer.save(path, contents, make, progress)
             }
-            Target::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
-            Target::Null => {
-                let name = target.name();
-                writer.write_to(&mut io::sink(), name, contents, make, progress)
-            }
+            Output::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
+            Output::Null => writer.write_to(&mut io::sink(), NULL, contents, make, progress),
         },
     )?;
-    status(&format!("{what}: {amount}, to {}", target.name()));
+    status(&format!("{what}: {amount}, to {}", output.name()));
     Ok(())
 }
 
-/// Runs what has the backend make weights, with a bar; also gives the amount of work, as in
-/// "497.76 MB in 2.47 s (201.31 MB/s) on the CPU, 2 threads".
+/// Runs a function that makes weights with the backend, and shows a progress bar. It returns the
+/// function's result and the amount of work, such as "497.76 MB in 2.47 s (201.31 MB/s) on the CPU,
+/// 2 threads".
 pub fn work<T>(
     backend: &Backend,
     bytes: u128,
     run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
 ) -> Result<(T, String), Failure> {
-    stop_in_good_order();
+    handle_interrupts();
     let bar = bytes_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
     let mut progress = |made| {
         bar.inc(made);
@@ -153,7 +155,7 @@ pub fn work<T>(
     Ok((result?, amount))
 }
 
-/// A bar of so many bytes.
+/// Returns a progress bar for a number of bytes.
 pub fn bytes_bar(bytes: u64) -> ProgressBar {
     progress_bar(
         bytes,
@@ -161,13 +163,13 @@ pub fn bytes_bar(bytes: u64) -> ProgressBar {
     )
 }
 
-/// A bar on standard error, if that is a terminal.
+/// Returns a progress bar on standard error, hidden unless that is a terminal.
 pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
-    // Templates are constants; a default bar would do as well.
+    // The templates are constants and valid. If one were not, the default bar would be shown.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

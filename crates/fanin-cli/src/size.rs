@@ -1,6 +1,7 @@
-//! Sizes in bytes, as arguments have them.
+//! Sizes in bytes, as arguments give them.
 
-/// `5GB`, `256MiB`, `1.5 GB`, `1000`: a number, and a unit in powers of 1000 or 1024.
+/// Parses a size such as `5GB`, `256MiB`, `1.5 GB` or `1000`: a number, and a unit in powers of
+/// 1000 or 1024.
 pub fn size(text: &str) -> Result<u64, String> {
     let refused = || "use a number of bytes such as 5GB, 256MiB or 1000000".to_owned();
     let text = text.trim();
@@ -22,7 +23,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = match number.parse::<u64>() {
         Ok(number) => number.checked_mul(unit),
-        // Exact as far as anybody writes fractions of a size.
+        // binary64 has more digits than fractions of a size need.
         Err(_) => match number.parse::<f64>() {
             Ok(number) if number * (unit as f64) < 1e18 => Some((number * unit as f64) as u64),
             _ => None,

@@ -5,18 +5,17 @@ use std::io::{self, Write};
 use fanin::text::printable;
 use unicode_width::UnicodeWidthStr;
 
-/// Where a column's cells are aligned.
+/// The alignment of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     Left,
     Right,
 }
 
-/// A line for the headings and one for each row, two blanks between columns.
+/// Returns a line of headings and a line for each row, with two spaces between columns.
 ///
-/// Cells may come from a file: what would break the line, or speak to the terminal, is
-/// escaped. Columns line up by the width that a terminal gives to characters, be they of two cells
-/// or of none.
+/// Cells may hold untrusted text: control characters are escaped. Columns are aligned by the width
+/// of characters in a terminal, which is 2 for wide characters and 0 for combining marks.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let widths = widths(columns, rows.iter());
     let lines = rows.iter().map(|row| line(columns, &widths, row));
@@ -25,7 +24,8 @@ pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
         .collect()
 }
 
-/// The same, for rows that are made anew rather than held: once to measure them, once to write.
+/// Writes the same table from an iterator of rows that runs twice, to measure and to write them, so
+/// that the rows need not be in memory.
 pub fn write_table<R: Iterator<Item = Vec<String>>>(
     out: &mut dyn Write,
     columns: &[(&str, Align)],
@@ -39,7 +39,7 @@ pub fn write_table<R: Iterator<Item = Vec<String>>>(
     Ok(())
 }
 
-/// The width of each column.
+/// Returns the width of each column.
 fn widths(
     columns: &[(&str, Align)],
     rows: impl Iterator<Item = impl AsRef<[String]>>,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_turns_the_text_around() {
+    fn direction_and_line_characters_are_escaped() {
         for c in ('\u{202a}'..='\u{202e}')
             .chain('\u{2066}'..='\u{2069}')
             .chain([

@@ -1,11 +1,10 @@
-//! Axes: from numbers to places along them, and where the ticks stand.
+//! Axes: the mapping from numbers to positions, and the ticks.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// An axis of a [`Panel`](super::Panel): what it shows, with its unit, and how numbers are laid
-/// along it.
+/// An axis of a [`Panel`](super::Panel): a label, a scale and optionally a range.
 ///
 /// ```
 /// use fanin_plot::Axis;
@@ -27,12 +26,13 @@ enum Scale {
     Log10,
 }
 
-/// Numbers beyond this, which no weight or time is near, count as infinite: their differences
-/// would be. Its inverse is the least number that is not taken for 0.
+/// The largest magnitude that has a place on an axis. Beyond it, differences would overflow. Its
+/// inverse is the smallest magnitude that is distinguished from 0.
 const LARGEST: f64 = 1e300;
 
 impl Scale {
-    /// Where a number lies, on the scale's own measure; None where it is not on it.
+    /// Returns the number itself, or its logarithm, or `None` if the number has no place on the
+    /// scale.
     fn measure(self, x: f64) -> Option<f64> {
         let size = x.abs();
         match self {
@@ -47,20 +47,21 @@ impl Scale {
 }
 
 impl Axis {
-    /// Equal steps, equal lengths.
+    /// Returns a linear axis.
     #[must_use]
     pub fn linear(label: impl Into<String>) -> Self {
         Axis::new(label.into(), Scale::Linear)
     }
 
-    /// Equal ratios, equal lengths, with ticks at powers of ten. Numbers that are not above 0 are
-    /// not on it.
+    /// Returns a logarithmic axis with ticks at powers of ten. Numbers that are not above 0 have no
+    /// place on it.
     #[must_use]
     pub fn log10(label: impl Into<String>) -> Self {
         Axis::new(label.into(), Scale::Log10)
     }
 
-    /// As [`Axis::log10`], with ticks at powers of two.
+    /// Returns a logarithmic axis with ticks at powers of two. Numbers that are not above 0 have no
+    /// place on it.
     #[must_use]
     pub fn log2(label: impl Into<String>) -> Self {
         Axis::new(label.into(), Scale::Log2)
@@ -74,15 +75,15 @@ impl Axis {
         }
     }
 
-    /// From where to where it goes; what lies outside is cut off. \[default: what the data need]
+    /// Sets the range. Data outside of it are cut off. \[default: the range of the data]
     #[must_use]
     pub fn range(mut self, range: Range<f64>) -> Self {
         self.range = Some(range);
         self
     }
 
-    /// The axis from end to end: the range that it was given, or one in which the data have room.
-    /// `from_zero` says that 0 bears a meaning, as the foot of a bar.
+    /// Returns the axis' span: the range that was set, or that of the data with a margin. With
+    /// `from_zero`, the span of a linear axis includes 0, as bars need.
     pub(super) fn span(&self, data: impl Iterator<Item = f64>, from_zero: bool) -> Result<Span> {
         let scale = self.scale;
         if let Some(range) = &self.range {
@@ -92,11 +93,11 @@ impl Axis {
                 _ => Err(Error::Chart {
                     chart: self.label.clone(),
                     reason: format!(
-                        "{:?} is no range of an axis: use two numbers, the smaller one first{}",
+                        "range {:?} is invalid: use two finite numbers{}, the smaller one first",
                         range,
                         match scale {
                             Scale::Linear => "",
-                            Scale::Log2 | Scale::Log10 => ", above 0 on a logarithmic one",
+                            Scale::Log2 | Scale::Log10 => " above 0",
                         }
                     ),
                 }),
@@ -110,7 +111,7 @@ impl Axis {
         if low > high {
             (low, high) = (0.0, 1.0);
         }
-        // Of a single number, something to see on both sides.
+        // A single number is centred in a span around it.
         let least = match scale {
             Scale::Linear => 1e-9 * low.abs().max(high.abs()),
             Scale::Log2 | Scale::Log10 => 1e-9,
@@ -124,20 +125,21 @@ impl Axis {
             (low, high) = (low - half, high + half);
         } else {
             let margin = MARGIN * (high - low);
-            let stands = |end| zero == Some(end);
+            // Bars touch the axis: no margin at 0.
+            let at_zero = |end| zero == Some(end);
             (low, high) = (
-                if stands(low) { low } else { low - margin },
-                if stands(high) { high } else { high + margin },
+                if at_zero(low) { low } else { low - margin },
+                if at_zero(high) { high } else { high + margin },
             );
         }
         Ok(Span { scale, low, high })
     }
 }
 
-/// What is left free beside the outermost data, as a part of their extent.
+/// The margin beside the outermost data, as a share of their extent.
 const MARGIN: f64 = 0.04;
 
-/// An axis from its low end to its high end, on its scale's own measure.
+/// An axis from its low end to its high end, as [`Scale::measure`] gives them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     scale: Scale,
@@ -145,7 +147,7 @@ pub(super) struct Span {
     high: f64,
 }
 
-/// Where a tick stands, from 0 at the low end to 1 at the high one, and what is written there.
+/// A tick: its position, from 0 at the low end of the axis to 1 at the high end, and its label.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tick {
     pub at: f64,
@@ -153,14 +155,14 @@ pub(super) struct Tick {
 }
 
 impl Span {
-    /// Where a number lies, from 0 at the low end to 1 at the high one; beyond them, where it is
-    /// outside. None where it is not on this axis at all.
+    /// Returns a number's position, from 0 at the low end to 1 at the high end. Numbers outside the
+    /// span have positions outside 0 to 1. Numbers that the scale cannot hold have none.
     pub fn place(&self, x: f64) -> Option<f64> {
         let measure = self.scale.measure(x)?;
         Some((measure - self.low) / (self.high - self.low))
     }
 
-    /// Ticks at round numbers, at most one more than `most`.
+    /// Returns ticks at round numbers, at most `most + 1` of them.
     pub fn ticks(&self, most: usize) -> Vec<Tick> {
         let most = most.max(2);
         match self.scale {
@@ -176,7 +178,7 @@ impl Span {
             return self.between_powers(base, most);
         }
         let stride = round_step((last - first + 1.0) / most as f64).0.max(1.0);
-        // At multiples of the stride, so that 0 is one of them.
+        // Multiples of the stride, so that exponent 0 is among them.
         let first = (self.low / stride).ceil();
         let last = (self.high / stride).floor();
         let exponents = steps(first, last).map(|step| step * stride);
@@ -187,7 +189,7 @@ impl Span {
         ticks.collect()
     }
 
-    /// Where the axis holds no two powers: the numbers between them.
+    /// Returns ticks for an axis that holds fewer than two powers of the base.
     fn between_powers(&self, base: u8, most: usize) -> Vec<Tick> {
         let base = f64::from(base);
         let (low, high) = (base.powf(self.low), base.powf(self.high));
@@ -209,15 +211,16 @@ impl Span {
     }
 }
 
-/// Whole numbers from the first to the last, as floating-point ones.
+/// Returns the integers from the first to the last.
 fn steps(first: f64, last: f64) -> impl Iterator<Item = f64> {
-    /// More than any axis has room for.
+    /// More ticks than any axis has room for.
     const MOST: f64 = 1000.0;
     let count = (last - first + 1.0).clamp(0.0, MOST) as u32;
     (0..count).map(move |i| first + f64::from(i))
 }
 
-/// The least of 1, 2 or 5 times a power of ten that is not below `least`, and the power's exponent.
+/// Returns the smallest of 1, 2 or 5 times a power of ten that is at least `least`, and the power's
+/// exponent.
 fn round_step(least: f64) -> (f64, i32) {
     let exponent = least.log10().floor();
     let unit = 10f64.powf(exponent);
@@ -230,7 +233,8 @@ fn round_step(least: f64) -> (f64, i32) {
     (10.0 * unit, exponent + 1)
 }
 
-/// A number at a tick: with the decimals that its step, of the exponent `exponent`, asks for.
+/// Returns a tick's label, with the decimals that distinguish steps of the decimal exponent
+/// `exponent`.
 fn number(x: f64, largest: f64, exponent: i32) -> String {
     if x == 0.0 {
         return "0".to_owned();
@@ -244,14 +248,14 @@ fn number(x: f64, largest: f64, exponent: i32) -> String {
     format!("{x:.decimals$e}").replace('-', "\u{2212}")
 }
 
-/// `10⁻³`
+/// Returns a power as text, such as `10⁻³`.
 fn power(base: u8, exponent: f64) -> String {
     const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let mut text = base.to_string();
     for c in format!("{exponent:.0}").chars() {
         match c.to_digit(10) {
             Some(digit) => text.push(RAISED[digit as usize]),
-            // Of 0, which may bear a sign here, nobody wants it.
+            // The exponent may be -0.0, whose sign is left out.
             None if exponent != 0.0 => text.push('⁻'),
             None => {}
         }
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_any_size_have_an_axis() {
+    fn data_of_any_magnitude_have_an_axis() {
         let hostile = [
             vec![],
             vec![0.0],
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_are_none_are_refused() {
+    fn invalid_ranges_are_refused() {
         for range in [1.0..1.0, 2.0..1.0, f64::NAN..1.0, 0.0..f64::INFINITY] {
             let error = Axis::linear("x").range(range).span([].into_iter(), false);
             assert!(error.is_err());

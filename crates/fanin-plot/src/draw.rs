@@ -1,4 +1,4 @@
-//! Where everything stands on a page, and how it is drawn.
+//! The layout of a page, and the drawing of its parts.
 
 use std::iter;
 
@@ -13,8 +13,8 @@ use super::{Marks, Page, Panel, Series};
 use crate::error::{Error, Result};
 use fanin::text::excerpt;
 
-/// Drawn units in a pixel of the page: plotters draws at whole units, and a curve needs finer
-/// steps than pixels.
+/// Drawn units per pixel of the page. Plotters rounds coordinates to whole units, and curves need
+/// finer steps than pixels.
 pub(super) const UNIT: u32 = 4;
 
 // All lengths are in pixels of the page.
@@ -23,23 +23,25 @@ const TITLE: f64 = 17.0;
 const PANEL_TITLE: f64 = 14.0;
 const TEXT: f64 = 12.0;
 const SMALL: f64 = 11.0;
-/// From one line of text to the next, in its size.
+/// The line height of text, as a multiple of its size.
 const LINE: f64 = 1.5;
-/// Between panels.
+/// The gap between panels.
 const GAP: f64 = 24.0;
-/// Height to width of a panel, and the bounds of its height.
+/// The ratio of a panel's height to its width, and the bounds of its height.
 const ASPECT: f64 = 0.62;
 const HEIGHTS: (f64, f64) = (250.0, 520.0);
 const TICK: f64 = 4.0;
 const SWATCH: f64 = 22.0;
-/// Text is cut to what has room; this much is looked at.
+/// The number of characters of a text that are measured. No text of more characters has room, so
+/// the rest need not be looked at.
 const MAX_CHARS: usize = 500;
-/// The part of a panel's height that its legend takes at most.
+/// The largest share of a panel's height that its legend takes.
 const LEGEND_PART: f64 = 0.3;
-/// From this number of lines on, they differ by their dashes too.
+/// With this many coloured lines or more, lines also differ by their dashes, because colours alone
+/// are hard to tell apart.
 const MANY_LINES: usize = 6;
 
-/// The height of a page.
+/// Returns the height of a page in pixels.
 pub(super) fn height(page: &Page) -> u32 {
     let rows = rows(page);
     let panels = rows.len() as f64 * (panel_height(page) + GAP);
@@ -61,7 +63,7 @@ fn panel_height(page: &Page) -> f64 {
         .round()
 }
 
-/// The panels, row by row.
+/// Returns the panels, row by row.
 fn rows(page: &Page) -> Vec<Vec<&Panel>> {
     let mut rows: Vec<Vec<&Panel>> = Vec::new();
     for panel in &page.panels {
@@ -75,7 +77,7 @@ fn rows(page: &Page) -> Vec<Vec<&Panel>> {
     rows
 }
 
-/// A part of the page, in pixels.
+/// A rectangle of the page, in pixels.
 #[derive(Clone, Copy, Debug)]
 struct Area {
     left: f64,
@@ -93,7 +95,7 @@ impl Area {
         self.bottom - self.top
     }
 
-    /// Where a point of the unit square is, whose y goes up.
+    /// Maps a point of the unit square, whose y axis points up, to the page.
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (
             self.left + x * self.width(),
@@ -102,7 +104,7 @@ impl Area {
     }
 }
 
-/// Which point of a text stands where it is drawn.
+/// The point of a text that is placed at the given coordinates.
 #[derive(Clone, Copy)]
 enum Anchor {
     Start,
@@ -110,17 +112,16 @@ enum Anchor {
     End,
 }
 
-/// What is drawn on, in pixels of the page.
+/// A drawing area whose coordinates are pixels of the page.
 pub(super) struct Canvas<'a, DB: DrawingBackend> {
     root: &'a DrawingArea<DB, Shift>,
-    /// What plotters calls a font's size, for an em of 1, with this backend.
+    /// The font size that gives an em of 1 with this backend.
     size_per_em: f64,
-    /// From where plotters puts the top of a text to its baseline, in em, with this backend.
+    /// The distance from the top of a text to its baseline with this backend, in em.
     baseline: f64,
 }
 
-/// The height of DejaVu Sans from its ascent to its descent, by which `ab_glyph` counts sizes, in
-/// em.
+/// The height of DejaVu Sans from ascent to descent, in em: the unit of `ab_glyph`'s font sizes.
 const FONT_HEIGHT: f64 = (1901.0 + 483.0) / 2048.0;
 
 impl<'a, 'b> Canvas<'a, SVGBackend<'b>> {
@@ -143,7 +144,7 @@ impl<'a, 'b> Canvas<'a, BitMapBackend<'b>> {
     }
 }
 
-/// A stroke's colour, its opacity and its width in pixels.
+/// Colour, opacity and width in pixels of a stroke.
 type Stroke = (Tone, f64, f64);
 
 impl<DB: DrawingBackend> Canvas<'_, DB> {
@@ -153,7 +154,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             reason,
         };
         if !load_font() {
-            return Err(fault("its font cannot be read".to_owned()));
+            return Err(fault("the font cannot be read".to_owned()));
         }
         let mut spans = Vec::new();
         for panel in &page.panels {
@@ -226,7 +227,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         let plot = Area {
             left: area.left + LINE * TEXT + widest + TICK + 4.0,
             top,
-            // Half a number stands beyond the last tick.
+            // Room for half of the last tick's label.
             right: area.right - 14.0,
             bottom,
         };
@@ -238,7 +239,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         Ok(())
     }
 
-    /// As many ticks as have room for their labels.
+    /// Returns the largest number of ticks whose labels have room.
     fn fitting_ticks(&self, span: &Span, room: f64) -> Vec<Tick> {
         let mut ticks = Vec::new();
         for most in (2..=10).rev() {
@@ -273,7 +274,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             let (left, y) = plot.at((0.0, tick.at));
             self.path(&[(left, y), (plot.right, y)], grid)?;
             self.path(&[(left - TICK, y), (left, y)], frame)?;
-            // Digits are centred a third of their size above their baseline.
+            // The middle of a digit lies about a third of the font size above the baseline.
             let at = (left - TICK - 4.0, y + 0.36 * SMALL);
             self.text(&tick.label, SMALL, MUTED, at, Anchor::End, plot.width())?;
         }
@@ -282,7 +283,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         let middle = 0.5 * (plot.left + plot.right);
         let at = (middle, area.bottom - 0.25 * TEXT);
         self.text(&panel.x.label, TEXT, INK, at, Anchor::Middle, plot.width())?;
-        // A long label goes on beside the ticks' numbers, where nothing else stands.
+        // A label longer than the plot extends into the free corner beside the x axis' labels.
         let label = &panel.y.label;
         let bottom = match self.width(label, TEXT) <= plot.height() {
             true => plot.bottom,
@@ -292,7 +293,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         self.upright_text(label, TEXT, INK, at, bottom - plot.top)
     }
 
-    /// Draws the legend, and returns where it ends.
+    /// Draws the legend, and returns the y coordinate of its bottom.
     fn legend(
         &self,
         panel: &Panel,
@@ -329,7 +330,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         Ok(if named.is_empty() { area.top } else { y + line })
     }
 
-    /// What a series looks like, small.
+    /// Draws a series' sample in the legend.
     fn swatch(&self, series: &Series, area: Area, many: bool) -> Drawn<DB> {
         let middle = 0.5;
         match series.marks {
@@ -360,7 +361,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
                 let placed = bars.iter().map(|&(left, right, height)| {
                     Some((x.place(left)?, x.place(right)?, y.place(height)?))
                 });
-                // Those that touch are one shape: seams would show.
+                // Bars that touch are drawn as one polygon, because anti-aliasing would show seams.
                 let mut shape: Vec<(f64, f64, f64)> = Vec::new();
                 for bar in placed.chain(iter::once(None)) {
                     let touches = match (shape.last(), bar) {
@@ -391,7 +392,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         Ok(())
     }
 
-    /// A line through points of the unit square.
+    /// Draws a line through points of the unit square.
     fn line(&self, points: &[(f64, f64)], series: &Series, plot: Area, many: bool) -> Drawn<DB> {
         let points: Vec<(f64, f64)> = points.iter().map(|&point| plot.at(point)).collect();
         let stroke = (tone(series), 1.0, if series.thin { 1.25 } else { 2.25 });
@@ -401,7 +402,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             _ => Some(&DASHES[0]),
         };
         match (points.as_slice(), dashes.copied().unwrap_or_default()) {
-            // A single point that no line leads to.
+            // A single point between two gaps.
             ([only], _) => self.circle(*only, stroke.2, stroke.0, 1.0),
             (points, (0, _)) => self.path(points, stroke),
             (points, dashes) => self.dashed_path(points, dashes, stroke),
@@ -442,7 +443,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         }
     }
 
-    /// Bars that touch: left, right and height of each.
+    /// Draws bars that touch: left edge, right edge and height of each.
     fn bars(&self, bars: &[(f64, f64, f64)], foot: f64, series: &Series, plot: Area) -> Drawn<DB> {
         let (Some(first), Some(last)) = (bars.first(), bars.last()) else {
             return Ok(());
@@ -495,7 +496,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             .draw(&Circle::new(unit(at), unit((radius, 0.0)).0, fill))
     }
 
-    /// A text on its baseline, cut to this width.
+    /// Draws a text with its baseline at y, cut to the width.
     fn text(
         &self,
         text: &str,
@@ -514,7 +515,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         self.root.draw(&Text::new(text, at, style))
     }
 
-    /// A text that is read from below, with its middle here.
+    /// Draws a text that reads from bottom to top, centred at (x, y).
     fn upright_text(
         &self,
         text: &str,
@@ -537,26 +538,26 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         (FONT, size * self.size_per_em * f64::from(UNIT)).into_font()
     }
 
-    /// The width of a text in pixels.
+    /// Returns the width of a text in pixels.
     fn width(&self, text: &str, size: f64) -> f64 {
-        // By the font itself, whichever backend draws it.
+        // Measured in the font itself, so that both backends have the same layout.
         let font = (FONT, size * FONT_HEIGHT * f64::from(UNIT)).into_font();
         font.box_size(text)
             .map_or(0.0, |(width, _)| f64::from(width) / f64::from(UNIT))
     }
 
-    /// The text as it can be shown, on one line and within this width.
+    /// Returns the text with control characters escaped, cut to the width.
     fn cut(&self, text: &str, size: f64, width: f64) -> String {
         let head: String = text.chars().take(MAX_CHARS).collect();
         let printable = excerpt(&head);
-        // Not characters, and not allowed in XML.
+        // Noncharacters, which XML does not allow.
         let printable = printable.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
         if head.len() == text.len() && self.width(&printable, size) <= width {
             return printable;
         }
         let ends: Vec<usize> = printable.char_indices().map(|(end, _)| end).collect();
         let cut = |count: usize| format!("{}…", printable[..ends[count]].trim_end());
-        // The longest beginning that has room, by halving.
+        // The longest prefix that has room, by binary search.
         let fits = |&end: &usize| self.width(&format!("{}…", &printable[..end]), size) <= width;
         match ends.partition_point(fits) {
             0 => String::new(),
@@ -567,7 +568,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-/// Lengths of dashes and of the gaps between them; a dash of 0 is a whole line.
+/// Lengths of dashes and of the gaps between them. A dash of 0 stands for a solid line.
 const DASHES: [(u32, u32); 4] = [(0, 0), (6, 4), (2, 3), (12, 4)];
 
 fn top(anchor: Anchor) -> Pos {
@@ -593,14 +594,14 @@ fn unit((x, y): (f64, f64)) -> (i32, i32) {
     ((x * unit).round() as i32, (y * unit).round() as i32)
 }
 
-/// In drawn units, without points that fall together.
+/// Converts points to drawn units, and drops consecutive duplicates.
 fn units(points: &[(f64, f64)]) -> Vec<(i32, i32)> {
     let mut units: Vec<(i32, i32)> = points.iter().map(|&point| unit(point)).collect();
     units.dedup();
     units
 }
 
-/// Whether colours alone would not do.
+/// Returns true if colours alone cannot tell the panel's lines apart.
 fn has_many_lines(panel: &Panel) -> bool {
     let lines = panel.series.iter();
     let lines = lines.filter(|s| matches!(s.marks, Marks::Line(_)) && s.colour.is_some());
@@ -611,7 +612,7 @@ fn inside(place: f64) -> bool {
     (0.0..=1.0).contains(&place)
 }
 
-/// The axes from end to end.
+/// Returns the spans of the x and the y axis.
 fn axes(panel: &Panel) -> Result<(Span, Span)> {
     let (mut xs, mut ys) = (Vec::new(), Vec::new());
     let mut bars = false;
@@ -636,7 +637,7 @@ fn axes(panel: &Panel) -> Result<(Span, Span)> {
     Ok((x, panel.y.span(ys.into_iter(), bars)?))
 }
 
-/// The parts of a line that lie within the unit square. It breaks where a point is missing.
+/// Returns the parts of a line that lie within the unit square. The line breaks at missing points.
 fn visible_parts(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
     let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut open = false;
@@ -644,7 +645,7 @@ fn visible_parts(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f
     for point in points.chain(iter::once(None)) {
         let visible = match (before, point) {
             (Some(a), Some(b)) => clip(a, b).map(|(from, to)| (from, to, to == b)),
-            // One that has no neighbours is a part of its own.
+            // A point without neighbours is a part of its own.
             (Some(a), None) if !open && inside(a.0) && inside(a.1) => Some((a, a, false)),
             _ => None,
         };
@@ -660,8 +661,8 @@ fn visible_parts(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f
     parts
 }
 
-/// The part of a segment that lies within the unit square: Liang and Barsky, "A new concept and
-/// method for line clipping", ACM Transactions on Graphics 3, 1984.
+/// Returns the part of a segment that lies within the unit square, by the algorithm of Liang and
+/// Barsky, "A new concept and method for line clipping", ACM Transactions on Graphics 3, 1984.
 fn clip(a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let (mut enters, mut leaves) = (0.0f64, 1.0f64);
@@ -718,7 +719,7 @@ mod tests {
                 vec![(0.8, 0.8)]
             ]
         );
-        // Out at the top, and in again.
+        // The line leaves at the top and comes back.
         let line = [(0.0, 0.5), (0.25, 1.5), (0.75, 1.5), (1.0, 0.5)];
         let parts = visible_parts(line.into_iter().map(Some));
         assert_eq!(

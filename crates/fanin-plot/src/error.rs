@@ -7,21 +7,21 @@ use fanin::text::shown;
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The reason why a page was not drawn or saved.
+/// The reason that a page was not drawn or saved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A chart that cannot be drawn.
     #[error("chart {chart:?}: {reason}")]
     Chart {
-        /// Its title, or the label of the axis at fault.
+        /// The chart's title, or the label of the axis at fault.
         chart: String,
-        /// What is wrong, and what would be accepted.
+        /// The fault, and the values that are accepted.
         reason: String,
     },
 
     /// A path that ends in neither .svg nor .png.
-    #[error("unknown kind of picture {:?}: use a path that ends in .svg or .png", shown(.path))]
+    #[error("{:?} is not a picture's path: use a path that ends in .svg or .png", shown(.path))]
     Ending {
         /// The path as it was given.
         path: PathBuf,

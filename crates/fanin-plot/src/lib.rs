@@ -1,8 +1,8 @@
-//! Charts in one style, as SVG and PNG: what the command line, the examples and the benches show.
+//! Draws charts in one style, as SVG and PNG, for fanin's command line, examples and benches.
 //!
-//! A [`Page`] holds [`Panel`]s, a panel has two [`Axis`]es and series: lines, points, bars, bands.
-//! A thin layer over [plotters](https://docs.rs/plotters): it decides colours, ticks and layout, so
-//! that whoever has numbers to show says only what they are.
+//! A [`Page`] holds [`Panel`]s. A panel has two [`Axis`]es and series: lines, points, bars, bands.
+//! The crate is a thin layer over [plotters](https://docs.rs/plotters). It decides colours, ticks
+//! and layout; the caller supplies numbers and labels.
 //!
 //! ```
 //! use fanin_plot::{Axis, Page, Panel};
@@ -22,9 +22,9 @@
 //! # Ok::<(), fanin_plot::Error>(())
 //! ```
 //!
-//! An SVG has no background, and swaps its colours where the reader prefers dark pages; a PNG is
-//! white. The same page gives the same bytes. Text may come from anywhere, as tensor names do: it
-//! is escaped, and cut off where it would leave its place.
+//! An SVG has a transparent background, and a style sheet that swaps its colours for readers who
+//! prefer dark pages. A PNG has a white background. The same page gives the same bytes. Untrusted
+//! text, such as tensor names, is safe: it is escaped, and cut to the room that it has.
 
 mod axis;
 mod draw;
@@ -42,7 +42,7 @@ use fanin::checkpoint;
 
 use draw::{Canvas, UNIT};
 
-/// A picture: a title, and panels below it, in rows.
+/// A picture: a title with rows of panels below it.
 #[derive(Clone, Debug)]
 pub struct Page {
     title: String,
@@ -52,14 +52,14 @@ pub struct Page {
 }
 
 impl Page {
-    /// The width of every page, in pixels of an SVG; a PNG has twice as many, for fine screens and
-    /// for print.
+    /// The width of every page, in pixels of an SVG. A PNG has twice as many, for high-resolution
+    /// screens and for print.
     pub const WIDTH: u32 = 960;
 
-    /// The most panels that a page takes.
+    /// The maximum number of panels of a page.
     pub const MAX_PANELS: usize = 64;
 
-    /// A page without panels.
+    /// Returns a page without panels.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
         Page {
@@ -77,49 +77,50 @@ impl Page {
         self
     }
 
-    /// How many panels stand side by side, from 1 to 4. \[default: 1]
+    /// Sets the number of panels in a row, clamped to 1 to 4. \[default: 1]
     #[must_use]
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = columns.clamp(1, 4);
         self
     }
 
-    /// Adds a panel, after those that are there.
+    /// Adds a panel after the ones added before.
     #[must_use]
     pub fn panel(mut self, panel: Panel) -> Self {
         self.panels.push(panel);
         self
     }
 
-    /// Whether [`Page::save`] takes a path of this ending, before there is a page.
+    /// Checks that [`Page::save`] accepts the path's extension, so that a bad path is reported
+    /// before the work of making a page.
     ///
     /// # Errors
     ///
     /// [`Error::Ending`] if the path ends in neither .svg nor .png.
     pub fn check_path(path: impl AsRef<Path>) -> Result<()> {
-        Picture::of(path.as_ref()).map(drop)
+        Format::of(path.as_ref()).map(drop)
     }
 
-    /// Writes the page to a file: whole, or not at all.
+    /// Writes the page to a file. A failed write leaves no incomplete file.
     ///
     /// # Errors
     ///
     /// [`Error::Ending`] if the path ends in neither .svg nor .png, [`Error::Write`] if it cannot
-    /// be written, and those of [`Page::svg`].
+    /// be written, and the errors of [`Page::svg`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = match Picture::of(path)? {
-            Picture::Svg => self.svg()?.into_bytes(),
-            Picture::Png => self.png()?,
+        let bytes = match Format::of(path)? {
+            Format::Svg => self.svg()?.into_bytes(),
+            Format::Png => self.png()?,
         };
         Ok(checkpoint::save_bytes(path, &bytes)?)
     }
 
-    /// The page as an SVG document.
+    /// Returns the page as an SVG document.
     ///
     /// # Errors
     ///
-    /// [`Error::Chart`] for a range of an axis that is none, and for more than
+    /// [`Error::Chart`] if the range of an axis is invalid, or if the page has more than
     /// [`Page::MAX_PANELS`] panels.
     pub fn svg(&self) -> Result<String> {
         let (width, height) = self.size()?;
@@ -130,23 +131,24 @@ impl Page {
             Canvas::svg(&root).page(self)?;
             root.present().map_err(|error| self.fault(error))?;
         }
-        // Drawn in units that are a part of a pixel, to be shown in pixels.
-        let (drawn, rest) = svg.split_once('\n').unwrap_or_default();
-        let shown = drawn.replacen(
+        // The coordinates are in drawn units, UNIT to a pixel. The view box keeps them; the width
+        // and height that a reader shows are in pixels.
+        let (drawn_tag, rest) = svg.split_once('\n').unwrap_or_default();
+        let tag = drawn_tag.replacen(
             &format!("width=\"{}\" height=\"{}\"", width * UNIT, height * UNIT),
             &format!("width=\"{width}\" height=\"{height}\""),
             1,
         );
-        Ok(format!("{shown}\n{}{rest}", style::style_sheet()))
+        Ok(format!("{tag}\n{}{rest}", style::style_sheet()))
     }
 
-    /// The page as a PNG file.
+    /// Returns the page as a PNG file.
     ///
     /// # Errors
     ///
-    /// As [`Page::svg`].
+    /// The errors of [`Page::svg`].
     pub fn png(&self) -> Result<Vec<u8>> {
-        /// A pixel is the mean of so many by so many drawn ones: lines get smooth edges.
+        /// Anti-aliasing: a pixel is the mean of a square of drawn pixels with this side length.
         const AVERAGED: u32 = UNIT / 2;
         const CHANNELS: usize = 3;
         let (width, height) = self.size()?;
@@ -188,7 +190,7 @@ impl Page {
         Ok(file)
     }
 
-    /// Width and height in pixels.
+    /// Returns width and height in pixels.
     fn size(&self) -> Result<(u32, u32)> {
         if self.panels.len() > Page::MAX_PANELS {
             let count = self.panels.len();
@@ -205,19 +207,20 @@ impl Page {
     }
 }
 
-/// What a file is, by its ending.
-enum Picture {
+/// The format of a picture file.
+enum Format {
     Svg,
     Png,
 }
 
-impl Picture {
+impl Format {
+    /// Returns the format that a path's extension names.
     fn of(path: &Path) -> Result<Self> {
-        let ending = path.extension().unwrap_or_default();
-        if ending.eq_ignore_ascii_case("svg") {
-            Ok(Picture::Svg)
-        } else if ending.eq_ignore_ascii_case("png") {
-            Ok(Picture::Png)
+        let extension = path.extension().unwrap_or_default();
+        if extension.eq_ignore_ascii_case("svg") {
+            Ok(Format::Svg)
+        } else if extension.eq_ignore_ascii_case("png") {
+            Ok(Format::Png)
         } else {
             Err(Error::Ending {
                 path: path.to_owned(),
@@ -226,12 +229,12 @@ impl Picture {
     }
 }
 
-/// A chart: two axes and what is drawn between them, with a legend above, where it hides nothing.
+/// A chart: two axes, the series between them, and a legend above the plot.
 ///
-/// Series are drawn in the order in which they are added, each in the next colour. One without a
-/// name is not in the legend. What [`thin`](Panel::thin), [`dashed`](Panel::dashed),
-/// [`solid`](Panel::solid), [`reference`](Panel::reference) and [`same_colour`](Panel::same_colour)
-/// say is said of the series that was added last.
+/// Series are drawn in the order in which they are added, each in the next colour. A series
+/// without a name does not appear in the legend. [`thin`](Panel::thin),
+/// [`dashed`](Panel::dashed), [`solid`](Panel::solid), [`reference`](Panel::reference) and
+/// [`same_colour`](Panel::same_colour) change the series that was added last.
 #[derive(Clone, Debug)]
 pub struct Panel {
     title: String,
@@ -246,7 +249,7 @@ pub struct Panel {
 struct Series {
     name: String,
     marks: Marks,
-    /// Its place in the palette; None for what is expected, which is drawn in ink.
+    /// The index into the palette, or `None` for a reference, which is drawn in the text colour.
     colour: Option<usize>,
     thin: bool,
     dashed: bool,
@@ -256,14 +259,14 @@ struct Series {
 enum Marks {
     Line(Vec<(f64, f64)>),
     Points(Vec<(f64, f64)>),
-    /// Left and right edge, and height.
+    /// Left edge, right edge and height of each bar.
     Bars(Vec<(f64, f64, f64)>),
-    /// Where, from and to.
+    /// x, and the lower and upper y there.
     Band(Vec<(f64, f64, f64)>),
 }
 
 impl Panel {
-    /// A panel without series.
+    /// Returns a panel without series.
     #[must_use]
     pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
         Panel {
@@ -276,22 +279,22 @@ impl Panel {
         }
     }
 
-    /// The line under the panel's title.
+    /// Sets the line under the panel's title.
     #[must_use]
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.note = text.into();
         self
     }
 
-    /// Gives it a row of its own, over all columns of the page.
+    /// Gives the panel a row of its own, across all columns of the page.
     #[must_use]
     pub fn wide(mut self) -> Self {
         self.wide = true;
         self
     }
 
-    /// Adds a line through points, which are taken in their order. Where one is not on the axes (not
-    /// finite; not above 0 on a logarithmic axis) the line has a gap.
+    /// Adds a line through points, in their order. The line has a gap at each point that has no
+    /// place on the axes: one that is not finite, or not above 0 on a logarithmic axis.
     #[must_use]
     pub fn line(
         self,
@@ -301,7 +304,7 @@ impl Panel {
         self.series(name.into(), Marks::Line(points.into_iter().collect()))
     }
 
-    /// Adds points. Those that are not on the axes are left out.
+    /// Adds points. Points that have no place on the axes are left out.
     #[must_use]
     pub fn points(
         self,
@@ -311,8 +314,8 @@ impl Panel {
         self.series(name.into(), Marks::Points(points.into_iter().collect()))
     }
 
-    /// Adds bars, as of a histogram: left edge, right edge and height of each. They stand on 0, or
-    /// on the bottom of a logarithmic axis.
+    /// Adds the bars of a histogram: left edge, right edge and height of each. Bars start at 0, or
+    /// at the bottom of a logarithmic axis.
     #[must_use]
     pub fn bars(
         self,
@@ -322,7 +325,7 @@ impl Panel {
         self.series(name.into(), Marks::Bars(bars.into_iter().collect()))
     }
 
-    /// Adds a shaded region: where along the x axis, from which height, to which.
+    /// Adds a shaded region: x, and the lower and upper y there.
     #[must_use]
     pub fn band(
         self,
@@ -357,8 +360,7 @@ impl Panel {
         self.last(|series| series.dashed = true)
     }
 
-    /// Draws the series that was added last as what is expected: in the colour of text, and a line
-    /// thin and dashed.
+    /// Draws the series that was added last as a reference: in the text colour, thin and dashed.
     #[must_use]
     pub fn reference(self) -> Self {
         self.last(|series| {
@@ -368,8 +370,8 @@ impl Panel {
         })
     }
 
-    /// Draws the series that was added last with a line that is not dashed, after
-    /// [`reference`](Panel::reference).
+    /// Draws the series that was added last with a solid line. Use it after
+    /// [`reference`](Panel::reference), which makes the line dashed.
     #[must_use]
     pub fn solid(self) -> Self {
         self.last(|series| series.dashed = false)
@@ -384,6 +386,7 @@ impl Panel {
         self
     }
 
+    /// Changes the series that was added last.
     fn last(mut self, change: impl FnOnce(&mut Series)) -> Self {
         if let Some(series) = self.series.last_mut() {
             change(series);
@@ -392,11 +395,16 @@ impl Panel {
     }
 }
 
+/// The example of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// One of each kind of series, with numbers that are not on the axes among them.
+    /// Returns a page with each kind of series, some with numbers that have no place on the axes.
     fn page(title: &str, name: &str) -> Page {
         let x = || (0..=100).map(|i| f64::from(i) / 10.0 - 5.0);
         let density = |x: f64| (-0.5 * x * x).exp() / (std::f64::consts::TAU).sqrt();
@@ -449,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_it_was_told() {
+    fn a_page_shows_its_texts() {
         let texts = texts(&page("Weights", "h.0.attn").svg().unwrap());
         for text in [
             "Weights", "h.0.attn", "expected", "value", "density", "10⁰", "0.1",
@@ -469,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_breaks_nothing() {
+    fn hostile_text_is_escaped_and_cut() {
         let long = "very.long.".repeat(100_000);
         let hostile = [
             "<script>alert('1')</script> & \"quotes\" ]]> <!--",
@@ -521,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_of_the_kind_that_their_ending_says() {
+    fn the_extension_picks_the_format() {
         let folder = tempfile::tempdir().unwrap();
         let page = page("Weights", "h.0.attn");
         for (name, start) in [("a.svg", &b"<svg "[..]), ("a.PNG", b"\x89PNG")] {
@@ -539,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_refused() {
+    fn invalid_pages_are_refused() {
         let axis = Axis::linear("x").range(1.0..1.0);
         let page = Page::new("p").panel(Panel::new("", axis, Axis::linear("y")));
         assert!(matches!(page.svg(), Err(Error::Chart { .. })));

@@ -1,12 +1,12 @@
-//! The one style: colours that read on white and on black, and the font.
+//! The style of all charts: colours that are readable on white and on black, and the font.
 
 use std::sync::OnceLock;
 
 use plotters::style::{FontStyle, RGBColor, register_font};
 
-/// A colour, as it is on white, and as an SVG shows it where the reader's page is dark.
+/// A pair of colours: one for white pages, one for dark pages.
 ///
-/// The light ones all differ: the style sheet finds what to change by them.
+/// No two tones share a light colour, because the style sheet selects shapes by it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tone {
     light: (u8, u8, u8),
@@ -24,23 +24,23 @@ const fn tone(light: u32, dark: u32) -> Tone {
 }
 
 impl Tone {
-    /// As it is drawn.
+    /// Returns the light colour, which shapes are drawn with.
     pub fn colour(self) -> RGBColor {
         let (r, g, b) = self.light;
         RGBColor(r, g, b)
     }
 }
 
-/// Text, and what is expected.
+/// Text and references.
 pub(super) const INK: Tone = tone(0x24292f, 0xe6edf3);
-/// Notes and the numbers at the axes.
+/// Notes and the labels of ticks.
 pub(super) const MUTED: Tone = tone(0x59636e, 0x9aa4af);
 pub(super) const GRID: Tone = tone(0xdfe4e9, 0x30363d);
 pub(super) const FRAME: Tone = tone(0x8c959f, 0x6e7681);
 
-/// The colours of series, in their order: those that Okabe and Ito chose for all kinds of
-/// colour vision ("Color universal design", 2008), the light ones darkened on white and the dark
-/// ones lightened on black until each stands out from its page.
+/// The colours of series, in order: the palette of Okabe and Ito for all kinds of colour vision
+/// ("Color universal design", 2008), darkened for white pages and lightened for dark pages until
+/// each has the contrast that WCAG 2 asks of graphics.
 pub(super) const PALETTE: [Tone; 6] = [
     tone(0x0072b2, 0x4ea3e0),
     tone(0xd55e00, 0xf28444),
@@ -50,8 +50,8 @@ pub(super) const PALETTE: [Tone; 6] = [
     tone(0x2a9bd6, 0x86cff5),
 ];
 
-/// The rules that swap all colours where the reader prefers dark pages. They find a shape by the
-/// colour that it has: a style sheet goes before attributes.
+/// Returns the rules that swap all colours for readers who prefer dark pages. They select shapes by
+/// their colour attribute, which a style sheet overrides.
 pub(super) fn style_sheet() -> String {
     let hex = |(r, g, b): (u8, u8, u8)| format!("#{r:02X}{g:02X}{b:02X}");
     let tones = [INK, MUTED, GRID, FRAME].into_iter().chain(PALETTE);
@@ -63,11 +63,12 @@ pub(super) fn style_sheet() -> String {
     format!("<style>\n@media (prefers-color-scheme:dark){{\n{rules}}}\n</style>\n")
 }
 
-/// The font's name, for both backends: an SVG's reader takes the first of these that is there, and
-/// Verdana has the widths of DejaVu Sans, which texts are measured by.
+/// The font's name, for both backends. An SVG's reader takes the first of these that is installed.
+/// Texts are measured in DejaVu Sans; Verdana has the same widths.
 pub(super) const FONT: &str = "DejaVu Sans,Verdana,sans-serif";
 
-/// Makes the font known to plotters, which has no other in this build. False where it is not one.
+/// Registers the font with plotters, which has no other font in this build, and returns `false` if
+/// plotters cannot parse it.
 pub(super) fn load_font() -> bool {
     static LOADED: OnceLock<bool> = OnceLock::new();
     *LOADED.get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok())
@@ -77,7 +78,7 @@ pub(super) fn load_font() -> bool {
 mod tests {
     use super::*;
 
-    /// Relative luminance, as in WCAG 2.
+    /// Returns the relative luminance, as WCAG 2 defines it.
     fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
         let linear = |channel: u8| {
             let c = f64::from(channel) / 255.0;
@@ -95,9 +96,9 @@ mod tests {
         a.max(b) / a.min(b)
     }
 
-    /// WCAG 2 asks for 3 of lines and 4.5 of text.
+    /// WCAG 2 asks for a contrast of 3 for graphics and 4.5 for text.
     #[test]
-    fn colours_stand_out_from_white_and_from_black() {
+    fn colours_contrast_with_white_and_with_black() {
         let (white, black) = ((255, 255, 255), (0x0d, 0x11, 0x17));
         for tone in PALETTE {
             assert!(contrast(tone.light, white) >= 3.0, "{tone:?}");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tone_can_be_told_by_its_colour() {
+    fn light_colours_are_distinct() {
         let all = [INK, MUTED, GRID, FRAME].into_iter().chain(PALETTE);
         let all: Vec<_> = all.map(|tone| tone.light).collect();
         for (i, colour) in all.iter().enumerate() {
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_font_is_one() {
+    fn the_font_is_valid() {
         assert!(load_font());
     }
 }

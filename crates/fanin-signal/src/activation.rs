@@ -8,18 +8,18 @@ use serde::{Serialize, Serializer};
 
 use fanin::{Error, Result};
 
-/// SELU's constants, to which Klambauer et al. 2017 solve for mean 0 and variance 1 as a stable
-/// fixed point (their equation 14), with the digits that torch and Keras use.
+/// SELU's constants, with the digits that torch and Keras use. Klambauer et al. 2017, equation 14,
+/// derive them from a stable fixed point at mean 0 and variance 1.
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 
-/// What stands between two layers, elementwise.
+/// An elementwise activation function.
 ///
-/// Values and derivatives are computed in binary64 by the crate `libm`, whose results are the same on
-/// every machine, and so that what is small keeps its digits: the derivative of tanh at 20 is
-/// 1.7e-17, not `1 - tanh(20)^2`, which rounds to 0.
+/// Values and derivatives are computed in binary64 by the crate `libm`, whose results are the same
+/// on every machine. The formulas keep the digits of small results: the derivative of tanh at 20
+/// is 1.7e-17, whereas `1 - tanh(20)^2` rounds to 0.
 ///
-/// As text: `linear`, `tanh`, `sigmoid`, `relu`, `gelu`, `selu`.
+/// The names are `linear`, `tanh`, `sigmoid`, `relu`, `gelu` and `selu`.
 ///
 /// ```
 /// use fanin_signal::Activation;
@@ -32,25 +32,26 @@ const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// None: `x`.
+    /// The identity, `x`.
     Linear,
     /// The hyperbolic tangent.
     Tanh,
     /// The logistic function `1 / (1 + exp(-x))`.
     Sigmoid,
-    /// `max(0, x)`; its derivative at 0 is taken for 0, as frameworks do.
+    /// `max(0, x)`. Its derivative at 0 is defined as 0, as in torch, Keras and JAX.
     Relu,
-    /// `x * Phi(x)`, `Phi` being the normal distribution function: the exact form, torch's
-    /// default, not its approximation by tanh. Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    /// `x * Phi(x)`, where `Phi` is the normal distribution function. This is the exact form,
+    /// torch's default, not the approximation by tanh. Hendrycks and Gimpel, "Gaussian Error Linear
+    /// Units", 2016.
     Gelu,
-    /// `scale * x` above 0, `scale * alpha * (exp(x) - 1)` elsewhere, with scale 1.0507... and alpha
-    /// 1.6732.... Klambauer, Unterthiner, Mayr and Hochreiter, "Self-Normalizing Neural Networks",
-    /// NeurIPS 2017.
+    /// `scale * x` above 0 and `scale * alpha * (exp(x) - 1)` elsewhere, with scale 1.0507... and
+    /// alpha 1.6732.... Klambauer, Unterthiner, Mayr and Hochreiter, "Self-Normalizing Neural
+    /// Networks", NeurIPS 2017.
     Selu,
 }
 
 impl Activation {
-    /// All of them.
+    /// All activations.
     pub const ALL: [Activation; 6] = [
         Activation::Linear,
         Activation::Tanh,
@@ -60,7 +61,7 @@ impl Activation {
         Activation::Selu,
     ];
 
-    /// The name, as [`FromStr`] reads it.
+    /// Returns the name, as [`FromStr`] reads it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -73,14 +74,14 @@ impl Activation {
         }
     }
 
-    /// The function at `x`.
+    /// Returns the function's value at `x`.
     #[must_use]
     pub fn value(self, x: f64) -> f64 {
         match self {
             Activation::Linear => x,
             Activation::Tanh => libm::tanh(x),
             Activation::Sigmoid => sigmoid(x),
-            // What is not a number stays so.
+            // `f64::max` would map NaN to 0.
             Activation::Relu if x <= 0.0 => 0.0,
             Activation::Relu => x,
             Activation::Gelu => x * normal_cdf(x),
@@ -89,7 +90,7 @@ impl Activation {
         }
     }
 
-    /// The derivative at `x`.
+    /// Returns the derivative at `x`.
     #[must_use]
     pub fn derivative(self, x: f64) -> f64 {
         match self {

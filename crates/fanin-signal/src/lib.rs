@@ -1,35 +1,35 @@
-//! What a start does to the signal of a deep network: the variance of activations on their way
-//! up, and of gradients on their way down, layer by layer, before any training.
+//! Measures how an initialization changes the signal of a deep network before any training: the
+//! variance of activations in the forward pass and of gradients in the backward pass, in each
+//! layer.
 //!
-//! The network is fully connected, all layers of one width, biases 0. With `a[0]` a standard
-//! normal input,
+//! The network is fully connected. All layers have the same width, and biases are 0. The input
+//! `a[0]` is standard normal, and
 //!
 //! ```text
 //! z[l] = W[l] a[l-1]        a[l] = f(z[l])                                l = 1, ..., depth
 //! d[depth] = g * f'(z[depth])        d[l] = (W[l+1]^T d[l+1]) * f'(z[l])
 //! ```
 //!
-//! where `d[l]` is the gradient of a loss with respect to the pre-activations `z[l]`, and `g`, its
-//! gradient with respect to the last activations, is drawn from the standard normal.
+//! where `d[l]` is the gradient of a loss with respect to the pre-activations `z[l]`. Its gradient
+//! `g` with respect to the last activations is drawn from the standard normal distribution.
 //!
-//! For independent weights of mean 0 and variance `v`, and n inputs a layer, a layer
-//! multiplies, on average over starts,
+//! Let the weights be independent with mean 0 and variance `v`, and let a layer have n inputs. On
+//! average over seeds, a layer multiplies
 //!
-//! - the mean square of the activations by `n v E[f(z)^2] / E[z^2]`: for ReLU by `n v / 2`, which is
-//!   why He et al. take `v = 2 / n` ("Delving Deep into Rectifiers", ICCV 2015); for what is linear
-//!   around 0 by about `n v`, which is why LeCun et al. take `v = 1 / n` ("Efficient BackProp", 1998,
-//!   section 4.6);
-//! - the mean square of the gradients by `n v E[f'(z)^2]`, n being the number of outputs here. Where
-//!   inputs and outputs differ in number, Glorot and Bengio take the mean of both: `v = 2 / (fan_in +
-//!   fan_out)` ("Understanding the difficulty of training deep feedforward neural networks", AISTATS
-//!   2010).
+//! - the mean square of the activations by `n v E[f(z)^2] / E[z^2]`. For ReLU this is `n v / 2`,
+//!   so He et al. choose `v = 2 / n` ("Delving Deep into Rectifiers", ICCV 2015). For functions
+//!   that are linear around 0 it is about `n v`, so LeCun et al. choose `v = 1 / n` ("Efficient
+//!   BackProp", 1998, section 4.6);
+//! - the mean square of the gradients by `n v E[f'(z)^2]`, where n is the number of outputs. If the
+//!   numbers of inputs and outputs differ, Glorot and Bengio choose `v = 2 / (fan_in + fan_out)`
+//!   ("Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010).
 //!
-//! Both factors to the power of the depth is what vanishes or explodes. How deep a signal gets is the
-//! subject of Schoenholz, Gilmer, Ganguli and Sohl-Dickstein, "Deep Information Propagation", ICLR 2017;
-//! why orthogonal weights carry it further than others of the same variance, of Saxe, McClelland and
-//! Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", ICLR
-//! 2014; why SELU brings it back to mean 0 and variance 1, of Klambauer et al., "Self-Normalizing
-//! Neural Networks", NeurIPS 2017.
+//! The signal vanishes or explodes as these factors to the power of the depth. Schoenholz, Gilmer,
+//! Ganguli and Sohl-Dickstein derive the depth that a signal reaches ("Deep Information
+//! Propagation", ICLR 2017). Saxe, McClelland and Ganguli explain why orthogonal weights carry it
+//! further than others of the same variance ("Exact solutions to the nonlinear dynamics of learning
+//! in deep linear neural networks", ICLR 2014). Klambauer et al. explain why SELU restores mean 0
+//! and variance 1 ("Self-Normalizing Neural Networks", NeurIPS 2017).
 //!
 //! ```
 //! use fanin::Init;
@@ -57,37 +57,39 @@ use fanin::{Error, Fill, Init, Result, Tensor, cpu};
 pub use activation::Activation;
 pub use statistics::{Level, Trend, Verdict};
 
-/// Layers at most: beyond, binary64 itself ends for most starts that are not right.
+/// The maximum depth. In deeper networks, most initializations that explode or vanish leave the
+/// range of binary64.
 const MAX_DEPTH: usize = 1000;
-/// Numbers that the weights, and the derivatives, may come to: 2 GiB each.
+/// The maximum number of weights, and of derivatives: 2 GiB each.
 const MAX_NUMBERS: usize = 1 << 28;
 
-/// A deep, fully connected network, and what is sent through it.
+/// A deep, fully connected network and its input.
 ///
-/// All is drawn by fanin from the seed: layer i's weights, counted from 0, as the tensor
-/// `layers.{i}.weight` of shape `[width, width]`; the inputs and the gradients at the top, standard
-/// normal, as the tensors `input` and `gradient` of shape `[batch, width]`. So the weights are those
-/// that `fanin fill` writes for these names.
+/// fanin draws all numbers from the seed. The weights of layer i, counted from 0, are the tensor
+/// `layers.{i}.weight` of shape `[width, width]`. The inputs and the gradients at the last layer
+/// are standard normal: the tensors `input` and `gradient` of shape `[batch, width]`. So the
+/// weights are those that `fanin fill` writes for these names.
 ///
-/// The arithmetic is that of binary64, up to 1.8e308: what explodes does so without overflowing, for
-/// tens of layers. The same network gives the same bits on one machine, whatever the number of
-/// threads; machines with other vector units may add in other orders, and differ in last digits.
+/// The arithmetic is binary64, whose range ends at 1.8e308, so a signal can explode for tens of
+/// layers without overflowing. On one machine the same network gives the same bits with any number
+/// of threads. Machines with other vector units may add in another order, and differ in the last
+/// digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     /// The number of layers, 2 to 1000.
     pub depth: usize,
-    /// Neurons of each layer, and numbers of an input; at least 1, with `depth * width^2` at most
-    /// 2^28.
+    /// The number of neurons of each layer, and of elements of an input: at least 1, with
+    /// `depth * width^2` at most 2^28.
     pub width: usize,
-    /// Inputs, over which statistics are taken as over neurons; at least 2, with `depth * width *
-    /// batch` at most 2^28.
+    /// The number of inputs: at least 2, with `depth * width * batch` at most 2^28. Statistics are
+    /// taken over inputs and neurons.
     pub batch: usize,
-    /// The seed of all that is drawn.
+    /// The seed of weights, inputs and gradients.
     pub seed: u64,
 }
 
 impl Default for Network {
-    /// 50 layers of 256 neurons, 128 inputs, seed 42.
+    /// Returns a network of 50 layers of 256 neurons with 128 inputs and seed 42.
     fn default() -> Self {
         Network {
             depth: 50,
@@ -99,21 +101,21 @@ impl Default for Network {
 }
 
 impl Network {
-    /// Draws weights by `init`, and sends a signal up and a gradient down.
+    /// Draws weights by `init`, and runs the forward and the backward pass.
     ///
     /// # Errors
     ///
-    /// Those of [`Network::start`].
+    /// The errors of [`Network::start`].
     pub fn propagate(&self, activation: Activation, init: &Init) -> Result<Signal> {
         Ok(self.start(init)?.propagate(activation))
     }
 
-    /// Draws weights by `init`, to be used under several activations.
+    /// Draws weights by `init`, for use with several activations.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for a depth, width or batch that is out of range; those of
-    /// [`Fill::new`] for an initializer that square matrices cannot have.
+    /// [`Error::Parameter`] if depth, width or batch is out of range, and the errors of
+    /// [`Fill::new`] if the initializer does not apply to square matrices.
     pub fn start(&self, init: &Init) -> Result<Started> {
         self.check()?;
         let (depth, width, batch) = (self.depth, self.width, self.batch);
@@ -162,25 +164,24 @@ impl Network {
     }
 }
 
-/// A [`Network`] whose weights, input and gradient at the top are drawn.
+/// A [`Network`] whose weights, input and last gradient are drawn.
 ///
-/// All of it is independent of the activation, so that activations are compared under the same
-/// weights.
+/// None of them depends on the activation, so activations can be compared with the same weights.
 #[derive(Clone, Debug)]
 pub struct Started {
     width: usize,
     batch: usize,
-    /// A matrix a layer, row-major, a row an output.
+    /// The matrix of each layer, row-major, with a row for each output.
     weights: Vec<Vec<f64>>,
-    /// Input after input, as all that goes through the network is kept.
+    /// One input after the other. Activations and gradients are stored alike.
     input: Vec<f64>,
     gradient: Vec<f64>,
 }
 
 impl Started {
-    /// Sends the signal up and the gradient down.
+    /// Runs the forward and the backward pass.
     ///
-    /// On the calling thread alone: several activations may be asked for at once.
+    /// It uses only the calling thread, so that a caller can run several activations in parallel.
     #[must_use]
     pub fn propagate(&self, activation: Activation) -> Signal {
         let mut derivatives = Vec::with_capacity(self.weights.len());
@@ -214,7 +215,7 @@ impl Started {
         Signal { activation, layers }
     }
 
-    /// `out = W values`, or `W^T values`, for every input.
+    /// Computes `out = W values`, or `out = W^T values`, for every input.
     fn times(&self, weights: &[f64], transposed: Transposed, values: &[f64], out: &mut [f64]) {
         let n = self.width;
         let weights = MatRef::from_row_major_slice(weights, n, n);
@@ -222,7 +223,8 @@ impl Started {
             Transposed::No => weights,
             Transposed::Yes => weights.transpose(),
         };
-        // A column an input. On one thread: so no order of sums depends on their number.
+        // Each input is a column. One thread, so that the order of sums does not depend on the
+        // number of threads.
         matmul(
             MatMut::from_column_major_slice_mut(out, n, self.batch),
             Accum::Replace,
@@ -240,37 +242,37 @@ enum Transposed {
     Yes,
 }
 
-/// What arrived at each layer.
+/// Statistics of the activations and gradients of every layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Signal {
-    /// What stands between the layers.
+    /// The activation function of every layer.
     pub activation: Activation,
-    /// From the one after the input to the last.
+    /// The layers, from the first after the input to the last.
     pub layers: Vec<Layer>,
 }
 
-/// One layer's activations and gradients, over all neurons and inputs.
+/// Statistics of one layer's activations and gradients, over all neurons and inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Layer {
     /// The activations.
     pub activation: Level,
-    /// The part of their variance that is a difference between inputs, 0 to 1: the variance over
-    /// inputs, averaged over neurons, as a share of the variance over both. The rest is a difference
-    /// between neurons that all inputs have in common. Near 0 the layer says nothing about its
-    /// input, however large the variance; not a number where the variance is 0.
+    /// The share of the activations' variance that is a difference between inputs, 0 to 1: the
+    /// variance over inputs, averaged over neurons, divided by the variance over both. The rest is
+    /// a difference between neurons that all inputs have in common. Near 0, the layer carries no
+    /// information about its input, even if the variance is large. NaN if the variance is 0.
     pub across_inputs: f64,
     /// The gradient with respect to the pre-activations.
     pub gradient: Level,
 }
 
 impl Signal {
-    /// The variance of the activations, from the first layer to the last.
+    /// Returns the trend of the activations' variance, from the first layer to the last.
     #[must_use]
     pub fn forward(&self) -> Trend {
         Trend::of(self.layers.iter().map(|layer| layer.activation.variance))
     }
 
-    /// The variance of the gradients, from the last layer to the first.
+    /// Returns the trend of the gradients' variance, from the last layer to the first.
     #[must_use]
     pub fn backward(&self) -> Trend {
         let layers = self.layers.iter().rev();
@@ -282,3 +284,8 @@ impl Signal {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/WHY.md")]
 pub struct Why;
+
+/// The example of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,33 +1,32 @@
-//! What is said about a layer, and about all of them.
+//! Statistics of a layer, and their trend over all layers.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A signal whose variance changes by more than this factor between the first layer and the last
-/// vanishes, or explodes.
+/// The largest change of the variance, as a factor between the first layer and the last, of a
+/// signal that neither vanishes nor explodes.
 ///
-/// Chance alone does not do that to a start that is right: at 50 ReLU layers of 256 neurons, He's
-/// start moves the logarithm of the mean square by a standard deviation of about 1 (`sqrt(5 * 50 /
-/// 256)`), so by a factor of 1000 with a probability of some 1e-9.
+/// A sound initialization does not exceed it by chance. In 50 ReLU layers of 256 neurons, He's
+/// initialization moves the logarithm of the mean square with a standard deviation of about 1
+/// (`sqrt(5 * 50 / 256)`), so by a factor of 1000 with a probability of about 1e-9.
 const LIMIT: f64 = 1000.0;
 
 /// Mean, mean square and variance of numbers, in binary64.
 ///
-/// Where a number has overflowed, mean square and variance are infinite and the mean is not a
-/// number: nothing more is known.
+/// If a number has overflowed, mean square and variance are infinite and the mean is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Level {
     /// The mean.
     pub mean: f64,
     /// The mean of the squares.
     pub mean_square: f64,
-    /// The mean square of what differs from the mean.
+    /// The mean square of the deviations from the mean.
     pub variance: f64,
 }
 
 impl Level {
-    /// Of these numbers, of which there is one at least.
+    /// Returns the statistics of the numbers, of which there must be at least one.
     pub(super) fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
         let mean = mean(values.iter().copied());
@@ -48,8 +47,8 @@ impl Level {
     }
 }
 
-/// The mean, taken of the differences from the first number: the mean of equal numbers is that
-/// number to the bit, and their variance exactly 0.
+/// Returns the mean, computed from differences to the first number. So the mean of equal numbers
+/// is exactly that number, and their variance is exactly 0.
 fn mean(mut values: impl Iterator<Item = f64>) -> f64 {
     let Some(first) = values.next() else {
         return f64::NAN;
@@ -58,48 +57,49 @@ fn mean(mut values: impl Iterator<Item = f64>) -> f64 {
     first + sum / n
 }
 
-/// The variance over inputs, averaged over neurons, as a share of the variance over both; `values`
-/// is input after input, each of `width` numbers.
+/// Returns the variance over inputs, averaged over neurons, divided by the variance over both.
+/// `values` holds one input after the other, `width` numbers each.
 pub(super) fn across_inputs(values: &[f64], width: usize) -> f64 {
     let within = (0..width).map(|neuron| {
-        let own = || values.iter().skip(neuron).step_by(width).copied();
-        let mean = mean(own());
-        own().map(|x| (x - mean) * (x - mean)).sum::<f64>()
+        let of_neuron = || values.iter().skip(neuron).step_by(width).copied();
+        let mean = mean(of_neuron());
+        of_neuron().map(|x| (x - mean) * (x - mean)).sum::<f64>()
     });
     within.sum::<f64>() / values.len() as f64 / Level::of(values).variance
 }
 
-/// How a variance goes from one end of the network to the other.
+/// The change of a variance from one end of the network to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trend {
-    /// The variance in the layer that the signal comes through first.
+    /// The variance in the first layer that the signal passes.
     pub first: f64,
-    /// The variance in the layer that it comes through last.
+    /// The variance in the last layer that the signal passes.
     pub last: f64,
-    /// What a layer multiplies the variance by, as a geometric mean: `(last / first)^(1 / (depth -
-    /// 1))`. `None` where there is none: one of both is 0, or has overflowed.
+    /// The geometric mean of the factors by which layers multiply the variance:
+    /// `(last / first)^(1 / (depth - 1))`. `None` if a variance is 0 or has overflowed.
     pub factor: Option<f64>,
-    /// What that comes to.
+    /// The classification of the change.
     pub verdict: Verdict,
 }
 
-/// What becomes of a signal.
+/// The fate of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The variance at the end is exactly 0: nothing arrives.
+    /// The variance in the last layer is exactly 0.
     Dead,
-    /// It has fallen by a factor of more than 1000.
+    /// The variance falls by a factor of more than 1000.
     Vanishes,
-    /// It has changed by a factor of at most 1000.
+    /// The variance changes by a factor of at most 1000.
     Keeps,
-    /// It has grown by a factor of more than 1000, or overflowed binary64.
+    /// The variance grows by a factor of more than 1000, or overflows binary64.
     Explodes,
 }
 
 impl Trend {
-    /// Of a variance a layer, in the order that the signal takes; there is one at least.
+    /// Returns the trend of the layers' variances, of which there must be at least one, in the
+    /// order in which the signal passes the layers.
     pub(super) fn of(mut variances: impl Iterator<Item = f64>) -> Self {
         let first = variances.next().unwrap_or(f64::NAN);
         let (steps, last) = variances.fold((0.0, first), |(steps, _), v| (steps + 1.0, v));
@@ -110,7 +110,7 @@ impl Trend {
             last,
             factor: known.then(|| libm::exp((libm::log(last) - libm::log(first)) / steps)),
             verdict: match growth {
-                // Also where the first is 0.
+                // First, because 0 / 0 is NaN.
                 _ if last == 0.0 => Verdict::Dead,
                 growth if growth < 1.0 / LIMIT => Verdict::Vanishes,
                 growth if growth <= LIMIT => Verdict::Keeps,
@@ -121,7 +121,7 @@ impl Trend {
 }
 
 impl Verdict {
-    /// The word, as it is shown.
+    /// Returns the verdict as text: `dead`, `vanishes`, `keeps` or `explodes`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn levels_and_shares() {
-        // Two inputs of two neurons; the neurons' means are 2 and 3.
+        // Two inputs to two neurons, whose means are 2 and 3.
         let values = [1.0, 2.0, 3.0, 4.0];
         let level = Level::of(&values);
         assert_eq!(
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_overflows_is_infinite() {
+    fn overflow_gives_an_infinite_variance() {
         for values in [[1e200, 1.0], [f64::INFINITY, 0.0], [f64::NAN, 0.0]] {
             let level = Level::of(&values);
             assert_eq!(level.variance, f64::INFINITY);

@@ -1,24 +1,25 @@
-//! What theory says of a deep network's signal, against what `fanin_signal` sees.
+//! Compares the signal that `fanin_signal` measures with theory.
 //!
-//! Seeds are fixed, so a test passes always or never. Where a network is random, thresholds are
-//! those of hypothesis tests: another seed would fail a single check with a probability of about
-//! 1e-6, and one of all of this file, some 100, with 1e-4.
+//! Seeds are fixed, so a test passes always or never. For random networks, thresholds are those of
+//! hypothesis tests: another seed would fail a given check with a probability of about 1e-6, and
+//! any of the roughly 100 checks of this file with 1e-4.
 
 use fanin::init::{Family, FanMode};
 use fanin::{Error, Fill, Init, Tensor, cpu};
 use fanin_signal::{Activation, Network, Signal, Verdict};
 use rayon::prelude::*;
 
-/// A normal variable is farther than this from its mean with probability 1e-6.
+/// A normal variable is more than this many standard deviations from its mean with probability
+/// 1e-6.
 const SIGMAS: f64 = 4.891_638_475_698_77;
 
 // ------------------------------------------------------------------------------ one neuron
 
-/// torch's values and derivatives in float64, at these places:
+/// The expected numbers are torch's values and derivatives in float64:
 /// `y = x.requires_grad_(); f(y).sum().backward(); y.grad`.
 #[test]
 fn activations_are_torchs() {
-    let places = [-30.0, -8.0, -1.5, -0.25, 0.75, 2.0, 9.0];
+    let inputs = [-30.0, -8.0, -1.5, -0.25, 0.75, 2.0, 9.0];
     for (activation, values, derivatives) in [
         (
             Activation::Tanh,
@@ -110,12 +111,12 @@ fn activations_are_torchs() {
             ],
         ),
     ] {
-        for ((x, value), derivative) in places.into_iter().zip(values).zip(derivatives) {
+        for ((x, value), derivative) in inputs.into_iter().zip(values).zip(derivatives) {
             for (ours, torchs) in [
                 (activation.value(x), value),
                 (activation.derivative(x), derivative),
             ] {
-                // An ulp or two of numbers below 16.
+                // About two ulps of numbers below 16.
                 assert!(
                     (ours - torchs).abs() < 4e-15,
                     "{activation} at {x}: {ours}, {torchs}"
@@ -130,12 +131,13 @@ fn derivatives_are_those_of_the_values() {
     const STEP: f64 = 1e-5;
     for activation in Activation::ALL {
         for i in -40..40 {
-            // Never at the kinks of ReLU and SELU, at 0.
+            // Never 0, where ReLU and SELU have a kink.
             let x = 0.2 * f64::from(i) + 0.1;
             let difference = activation.value(x + STEP) - activation.value(x - STEP);
             let numeric = difference / (2.0 * STEP);
             let analytic = activation.derivative(x);
-            // Step^2 / 6 times a third derivative below 2, and the rounding of values below 9.
+            // The error is STEP^2 / 6 times a third derivative below 2, plus the rounding of values
+            // below 9.
             assert!(
                 (numeric - analytic).abs() < 1e-9,
                 "{activation} at {x}: {analytic}, numerically {numeric}"
@@ -159,12 +161,14 @@ fn times(weights: &[f64], values: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Everything again by loops, from the weights that these names and this seed have; the gradients
-/// by numeric differentiation of the loss, the sum of `gradient * a[depth]`.
+/// Computes all statistics again with loops, from the weights that `fanin` fills for these names
+/// and this seed. The gradients come from numeric differentiation of the loss, which is the sum of
+/// `gradient * a[depth]`.
 #[test]
-fn a_small_network_is_what_it_is_by_hand() {
+fn a_small_network_equals_a_computation_by_loops() {
     const STEP: f64 = 1e-5;
-    // A seed with which no layer of ReLUs is wholly off: the layer above would stand on a corner.
+    // With this seed no layer of ReLUs is all 0. The pre-activations above such a layer would be
+    // exactly at the kink, where numeric differentiation fails.
     let (depth, width, batch, seed) = (4, 5, 3, 4);
     let network = Network {
         depth,
@@ -186,13 +190,14 @@ fn a_small_network_is_what_it_is_by_hand() {
         for activation in Activation::ALL {
             let signal = network.propagate(activation, &init).unwrap();
             assert_eq!(signal.layers.len(), depth);
-            // Pre-activations of a layer, to which `changed` may do something, and the loss.
-            let run = |x: &[f64], g: &[f64], changed: &dyn Fn(usize, &mut Vec<f64>)| {
+            // Returns the activations of all layers and the loss. `change` may modify the
+            // pre-activations of a layer.
+            let run = |x: &[f64], g: &[f64], change: &dyn Fn(usize, &mut Vec<f64>)| {
                 let mut values = x.to_vec();
                 let mut all = Vec::new();
                 for (l, weights) in weights.iter().enumerate() {
                     let mut z = times(weights, &values);
-                    changed(l, &mut z);
+                    change(l, &mut z);
                     values = z.iter().map(|&z| activation.value(z)).collect();
                     all.push(values.clone());
                 }
@@ -234,7 +239,7 @@ fn a_small_network_is_what_it_is_by_hand() {
                         assert!(off < tolerance, "{what}: {ours}, by hand {by_hand}");
                     }
                 }
-                // The law of total variance: what is not between inputs is between neurons' means.
+                // By the law of total variance, the rest is the variance between neurons' means.
                 let means: Vec<f64> = (0..width)
                     .map(|i| values.iter().skip(i).step_by(width).sum::<f64>() / batch as f64)
                     .collect();
@@ -249,8 +254,8 @@ fn a_small_network_is_what_it_is_by_hand() {
 
 // --------------------------------------------------------------------------------- theory
 
-/// The expectation of `f(x)` for a standard normal x, by midpoints: as exact as any rule where f is
-/// smooth, and a kink or step at 0 lies between two of them.
+/// Returns the expectation of `f(x)` for a standard normal x, by the midpoint rule. It is very
+/// accurate for smooth f, and a kink or step at 0 lies on the border of two intervals.
 fn expectation(f: impl Fn(f64) -> f64) -> f64 {
     const STEP: f64 = 1.0 / 64.0;
     let density = |x: f64| (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt();
@@ -262,7 +267,8 @@ fn expectation(f: impl Fn(f64) -> f64) -> f64 {
         .sum()
 }
 
-fn starts() -> [(Init, f64); 5] {
+/// Initializers, and the variance of their weights.
+fn inits() -> [(Init, f64); 5] {
     let n = WIDTH as f64;
     let lecun = Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal);
     [
@@ -277,25 +283,27 @@ fn starts() -> [(Init, f64); 5] {
 const WIDTH: usize = 256;
 const DEPTH: usize = 50;
 
-/// What a layer makes of the mean square that comes in, up and down, for every activation and
-/// start, is what mean field theory says: with n inputs of mean square q, and weights of variance v,
-/// pre-activations are normal of variance V = n v q, so `q' = E[f(sqrt(V) x)^2]`; and gradients of
-/// mean square d become `n v d E[f'(sqrt(V) x)^2]`.
+/// Compares the factor of every layer, forward and backward, for every activation and initializer,
+/// with mean field theory. With n inputs of mean square q and weights of variance v,
+/// pre-activations are normal with variance V = n v q. So `q' = E[f(sqrt(V) x)^2]`, and gradients
+/// of mean square d become `n v d E[f'(sqrt(V) x)^2]`.
 ///
-/// The n neurons of a layer are independent given what comes in, so the ratio of seen to expected is
-/// 1 with the variance of one neuron's square, over n, relative to its squared mean. (For the
-/// gradient a square is that of a normal variable times f', and E x^4 = 3. A batch, whose inputs
-/// are not independent, can only make that less.) Ratios of layers are uncorrelated, so their mean,
-/// over 50 layers and 4 seeds, is 1 within [`SIGMAS`] standard errors: for ReLU, a variance that is
-/// wrong by 6 % would be seen. What theory leaves out is of the order 1 / n, 0.4 %.
+/// Given the layer's input, its n neurons are independent. So the ratio of measured to expected
+/// mean square has mean 1, and its variance is that of one neuron's square, relative to the
+/// square's mean, divided by n. (For the gradient, the square is that of a normal variable times
+/// f', and E x^4 = 3. The inputs of a batch are dependent, but averaging over them can only reduce
+/// the variance.) The ratios of layers are uncorrelated, so their mean over 50 layers and 4 seeds
+/// is 1 within [`SIGMAS`] standard errors: for ReLU, a variance that is wrong by 6 % would be
+/// detected. Theory neglects terms of the order of 1 / n, 0.4 %.
 ///
-/// GELU under He's start has no one q to speak of: it multiplies small signals by n v / 4, 1/2, and
-/// large ones by 1, with a growth in between that separates inputs that die from inputs that live.
+/// GELU with He's initialization is left out, because its inputs have no common q. It multiplies
+/// small signals by n v / 4 = 1/2 and large ones by 1. Growth in between separates inputs that
+/// vanish from inputs that do not.
 #[test]
-fn a_layer_multiplies_as_theory_says() {
+fn layers_multiply_the_mean_square_by_the_factor_of_theory() {
     const SEEDS: u64 = 4;
     let n = WIDTH as f64;
-    for (init, v) in starts() {
+    for (init, v) in inits() {
         let signals: Vec<Vec<Signal>> = (0..SEEDS)
             .map(|seed| {
                 let network = Network {
@@ -324,7 +332,7 @@ fn a_layer_multiplies_as_theory_says() {
                     sums[0][0] += here.activation.mean_square / second - 1.0;
                     sums[0][1] += (fourth / (second * second) - 1.0) / n;
                 }
-                // Down: layer l's own derivative, at the pre-activations that came from below it.
+                // Backward: layer l's derivative, at the pre-activations that layer l - 1 causes.
                 for l in 1..DEPTH - 1 {
                     let [below, here, above] = [l - 1, l, l + 1].map(|l| signal.layers[l]);
                     let std = (n * v * below.activation.mean_square).sqrt();
@@ -335,33 +343,35 @@ fn a_layer_multiplies_as_theory_says() {
                     sums[1][1] += (3.0 * fourth / (second * second) - 1.0) / n;
                 }
             }
-            for (way, [sum, variance]) in ["up", "down"].into_iter().zip(sums) {
-                // The order of 1 / n, once a layer.
-                let reach = SIGMAS * variance.sqrt() + steps / n;
+            for (pass, [sum, variance]) in ["forward", "backward"].into_iter().zip(sums) {
+                // The neglected 1 / n counts once for each layer.
+                let limit = SIGMAS * variance.sqrt() + steps / n;
                 println!(
-                    "{activation}, {init}, {way}: {:.4} of {:.4}",
+                    "{activation}, {init}, {pass}: {:.4} of {:.4}",
                     sum / steps,
-                    reach / steps
+                    limit / steps
                 );
                 assert!(
-                    sum.abs() <= reach,
-                    "{activation}, {init}, {way}: off by {} a layer, {} is to be expected",
+                    sum.abs() <= limit,
+                    "{activation}, {init}, {pass}: off by {} per layer, at most {} is expected",
                     sum / steps,
-                    reach / steps
+                    limit / steps
                 );
             }
         }
     }
 }
 
-/// The textbook's factors, over the whole depth. A layer of He's start, or LeCun's, or N(0, 1),
-/// multiplies the mean square by a variable of mean 1, 1/2, n/2 and of relative variance 5 / n (a
-/// neuron's square is half of the time 0, else the square of a normal: E = 1/2, E of its square
-/// 3/2), up and down. So the logarithm over 49 layers moves by a standard deviation of sqrt(49 * 5 /
-/// n), 0.98, and a mean of half the variance, at most, below 0 (Hanin and Rolnick, "How to start
-/// training: the effect of initialization and architecture", NeurIPS 2018). Linear layers: 2 / n.
+/// Compares the change over the whole depth with the textbook's factors. For ReLU, a layer
+/// multiplies the mean square, forward and backward, by a random variable of mean 1 with He's
+/// initialization, 1/2 with LeCun's and n/2 with N(0, 1). Its relative variance is 5 / n, because a
+/// neuron's square is 0 half of the time and else the square of a normal variable, with
+/// E = 1/2 and E of its square 3/2. So over 49 layers the logarithm moves with a standard deviation
+/// of sqrt(49 * 5 / n) = 0.98, and its mean is at most half of the variance below 0 (Hanin and
+/// Rolnick, "How to start training: the effect of initialization and architecture", NeurIPS 2018).
+/// For linear layers, the relative variance is 2 / n.
 #[test]
-fn fifty_layers_come_to_the_textbooks_factors() {
+fn fifty_layers_have_the_textbooks_factors() {
     let n = WIDTH as f64;
     let steps = (DEPTH - 1) as f64;
     for (activation, init, factor, spread) in [
@@ -383,24 +393,24 @@ fn fifty_layers_come_to_the_textbooks_factors() {
     ] {
         let signal = Network::default().propagate(activation, &init).unwrap();
         let (first, last) = (&signal.layers[0], &signal.layers[DEPTH - 1]);
-        for (way, from, to) in [
-            ("up", first.activation, last.activation),
-            ("down", last.gradient, first.gradient),
+        for (pass, from, to) in [
+            ("forward", first.activation, last.activation),
+            ("backward", last.gradient, first.gradient),
         ] {
             let moved = (to.mean_square / from.mean_square).ln() - steps * f64::ln(factor);
             let variance = steps * spread / n;
-            let reach = SIGMAS * variance.sqrt();
-            println!("{activation}, {init}, {way}: {moved:.2} in +-{reach:.2}");
+            let limit = SIGMAS * variance.sqrt();
+            println!("{activation}, {init}, {pass}: {moved:.2} in +-{limit:.2}");
             assert!(
-                (-reach - variance / 2.0..=reach).contains(&moved),
-                "{activation}, {init}, {way}: e^{moved}"
+                (-limit - variance / 2.0..=limit).contains(&moved),
+                "{activation}, {init}, {pass}: e^{moved}"
             );
         }
     }
 }
 
 #[test]
-fn verdicts_are_those_of_the_textbook() {
+fn verdicts_agree_with_the_textbook() {
     use Activation::{Linear, Relu, Selu, Sigmoid, Tanh};
     use Verdict::{Dead, Explodes, Keeps, Vanishes};
     for (activation, init, forward, backward) in [
@@ -413,10 +423,10 @@ fn verdicts_are_those_of_the_textbook() {
         (Relu, "normal(std=0.01)", Vanishes, Vanishes),
         (Tanh, "xavier_normal", Keeps, Keeps),
         (Tanh, "orthogonal", Keeps, Keeps),
-        // Saturated, and chaotic: a small change of an input is large 50 layers on.
+        // Saturated and chaotic: after 50 layers a small change of an input is large.
         (Tanh, "normal(std=1)", Keeps, Explodes),
         (Tanh, "normal(std=0.01)", Vanishes, Vanishes),
-        // Around 1/2, and all inputs alike: nothing comes down.
+        // Activations are near 1/2 for all inputs, and the gradients vanish.
         (Sigmoid, "xavier_normal", Keeps, Vanishes),
         (Selu, "lecun_normal", Keeps, Keeps),
         (Linear, "orthogonal", Keeps, Keeps),
@@ -429,9 +439,9 @@ fn verdicts_are_those_of_the_textbook() {
     }
 }
 
-/// An orthogonal matrix keeps every norm. In binary32 its elements are rounded by 2^-24 of
-/// themselves at most, so the matrix is off by `2^-24 sqrt(n)` in the Frobenius norm, which bounds
-/// what it does to a norm.
+/// An orthogonal matrix preserves norms. Rounding to binary32 has a relative error of at most
+/// 2^-24, so the matrix is off by at most `2^-24 sqrt(n)` in the Frobenius norm, which bounds the
+/// change of a norm.
 #[test]
 fn orthogonal_layers_keep_the_norm() {
     let network = Network {
@@ -452,20 +462,22 @@ fn orthogonal_layers_keep_the_norm() {
     }
 }
 
-/// Mean 0 and variance 1 are where SELU settles under LeCun's start (Klambauer et al. 2017, theorem 1).
+/// With LeCun's initialization, SELU converges to mean 0 and variance 1 (Klambauer et al. 2017,
+/// theorem 1).
 ///
-/// A layer passes on `slope` (0.78) of what the mean square was off by, and adds a deviation of
-/// its own, of one neuron's variance over n: in the long run a variance of `Var f^2 / n / (1 -
-/// slope^2)`. The mean is off by its own `1 / n` and what the mean square brings, 0.089 of its deviation.
+/// A layer passes on a share `slope` (0.78) of the mean square's deviation, and adds a random
+/// deviation whose variance is that of one neuron's square over n. In the long run the variance of
+/// the deviation is `Var f^2 / n / (1 - slope^2)`. The deviation of the mean has the variance
+/// `1 / n` of the layer itself, plus 0.089 times the deviation of the mean square.
 #[test]
-fn selu_settles_at_mean_0_and_variance_1() {
+fn selu_converges_to_mean_0_and_variance_1() {
     let f = |x: f64| Activation::Selu.value(x);
     let n = WIDTH as f64;
     assert!(expectation(f).abs() < 1e-5 && (expectation(|x| f(x).powi(2)) - 1.0).abs() < 1e-5);
     let at = |variance: f64, k: i32| expectation(|x| f(variance.sqrt() * x).powi(k));
     let slope = |k| (at(1.001, k) - at(0.999, k)) / 0.002;
     assert!((slope(2) - 0.7826).abs() < 1e-3, "{}", slope(2));
-    let settled = (at(1.0, 4) - 1.0) / n / (1.0 - slope(2) * slope(2));
+    let stationary = (at(1.0, 4) - 1.0) / n / (1.0 - slope(2) * slope(2));
     for seed in 0..4 {
         let network = Network {
             seed,
@@ -476,10 +488,10 @@ fn selu_settles_at_mean_0_and_variance_1() {
             .unwrap();
         for layer in &signal.layers[DEPTH / 2..] {
             let off = (layer.activation.mean_square - 1.0).abs();
-            assert!(off < SIGMAS * settled.sqrt(), "{off}");
-            let mean_reach = SIGMAS * (1.0 / n + (slope(1) * slope(1)) * settled).sqrt();
+            assert!(off < SIGMAS * stationary.sqrt(), "{off}");
+            let mean_limit = SIGMAS * (1.0 / n + (slope(1) * slope(1)) * stationary).sqrt();
             assert!(
-                layer.activation.mean.abs() < mean_reach,
+                layer.activation.mean.abs() < mean_limit,
                 "{}",
                 layer.activation.mean
             );
@@ -488,18 +500,18 @@ fn selu_settles_at_mean_0_and_variance_1() {
 }
 
 #[test]
-fn zeros_kill_everything() {
+fn zeros_stop_the_signal() {
     for activation in Activation::ALL {
         let signal = Network::default()
             .propagate(activation, &Init::zeros())
             .unwrap();
         for layer in &signal.layers {
-            // Each neuron is f(0), whatever the input: 1/2 for sigmoid.
+            // Each neuron is f(0) for every input: 1/2 for sigmoid.
             assert_eq!(layer.activation.mean, activation.value(0.0));
             assert_eq!(layer.activation.variance, 0.0, "{activation}");
             assert!(layer.across_inputs.is_nan());
         }
-        // Below the last layer there is no gradient at all.
+        // All gradients below the last layer are 0.
         let below = &signal.layers[..DEPTH - 1];
         assert!(below.iter().all(|layer| layer.gradient.mean_square == 0.0));
         for trend in [signal.forward(), signal.backward()] {
@@ -511,9 +523,10 @@ fn zeros_kill_everything() {
     }
 }
 
-/// All inputs look alike after a few sigmoid layers, which the variance over neurons hides.
+/// After a few sigmoid layers all inputs have the same activations. The variance over neurons does
+/// not show this; the share across inputs does.
 #[test]
-fn a_variance_that_says_nothing_about_the_input_is_told() {
+fn the_share_across_inputs_detects_equal_activations() {
     let share = |activation, init: Init| {
         let signal = Network::default().propagate(activation, &init).unwrap();
         signal.layers[DEPTH - 1].across_inputs
@@ -523,7 +536,7 @@ fn a_variance_that_says_nothing_about_the_input_is_told() {
 }
 
 #[test]
-fn what_overflows_is_seen_to() {
+fn overflow_explodes() {
     let network = Network {
         depth: 300,
         batch: 2,
@@ -543,7 +556,7 @@ fn what_overflows_is_seen_to() {
             assert_eq!(trend.verdict, Verdict::Explodes, "{activation}");
             assert_eq!(trend.factor, None, "{activation}");
         }
-        // Once gone, it does not come back.
+        // After the first overflow, all variances are infinite.
         let mut variances = signal.layers.iter().map(|layer| layer.activation.variance);
         let first = variances.position(f64::is_infinite).unwrap();
         assert!(
@@ -581,7 +594,7 @@ fn the_same_network_has_the_same_bits() {
 }
 
 #[test]
-fn what_makes_no_network_is_refused() {
+fn invalid_networks_are_refused() {
     let network = Network::default();
     for (network, message) in [
         (
@@ -634,7 +647,7 @@ fn what_makes_no_network_is_refused() {
             .unwrap_err();
         assert_eq!(error.to_string(), message);
     }
-    // No start of a square matrix: the tensor is named.
+    // dirac does not apply to square matrices. The error names the tensor.
     let error = network
         .propagate(Activation::Tanh, &"dirac".parse().unwrap())
         .unwrap_err();

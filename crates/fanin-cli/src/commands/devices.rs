@@ -1,4 +1,4 @@
-//! `fanin devices`: what there is to fill on.
+//! `fanin devices` lists the adapters that fanin can fill on.
 
 use crate::Failure;
 use crate::args::DevicesArguments;
@@ -51,10 +51,10 @@ pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
     ))
 }
 
-/// Limits are powers of two more often than not, so powers of two they are shown in.
+/// Returns a limit in MiB, because most limits are powers of two.
 #[cfg(feature = "gpu")]
 fn mebibytes(bytes: u64) -> String {
-    // Some drivers know no limit and say so with a number beyond any memory.
+    // Drivers without a limit report a number larger than any memory.
     match bytes >> 20 {
         mebibytes if mebibytes >= 1 << 40 => "unlimited".to_owned(),
         mebibytes => format!("{mebibytes} MiB"),

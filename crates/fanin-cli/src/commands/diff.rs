@@ -1,4 +1,4 @@
-//! `fanin diff`: how far trained weights have moved from their start.
+//! `fanin diff` shows how far trained weights have moved from their start.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         let start = Start::Fills(&fills, &mut *make);
         checkpoint::diff(start, &trained, &mut progress)
     } else {
-        no_recipe(arguments)?;
+        refuse_recipe_options(arguments)?;
         let start = Weights::open(&arguments.start)?;
         crate::backend::start_threads(arguments.backend.threads)?;
         checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
@@ -41,16 +41,17 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     print(&table(&COLUMNS, &rows(&diff)))
 }
 
-/// Whether the start is a recipe: a preset's name, or a .toml file. (A folder by a preset's name
-/// is written with its path, as `./gpt2`.) What is neither, nor like a path, is a preset's name
-/// that is misspelled.
+/// Returns true if the start is a recipe: a preset's name or a .toml file. A folder that has a
+/// preset's name is given as a path, such as `./gpt2`. A text that neither exists nor looks like a
+/// path counts as a misspelled preset, so that the error lists the presets.
 fn is_recipe(start: &str) -> bool {
-    let like_a_path = start.contains(['/', '\\', '.']);
+    let looks_like_path = start.contains(['/', '\\', '.']);
     start.ends_with(".toml")
         || Recipe::presets().any(|preset| preset == start)
-        || !(like_a_path || Path::new(start).exists())
+        || !(looks_like_path || Path::new(start).exists())
 }
 
+/// Returns the plan of the recipe that training started from.
 fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
     let recipe = recipe(&arguments.start)?;
     let list = match &arguments.tensors {
@@ -60,8 +61,8 @@ fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
     resolve(&recipe, &list, arguments.seed, arguments.dtype)
 }
 
-/// Refuses what only a recipe needs.
-fn no_recipe(arguments: &DiffArguments) -> Result<(), Failure> {
+/// Refuses options that apply to a recipe, when the start is stored weights.
+fn refuse_recipe_options(arguments: &DiffArguments) -> Result<(), Failure> {
     let given = [
         ("--seed", arguments.seed.is_some()),
         ("--tensors", arguments.tensors.is_some()),
@@ -69,8 +70,8 @@ fn no_recipe(arguments: &DiffArguments) -> Result<(), Failure> {
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(Failure::Usage(format!(
-            "{name} goes with a recipe, but {:?} is weights: leave it out, or name a preset or a \
-             .toml file",
+            "{name} needs a recipe, but {:?} is a file of weights: leave it out, or give a preset \
+             or a .toml file",
             arguments.start
         ))),
         None => Ok(()),
@@ -119,7 +120,7 @@ fn rows(diff: &Diff) -> Vec<Vec<String>> {
 }
 
 fn row(first: [String; 3], change: &Change) -> Vec<String> {
-    // Of zeros there is none: nothing is wrong with them.
+    // The relative change and the cosine of zeros are undefined, which is no fault.
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), number_text);
     let mut row = first.to_vec();
     row.extend([

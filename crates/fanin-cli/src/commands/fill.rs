@@ -1,4 +1,4 @@
-//! `fanin fill`: one tensor.
+//! `fanin fill` initializes one tensor, or a slice of it.
 
 use fanin::checkpoint::{Contents, Writer};
 use fanin::{Fill, Init, STREAM_VERSION, Tensor};
@@ -8,22 +8,17 @@ use crate::args::FillArguments;
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::narrowed;
-use crate::output::{Target, write};
+use crate::output::{Output, write};
 
 pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
-    let Some(target) = Target::parse(&arguments.out) else {
-        return Err(Failure::Usage(format!(
-            "--out {:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:",
-            arguments.out
-        )));
-    };
+    let output = Output::parse(&arguments.out)?;
     let fills = [request(arguments).map_err(Failure::usage)?];
     let [fill] = &fills;
-    let contents = match target {
-        Target::Safetensors(_) => {
+    let contents = match output {
+        Output::Safetensors(_) => {
             if arguments.name.is_none() {
                 return Err(Failure::Usage(
-                    "a .safetensors file needs the tensor's name: give --name too".to_owned(),
+                    "a .safetensors file stores the tensor's name: give --name too".to_owned(),
                 ));
             }
             let mut metadata = vec![
@@ -42,19 +37,19 @@ pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
             }
             Contents::safetensors(&fills, &metadata).map_err(Failure::usage)?
         }
-        Target::Npy(_) => Contents::npy(fill).map_err(Failure::usage)?,
-        Target::Raw(_) | Target::Stdout | Target::Null => Contents::raw(fill),
+        Output::Npy(_) => Contents::npy(fill).map_err(Failure::usage)?,
+        Output::Raw(_) | Output::Stdout | Output::Null => Contents::raw(fill),
     };
     let backend = Backend::choose(&arguments.backend, 0)?;
     let what = count(fill.elements().into(), "element");
-    write(&backend, &Writer::default(), &target, &contents, &what)
+    write(&backend, &Writer::default(), &output, &contents, &what)
 }
 
-/// The fill that the arguments describe.
+/// Returns the fill that the arguments describe.
 fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
     let name = match (&arguments.name, arguments.stream) {
         (Some(name), _) => name.clone(),
-        // For messages only: the stream does not come from it.
+        // This name appears only in messages: `with_stream_id` below replaces its stream.
         (None, Some(stream)) => format!("stream {stream}"),
         (None, None) => String::new(),
     };

@@ -1,232 +1,221 @@
-//! `fanin init`: a whole model.
+//! `fanin init` initializes all tensors of a model.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fanin::checkpoint::{self, Contents, RankParts, Shards, Share, Writer};
-use fanin::{Fill, ShardSpec};
+use fanin::ShardSpec;
+use fanin::checkpoint::{Contents, Make, Progress, RankParts, Shards, Share, Writer};
 
 use crate::Failure;
 use crate::args::InitArguments;
 use crate::backend::Backend;
-use crate::distributed::World;
+use crate::distributed::ProcessRank;
 use crate::format::count;
-use crate::model::{metadata, recipe, resolve};
-use crate::output::{Target, status, work, write};
-
-/// Where a model goes, as `--out` says it.
-enum Destination {
-    File(PathBuf),
-    Folder(PathBuf),
-    Null,
-}
+use crate::model::{metadata, plan};
+use crate::output::{NULL, Output, status, work, write};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
-    let destination = destination(arguments)?;
-    let world = World::find(&arguments.distributed)?;
-    if let (Some(_), Destination::File(_)) = (&world, &destination) {
-        return Err(Failure::Usage(format!(
-            "--out {:?}: several processes write to a folder, each its own files: give one",
-            arguments.out
-        )));
-    }
-    let recipe = recipe(&arguments.recipe)?;
-    let list = checkpoint::read_tensor_list(&arguments.tensors)?;
-    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    let process = ProcessRank::find(&arguments.distributed)?;
+    let output = ModelOutput::parse(arguments, process.as_ref())?;
+    let (recipe, plan) = plan(&arguments.model)?;
     let metadata = metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
         .with_resume(arguments.resume);
-    let local_rank = world.as_ref().and_then(|world| world.local_rank);
-    let choose = || Backend::choose(&arguments.backend, local_rank.unwrap_or(0));
+    let local_rank = process.as_ref().and_then(|process| process.local_rank);
+    let backend = || Backend::choose(&arguments.backend, local_rank.unwrap_or(0));
     let what = format!(
         "{} in {}",
         count(plan.elements(), "parameter"),
         count(plan.entries.len() as u128, "tensor")
     );
     let fills = plan.into_fills();
-    if let Some(spec) = &arguments.shard_spec {
-        let spec = ShardSpec::load(spec)?;
-        let folder = match &destination {
-            Destination::Folder(folder) => Some(folder.as_path()),
-            Destination::Null => None,
-            Destination::File(_) => {
-                return Err(Failure::Usage(format!(
-                    "--out {:?}: the ranks of --shard-spec have a file each: give a folder",
-                    arguments.out
-                )));
-            }
-        };
-        let ranks = Ranks {
-            spec,
-            fills,
-            metadata,
-        };
-        return ranks.write(&choose()?, &writer, folder, world.as_ref(), &what);
-    }
-    match destination {
-        Destination::File(path) => {
-            let contents = Contents::safetensors(&fills, &metadata)?;
-            let target = Target::Safetensors(path);
-            write(&choose()?, &writer, &target, &contents, &what)
+    let folder = match output {
+        ModelOutput::One(output) => {
+            let contents = match output {
+                Output::Null => Contents::bare(&fills),
+                _ => Contents::safetensors(&fills, &metadata)?,
+            };
+            return write(&backend()?, &writer, &output, &contents, &what);
         }
-        Destination::Null if world.is_none() => {
-            let contents = Contents::bare(&fills);
-            write(&choose()?, &writer, &Target::Null, &contents, &what)
-        }
-        Destination::Null => {
-            let shards = shards(arguments, &fills, &metadata)?;
-            to_folder(&choose()?, &writer, None, &shards, world.as_ref(), &what)
-        }
-        Destination::Folder(folder) => {
-            let shards = shards(arguments, &fills, &metadata)?;
-            let (backend, folder) = (choose()?, Some(folder.as_path()));
-            to_folder(&backend, &writer, folder, &shards, world.as_ref(), &what)
-        }
-    }
-}
-
-fn destination(arguments: &InitArguments) -> Result<Destination, Failure> {
-    let out = arguments.out.as_str();
-    let path = Path::new(out);
-    let refused = |what: &str| Err(Failure::Usage(format!("--out {out:?}: {what}")));
-    let destination = match path.extension().and_then(|extension| extension.to_str()) {
-        _ if out == "null:" => Destination::Null,
-        _ if out.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir() => {
-            Destination::Folder(path.to_owned())
-        }
-        Some("safetensors") => Destination::File(path.to_owned()),
-        None if path.file_name().is_some_and(|name| name != "-") => {
-            Destination::Folder(path.to_owned())
-        }
-        _ => {
-            return refused(
-                "a model is written to a .safetensors file, to a folder (end its name with /), \
-                 or to null:",
-            );
-        }
+        ModelOutput::Several { folder } => folder,
     };
-    match destination {
-        Destination::File(_) if arguments.max_shard_size.is_some() => {
-            refused("--max-shard-size is for a folder of files: end its name with /")
-        }
-        Destination::Folder(_)
-            if arguments.max_shard_size.is_some() && arguments.shard_spec.is_some() =>
-        {
-            refused("--shard-spec gives each rank one file: --max-shard-size has no say")
-        }
-        Destination::Null if arguments.resume => {
-            refused("--resume goes on with what is on a disk: there is nothing")
-        }
-        destination => Ok(destination),
-    }
-}
-
-fn shards<'a>(
-    arguments: &InitArguments,
-    fills: &'a [Fill],
-    metadata: &[(&str, String)],
-) -> Result<Shards<'a>, Failure> {
-    let size = arguments.max_shard_size.unwrap_or(Shards::MAX_BYTES);
-    Ok(Shards::split(fills, size, metadata)?)
-}
-
-/// A model for the ranks of a training.
-struct Ranks {
-    spec: ShardSpec,
-    fills: Vec<Fill>,
-    metadata: Vec<(&'static str, String)>,
-}
-
-impl Ranks {
-    /// Writes a file for each rank, or this process' share of them, to nowhere if there is no
-    /// folder.
-    fn write(
-        &self,
-        backend: &Backend,
-        writer: &Writer,
-        folder: Option<&Path>,
-        world: Option<&World>,
-        what: &str,
-    ) -> Result<(), Failure> {
-        let share = world.map_or(Share::ALL, |world| world.share);
-        let ranks = self.spec.ranks();
-        // As many processes as ranks: each writes its own.
-        let mine = (share.rank..ranks).step_by(usize::try_from(share.size).unwrap_or(usize::MAX));
-        let parts: Vec<RankParts> = mine
-            .map(|rank| RankParts::new(&self.spec, &self.fills, rank, &self.metadata))
-            .collect::<fanin::Result<_>>()?;
-        let bytes = parts.iter().map(RankParts::weight_bytes).sum();
-        let ((), amount) = work(backend, bytes, |make, progress| {
-            parts.iter().try_for_each(|parts| match folder {
-                Some(folder) => writer.save_rank(folder, parts, make, progress),
-                None => {
-                    let (sink, name) = (&mut io::sink(), parts.file_name());
-                    writer.write_to(sink, name, &parts.contents()?, make, progress)
-                }
-            })
-        })?;
-        let to = match folder {
-            Some(folder) => folder.display().to_string(),
-            None => Target::Null.name(),
-        };
-        let who = world.map_or_else(String::new, |world| format!("{}: ", world.describe()));
-        status(&format!(
-            "{who}{} of {ranks} of {what}: {amount}, to {to}",
-            count(parts.len() as u128, "rank")
-        ));
-        Ok(())
-    }
-}
-
-/// Writes the process' share of the files, to nowhere if there is no folder.
-fn to_folder(
-    backend: &Backend,
-    writer: &Writer,
-    folder: Option<&Path>,
-    shards: &Shards<'_>,
-    world: Option<&World>,
-    what: &str,
-) -> Result<(), Failure> {
-    let share = world.map_or(Share::ALL, |world| world.share);
-    let mine = shards.of(share);
-    let bytes = mine.iter().map(|file| file.contents().weight_bytes()).sum();
-    let (missing, amount) = work(backend, bytes, |make, progress| match folder {
-        Some(folder) => {
-            let saved = writer.save_shards(folder, shards, share, make, progress)?;
-            Ok(saved.missing)
+    let share = process.as_ref().map_or(Share::ALL, |process| process.share);
+    let files = match &arguments.shard_spec {
+        Some(spec) => {
+            let spec = ShardSpec::load(spec)?;
+            let ranks = spec.ranks();
+            // With as many processes as ranks, each process writes its own rank.
+            let step = usize::try_from(share.size).unwrap_or(usize::MAX);
+            let parts = (share.rank..ranks)
+                .step_by(step)
+                .map(|rank| RankParts::new(&spec, &fills, rank, &metadata))
+                .collect::<fanin::Result<_>>()?;
+            Files::Ranks { ranks, parts }
         }
         None => {
-            for file in &mine {
-                let sink = &mut io::sink();
-                writer.write_to(sink, file.name(), file.contents(), make, progress)?;
-            }
-            Ok(Vec::new())
+            let size = arguments.max_shard_size.unwrap_or(Shards::MAX_BYTES);
+            Files::Shards(Shards::split(&fills, size, &metadata)?)
         }
-    })?;
-    let to = match folder {
-        Some(folder) => folder.display().to_string(),
-        None => Target::Null.name(),
     };
-    let all = shards.files().len() as u128;
-    match world {
-        None => status(&format!(
-            "{what}: {amount}, to {} in {to}",
-            count(all, "file")
-        )),
-        Some(world) => status(&format!(
-            "{}: {} of {all} of {what}: {amount}, to {to}",
-            world.describe(),
-            count(mine.len() as u128, "file"),
-        )),
-    }
-    if let (Some(world), [first, ..]) = (world, missing.as_slice()) {
+    let backend = backend()?;
+    let bytes = files.weight_bytes(share);
+    let (missing, amount) = work(&backend, bytes, |make, progress| match &folder {
+        Some(folder) => files.save(&writer, folder, share, make, progress),
+        None => files
+            .discard(&writer, share, make, progress)
+            .map(|()| Vec::new()),
+    })?;
+    let to = folder.map_or_else(|| NULL.to_owned(), |folder| folder.display().to_string());
+    let who = process.map_or_else(String::new, |process| process.describe() + ": ");
+    status(&match &files {
+        Files::Shards(shards) if who.is_empty() => {
+            let all = count(shards.files().len() as u128, "file");
+            format!("{what}: {amount}, to {all} in {to}")
+        }
+        _ => format!("{who}{} of {what}: {amount}, to {to}", files.portion(share)),
+    });
+    if let [first, ..] = missing.as_slice() {
         status(&format!(
-            "{}: {} of other ranks are not there yet, {first} the first; whoever writes the last \
-             one writes the index",
-            world.describe(),
+            "{who}other ranks have yet to write {}, such as {first}; the process that writes the \
+             last file also writes the index",
             count(missing.len() as u128, "file"),
         ));
     }
     Ok(())
+}
+
+/// The output of a model that `--out` names.
+enum ModelOutput {
+    /// One safetensors file, or `null:`.
+    One(Output),
+    /// Several files in a folder. Without a folder, they are made and not written.
+    Several { folder: Option<PathBuf> },
+}
+
+impl ModelOutput {
+    /// Reads `--out`, and checks the options that depend on it.
+    fn parse(arguments: &InitArguments, process: Option<&ProcessRank>) -> Result<Self, Failure> {
+        let out = arguments.out.as_str();
+        let path = Path::new(out);
+        let refused = |what: &str| Err(Failure::Usage(format!("--out {out:?}: {what}")));
+        let has_spec = arguments.shard_spec.is_some();
+        let has_shard_size = arguments.max_shard_size.is_some();
+        if out == NULL {
+            if arguments.resume {
+                return refused("--resume needs an output on disk, not null:");
+            }
+            return Ok(match has_spec || process.is_some() {
+                true => ModelOutput::Several { folder: None },
+                false => ModelOutput::One(Output::Null),
+            });
+        }
+        let has_name = path.file_name().is_some_and(|name| name != "-");
+        if out.ends_with(['/', std::path::MAIN_SEPARATOR])
+            || path.is_dir()
+            || has_name && path.extension().is_none()
+        {
+            if has_spec && has_shard_size {
+                return refused("--max-shard-size cannot be combined with --shard-spec");
+            }
+            return Ok(ModelOutput::Several {
+                folder: Some(path.to_owned()),
+            });
+        }
+        if path.extension().is_none_or(|it| it != "safetensors") {
+            return refused("use a .safetensors file, a folder (end its name with /), or null:");
+        }
+        if has_spec {
+            return refused("--shard-spec writes a file for each rank: give a folder");
+        }
+        if has_shard_size {
+            return refused("--max-shard-size needs a folder: end its name with /");
+        }
+        if process.is_some() {
+            return refused("several processes write several files: give a folder");
+        }
+        Ok(ModelOutput::One(Output::Safetensors(path.to_owned())))
+    }
+}
+
+/// The files of a folder, of which this process writes its share.
+enum Files<'a> {
+    /// A model split by size.
+    Shards(Shards<'a>),
+    /// A file for each rank of a distributed training.
+    Ranks {
+        /// The number of ranks.
+        ranks: u64,
+        /// The parts of the ranks that this process writes.
+        parts: Vec<RankParts>,
+    },
+}
+
+impl Files<'_> {
+    /// Returns this process' number of files or ranks and the number of all, such as
+    /// `2 files of 5`.
+    fn portion(&self, share: Share) -> String {
+        let (mine, unit, all) = match self {
+            Files::Shards(shards) => {
+                let all = shards.files().len() as u64;
+                (shards.of(share).len(), "file", all)
+            }
+            Files::Ranks { ranks, parts } => (parts.len(), "rank", *ranks),
+        };
+        format!("{} of {all}", count(mine as u128, unit))
+    }
+
+    /// Returns the size of the weights that this process writes.
+    fn weight_bytes(&self, share: Share) -> u128 {
+        match self {
+            Files::Shards(shards) => {
+                let files = shards.of(share).into_iter();
+                files.map(|file| file.contents().weight_bytes()).sum()
+            }
+            Files::Ranks { parts, .. } => parts.iter().map(RankParts::weight_bytes).sum(),
+        }
+    }
+
+    /// Writes the files of this process' share, and returns the names of those that other
+    /// processes have yet to write.
+    fn save(
+        &self,
+        writer: &Writer,
+        folder: &Path,
+        share: Share,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> fanin::Result<Vec<String>> {
+        match self {
+            Files::Shards(shards) => {
+                let saved = writer.save_shards(folder, shards, share, make, progress)?;
+                Ok(saved.missing)
+            }
+            Files::Ranks { parts, .. } => {
+                for part in parts {
+                    writer.save_rank(folder, part, make, progress)?;
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Makes the files of this process' share without writing them.
+    fn discard(
+        &self,
+        writer: &Writer,
+        share: Share,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> fanin::Result<()> {
+        let sink = &mut io::sink();
+        match self {
+            Files::Shards(shards) => shards.of(share).into_iter().try_for_each(|file| {
+                writer.write_to(sink, file.name(), file.contents(), make, progress)
+            }),
+            Files::Ranks { parts, .. } => parts.iter().try_for_each(|part| {
+                writer.write_to(sink, part.file_name(), &part.contents()?, make, progress)
+            }),
+        }
+    }
 }

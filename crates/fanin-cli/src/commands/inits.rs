@@ -1,4 +1,4 @@
-//! `fanin inits`: the catalogue of initializers.
+//! `fanin inits` lists the initializers.
 
 use fanin::init::{CATALOGUE, markdown};
 

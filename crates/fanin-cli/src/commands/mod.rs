@@ -1,4 +1,4 @@
-//! The subcommands, a file each.
+//! The subcommands. Each has its own file.
 
 pub mod bench;
 pub mod devices;

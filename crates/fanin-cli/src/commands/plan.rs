@@ -1,4 +1,4 @@
-//! `fanin plan`: what a recipe makes of a model's tensors, without filling any.
+//! `fanin plan` shows the initializer that a recipe gives each tensor, without filling any.
 
 use std::io::{self, BufWriter, Write};
 
@@ -16,11 +16,12 @@ use crate::output::STDOUT;
 use crate::table::{Align, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
-    let recipe = recipe(&arguments.recipe)?;
-    let list = checkpoint::read_tensor_list(&arguments.tensors)?;
-    let seed = arguments.seed.or(recipe.seed());
-    // Nothing that a plan shows depends on the seed, but the seed itself.
-    let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), arguments.dtype)?;
+    let model = &arguments.model;
+    let recipe = recipe(&model.recipe)?;
+    let list = checkpoint::read_tensor_list(&model.tensors)?;
+    let seed = model.seed.or(recipe.seed());
+    // Only the seed column depends on the seed, so a plan can do without one.
+    let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
     let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);
     let files = layout
         .iter()
@@ -40,7 +41,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
             bytes: plan.bytes(),
         },
     };
-    // Written as it is made: the text of a large model is larger than its plan.
+    // Rows are written as they are made, because the text of a large model is larger than its plan.
     let mut out = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
         report.write_json(&mut out)
@@ -56,7 +57,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     })
 }
 
-/// All that is shown of a plan.
+/// The output, in the order of its JSON keys.
 #[derive(Serialize)]
 struct Report<'a> {
     recipe: &'a str,
@@ -73,12 +74,12 @@ struct Total {
     bytes: u128,
 }
 
-/// A row for each tensor of a plan.
+/// The rows of a plan, one for each tensor, made on the fly.
 struct Rows<'a> {
     plan: &'a Plan,
-    /// The plan's seed, where somebody gave one.
+    /// The seed, if `--seed` or the recipe gives one.
     seed: Option<u64>,
-    /// The file that each tensor goes to in a folder.
+    /// The file of each tensor in a folder of shards.
     files: &'a [&'a str],
 }
 
@@ -107,16 +108,16 @@ struct Row<'a> {
     fan_out: Option<u64>,
     elements: u64,
     bytes: u64,
-    rule: Place<'a>,
+    rule: RulePosition<'a>,
     tied_to: Option<&'a str>,
     seed: Option<u64>,
     stream: u64,
     file: &'a str,
 }
 
-/// Where a rule stands.
+/// The position of a rule in its recipe.
 #[derive(Serialize)]
-struct Place<'a> {
+struct RulePosition<'a> {
     recipe: &'a str,
     line: usize,
     column: usize,
@@ -139,7 +140,7 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
         fan_out: entry.fans.map(|fans| fans.fan_out),
         elements: fill.elements(),
         bytes: fill.bytes(),
-        rule: Place {
+        rule: RulePosition {
             recipe,
             line: *line,
             column: *column,
@@ -170,7 +171,7 @@ impl Report<'_> {
             ("rule", Align::Left),
             ("file", Align::Left),
         ];
-        // What few models have is no column of the others.
+        // The column appears only if a tensor is tied, which few models have.
         let tied = self.tensors.iter().any(|row| row.tied_to.is_some());
         columns.extend(tied.then_some(("tied to", Align::Left)));
         let cells = |row: Row<'_>| {

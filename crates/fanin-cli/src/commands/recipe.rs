@@ -1,4 +1,4 @@
-//! `fanin recipe`: a preset, to read or to start from.
+//! `fanin recipe` prints a preset, to read, or as a starting point for your own.
 
 use fanin::Recipe;
 

@@ -1,25 +1,18 @@
-//! `fanin regenerate`: some tensors of a model, made again instead of stored.
+//! `fanin regenerate` makes some tensors of a model again from recipe and seed.
 
 use fanin::Fill;
-use fanin::checkpoint::{self, Contents, Writer};
+use fanin::checkpoint::{Contents, Writer};
 
 use crate::Failure;
 use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
-use crate::model::{metadata, narrowed, recipe, resolve};
-use crate::output::{Target, write};
+use crate::model::{metadata, narrowed, plan};
+use crate::output::{Output, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
-    let Some(target) = Target::parse(&arguments.out) else {
-        return Err(Failure::Usage(format!(
-            "--out {:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:",
-            arguments.out
-        )));
-    };
-    let recipe = recipe(&arguments.recipe)?;
-    let list = checkpoint::read_tensor_list(&arguments.tensors)?;
-    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    let output = Output::parse(&arguments.out)?;
+    let (recipe, plan) = plan(&arguments.model)?;
     let mut fills: Vec<Fill> = Vec::new();
     for pattern in &arguments.tensor {
         for fill in plan.select(pattern).map_err(Failure::usage)? {
@@ -32,22 +25,23 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
             }
         }
     }
-    let contents = match (&target, fills.as_slice()) {
-        (Target::Safetensors(_), _) => {
+    let contents = match (&output, fills.as_slice()) {
+        (Output::Safetensors(_), _) => {
             let mut metadata = metadata(&recipe, plan.seed);
             if let Some(slice) = &arguments.slice {
                 metadata.push(("slice", slice.clone()));
             }
             Contents::safetensors(&fills, &metadata).map_err(Failure::usage)?
         }
-        (Target::Null, _) => Contents::bare(&fills),
-        (Target::Npy(_), [fill]) => Contents::npy(fill).map_err(Failure::usage)?,
-        (Target::Raw(_) | Target::Stdout, [fill]) => Contents::raw(fill),
+        (Output::Null, _) => Contents::bare(&fills),
+        (Output::Npy(_), [fill]) => Contents::npy(fill).map_err(Failure::usage)?,
+        (Output::Raw(_) | Output::Stdout, [fill]) => Contents::raw(fill),
         _ => {
             return Err(Failure::Usage(format!(
-                "--out {:?}: {} go to a .safetensors file, or to null:",
+                "--out {:?} holds one tensor, but --tensor selects {}: use a .safetensors file, \
+                 or null:",
                 arguments.out,
-                count(fills.len() as u128, "tensor")
+                fills.len()
             )));
         }
     };
@@ -58,5 +52,5 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         count(elements, "element"),
         count(fills.len() as u128, "tensor")
     );
-    write(&backend, &Writer::default(), &target, &contents, &what)
+    write(&backend, &Writer::default(), &output, &contents, &what)
 }

@@ -1,4 +1,4 @@
-//! `fanin signal`: what starts do to the signal of a deep network.
+//! `fanin signal` shows how initializers change the signal of a deep network.
 
 use std::ops::Range;
 
@@ -14,9 +14,9 @@ use crate::format::count;
 use crate::output::{print, print_json, progress_bar, status};
 use crate::table::{Align, table};
 
-/// The starts that are compared unless others are asked for: not at all random, by guess, and by
-/// rule; and their names in a picture.
-const STARTS: [(&str, &str); 7] = [
+/// The initializers that are compared by default, and their names in a picture. They are constant,
+/// have a fixed std, or scale it with the size of the layer.
+const DEFAULT_INITS: [(&str, &str); 7] = [
     ("zeros", "zeros"),
     ("normal(std=1)", "N(0, 1)"),
     ("normal(std=0.01)", "N(0, 0.01)"),
@@ -26,8 +26,8 @@ const STARTS: [(&str, &str); 7] = [
     ("orthogonal", "orthogonal"),
 ];
 
-/// Where a panel's axis of variances ends: within it are the starts that keep a signal, apart
-/// from each other; what vanishes or explodes leaves it.
+/// The range of a panel's variance axis. It is narrow enough to tell initializers that keep a
+/// signal apart. Lines that vanish or explode leave the range.
 const SHOWN: Range<f64> = 1e-20..1e20;
 
 pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
@@ -40,8 +40,8 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.out {
         Page::check_path(path).map_err(Failure::usage)?;
     }
-    let starts = starts(&arguments.init)?;
-    let runs = propagate(network, &arguments.activation, &starts).map_err(Failure::usage)?;
+    let inits = named_inits(&arguments.init)?;
+    let runs = propagate(network, &arguments.activation, &inits).map_err(Failure::usage)?;
     if let Some(path) = &arguments.out {
         page(network, &runs).save(path)?;
     }
@@ -56,8 +56,9 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
     }
     print(&table(&COLUMNS, &runs.iter().map(row).collect::<Vec<_>>()))?;
     status(&format!(
-        "{}, {} inputs, seed {}: what a layer multiplies the variance by, and what arrives; of \
-         inputs: the share of the variance that tells inputs apart",
+        "{}, {} inputs, seed {}; x a layer: the factor of the variance in each layer; at the last, \
+         at the first: the variance there; of inputs: the share of the variance that differs \
+         between inputs",
         size(network),
         network.batch,
         network.seed,
@@ -65,7 +66,7 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `50 layers of 256 neurons`.
+/// Returns the network's size, such as `50 layers of 256 neurons`.
 fn size(network: Network) -> String {
     format!(
         "{} of {}",
@@ -74,29 +75,29 @@ fn size(network: Network) -> String {
     )
 }
 
-/// A start, and how it was called.
-struct Start {
+/// An initializer, and its text on the command line.
+struct NamedInit {
     name: String,
     init: Init,
 }
 
-/// Those that were asked for, or all of [`STARTS`].
-fn starts(asked: &[String]) -> Result<Vec<Start>, Failure> {
-    let mut specs: Vec<&str> = asked.iter().flat_map(|list| split(list)).collect();
+/// Returns the initializers of `--init`, or [`DEFAULT_INITS`].
+fn named_inits(lists: &[String]) -> Result<Vec<NamedInit>, Failure> {
+    let mut specs: Vec<&str> = lists.iter().flat_map(|list| split(list)).collect();
     if specs.is_empty() {
-        specs = STARTS.map(|(spec, _)| spec).to_vec();
+        specs = DEFAULT_INITS.map(|(spec, _)| spec).to_vec();
     }
-    let starts = specs.into_iter().map(|spec| {
+    let inits = specs.into_iter().map(|spec| {
         let init = spec.parse::<Init>().map_err(Failure::usage)?;
-        Ok(Start {
+        Ok(NamedInit {
             name: spec.trim().to_owned(),
             init,
         })
     });
-    starts.collect()
+    inits.collect()
 }
 
-/// The specs of a list: commas within parentheses separate keys, not specs.
+/// Splits a list of specs at its commas. Commas within parentheses separate keys, not specs.
 fn split(list: &str) -> Vec<&str> {
     let mut open = 0u32;
     let parts = list.split(move |c| {
@@ -110,7 +111,7 @@ fn split(list: &str) -> Vec<&str> {
     parts.collect()
 }
 
-/// One start under one activation.
+/// The result for one initializer and one activation.
 #[derive(Serialize)]
 struct Run<'a> {
     activation: Activation,
@@ -120,7 +121,7 @@ struct Run<'a> {
     layers: Vec<Layer>,
 }
 
-/// All that is shown, as JSON.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct Report<'a> {
     depth: usize,
@@ -130,18 +131,18 @@ struct Report<'a> {
     signals: &'a [Run<'a>],
 }
 
-/// Every start under every activation, an activation after the other.
+/// Runs every activation with every initializer, and returns the results grouped by activation.
 fn propagate<'a>(
     network: Network,
     activations: &[Activation],
-    starts: &'a [Start],
+    inits: &'a [NamedInit],
 ) -> fanin::Result<Vec<Run<'a>>> {
-    let total = activations.len() * starts.len();
+    let total = activations.len() * inits.len();
     let bar = progress_bar(total as u64, "{wide_bar} {pos}/{len} networks {eta}");
     let mut runs = Vec::with_capacity(total);
-    for start in starts {
-        // Weights are drawn once, on all cores; then each activation has a core.
-        let started = network.start(&start.init)?;
+    for named in inits {
+        // All cores draw the weights once. Then each activation runs on a core of its own.
+        let started = network.start(&named.init)?;
         let signals = activations.par_iter().map(|activation| {
             let signal = started.propagate(*activation);
             bar.inc(1);
@@ -151,7 +152,7 @@ fn propagate<'a>(
         runs.extend(signals.into_iter().enumerate().map(|(i, signal)| {
             let run = Run {
                 activation: signal.activation,
-                init: &start.name,
+                init: &named.name,
                 forward: signal.forward(),
                 backward: signal.backward(),
                 layers: signal.layers,
@@ -160,7 +161,7 @@ fn propagate<'a>(
         }));
     }
     bar.finish_and_clear();
-    // Stable: starts stay in their order.
+    // A stable sort, so the initializers keep their order.
     runs.sort_by_key(|(i, _)| *i);
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
@@ -178,7 +179,7 @@ const COLUMNS: [(&str, Align); 9] = [
 ];
 
 fn row(run: &Run<'_>) -> Vec<String> {
-    // Where nothing arrives, or all has overflowed, there is none.
+    // There is no factor if the variance is 0 or has overflowed.
     let factor = |trend: &Trend| trend.factor.map_or_else(|| "-".to_owned(), short);
     let share = run
         .layers
@@ -197,43 +198,45 @@ fn row(run: &Run<'_>) -> Vec<String> {
     ]
 }
 
-/// A row an activation: its activations' variance on the left, its gradients' on the right.
+/// Returns a page with a row for each activation: the variance of activations on the left and of
+/// gradients on the right.
 fn page(network: Network, runs: &[Run<'_>]) -> Page {
-    let title = format!("What starts do to a signal: {}", size(network));
+    let title = format!("Signal by initializer, in {}", size(network));
     let mut page = Page::new(title).columns(2).note(
-        "Before any training. Activations go from left to right, gradients from right to left; \
-         lines that leave a frame go on.",
+        "Before any training. Activations go from left to right, gradients from right to left. \
+         Lines that leave a frame are cut off there.",
     );
     let dead = |run: &Run<'_>| {
-        WAYS.iter()
-            .any(|way| (way.trend)(run).verdict == Verdict::Dead)
+        PASSES
+            .iter()
+            .any(|pass| (pass.trend)(run).verdict == Verdict::Dead)
     };
     let (without, drawn): (Vec<_>, Vec<_>) = runs.iter().partition(|run| dead(run));
     for (init, runs) in group(&without, |run| run.init) {
         let activations: Vec<&str> = runs.iter().map(|run| title_of(run.activation)).collect();
         page = page.note(format!(
-            "No line: {} under {}, where nothing arrives.",
+            "No line: {} with {}, because the variance falls to 0.",
             short_name(init),
             activations.join(", ")
         ));
     }
-    // A start has its colour in all panels, and its name in those of the first row.
-    let starts: Vec<&str> = group(&drawn, |run| run.init)
+    // An initializer has the same colour in all panels. The first row has the legends.
+    let inits: Vec<&str> = group(&drawn, |run| run.init)
         .into_iter()
         .map(|(init, _)| init)
         .collect();
     for (row, (activation, runs)) in group(&drawn, |run| run.activation).into_iter().enumerate() {
-        for way in &WAYS {
-            let title = format!("{}: {}", title_of(activation), way.name);
+        for pass in &PASSES {
+            let title = format!("{}: {}", title_of(activation), pass.name);
             let x = Axis::linear("layer").range(0.0..network.depth as f64);
             let mut panel = Panel::new(title, x, Axis::log10("variance").range(SHOWN));
-            for start in &starts {
+            for init in &inits {
                 let layers = runs
                     .iter()
-                    .find(|run| run.init == *start)
+                    .find(|run| run.init == *init)
                     .map(|run| &run.layers);
-                let variances = layers.into_iter().flatten().map(way.variance);
-                let name = if row == 0 { short_name(start) } else { "" };
+                let variances = layers.into_iter().flatten().map(pass.variance);
+                let name = if row == 0 { short_name(init) } else { "" };
                 panel = panel.line(name, (1..).map(f64::from).zip(variances));
             }
             page = page.panel(panel);
@@ -242,7 +245,7 @@ fn page(network: Network, runs: &[Run<'_>]) -> Page {
     page
 }
 
-/// The runs by a property, in the order in which its values come up.
+/// Groups runs by a key, in the order in which its values first appear.
 fn group<'a, K: PartialEq>(
     runs: &[&'a Run<'a>],
     key: impl Fn(&'a Run<'a>) -> K,
@@ -258,27 +261,27 @@ fn group<'a, K: PartialEq>(
     groups
 }
 
-/// Up or down: its name, how it goes, and its variance in a layer.
-struct Way {
+/// The forward or backward pass: the quantity that is drawn, and functions that read it.
+struct Pass {
     name: &'static str,
     trend: fn(&Run<'_>) -> Trend,
     variance: fn(&Layer) -> f64,
 }
 
-const WAYS: [Way; 2] = [
-    Way {
+const PASSES: [Pass; 2] = [
+    Pass {
         name: "activations",
         trend: |run| run.forward,
         variance: |layer| layer.activation.variance,
     },
-    Way {
+    Pass {
         name: "gradients",
         trend: |run| run.backward,
         variance: |layer| layer.gradient.variance,
     },
 ];
 
-/// An activation's name as papers write it.
+/// Returns an activation's name as papers write it.
 fn title_of(activation: Activation) -> &'static str {
     match activation {
         Activation::Relu => "ReLU",
@@ -288,13 +291,13 @@ fn title_of(activation: Activation) -> &'static str {
     }
 }
 
-/// A start's name in a picture.
+/// Returns an initializer's name in a picture.
 fn short_name(init: &str) -> &str {
-    let known = STARTS.iter().find(|(spec, _)| *spec == init);
+    let known = DEFAULT_INITS.iter().find(|(spec, _)| *spec == init);
     known.map_or(init, |(_, name)| name)
 }
 
-/// Three significant digits: `0.0640`, `1.02`, `128`, `3.91e-140`.
+/// Returns three significant digits, such as `0.0640`, `1.02`, `128` or `3.91e-140`.
 fn short(x: f64) -> String {
     if x.is_nan() {
         return "-".to_owned();
@@ -323,7 +326,7 @@ mod tests {
                 "normal(mean=0,std=1),uniform(low=-1,high=1),zeros",
                 vec!["normal(mean=0,std=1)", "uniform(low=-1,high=1)", "zeros"],
             ),
-            // What is wrong is left to whom reads the spec.
+            // Unbalanced parentheses are left to the parser of specs.
             ("a),b(,c", vec!["a)", "b(,c"]),
             ("", vec![""]),
         ] {

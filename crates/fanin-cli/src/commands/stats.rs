@@ -1,4 +1,4 @@
-//! `fanin stats`: what the weights in a file look like, and what of it cannot be chance.
+//! `fanin stats` shows statistics of the tensors in a file, and flags values that cannot be chance.
 
 use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 
@@ -43,7 +43,7 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     print(&table(&columns, &cells.collect::<Vec<_>>()))?;
     if compared || flagged > 0 {
         status(&format!(
-            "{} of {} flagged; by chance alone, one file in {:.0} has a flag",
+            "{} of {} flagged; one file in {:.0} has a flag by chance",
             flagged,
             count(rows.len() as u128, "tensor"),
             1.0 / FALSE_ALARMS
@@ -52,10 +52,10 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A statistic's name, and where what is expected of it stands.
+/// A statistic's name, and the function that reads its expected value.
 type Statistic = (&'static str, fn(&Expected) -> &Bounds);
 
-/// The statistics that are compared.
+/// The statistics that are compared with a recipe.
 const STATISTICS: [Statistic; 6] = [
     ("mean", |expected| &expected.mean),
     ("std", |expected| &expected.std),
@@ -68,7 +68,7 @@ const STATISTICS: [Statistic; 6] = [
 fn cells(row: &Examined, compared: bool) -> Vec<String> {
     let missing = || "-".to_owned();
     let stats = &row.stats;
-    // An empty tensor has no mean: nothing is wrong with it.
+    // The mean of an empty tensor is NaN, which is no fault.
     let number = |number: Option<f64>| {
         number
             .filter(|_| stats.n > 0)
@@ -79,7 +79,7 @@ fn cells(row: &Examined, compared: bool) -> Vec<String> {
         number(stats.std),
         number(stats.min),
         number(stats.max),
-        // Where all elements are equal there is none: nothing is wrong with the tensor.
+        // The kurtosis of equal elements is undefined, which is no fault.
         number(stats.kurtosis.filter(|kurtosis| !kurtosis.is_nan())),
         stats.zeros.map_or_else(missing, |zeros| zeros.to_string()),
     ];

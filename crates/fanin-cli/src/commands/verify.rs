@@ -1,4 +1,4 @@
-//! `fanin verify`: whether weights are those that a recipe and a seed give.
+//! `fanin verify` checks that weights have exactly the bits that a recipe and a seed give.
 
 use std::time::Instant;
 
@@ -14,14 +14,14 @@ use crate::model::{narrowed, recipe, resolve};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct Report<'a> {
     file: String,
     recipe: &'a str,
     seed: u64,
     same: bool,
-    /// Where the file's metadata names something else than the arguments.
+    /// Differences between the file's metadata and the arguments.
     hints: Vec<String>,
     backend: String,
     seconds: f64,
@@ -38,8 +38,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         None => {
             if let Some(slice) = slice {
                 return Err(Failure::Usage(format!(
-                    "{} says that it holds slice {slice:?} of whole tensors: give --tensors, a \
-                     list of these with their whole shapes",
+                    "{} has metadata slice {slice:?}: give --tensors, the list of the whole \
+                     tensors with their shapes",
                     weights.path().display()
                 )));
             }
@@ -50,11 +50,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let seed = plan.seed;
     let mut fills = plan.into_fills();
     if let Some(slice) = slice {
-        // It only says where to look: bits of another place would differ.
-        let there = fills
+        // The metadata need not be trusted: at another slice, the bits differ.
+        fills = fills
             .into_iter()
-            .filter(|fill| weights.get(fill.name()).is_some());
-        fills = there
+            .filter(|fill| weights.get(fill.name()).is_some())
             .map(|fill| narrowed(fill, slice))
             .collect::<Result<_, _>>()?;
     }
@@ -106,7 +105,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     )))
 }
 
-/// What weights without a difference are.
+/// Returns the message for weights that agree.
 fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
     let of = format!("the weights of {} with seed {seed}", recipe.name());
     let close: Vec<&VerifiedTensor> = found.tensors.iter().filter(|t| t.close > 0).collect();
@@ -115,7 +114,7 @@ fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
     };
     let elements: u64 = close.iter().map(|tensor| tensor.close).sum();
     format!(
-        "{of}, to the bit but for {} in {}, the first of them {:?}: made on another device, \
+        "{of}, to the bit except for {} in {} (such as {:?}), made on another device and equal \
          within {:e}",
         count(elements.into(), "element"),
         count(close.len() as u128, "orthogonal tensor"),
@@ -124,6 +123,7 @@ fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
     )
 }
 
+/// Returns the message for tensors of the list that the file lacks.
 fn missing(found: &Verification) -> String {
     let others = found.missing.len() - 1;
     let first = found.missing.first().map_or("", String::as_str);
@@ -136,7 +136,7 @@ fn missing(found: &Verification) -> String {
     }
 }
 
-/// The one line that says what differs.
+/// Returns the error message for weights that differ.
 fn message(
     weights: &Weights,
     found: &Verification,
@@ -149,8 +149,8 @@ fn message(
     };
     let differing = found.tensors.iter().filter(|tensor| tensor.differing > 0);
     let mut message = format!(
-        "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} differ, and \
-         {} of {}",
+        "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} and {} of {} \
+         differ",
         weights.path().display(),
         tensor.name,
         recipe.name(),
@@ -166,8 +166,8 @@ fn message(
     message
 }
 
-/// Where the file says other things of itself than the arguments do. That is not believed, but
-/// may explain a difference.
+/// Returns differences between the file's metadata and the arguments. Metadata proves nothing, but
+/// may explain differing weights.
 fn hints(weights: &Weights, recipe: &Recipe, seed: u64) -> Vec<String> {
     let mut hints = Vec::new();
     let mut compare = |key: &str, given: String| {
@@ -196,7 +196,7 @@ const COLUMNS: [(&str, Align); 9] = [
     ("expected", Align::Right),
 ];
 
-/// A row for each tensor that differs.
+/// Returns a row for each tensor that differs.
 fn rows(found: &Verification) -> Vec<Vec<String>> {
     let rows = found.tensors.iter().filter_map(|tensor| {
         let first = tensor.first.as_ref()?;

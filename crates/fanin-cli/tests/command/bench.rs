@@ -1,11 +1,11 @@
-//! `fanin bench`: every device is timed, and seen to make the same bits.
+//! `fanin bench` times every device, and checks that all make the same bits.
 
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::devices::devices;
-use crate::run::Run;
+use crate::run::{Fanin, Run};
 
 const FILLS: [&str; 4] = [
     "normal f32",
@@ -14,16 +14,12 @@ const FILLS: [&str; 4] = [
     "truncated normal f32",
 ];
 
-/// The report of a short run.
-fn report(arguments: &[&str]) -> Value {
-    let short = ["bench", "--json", "--seconds", "0.1"];
-    let ended = Run::new().ok(&[&short[..], arguments].concat());
-    assert!(
-        ended.stderr.ends_with("fanin: all made the same bits\n"),
-        "{}",
-        ended.stderr
-    );
-    serde_json::from_slice(&ended.stdout).expect("one JSON object")
+/// Returns the report of a command.
+fn report(bench: Fanin<'_>) -> Value {
+    let ended = bench.and("--json --seconds 0.1").ok();
+    let verdict = "fanin: all made the same bits\n";
+    assert!(ended.stderr.ends_with(verdict), "{}", ended.stderr);
+    ended.json()
 }
 
 fn texts<'a>(report: &'a Value, key: &str) -> Vec<&'a str> {
@@ -33,7 +29,7 @@ fn texts<'a>(report: &'a Value, key: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// What every row must hold, whatever the machine's speed.
+/// Checks the rows, without thresholds for speed.
 fn check_rows(report: &Value, devices: &[&str]) {
     let expected: Vec<&str> = devices.iter().flat_map(|device| [*device; 4]).collect();
     assert_eq!(texts(report, "device"), expected);
@@ -66,12 +62,12 @@ fn check_rows(report: &Value, devices: &[&str]) {
 
 #[test]
 fn the_cpu_is_timed_with_one_thread_and_with_all() {
-    let report = report(&["--backend", "cpu", "--threads", "3"]);
+    let report = report(Run::new().cpu("bench --threads 3"));
     check_rows(&report, &["CPU, 1 thread", "CPU, 3 threads"]);
     assert_eq!(report["adapters"], Value::Array(Vec::new()));
     assert!(report["machine"]["cores"].as_u64().is_some_and(|n| n > 0));
 
-    // The digest is that of the bytes that the library makes.
+    // The digest is that of the library's bytes.
     let row = &report["rows"][1];
     let elements = row["sha256_elements"].as_u64().expect("a number");
     assert_eq!(row["elements"].as_u64(), Some(elements));
@@ -90,20 +86,19 @@ fn the_cpu_is_timed_with_one_thread_and_with_all() {
 
 #[test]
 fn one_thread_is_timed_once() {
-    let report = report(&["--backend", "cpu", "--threads", "1"]);
+    let report = report(Run::new().cpu("bench --threads 1"));
     check_rows(&report, &["CPU, 1 thread"]);
 }
 
 #[test]
 fn the_table_lines_up() {
-    let arguments = ["--backend", "cpu", "--seconds", "0.01", "--threads", "2"];
-    let ended = Run::new().ok(&[&["bench"][..], &arguments].concat());
-    let table = String::from_utf8(ended.stdout).expect("a table of text");
+    let ended = Run::new().cpu("bench --seconds 0.01 --threads 2").ok();
+    let table = ended.text();
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 1 + 2 * FILLS.len(), "{table}");
     let digests = lines[0].find("SHA-256").expect("a column of digests");
     for line in &lines[1..] {
-        // Characters, not bytes: there are µ in it.
+        // Characters, not bytes, because of µ.
         let digest: String = line.chars().skip(digests).collect();
         assert!(
             digest.len() == 16 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
@@ -117,7 +112,8 @@ fn every_adapter_makes_the_bits_of_the_cpu() {
     if devices().is_empty() {
         return;
     }
-    let all = report(&[]);
+    let run = Run::new();
+    let all = report(run.fanin("bench"));
     let adapters = all["adapters"].as_array().expect("a list of adapters");
     assert!(!adapters.is_empty());
     let names = texts(&all, "device");
@@ -133,7 +129,7 @@ fn every_adapter_makes_the_bits_of_the_cpu() {
     // One of them, without the CPU.
     let only = adapters[0]["device"].as_str().expect("a name");
     let words = only.replace([',', '#'], " ");
-    let one = report(&["--backend", "gpu", "--adapter", &words]);
+    let one = report(run.fanin("bench --backend gpu --adapter").arg(words));
     assert!(texts(&one, "device").contains(&only), "{one}");
     let same = |name: &&str| !name.starts_with("CPU");
     assert!(texts(&one, "device").iter().all(same), "{one}");
@@ -143,31 +139,22 @@ fn every_adapter_makes_the_bits_of_the_cpu() {
 #[test]
 fn wrong_arguments_are_refused() {
     let run = Run::new();
-    run.refused(
-        &["bench", "--backend", "cpu", "--adapter", "nvidia"],
-        2,
-        &["--adapter names a GPU"],
-    );
+    run.cpu("bench --adapter nvidia")
+        .refused(2, &["--adapter names a GPU"]);
     for seconds in ["0", "inf", "nan", "soon"] {
-        let ended = run.run(&["bench", "--seconds", seconds]);
-        assert_eq!(ended.status, 2, "{seconds}: {}", ended.stderr);
-        assert!(
-            ended.stderr.contains("use a number of seconds"),
-            "{seconds}: {}",
-            ended.stderr
-        );
+        let bench = run.fanin("bench --seconds").arg(seconds);
+        bench.ends(2).says("use a number of seconds");
     }
 }
 
 #[test]
-fn an_adapter_that_is_not_there_is_an_error() {
+fn an_unknown_adapter_is_an_error() {
     let run = Run::new();
     for backend in ["auto", "gpu"] {
-        let arguments = ["--backend", backend, "--adapter", "no such adapter"];
-        run.refused(
-            &[&["bench"][..], &arguments].concat(),
-            1,
-            &["no adapter matches \"no such adapter\""],
-        );
+        let bench = run.fanin("bench --backend").arg(backend);
+        bench
+            .and("--adapter")
+            .arg("no such adapter")
+            .refused(1, &["no adapter matches \"no such adapter\""]);
     }
 }

@@ -1,5 +1,5 @@
-//! `fanin diff`: how far weights moved, against numbers computed by other means, from a start
-//! that is stored and from one that is made again.
+//! `fanin diff` agrees with numbers computed by other means, for a stored start and for one that is
+//! made again.
 
 use std::fs;
 use std::path::Path;
@@ -12,9 +12,9 @@ use half::{bf16, f16};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::run::{Run, model, safetensors};
+use crate::run::{Fanin, Run, model, safetensors};
 
-/// A safetensors file of tensors that nobody can fill: name, dtype, shape, bytes.
+/// Writes a safetensors file of arbitrary tensors: name, dtype, shape, bytes.
 fn write(path: &Path, tensors: &[(&str, &str, &[u64], Vec<u8>)]) {
     let mut members = Vec::new();
     let mut data: Vec<u8> = Vec::new();
@@ -48,7 +48,7 @@ fn close(a: f64, b: f64) -> bool {
     (a / b - 1.0).abs() < 1e-14
 }
 
-/// What numpy 2.4 gives in float64 for
+/// The expected numbers are those of numpy 2.4 in float64 for
 ///
 /// ```python
 /// i = np.arange(24, dtype=np.float32)
@@ -135,7 +135,7 @@ fn save_fills(path: &Path, fills: &[Fill]) {
     save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
 }
 
-/// A fill's numbers.
+/// Returns a fill's numbers.
 fn numbers(fill: &Fill) -> Vec<f64> {
     let mut bytes = vec![0; fill.bytes() as usize];
     cpu::fill(fill, &mut bytes).unwrap();
@@ -161,8 +161,8 @@ fn numbers(fill: &Fill) -> Vec<f64> {
     }
 }
 
-/// Two models of one seed and another: their names, shapes and dtypes are not in the same order,
-/// and the last tensor takes more than one piece.
+/// Returns two models of different seeds. Their tensors differ in order and dtype, and the tensor
+/// `large` takes more than one piece.
 fn models() -> [Vec<Fill>; 2] {
     let start = vec![
         fill("a", &[1000, 3], 1, DType::F32),
@@ -188,7 +188,7 @@ fn numbers_are_those_of_a_plain_loop() {
     save_fills(&b, &trained);
     let diff = stored(&a, &b).unwrap();
     let names: Vec<&str> = diff.tensors.iter().map(|t| t.name.as_str()).collect();
-    // The order of the trained file: f32 goes first there.
+    // The order of the trained file, in which f32 comes first.
     assert_eq!(names, ["b", "a", "same", "large"]);
     let mut total = [0.0; 5];
     for tensor in &diff.tensors {
@@ -209,7 +209,7 @@ fn numbers_are_those_of_a_plain_loop() {
             *total += sum;
         }
         let found = &tensor.change;
-        // Sums of up to 2^23 numbers, one after the other here.
+        // These are sequential sums of up to 2^23 numbers, which round differently.
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-10 * b.abs();
         assert!(near(found.start_norm, sums[0].sqrt()), "{tensor:?}");
         assert!(near(found.trained_norm, sums[1].sqrt()), "{tensor:?}");
@@ -233,7 +233,7 @@ fn numbers_are_those_of_a_plain_loop() {
         ("bf16", "f32")
     );
 
-    // A start that is made again is the start that was stored, and no number of threads shows.
+    // A start that is made again equals the stored one, with any number of threads.
     let trained = Weights::open(&b).unwrap();
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -280,7 +280,7 @@ fn tensors_of_one_side_are_listed_and_shapes_must_agree() {
     assert_eq!((change.relative, change.cosine), (Some(1.0), Some(1.0)));
     assert_eq!(diff.tensors[1].change.elements, 0);
     assert_eq!(diff.total.change_norm, 5.0);
-    // What a recipe can have started: no counters.
+    // The list of tensors that a recipe may have initialized has no counters.
     write(
         &b,
         &[
@@ -322,96 +322,49 @@ fn files_that_change_while_they_are_read_are_errors() {
 #[test]
 fn the_command_makes_the_start_again() {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    let list = list.to_str().unwrap();
-    for (seed, out) in [("42", "start.safetensors"), ("43", "other.safetensors")] {
-        let arguments = [
-            "init",
-            "torch",
-            "--tensors",
-            list,
-            "--seed",
-            seed,
-            "--out",
-            out,
-        ];
-        run.ok(&[&arguments[..], &["--backend", "cpu"]].concat());
+    for out in [
+        "--seed 42 --out start.safetensors",
+        "--seed 43 --out other.safetensors",
+    ] {
+        let init = run.cpu("init torch").tensors(model("mlp-mnist.json"));
+        init.and(out).ok();
     }
-    let made = [
-        "diff",
-        "torch",
-        "other.safetensors",
-        "--seed",
-        "42",
-        "--backend",
-        "cpu",
-    ];
-    let kept = ["diff", "start.safetensors", "other.safetensors"];
-    let ended = run.ok(&made);
+    let made = run.cpu("diff torch other.safetensors --seed 42");
+    let stored = run.fanin("diff start.safetensors other.safetensors");
+    let ended = made.ok();
     assert_eq!(ended.stderr, "");
-    assert_eq!(ended.stdout, run.ok(&kept).stdout);
-    let table = String::from_utf8(ended.stdout).unwrap();
-    let lines: Vec<Vec<&str>> = table
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    assert_eq!(
-        lines[0],
-        [
-            "name",
-            "shape",
-            "dtype",
-            "n",
-            "change",
-            "relative",
-            "cosine",
-            "untouched",
-            "largest",
-            "note"
-        ]
-    );
+    assert_eq!(ended.stdout, stored.ok().stdout);
+    let lines = ended.rows();
+    let heading = "name shape dtype n change relative cosine untouched largest note";
+    assert_eq!(lines[0].join(" "), heading);
     assert_eq!(lines.len(), 1 + 6 + 1);
     assert_eq!(lines[7][..2], ["total", "535818"]);
-    let json = run
-        .ok(&[&made[..], &["--json", "--threads", "3"]].concat())
-        .stdout;
-    assert_eq!(json, run.ok(&[&kept[..], &["--json"]].concat()).stdout);
-    let json: Value = serde_json::from_slice(&json).unwrap();
-    // Independent weights of one scale: the square root of 2 apart, at right angles.
+    let ended = made.and("--json --threads 3").ok();
+    assert_eq!(ended.stdout, stored.and("--json").ok().stdout);
+    let json = ended.json();
+    // Independent weights of the same std: a relative change of sqrt(2), and a cosine of 0.
     let relative = json["total"]["relative"].as_f64().unwrap();
     assert!((relative - 2f64.sqrt()).abs() < 0.01, "{relative}");
     assert!(json["total"]["cosine"].as_f64().unwrap().abs() < 0.01);
 
-    // Against itself: nothing moved, also where the file has but a part of the list.
-    let itself = [
-        "diff",
-        "torch",
-        "start.safetensors",
-        "--seed",
-        "42",
-        "--backend",
-        "cpu",
-    ];
-    for more in [&[][..], &["--tensors", list]] {
-        let json = run.ok(&[&itself[..], more, &["--json"]].concat()).stdout;
-        let json: Value = serde_json::from_slice(&json).unwrap();
+    // The start has not moved from itself, with and without a list.
+    let same = run.cpu("diff torch start.safetensors --seed 42 --json");
+    for diff in [same.clone(), same.clone().tensors(model("mlp-mnist.json"))] {
+        let json = diff.ok().json();
         assert_eq!(json["total"]["untouched"], 535_818);
         assert_eq!(json["total"]["change_norm"], 0.0);
     }
-    // In bf16 it was another start.
-    let json = run
-        .ok(&[&itself[..], &["--dtype", "bf16", "--json"]].concat())
-        .stdout;
-    let json: Value = serde_json::from_slice(&json).unwrap();
+    // A start in bf16 differs.
+    let json = same.and("--dtype bf16").ok().json();
     assert_eq!(json["tensors"][0]["start_dtype"], "bf16");
     assert!(json["total"]["untouched"].as_u64().unwrap() < 53_581);
     let relative = json["total"]["relative"].as_f64().unwrap();
-    // Half a unit in the last place of 8 bits at most.
+    // bf16 rounds by at most half a unit in the last of 8 places.
     assert!(relative > 0.0 && relative < 1.0 / 256.0, "{relative}");
 }
 
 #[test]
-fn the_command_lists_what_it_does_not_compare() {
+fn the_command_lists_tensors_that_it_does_not_compare() {
     let run = Run::new();
     write(
         &run.path("a.safetensors"),
@@ -427,67 +380,38 @@ fn the_command_lists_what_it_does_not_compare() {
             ("new", "F32", &[2], singles(&[0.0, 1.0])),
         ],
     );
-    let table = run.ok(&["diff", "a.safetensors", "b.safetensors"]).stdout;
-    let table = String::from_utf8(table).unwrap();
-    let lines: Vec<Vec<&str>> = table
-        .lines()
-        .map(|l| l.split_whitespace().collect())
-        .collect();
-    assert_eq!(
-        lines[1],
-        ["w", "[1]", "f32", "1", "nan", "-", "-", "0", "nan"]
-    );
+    let diff = run.fanin("diff a.safetensors b.safetensors");
+    let ended = diff.ok();
+    let lines = ended.rows();
+    assert_eq!(lines[1].join(" "), "w [1] f32 1 nan - - 0 nan");
     assert_eq!(lines[3][0], "gone\\n");
     assert_eq!(lines[3][8..], ["-", "only", "in", "A"]);
     assert_eq!(lines[4][0], "new");
     assert_eq!(lines[4][8..], ["-", "only", "in", "B"]);
-    let json = run
-        .ok(&["diff", "a.safetensors", "b.safetensors", "--json"])
-        .stdout;
-    let json: Value = serde_json::from_slice(&json).unwrap();
+    let json = diff.and("--json").ok().json();
     assert_eq!(json["tensors"][0]["change_norm"], Value::Null);
     assert_eq!(json["only_in_start"], serde_json::json!(["gone\n"]));
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn invalid_requests_are_refused() {
     let run = Run::new();
     write(
         &run.path("w.safetensors"),
         &[("w", "F32", &[1], singles(&[0.0]))],
     );
-    let refused = |arguments: &[&str], status, texts: &[&str]| {
-        run.refused(&[&["diff"], arguments].concat(), status, texts);
-    };
-    refused(
-        &["gpt3", "w.safetensors"],
-        2,
-        &["unknown preset \"gpt3\"", "a .toml file"],
-    );
-    refused(
-        &["no.safetensors", "w.safetensors"],
-        1,
-        &["no.safetensors: cannot open"],
-    );
-    refused(
-        &["no/x", "w.safetensors"],
-        1,
-        &["no/x: is of no kind that is read"],
-    );
-    refused(
-        &["w.safetensors", "w.npy"],
-        1,
-        &["w.npy: is of no kind that is read"],
-    );
-    refused(&["torch", "w.safetensors"], 2, &["no seed: give --seed N"]);
-    refused(
-        &["no.toml", "w.safetensors", "--seed", "1"],
-        1,
-        &["no.toml: cannot open"],
-    );
-    for (option, value) in [("--seed", "1"), ("--dtype", "f16"), ("--tensors", "x.json")] {
-        let arguments = ["w.safetensors", "w.safetensors", option, value];
-        refused(&arguments, 2, &[option, "goes with a recipe"]);
+    let diff = |arguments: &str| -> Fanin<'_> { run.fanin("diff").and(arguments) };
+    diff("gpt3 w.safetensors").refused(2, &["unknown preset \"gpt3\"", "a .toml file"]);
+    diff("no.safetensors w.safetensors").refused(1, &["no.safetensors: cannot open"]);
+    diff("no/x w.safetensors").refused(1, &["no/x: is of no kind that is read"]);
+    diff("w.safetensors w.npy").refused(1, &["w.npy: is of no kind that is read"]);
+    diff("torch w.safetensors").refused(2, &["no seed: give --seed N"]);
+    diff("no.toml w.safetensors --seed 1").refused(1, &["no.toml: cannot open"]);
+    for option in ["--seed 1", "--dtype f16", "--tensors x.json"] {
+        let name = option.split(' ').next().unwrap();
+        diff("w.safetensors w.safetensors")
+            .and(option)
+            .refused(2, &[name, "needs a recipe"]);
     }
     let list = read_tensor_list(run.path("w.safetensors")).unwrap();
     assert!(
@@ -496,9 +420,5 @@ fn what_cannot_be_compared_is_refused() {
             .resolve(&list, Some(1), None)
             .is_err()
     );
-    refused(
-        &["gpt2", "w.safetensors", "--seed", "1"],
-        1,
-        &["tensor \"w\"", "matched by no rule of gpt2"],
-    );
+    diff("gpt2 w.safetensors --seed 1").refused(1, &["tensor \"w\"", "matched by no rule of gpt2"]);
 }

@@ -13,19 +13,10 @@ fn files_hold_empty_tensors() {
         r#"{"tensors": [{"name": "a", "shape": [0, 3]}, {"name": "w", "shape": [2]},
             {"name": "half", "shape": [5, 0], "dtype": "bf16"}, {"name": "z", "shape": [0]}]}"#,
     );
-    run.write("all.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run.recipe("all.toml", "normal");
     let init = |source: &str, out: &str| {
-        let arguments = [
-            "init",
-            "all.toml",
-            "--tensors",
-            source,
-            "--seed",
-            "1",
-            "--backend",
-            "cpu",
-        ];
-        run.ok(&[&arguments[..], &["--out", out]].concat())
+        let init = run.cpu("init all.toml --seed 1").tensors(source);
+        init.and("--out").arg(out).ok()
     };
     init("list.json", "model.safetensors");
     let file = run.read("model.safetensors");
@@ -35,54 +26,37 @@ fn files_hold_empty_tensors() {
     assert!(read.tensor("half").unwrap().data().is_empty());
     assert_eq!(read.tensor("w").unwrap().data().len(), 8);
 
-    // And back in.
+    // The file serves as a list again.
     let list = read_tensor_list(run.path("model.safetensors")).unwrap();
     assert_eq!(list.elements(), 2);
     assert_eq!(list.tensors()[0].shape.dims(), [0, 3]);
     init("model.safetensors", "again.safetensors");
     assert!(file == run.read("again.safetensors"));
 
-    // A model of nothing else.
-    run.write("none.json", r#"{"tensors": [{"name": "a", "shape": [0]}]}"#);
+    // A model whose only tensor is empty.
+    run.list("none.json", &[("a", &[0])]);
     init("none.json", "none.safetensors");
     assert_eq!(
         checkpoint::stats(run.path("none.safetensors")).unwrap()[0].n,
         0
     );
 
-    let json: Value =
-        serde_json::from_slice(&run.ok(&["stats", "--json", "model.safetensors"]).stdout).unwrap();
+    let json = run.fanin("stats --json model.safetensors").ok().json();
     assert_eq!(
         (&json[0]["n"], &json[0]["mean"]),
         (&Value::from(0), &Value::Null)
     );
-    let table = String::from_utf8(run.ok(&["stats", "model.safetensors"]).stdout).unwrap();
-    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(
-        row,
-        ["a", "[0,", "3]", "f32", "0", "-", "-", "-", "-", "-", "0"]
-    );
+    let ended = run.fanin("stats model.safetensors").ok();
+    assert_eq!(ended.rows()[1].join(" "), "a [0, 3] f32 0 - - - - - 0");
 }
 
 #[test]
 fn one_empty_tensor_is_written_in_every_format() {
     let run = Run::new();
     for (out, bytes) in [("w.npy", 128), ("w.bin", 0), ("w.safetensors", 0)] {
-        run.ok(&[
-            "fill",
-            "--init",
-            "orthogonal",
-            "--shape",
-            "4,0",
-            "--name",
-            "w",
-            "--seed",
-            "1",
-            "--out",
-            out,
-            "--backend",
-            "cpu",
-        ]);
+        run.cpu("fill --init orthogonal --shape 4,0 --name w --seed 1 --out")
+            .arg(out)
+            .ok();
         let written = run.read(out);
         if out == "w.safetensors" {
             let read = safetensors::SafeTensors::deserialize(&written).unwrap();

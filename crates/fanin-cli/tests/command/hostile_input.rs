@@ -1,32 +1,23 @@
-//! Bad input is refused with one clear line that names what is wrong and what would be
-//! accepted, and nothing is written.
+//! Untrusted input is safe: invalid input is refused with one line that names the fault and the
+//! accepted values, and no file is written.
 
-use crate::run::{Run, ended, safetensors};
+use crate::run::{Fanin, Run, rule, safetensors};
 
-/// `fanin init` of a list, with a rule that takes anything.
-fn init(source: &str) -> [&str; 10] {
-    [
-        "init",
-        "all.toml",
-        "--tensors",
-        source,
-        "--seed",
-        "1",
-        "--out",
-        "out.safetensors",
-        "--backend",
-        "cpu",
-    ]
+/// Returns a command that initializes a list by all.toml.
+fn init<'a>(run: &'a Run, source: &str) -> Fanin<'a> {
+    run.cpu("init all.toml --seed 1 --out out.safetensors --tensors")
+        .arg(source)
 }
 
+/// Returns a folder with all.toml, a recipe that matches all tensors.
 fn with_recipe() -> Run {
     let run = Run::new();
-    run.write("all.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run.recipe("all.toml", "normal");
     run
 }
 
 #[test]
-fn safetensors_headers_are_not_believed() {
+fn invalid_safetensors_headers_are_refused() {
     let run = with_recipe();
     let tensor = |name: &str, dtype: &str, shape: &str, offsets: &str| {
         format!(r#""{name}": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}"#)
@@ -36,7 +27,7 @@ fn safetensors_headers_are_not_believed() {
     };
     let good = file(&[tensor("w", "F32", "[2]", "[0, 8]")], 8);
     run.write("good.safetensors", &good);
-    run.ok(&init("good.safetensors"));
+    init(&run, "good.safetensors").ok();
     std::fs::remove_file(run.path("out.safetensors")).unwrap();
 
     let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
@@ -118,18 +109,15 @@ fn safetensors_headers_are_not_believed() {
         ),
     ] {
         run.write("bad.safetensors", contents);
-        run.refused(
-            &init("bad.safetensors"),
-            1,
-            &[&["bad.safetensors: "], texts].concat(),
-        );
-        let stats = run.run(&["stats", "bad.safetensors"]);
+        let texts = [&["bad.safetensors: "], texts].concat();
+        init(&run, "bad.safetensors").refused(1, &texts);
+        let stats = run.fanin("stats bad.safetensors").run();
         assert!(stats.status == 0 || stats.status == 1, "{stats:?}");
     }
 }
 
 #[test]
-fn json_lists_are_not_believed() {
+fn invalid_json_lists_are_refused() {
     let run = with_recipe();
     let shape = "give a list of whole numbers from 0";
     for (contents, texts) in [
@@ -223,39 +211,30 @@ fn json_lists_are_not_believed() {
             ),
         );
         run.write("list.json", contents);
-        run.refused(&init("list.json"), 1, texts);
+        init(&run, "list.json").refused(1, texts);
     }
-    run.refused(&init("missing.json"), 1, &["missing.json: cannot open"]);
-    run.refused(
-        &init("all.toml"),
-        1,
-        &["all.toml: is no tensor list", ".safetensors", ".json"],
-    );
+    init(&run, "missing.json").refused(1, &["missing.json: cannot open"]);
+    init(&run, "all.toml").refused(1, &["all.toml: is no tensor list", ".safetensors", ".json"]);
 }
 
 #[test]
-fn recipes_are_checked() {
+fn invalid_recipes_are_refused() {
     let run = Run::new();
-    run.write(
-        "list.json",
-        r#"{"tensors": [{"name": "a.gamma", "shape": [4]}]}"#,
-    );
-    let init = |recipe: &'static str| {
-        let mut arguments = init("list.json");
-        arguments[1] = recipe;
-        arguments
+    run.list("list.json", &[("a.gamma", &[4])]);
+    let init = |recipe: &str| {
+        let init = run.cpu("init --tensors list.json --out out.safetensors");
+        init.arg(recipe)
     };
-    run.refused(
-        &init("gpt3"),
+    let seeded = |recipe: &str| init(recipe).and("--seed 1");
+    seeded("gpt3").refused(
         2,
         &[
             "unknown preset \"gpt3\"",
             "torch, vit, whisper, xavier, or a .toml file",
         ],
     );
-    run.refused(&init("missing.toml"), 1, &["missing.toml: cannot open"]);
-    run.refused(
-        &init("gpt2"),
+    seeded("missing.toml").refused(1, &["missing.toml: cannot open"]);
+    seeded("gpt2").refused(
         1,
         &["tensor \"a.gamma\" of shape [4] is matched by no rule of gpt2"],
     );
@@ -281,12 +260,9 @@ fn recipes_are_checked() {
         ),
     ] {
         run.write("bad.toml", toml);
-        run.refused(&init("bad.toml"), 1, texts);
+        seeded("bad.toml").refused(1, texts);
     }
-    let mut no_seed = init("kaiming").to_vec();
-    no_seed.drain(4..6);
-    run.refused(
-        &no_seed,
+    init("kaiming").refused(
         2,
         &["no seed: give --seed N, or write `seed = N` in kaiming"],
     );
@@ -401,91 +377,61 @@ fn bad_fills_are_refused() {
             &["--adapter names a GPU", "--backend gpu"],
         ),
     ] {
-        let mut arguments = vec!["fill"];
+        let mut fill = run.fanin("fill");
         let kept = good
             .iter()
             .filter(|(key, _)| change.iter().all(|(changed, _)| changed != key));
         for (key, value) in kept.chain(change) {
-            arguments.extend([key, value]);
+            fill = fill.arg(key).arg(value);
         }
-        run.refused(&arguments, 2, texts);
+        fill.refused(2, texts);
     }
 }
 
-/// clap's own words for what is no argument at all.
+/// clap reports these errors.
 #[test]
 fn wrong_arguments_have_status_2() {
     let run = Run::new();
-    let fill = [
-        "fill", "--init", "normal", "--name", "w", "--shape", "4", "--out", "null:",
-    ];
     for (more, expected) in [
-        (&[][..], "--seed"),
-        (&["--seed", "-1"], "0 to 18446744073709551615"),
-        (&["--seed", "0xg"], "0 to 18446744073709551615"),
-        (&["--seed", "1", "--dtype", "f8"], "use f32, f16 or bf16"),
-        (&["--seed", "1", "--layout", "oi"], "use out_in"),
-        (
-            &["--seed", "1", "--backend", "tpu"],
-            "possible values: auto, gpu, cpu",
-        ),
-        (&["--seed", "1", "--threads", "0"], "--threads"),
-        (&["--seed", "1", "--colour"], "--colour"),
+        ("", "--seed"),
+        ("--seed -1", "0 to 18446744073709551615"),
+        ("--seed 0xg", "0 to 18446744073709551615"),
+        ("--seed 1 --dtype f8", "use f32, f16 or bf16"),
+        ("--seed 1 --layout oi", "use out_in"),
+        ("--seed 1 --backend tpu", "possible values: auto, gpu, cpu"),
+        ("--seed 1 --threads 0", "--threads"),
+        ("--seed 1 --colour", "--colour"),
     ] {
-        let ended = run.run(&[&fill[..], more].concat());
-        assert_eq!(ended.status, 2, "{more:?}");
-        assert!(
-            ended.stderr.contains(expected),
-            "{more:?}: {}",
-            ended.stderr
-        );
+        run.fanin("fill --init normal --name w --shape 4 --out null:")
+            .and(more)
+            .ends(2)
+            .says(expected);
     }
-    let shapes = ["4,x", "4;4", "-4", "4,,4", "1.5", "99999999999999999999999"];
-    for shape in shapes {
-        let ended = run.run(&[
-            "fill",
-            "--init",
-            "normal",
-            "--name",
-            "w",
-            "--seed",
-            "1",
-            "--out",
-            "null:",
-            &format!("--shape={shape}"),
-        ]);
-        assert_eq!(ended.status, 2, "{shape}");
-        assert!(
-            ended.stderr.contains("whole numbers from 0"),
-            "{}",
-            ended.stderr
-        );
+    for shape in ["4,x", "4;4", "-4", "4,,4", "1.5", "99999999999999999999999"] {
+        run.fanin("fill --init normal --name w --seed 1 --out null:")
+            .arg(format!("--shape={shape}"))
+            .ends(2)
+            .says("whole numbers from 0");
     }
-    assert_eq!(run.run(&[]).status, 2);
-    assert_eq!(run.run(&["paint"]).status, 2);
+    run.fanin("").ends(2);
+    run.fanin("paint").ends(2);
     assert!(run.files().is_empty());
 }
 
 #[test]
-fn models_go_to_safetensors_or_to_folders() {
+fn models_need_a_safetensors_file_or_a_folder() {
     let run = with_recipe();
-    run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
+    run.list("list.json", &[("w", &[4])]);
     for out in ["model.npy", "model.bin", "-", "model.onnx"] {
-        let mut arguments = init("list.json");
-        arguments[7] = out;
-        run.refused(
-            &arguments,
-            2,
-            &[
-                out,
-                "a .safetensors file, to a folder (end its name with /), or to null:",
-            ],
-        );
+        let accepted = "use a .safetensors file, a folder (end its name with /), or null:";
+        run.cpu("init all.toml --tensors list.json --seed 1 --out")
+            .arg(out)
+            .refused(2, &[out, accepted]);
     }
 }
 
 #[test]
-fn statistics_of_other_files_are_refused() {
+fn invalid_arrays_are_refused() {
     let run = Run::new();
     run.write("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'}");
     run.write("b.npy", b"\x93NUMPY\x09\x00\x10\x00");
@@ -509,24 +455,20 @@ fn statistics_of_other_files_are_refused() {
         ("none.npy", "cannot open"),
         ("none.safetensors", "cannot open"),
     ] {
-        run.refused(&["stats", file], 1, &[file, text]);
-        run.refused(&["stats", "--json", file], 1, &[file, text]);
+        run.fanin("stats").arg(file).refused(1, &[file, text]);
+        run.fanin("stats --json")
+            .arg(file)
+            .refused(1, &[file, text]);
     }
 }
 
-/// Runs what must be refused in bounded memory and time: half a GiB of address space, where the
-/// files below would take many times that if they were believed, and some seconds.
+/// Runs a plan that must be refused in bounded time and half a GiB of address space. Without
+/// checks, the files below would take many times that.
 #[cfg(target_os = "linux")]
-fn refused_in_bounds(run: &Run, arguments: &[&str], texts: &[&str]) {
+fn refused_in_bounds(run: &Run, recipe: &str, list: &str, texts: &[&str]) {
     let start = std::time::Instant::now();
-    let output = std::process::Command::new("bash")
-        .args(["-c", "ulimit -v 524288; exec \"$@\"", "bash"])
-        .arg(env!("CARGO_BIN_EXE_fanin"))
-        .args(arguments)
-        .current_dir(run.path(""))
-        .stdin(std::process::Stdio::null())
-        .output();
-    let ended = ended(output.unwrap());
+    let plan = run.fanin("plan").arg(recipe).tensors(list);
+    let ended = plan.after("ulimit -v 524288").run();
     let took = start.elapsed();
     assert_eq!(ended.status, 1, "{texts:?}: {:.2000}", ended.stderr);
     assert!(ended.stdout.is_empty());
@@ -549,9 +491,9 @@ fn refused_in_bounds(run: &Run, arguments: &[&str], texts: &[&str]) {
 #[test]
 fn recipes_cannot_exhaust_the_machine() {
     let run = Run::new();
-    run.write("list.json", r#"{"tensors": [{"name": "w", "shape": [4]}]}"#);
-    let rule = |init: &str| format!("[[rule]]\nmatch = \"*\"\ninit = {init:?}\n");
-    let globs = |glob: &str| format!("[[rule]]\nmatch = {glob:?}\ninit = \"zeros\"\n");
+    run.list("list.json", &[("w", &[4])]);
+    let init = |init: &str| rule("*", init);
+    let globs = |glob: &str| rule(glob, "zeros");
     let deep = 200_000;
     for (toml, texts) in [
         (
@@ -567,7 +509,7 @@ fn recipes_cannot_exhaust_the_machine() {
             &["nests arrays or tables too deep: 80 levels are read"],
         ),
         (
-            rule(&format!(
+            init(&format!(
                 "normal(std={}1{})",
                 "(".repeat(1000),
                 ")".repeat(1000)
@@ -575,19 +517,19 @@ fn recipes_cannot_exhaust_the_machine() {
             &["line 3, column 8", "64 levels stand within"],
         ),
         (
-            rule(&format!("normal(std=sqrt({}1))", "-".repeat(4000))),
+            init(&format!("normal(std=sqrt({}1))", "-".repeat(4000))),
             &["line 3, column 8"],
         ),
         (
-            rule(&format!("normal(std={})", "1+".repeat(deep))),
+            init(&format!("normal(std={})", "1+".repeat(deep))),
             &["line 3, column 8", "has 400012 bytes, where at most 4096"],
         ),
         (
-            rule(&"n".repeat(4_000_000)),
+            init(&"n".repeat(4_000_000)),
             &["line 3, column 8", "has 4000000 bytes, where at most 4096"],
         ),
         (
-            rule("zeros") + &format!("dtype = {:?}\n", "f".repeat(4_000_000)),
+            init("zeros") + &format!("dtype = {:?}\n", "f".repeat(4_000_000)),
             &["line 4, column 9", "unknown dtype"],
         ),
         (
@@ -619,17 +561,13 @@ fn recipes_cannot_exhaust_the_machine() {
         ),
     ] {
         run.write("bomb.toml", toml);
-        refused_in_bounds(
-            &run,
-            &["plan", "bomb.toml", "--tensors", "list.json"],
-            texts,
-        );
+        refused_in_bounds(&run, "bomb.toml", "list.json", texts);
     }
-    // As many as are read, the last of which decides.
+    // The maximum number of globs is accepted. The last one matches.
     let stars: String = (0..9_999).map(|i| globs(&format!("*{i}*a*b*c"))).collect();
-    run.write("most.toml", stars + &rule("ones"));
-    let ended = run.ok(&["plan", "most.toml", "--tensors", "list.json"]);
-    let table = String::from_utf8(ended.stdout).unwrap();
+    run.write("most.toml", stars + &init("ones"));
+    let ended = run.fanin("plan most.toml --tensors list.json").ok();
+    let table = ended.text();
     assert!(table.contains("most.toml:29998"), "{table}");
 }
 
@@ -722,11 +660,11 @@ fn lists_cannot_exhaust_the_machine() {
             assert!(made.unwrap().success());
         }
         run.write("list.json", json);
-        refused_in_bounds(&run, &["plan", "all.toml", "--tensors", "list.json"], texts);
+        refused_in_bounds(&run, "all.toml", "list.json", texts);
     }
 
-    // A file of a hundred megabytes on paper, whose header is all blanks: as long as may be, then one
-    // byte longer.
+    // A sparse file of a hundred megabytes, with a header of the maximum length, then one byte
+    // longer.
     for (length, text) in [
         (100_000_000u64, "does not begin with"),
         (100_000_001, "claims a header of 100000001"),
@@ -734,30 +672,20 @@ fn lists_cannot_exhaust_the_machine() {
         let mut file = std::fs::File::create(run.path("blank.safetensors")).unwrap();
         std::io::Write::write_all(&mut file, &length.to_le_bytes()).unwrap();
         file.set_len(8 + length).unwrap();
-        refused_in_bounds(
-            &run,
-            &["plan", "all.toml", "--tensors", "blank.safetensors"],
-            &[text],
-        );
+        refused_in_bounds(&run, "all.toml", "blank.safetensors", &[text]);
     }
-    // More bytes of weights than 64 bits count: a plan can say so, a file cannot.
+    // A plan may have 2^64 bytes of weights or more. A file may not.
     let run = with_recipe();
-    let most: Vec<String> = (0..5000)
-        .map(|i| format!(r#"{{"name": "w{i}", "shape": [1125899906842624]}}"#))
+    let names: Vec<String> = (0..5000).map(|i| format!("w{i}")).collect();
+    let tensors: Vec<(&str, &[u64])> = names
+        .iter()
+        .map(|name| (&name[..], &[1 << 50][..]))
         .collect();
-    run.write(
-        "list.json",
-        format!(r#"{{"tensors": [{}]}}"#, most.join(",")),
-    );
-    let table = run
-        .ok(&["plan", "all.toml", "--tensors", "list.json"])
-        .stdout;
-    assert!(String::from_utf8(table).unwrap().ends_with(
-        "total: 5,000 tensors, 5,629,499,534,213,120,000 parameters, 22517998136852480000 bytes; seed -\n"
+    run.list("list.json", &tensors);
+    let ended = run.fanin("plan all.toml --tensors list.json").ok();
+    assert!(ended.text().ends_with(
+        "total: 5,000 tensors, 5,629,499,534,213,120,000 parameters, \
+         22517998136852480000 bytes; seed -\n"
     ));
-    run.refused(
-        &init("list.json"),
-        1,
-        &["more than 2^64 bytes of weights", "split the model"],
-    );
+    init(&run, "list.json").refused(1, &["more than 2^64 bytes of weights", "split the model"]);
 }

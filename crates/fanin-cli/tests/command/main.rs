@@ -1,4 +1,4 @@
-//! Tests that run the command `fanin` as a user does.
+//! Tests of the command `fanin`, run as a user runs it.
 
 #[path = "../../../../tests/gpu/devices.rs"]
 mod devices;

@@ -1,20 +1,13 @@
-//! `fanin plan`: what a recipe makes of a list, as a table that lines up and as JSON.
+//! `fanin plan` shows a recipe resolved for a list, as an aligned table and as JSON.
 
 use std::io::Read;
-use std::process::Stdio;
 
 use fanin::{Recipe, stream_id};
 use serde_json::{Value, json};
 
 use crate::run::{Run, ended, model};
 
-fn text(run: &Run, arguments: &[&str]) -> String {
-    String::from_utf8(run.ok(arguments).stdout).unwrap()
-}
-
-fn json(run: &Run, arguments: &[&str]) -> Value {
-    serde_json::from_slice(&run.ok(&[arguments, &["--json"]].concat()).stdout).unwrap()
-}
+const PLAN: &str = "plan own.toml --tensors list.json";
 
 const LIST: &str = r#"{"tensors": [
     {"name": "head.weight", "shape": [50, 16]},
@@ -42,14 +35,19 @@ match = "*"
 init = "he_normal"
 "#;
 
-#[test]
-fn a_plan_has_a_row_a_tensor_and_a_total() {
+/// Returns a folder with list.json and own.toml.
+fn with_recipe() -> Run {
     let run = Run::new();
     run.write("list.json", LIST);
     run.write("own.toml", RECIPE);
-    let plan = ["plan", "own.toml", "--tensors", "list.json"];
+    run
+}
+
+#[test]
+fn a_plan_has_a_row_for_each_tensor_and_a_total() {
+    let run = with_recipe();
     assert_eq!(
-        text(&run, &plan),
+        run.fanin(PLAN).ok().text(),
         "\
 name          shape     dtype  init                                                                 drawn from                                                            fan_in  fan_out  bytes  rule         file               tied to
 head.weight   [50, 16]  f32    normal(mean=0,std=0.125)                                             normal(mean=0,std=0.125)                                                   -        -   3200  own.toml:1   model.safetensors  embed.weight
@@ -60,23 +58,16 @@ none          [0, 4]    f32    variance_scaling(scale=2,mode=fan_in,distribution
 total: 5 tensors, 2,144 parameters, 6,976 bytes; seed -
 "
     );
-    let with = text(
-        &run,
-        &[&plan[..], &["--seed", "7", "--dtype", "f16"]].concat(),
-    );
-    assert!(
-        with.ends_with("total: 5 tensors, 2,144 parameters, 4,288 bytes; seed 7\n"),
-        "{with}"
-    );
+    let ended = run.fanin(PLAN).and("--seed 7 --dtype f16").ok();
+    let total = "total: 5 tensors, 2,144 parameters, 4,288 bytes; seed 7\n";
+    assert!(ended.text().ends_with(total), "{}", ended.text());
 }
 
 #[test]
-fn json_has_all_that_decides_the_bits() {
-    let run = Run::new();
-    run.write("list.json", LIST);
-    run.write("own.toml", RECIPE);
-    let plan = ["plan", "own.toml", "--tensors", "list.json"];
-    let got = json(&run, &plan);
+fn json_has_everything_that_determines_the_bits() {
+    let run = with_recipe();
+    let json = |more: &str| run.fanin(PLAN).and("--json").and(more).ok().json();
+    let got = json("");
     assert_eq!(got["recipe"], "own.toml");
     let recipe = Recipe::from_toml(RECIPE).unwrap();
     assert_eq!(got["recipe_sha256"], recipe.sha256());
@@ -84,7 +75,7 @@ fn json_has_all_that_decides_the_bits() {
         got["total"],
         json!({"tensors": 5, "parameters": 2144, "bytes": 6976})
     );
-    // Nobody gave a seed but the rule of two tensors.
+    // Only the rule of two tensors gives a seed.
     assert_eq!(got["seed"], Value::Null);
     let head = json!({
         "name": "head.weight",
@@ -107,10 +98,7 @@ fn json_has_all_that_decides_the_bits() {
     assert_eq!(got["tensors"][2]["fan_in"], 16);
     assert_eq!(got["tensors"][2]["stream"], stream_id("fc.weight"));
 
-    let got = json(
-        &run,
-        &[&plan[..], &["--seed", "0xffffffffffffffff"]].concat(),
-    );
+    let got = json("--seed 0xffffffffffffffff");
     assert_eq!(got["seed"], u64::MAX);
     assert_eq!(
         (&got["tensors"][0]["seed"], &got["tensors"][2]["seed"]),
@@ -121,60 +109,49 @@ fn json_has_all_that_decides_the_bits() {
 #[test]
 fn a_preset_is_planned_for_a_real_model() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    let plan = ["plan", "gpt2", "--tensors", list.to_str().unwrap()];
-    let table = text(&run, &plan);
-    assert_eq!(table.lines().count(), 150);
+    let plan = run.fanin("plan gpt2").tensors(model("gpt2.json"));
+    let ended = plan.ok();
+    let lines: Vec<&str> = ended.text().lines().collect();
+    assert_eq!(lines.len(), 150);
     assert_eq!(
-        table.lines().last(),
-        Some("total: 148 tensors, 124,439,808 parameters, 497,759,232 bytes; seed -")
+        lines[149],
+        "total: 148 tensors, 124,439,808 parameters, 497,759,232 bytes; seed -"
     );
-    // No tensor is tied: there is no column for it.
-    assert!(
-        table
-            .lines()
-            .next()
-            .unwrap()
-            .ends_with("  bytes  rule     file"),
-        "{table}"
-    );
+    // No tensor is tied, so there is no column for it.
+    assert!(lines[0].ends_with("  bytes  rule     file"), "{}", lines[0]);
     // The files are those that `fanin init` writes to a folder.
-    let sharded = text(&run, &[&plan[..], &["--max-shard-size", "200MB"]].concat());
-    let files: Vec<&str> = sharded
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().last())
-        .collect();
-    assert_eq!(files[0], "model-00001-of-00003.safetensors");
-    assert_eq!(files[147], "model-00003-of-00003.safetensors");
-    // Every rule is found where it is said to be.
+    let sharded = plan.clone().and("--max-shard-size 200MB").ok();
+    let rows = sharded.rows();
+    assert_eq!(rows[1].last(), Some(&"model-00001-of-00003.safetensors"));
+    assert_eq!(rows[148].last(), Some(&"model-00003-of-00003.safetensors"));
+    // The line of every rule is correct.
     let preset = Recipe::preset("gpt2").unwrap();
     let lines: Vec<&str> = preset.text().lines().collect();
-    for tensor in json(&run, &plan)["tensors"].as_array().unwrap() {
+    let json = plan.and("--json").ok().json();
+    for tensor in json["tensors"].as_array().unwrap() {
         let line = tensor["rule"]["line"].as_u64().unwrap();
         assert_eq!(lines[line as usize - 1], "[[rule]]", "{tensor}");
     }
     assert!(run.files().is_empty());
 }
 
-/// Names are any text: they must neither break the table nor speak to the terminal.
+/// Names are untrusted text. They must not break the table or control the terminal.
 #[test]
 fn names_of_all_kinds_line_up() {
     let run = Run::new();
-    run.write("all.toml", "[[rule]]\nmatch = \"*\"\ninit = \"ones\"\n");
-    run.write(
-        "list.json",
-        r#"{"tensors": [
-            {"name": "層.重み", "shape": [1]},
-            {"name": "e\u0301te\u0301", "shape": [1]},
-            {"name": "a\u202eb\u2066", "shape": [1]},
-            {"name": "\u001b[2J\n", "shape": [1]},
-            {"name": "", "shape": []}
-        ]}"#,
-    );
-    let table = text(&run, &["plan", "all.toml", "--tensors", "list.json"]);
+    run.recipe("all.toml", "ones");
+    let names = [
+        "層.重み",
+        "e\u{301}te\u{301}",
+        "a\u{202e}b\u{2066}",
+        "\u{1b}[2J\n",
+    ];
+    let mut tensors = names.map(|name| (name, &[1][..])).to_vec();
+    tensors.push(("", &[]));
+    run.list("list.json", &tensors);
+    let ended = run.fanin("plan all.toml --tensors list.json").ok();
     assert_eq!(
-        table,
+        ended.text(),
         "\
 name                shape  dtype  init  drawn from         fan_in  fan_out  bytes  rule        file
 層.重み             [1]    f32    ones  constant(value=1)       -        -      4  all.toml:1  model.safetensors
@@ -190,51 +167,35 @@ total: 5 tensors, 5 parameters, 20 bytes; seed -
 #[test]
 fn a_plan_that_cannot_be_made_is_one_line() {
     let run = Run::new();
-    run.write("list.json", r#"{"tensors": [{"name": "b", "shape": [4]}]}"#);
+    run.list("list.json", &[("b", &[4])]);
     run.write(
         "own.toml",
         "extends = \"xavier\"\n\n[[rule]]\nmatch = \"b\"\n  init = \"he_normal\"\n",
     );
-    run.refused(
-        &["plan", "own.toml", "--tensors", "list.json"],
+    run.fanin(PLAN).refused(
         1,
         &[
             "tensor \"b\": shape [4] has no fan_in",
             "(own.toml line 5, column 10)",
         ],
     );
-    run.refused(
-        &["plan", "gpt3", "--tensors", "list.json"],
-        2,
-        &["unknown preset \"gpt3\""],
-    );
-    run.refused(
-        &["plan", "xavier", "--tensors", "none.json"],
-        1,
-        &["none.json: cannot open"],
-    );
+    run.fanin("plan gpt3 --tensors list.json")
+        .refused(2, &["unknown preset \"gpt3\""]);
+    run.fanin("plan xavier --tensors none.json")
+        .refused(1, &["none.json: cannot open"]);
 }
 
-/// `fanin plan ... | head -1` is no failure.
+/// `fanin plan ... | head -1` succeeds.
 #[cfg(unix)]
 #[test]
-fn a_reader_that_has_enough_is_no_error() {
+fn a_closed_reader_is_no_error() {
     let run = Run::new();
-    let tensors: Vec<String> = (0..20_000)
-        .map(|i| format!(r#"{{"name": "layers.{i}.weight", "shape": [4, 4]}}"#))
-        .collect();
-    run.write(
-        "list.json",
-        format!(r#"{{"tensors": [{}]}}"#, tensors.join(",")),
-    );
-    for json in [&[][..], &["--json"]] {
-        let arguments = [&["plan", "xavier", "--tensors", "list.json"], json].concat();
-        let mut child = run
-            .command(&arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    let names: Vec<String> = (0..20_000).map(|i| format!("layers.{i}.weight")).collect();
+    let tensors: Vec<(&str, &[u64])> = names.iter().map(|name| (&name[..], &[4, 4][..])).collect();
+    run.list("list.json", &tensors);
+    for json in ["", "--json"] {
+        let plan = run.fanin("plan xavier --tensors list.json").and(json);
+        let mut child = plan.spawn();
         let mut some = [0; 100];
         child.stdout.take().unwrap().read_exact(&mut some).unwrap();
         let ended = ended(child.wait_with_output().unwrap());

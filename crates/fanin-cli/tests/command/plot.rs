@@ -1,34 +1,28 @@
-//! `fanin plot`: the pictures hold what they should, whatever is in the file.
+//! `fanin plot` draws pictures of any file, hostile ones included.
 
 use crate::run::{Run, safetensors};
 
-/// A small model as GPT-2 has it, and what hostile files hold.
-fn model(run: &Run) {
-    let list = r#"{"tensors": [
-        {"name": "wte.weight", "shape": [300, 64]},
-        {"name": "h.0.ln_1.weight", "shape": [64]},
-        {"name": "h.0.attn.c_attn.weight", "shape": [64, 192]},
-        {"name": "h.0.attn.c_attn.bias", "shape": [192]},
-        {"name": "h.0.attn.c_proj.weight", "shape": [64, 64]},
-        {"name": "h.0.mlp.c_fc.weight", "shape": [64, 256]},
-        {"name": "h.0.mlp.c_proj.weight", "shape": [0, 64]}
-    ]}"#;
-    run.write("list.json", list);
-    run.ok(&[
-        "init",
-        "gpt2",
-        "--tensors",
+/// Returns a folder with m.safetensors, a small GPT-2.
+fn with_model() -> Run {
+    let run = Run::new();
+    run.list(
         "list.json",
-        "--seed",
-        "42",
-        "--out",
-        "m.safetensors",
-        "--backend",
-        "cpu",
-    ]);
+        &[
+            ("wte.weight", &[300, 64]),
+            ("h.0.ln_1.weight", &[64]),
+            ("h.0.attn.c_attn.weight", &[64, 192]),
+            ("h.0.attn.c_attn.bias", &[192]),
+            ("h.0.attn.c_proj.weight", &[64, 64]),
+            ("h.0.mlp.c_fc.weight", &[64, 256]),
+            ("h.0.mlp.c_proj.weight", &[0, 64]),
+        ],
+    );
+    run.cpu("init gpt2 --tensors list.json --seed 42 --out m.safetensors")
+        .ok();
+    run
 }
 
-/// The texts of a picture, which must be well-formed.
+/// Returns the texts of a picture, which must be well-formed XML.
 fn texts(run: &Run, name: &str) -> Vec<String> {
     let svg = String::from_utf8(run.read(name)).unwrap();
     let document = roxmltree::Document::parse(&svg).expect("well-formed XML");
@@ -49,31 +43,12 @@ fn has(texts: &[String], part: &str) {
 
 #[test]
 fn a_model_is_drawn_against_its_recipe() {
-    let run = Run::new();
-    model(&run);
-    let ended = run.ok(&[
-        "plot",
-        "m.safetensors",
-        "--recipe",
-        "gpt2",
-        "--out",
-        "m.svg",
-    ]);
-    assert!(
-        ended.stderr.contains("1 tensor without elements"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("2 tensors of equal elements"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("2 of 4 tensors drawn in detail"),
-        "{}",
-        ended.stderr
-    );
+    let run = with_model();
+    let plot = run.fanin("plot m.safetensors --recipe gpt2 --out m.svg");
+    plot.ok()
+        .says("1 tensor without elements")
+        .says("2 tensors of equal elements")
+        .says("2 of 4 tensors drawn in detail");
     let texts = texts(&run, "m.svg");
     for part in [
         "m.safetensors",
@@ -89,18 +64,11 @@ fn a_model_is_drawn_against_its_recipe() {
     ] {
         has(&texts, part);
     }
-    // The same picture each time, and another kind by another ending.
+    // The picture is the same each time. The extension picks the format.
     let first = run.read("m.svg");
-    run.ok(&[
-        "plot",
-        "m.safetensors",
-        "--recipe",
-        "gpt2",
-        "--out",
-        "m.svg",
-    ]);
+    plot.ok();
     assert!(first == run.read("m.svg"));
-    run.ok(&["plot", "m.safetensors", "--out", "m.png"]);
+    run.fanin("plot m.safetensors --out m.png").ok();
     let png = run.read("m.png");
     let reader = png::Decoder::new(std::io::Cursor::new(png))
         .read_info()
@@ -110,16 +78,9 @@ fn a_model_is_drawn_against_its_recipe() {
 
 #[test]
 fn without_a_recipe_curves_are_called_fitted() {
-    let run = Run::new();
-    model(&run);
-    run.ok(&[
-        "plot",
-        "m.safetensors",
-        "--tensor",
-        "*.attn.*.weight",
-        "--out",
-        "m.svg",
-    ]);
+    let run = with_model();
+    run.fanin("plot m.safetensors --tensor *.attn.*.weight --out m.svg")
+        .ok();
     let texts = texts(&run, "m.svg");
     has(&texts, "fitted normal");
     has(&texts, "fitted uniform");
@@ -135,22 +96,9 @@ fn without_a_recipe_curves_are_called_fitted() {
 #[test]
 fn one_array_is_drawn_alone() {
     let run = Run::new();
-    run.ok(&[
-        "fill",
-        "--init",
-        "uniform(low=-1,high=1)",
-        "--shape",
-        "100,100",
-        "--name",
-        "w",
-        "--seed",
-        "1",
-        "--out",
-        "w.npy",
-        "--backend",
-        "cpu",
-    ]);
-    run.ok(&["plot", "w.npy", "--out", "w.svg"]);
+    run.cpu("fill --init uniform(low=-1,high=1) --shape 100,100 --name w --seed 1 --out w.npy")
+        .ok();
+    run.fanin("plot w.npy --out w.svg").ok();
     let texts = texts(&run, "w.svg");
     has(&texts, "f32 100 × 100");
     assert!(
@@ -161,10 +109,9 @@ fn one_array_is_drawn_alone() {
 
 #[test]
 fn the_terminal_has_a_view() {
-    let run = Run::new();
-    model(&run);
-    let ended = run.ok(&["plot", "m.safetensors", "--recipe", "gpt2"]);
-    let view = String::from_utf8(ended.stdout).unwrap();
+    let run = with_model();
+    let ended = run.fanin("plot m.safetensors --recipe gpt2").ok();
+    let view = ended.text();
     for part in [
         "wte.weight",
         "█",
@@ -179,7 +126,7 @@ fn the_terminal_has_a_view() {
     );
 }
 
-/// Names, and numbers, that a file may hold and a picture must bear.
+/// A file may hold any names and numbers.
 #[test]
 fn hostile_files_are_drawn() {
     let run = Run::new();
@@ -215,65 +162,35 @@ fn hostile_files_are_drawn() {
         numbers.for_each(|x| file.extend(x.to_le_bytes()));
     }
     run.write("bad.safetensors", file);
-    let ended = run.ok(&["plot", "bad.safetensors", "--out", "bad.svg"]);
-    for part in [
-        "1 tensor of integers",
-        "1 tensor with NaN",
-        "1 tensor of equal elements",
-    ] {
-        assert!(
-            ended.stderr.contains(part),
-            "{part:?} is not in {}",
-            ended.stderr
-        );
-    }
+    let plot = |more: &str| run.fanin("plot bad.safetensors").and(more);
+    plot("--out bad.svg")
+        .ok()
+        .says("1 tensor of integers")
+        .says("1 tensor with NaN")
+        .says("1 tensor of equal elements");
     has(&texts(&run, "bad.svg"), "<script>");
-    run.ok(&["plot", "bad.safetensors", "--out", "bad.png"]);
-    let view = String::from_utf8(run.ok(&["plot", "bad.safetensors"]).stdout).unwrap();
+    plot("--out bad.png").ok();
+    let ended = plot("").ok();
+    let view = ended.text();
     assert!(!view.contains(['\0', '\u{1b}', '\u{202e}']), "{view:?}");
-    run.ok(&[
-        "plot",
-        "bad.safetensors",
-        "--tensor",
-        "outlier",
-        "--out",
-        "one.svg",
-    ]);
+    plot("--tensor outlier --out one.svg").ok();
 
     for tensor in ["zero", "nan", "integers"] {
-        let arguments = [
-            "plot",
-            "bad.safetensors",
-            "--tensor",
-            tensor,
-            "--out",
-            "none.svg",
-        ];
-        let ended = run.run(&arguments);
-        assert_eq!(ended.status, 1, "{ended:?}");
-        assert!(
-            ended.stderr.contains("no tensor that was asked for"),
-            "{ended:?}"
-        );
+        plot("--out none.svg --tensor")
+            .arg(tensor)
+            .ends(1)
+            .says("no selected tensor can be drawn");
     }
 }
 
 #[test]
-fn what_cannot_be_drawn_is_refused() {
-    let run = Run::new();
-    model(&run);
-    let plot = |more: &[&'static str]| [&["plot", "m.safetensors"], more].concat();
-    run.refused(
-        &plot(&["--tensor", "nonesuch.*"]),
-        2,
-        &["nonesuch", "7 tensors", "wte.weight"],
-    );
-    run.refused(&plot(&["--out", "m.pdf"]), 2, &["m.pdf", ".svg or .png"]);
-    run.refused(&plot(&["--recipe", "nonesuch"]), 2, &["nonesuch"]);
-    run.refused(
-        &["plot", "missing.safetensors"],
-        1,
-        &["missing.safetensors"],
-    );
-    run.refused(&plot(&["--out", "no/where/m.svg"]), 1, &["no/where/m.svg"]);
+fn invalid_requests_are_refused() {
+    let run = with_model();
+    let plot = |more: &str| run.fanin("plot m.safetensors").and(more);
+    plot("--tensor nonesuch.*").refused(2, &["nonesuch", "7 tensors", "wte.weight"]);
+    plot("--out m.pdf").refused(2, &["m.pdf", ".svg or .png"]);
+    plot("--recipe nonesuch").refused(2, &["nonesuch"]);
+    plot("--out no/where/m.svg").refused(1, &["no/where/m.svg"]);
+    run.fanin("plot missing.safetensors")
+        .refused(1, &["missing.safetensors"]);
 }

@@ -1,11 +1,11 @@
-//! `fanin regenerate`: any tensor, slice and dtype of a model from recipe and seed alone, with the
-//! bits that the whole model has there.
+//! `fanin regenerate` makes any tensor, slice and dtype of a model from recipe and seed, with the
+//! bits of the whole model.
 
 use fanin::checkpoint::read_tensor_list;
 use fanin::{DType, Fill, Recipe, cpu};
 use safetensors::SafeTensors;
 
-use crate::run::{Run, model};
+use crate::run::{Fanin, Run, model};
 
 fn plan() -> fanin::Plan {
     let list = read_tensor_list(model("mlp-mnist.json")).unwrap();
@@ -20,7 +20,7 @@ fn bytes(fill: &Fill) -> Vec<u8> {
 }
 
 #[test]
-fn a_plan_is_looked_up_by_name_and_glob() {
+fn plans_select_tensors_by_name_and_glob() {
     let plan = plan();
     assert_eq!(plan.fill("2.bias"), Some(&plan.entries[3].fill));
     assert_eq!(plan.fill("2.*"), None);
@@ -34,7 +34,8 @@ fn a_plan_is_looked_up_by_name_and_glob() {
     for (pattern, text) in [
         (
             "2.bia",
-            "unknown tensor \"2.bia\": use a name or a glob that matches one of the 6 tensors, as in \"0.weight\"",
+            "unknown tensor \"2.bia\": use a name or a glob that matches one of the 6 tensors, \
+             as in \"0.weight\"",
         ),
         ("[", "unknown tensor \"[\": \"[\" is not a glob"),
     ] {
@@ -43,56 +44,33 @@ fn a_plan_is_looked_up_by_name_and_glob() {
     }
 }
 
-/// `fanin regenerate` of the model, on the CPU.
-fn regenerate<'a>(list: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let base = [
-        "regenerate",
-        "torch",
-        "--tensors",
-        list,
-        "--seed",
-        "42",
-        "--backend",
-        "cpu",
-    ];
-    [&base[..], more].concat()
+/// Returns a command that makes tensors of the model.
+fn regenerate<'a>(run: &'a Run, more: &str) -> Fanin<'a> {
+    run.cpu("regenerate torch --seed 42")
+        .tensors(model("mlp-mnist.json"))
+        .and(more)
 }
 
 #[test]
 fn the_command_makes_one_tensor_or_many() {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    let list = list.to_str().unwrap();
     let plan = plan();
     let weight = plan.fill("2.weight").unwrap();
-    let one = |more: &[&'static str]| {
-        run.ok(&regenerate(
-            list,
-            &[&["--tensor", "2.weight"], more].concat(),
-        ))
-    };
-    assert_eq!(one(&["--out", "-"]).stdout, bytes(weight));
+    let one = |more: &str| regenerate(&run, "--tensor 2.weight").and(more).ok();
+    assert_eq!(one("--out -").stdout, bytes(weight));
     let rows = weight.clone().slice([10..20, 0..512]).unwrap();
-    let ended = one(&["--out", "rows.bin", "--slice", "10:20,:", "--dtype", "bf16"]);
+    let ended = one("--out rows.bin --slice 10:20,: --dtype bf16");
     let line = "fanin: 5,120 elements in 1 tensor: 10.24 kB in ";
     assert!(ended.stderr.starts_with(line), "{}", ended.stderr);
     assert_eq!(
         run.read("rows.bin"),
         bytes(&rows.clone().with_dtype(DType::BF16))
     );
-    one(&["--out", "rows.npy", "--slice", "10:20,:"]);
+    one("--out rows.npy --slice 10:20,:");
     assert_eq!(run.read("rows.npy")[128..], bytes(&rows));
-    one(&["--out", "null:"]);
+    one("--out null:");
 
-    let some = [
-        "--tensor",
-        "*.bias",
-        "--tensor",
-        "2.*",
-        "--out",
-        "some.safetensors",
-    ];
-    run.ok(&regenerate(list, &some));
+    regenerate(&run, "--tensor *.bias --tensor 2.* --out some.safetensors").ok();
     let file = run.read("some.safetensors");
     let read = SafeTensors::deserialize(&file).unwrap();
     assert_eq!(read.len(), 4);
@@ -102,33 +80,17 @@ fn the_command_makes_one_tensor_or_many() {
             bytes(plan.fill(name).unwrap())
         );
     }
-    // What it makes is what `verify` finds.
+    // `fanin verify` accepts the files.
     let verify = |file| {
-        run.ok(&[
-            "verify",
-            file,
-            "--recipe",
-            "torch",
-            "--seed",
-            "42",
-            "--tensors",
-            list,
-            "--backend",
-            "cpu",
-        ])
+        let verify = run.cpu("verify --recipe torch --seed 42").arg(file);
+        verify.tensors(model("mlp-mnist.json")).ok()
     };
     verify("some.safetensors");
-    run.ok(&regenerate(
-        list,
-        &[
-            "--tensor",
-            "*.weight",
-            "--slice",
-            "3:7,:",
-            "--out",
-            "rows.safetensors",
-        ],
-    ));
+    regenerate(
+        &run,
+        "--tensor *.weight --slice 3:7,: --out rows.safetensors",
+    )
+    .ok();
     let file = run.read("rows.safetensors");
     let read = SafeTensors::deserialize(&file).unwrap();
     assert_eq!(read.tensor("0.weight").unwrap().shape(), [4, 784]);
@@ -137,47 +99,37 @@ fn the_command_makes_one_tensor_or_many() {
 }
 
 #[test]
-fn what_cannot_be_made_is_refused() {
+fn invalid_requests_are_refused() {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    let list = list.to_str().unwrap();
-    for (more, status, texts) in [
+    for (more, texts) in [
         (
-            &["--tensor", "x.*", "--out", "a.bin"][..],
-            2,
+            "--tensor x.* --out a.bin",
             &["unknown tensor \"x.*\"", "6 tensors"][..],
         ),
         (
-            &["--tensor", "*", "--out", "a.bin"],
-            2,
-            &["\"a.bin\": 6 tensors go to a .safetensors file"],
+            "--tensor * --out a.bin",
+            &[
+                "--out \"a.bin\" holds one tensor",
+                "selects 6",
+                "use a .safetensors file",
+            ],
         ),
         (
-            &["--tensor", "*", "--out", "a.txt"],
-            2,
+            "--tensor * --out a.txt",
             &["\"a.txt\"", ".npy, .safetensors or .bin"],
         ),
         (
-            &[
-                "--tensor",
-                "*",
-                "--slice",
-                "0:1,:",
-                "--out",
-                "a.safetensors",
-            ],
-            2,
+            "--tensor * --slice 0:1,: --out a.safetensors",
             &["tensor \"0.bias\"", "has 2 ranges"],
         ),
         (
-            &["--tensor", "2.bias", "--dtype", "bf16", "--out", "a.npy"],
-            2,
+            "--tensor 2.bias --dtype bf16 --out a.npy",
             &["npy cannot hold bf16"],
         ),
     ] {
-        run.refused(&regenerate(list, more), status, texts);
+        regenerate(&run, more).refused(2, texts);
     }
-    let mut without_seed = regenerate(list, &["--tensor", "*", "--out", "null:"]);
-    without_seed.drain(4..6);
-    run.refused(&without_seed, 2, &["no seed: give --seed N"]);
+    run.cpu("regenerate torch --tensor * --out null:")
+        .tensors(model("mlp-mnist.json"))
+        .refused(2, &["no seed: give --seed N"]);
 }

@@ -1,10 +1,9 @@
-//! A model in a folder: the same files to the byte from one process, from many that never talk
-//! to each other, and after any of them was killed.
+//! The files of a model in a folder are the same to the byte from one process, from several that
+//! do not communicate, and after any of them was killed.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use fanin::checkpoint::{self, Contents, Shards, Share, Writer, read_tensor_list, silent};
@@ -13,27 +12,30 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 
 use crate::devices::devices;
-use crate::run::{Run, ended, model};
+use crate::run::{Fanin, Run, ended, model};
 
-/// GPT-2 in bf16, 249 MB, in shards of at most 50 MB: one tensor is larger, and has one for
-/// itself.
-const GPT2: [&str; 11] = [
-    "init",
-    "gpt2",
-    "--seed",
-    "42",
-    "--dtype",
-    "bf16",
-    "--backend",
-    "cpu",
-    "--max-shard-size",
-    "50MB",
-    "--tensors",
-];
+/// Returns a command that writes GPT-2 in bf16, 249 MB.
+fn gpt2<'a>(run: &'a Run, more: &str) -> Fanin<'a> {
+    run.cpu("init gpt2 --seed 42 --dtype bf16")
+        .tensors(model("gpt2.json"))
+        .and(more)
+}
 
-/// What a folder holds, but for what is hidden: temporary files.
+/// Returns the same command with shards of at most 50 MB. A larger tensor has its own shard.
+fn gpt2_shards<'a>(run: &'a Run, more: &str) -> Fanin<'a> {
+    gpt2(run, "--max-shard-size 50MB").and(more)
+}
+
+/// Returns the plan of the model of [`gpt2`].
+fn gpt2_plan() -> fanin::Plan {
+    let list = read_tensor_list(model("gpt2.json")).unwrap();
+    let recipe = Recipe::preset("gpt2").unwrap();
+    recipe.resolve(&list, Some(42), Some(DType::BF16)).unwrap()
+}
+
+/// Returns the files of a folder, without hidden ones, which are temporary files.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let entries = fs::read_dir(folder).expect("the folder exists");
     entries
         .map(|entry| entry.unwrap().path())
         .map(|path| {
@@ -47,23 +49,18 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Hidden files: none but what a killed process leaves.
+/// Returns the names of the hidden files, which a killed process leaves.
 fn hidden(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let entries = fs::read_dir(folder).expect("the folder exists");
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with('.')).collect()
 }
 
-/// The bytes of the files that a folder itself holds.
+/// Returns the size of the files in a folder, without those in its folders.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter_map(|entry| entry.metadata().ok().filter(fs::Metadata::is_file));
     files.map(|metadata| metadata.len()).sum()
-}
-
-fn arguments<'a>(list: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let list = list.to_str().unwrap();
-    [&GPT2[..], &[list], more].concat()
 }
 
 fn fill(name: &str, dims: &[u64], dtype: DType) -> Fill {
@@ -75,24 +72,12 @@ fn fill(name: &str, dims: &[u64], dtype: DType) -> Fill {
 #[test]
 fn a_model_that_fits_is_one_file() {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    let list = list.to_str().unwrap();
-    let of = |out: &str| {
-        run.ok(&[
-            "init",
-            "kaiming",
-            "--tensors",
-            list,
-            "--seed",
-            "1",
-            "--backend",
-            "cpu",
-            "--out",
-            out,
-        ]);
+    let init = |out: &str| {
+        let init = run.cpu("init kaiming --seed 1");
+        init.tensors(model("mlp-mnist.json")).and("--out").and(out)
     };
-    of("folder/");
-    of("single.safetensors");
+    init("folder/").ok();
+    init("single.safetensors").ok();
     assert_eq!(
         contents(&run.path("folder")),
         BTreeMap::from([(
@@ -100,22 +85,8 @@ fn a_model_that_fits_is_one_file() {
             run.read("single.safetensors")
         )])
     );
-    // A model of one file and an index of several: readers would have to choose.
-    run.refused(
-        &[
-            "init",
-            "kaiming",
-            "--tensors",
-            list,
-            "--seed",
-            "1",
-            "--backend",
-            "cpu",
-            "--out",
-            "folder",
-            "--max-shard-size",
-            "100kB",
-        ],
+    // With a model of one file and an index of several, it would be unclear which one to read.
+    init("folder --max-shard-size 100kB").refused(
         1,
         &[
             "folder: holds a model.safetensors",
@@ -127,20 +98,10 @@ fn a_model_that_fits_is_one_file() {
 #[test]
 fn shards_are_read_as_one_model() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    let ended = run.ok(&arguments(&list, &["--out", "gpt2"]));
-    assert!(
-        ended
-            .stderr
-            .contains("124,439,808 parameters in 148 tensors: 248.88 MB"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("to 5 files in gpt2"),
-        "{}",
-        ended.stderr
-    );
+    gpt2_shards(&run, "--out gpt2")
+        .ok()
+        .says("124,439,808 parameters in 148 tensors: 248.88 MB")
+        .says("to 5 files in gpt2");
     let files = contents(&run.path("gpt2"));
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(
@@ -173,15 +134,8 @@ fn shards_are_read_as_one_model() {
         64
     );
 
-    // Every tensor is where the index says, by another reader, and is what one file would hold.
-    let expected = Recipe::preset("gpt2")
-        .unwrap()
-        .resolve(
-            &read_tensor_list(&list).unwrap(),
-            Some(42),
-            Some(DType::BF16),
-        )
-        .unwrap();
+    // Another reader finds every tensor in the file that the index names, with the right bits.
+    let expected = gpt2_plan();
     let map = index["weight_map"].as_object().unwrap();
     assert_eq!(map.len(), 148);
     let readers: BTreeMap<&str, safetensors::SafeTensors<'_>> = files
@@ -211,7 +165,7 @@ fn shards_are_read_as_one_model() {
         }
     }
 
-    // The index lists the tensors in the list's order, so it serves as a list itself.
+    // The index has the tensors in the order of the list, so it serves as a list.
     let again = read_tensor_list(run.path("gpt2/model.safetensors.index.json")).unwrap();
     let names = |list: &fanin::TensorList| -> Vec<String> {
         list.tensors()
@@ -219,17 +173,17 @@ fn shards_are_read_as_one_model() {
             .map(|tensor| tensor.name.clone())
             .collect()
     };
-    assert_eq!(names(&again), names(&read_tensor_list(&list).unwrap()));
+    let list = read_tensor_list(model("gpt2.json")).unwrap();
+    assert_eq!(names(&again), names(&list));
 }
 
 #[test]
 fn any_number_of_processes_writes_the_same_files() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    run.ok(&arguments(&list, &["--out", "one"]));
+    gpt2_shards(&run, "--out one").ok();
     let expected = contents(&run.path("one"));
     let index = "model.safetensors.index.json";
-    // As torchrun, mpirun and srun say it, and by hand; two processes at once, and in any order.
+    // The variables of torchrun, mpirun and srun. Most processes run at once, in any order.
     let environments: [(&str, &[&str; 2]); 4] = [
         ("torchrun", &["RANK", "WORLD_SIZE"]),
         ("mpi", &["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"]),
@@ -237,45 +191,35 @@ fn any_number_of_processes_writes_the_same_files() {
         ("slurm", &["SLURM_PROCID", "SLURM_NTASKS"]),
     ];
     for (size, (folder, [rank_name, size_name])) in [2u64, 3, 8, 5].into_iter().zip(environments) {
-        let arguments = arguments(&list, &["--out", folder, "--distributed"]);
-        let start = |rank: u64| {
-            let mut command = run.command(&arguments);
-            command
-                .env(rank_name, rank.to_string())
-                .env(size_name, size.to_string());
-            command
-                .stderr(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap()
-        };
-        let wait = |child: std::process::Child| {
-            let ended = ended(child.wait_with_output().unwrap());
-            assert_eq!(ended.status, 0, "{}", ended.stderr);
-            ended.stderr
+        let of_rank = |rank: u64| {
+            gpt2_shards(&run, "--distributed --out")
+                .arg(folder)
+                .env(rank_name, rank)
+                .env(size_name, size)
         };
         let mut last = size - 1;
         if folder == "mpi" {
-            // One at a time, the first last: the index is there when the last file is.
+            // One at a time, rank 0 last. The index appears with the last file.
             for rank in (1..size).rev() {
-                let said = wait(start(rank));
-                assert!(
-                    said.contains(&format!("rank {rank} of 3 (Open MPI)")),
-                    "{said}"
-                );
-                assert!(said.contains("of other ranks are not there yet"), "{said}");
+                of_rank(rank)
+                    .ok()
+                    .says(&format!("rank {rank} of 3 (Open MPI)"))
+                    .says("other ranks have yet to write ");
                 assert!(!contents(&run.path(folder)).contains_key(index));
             }
             last = 0;
-            wait(start(0));
+            of_rank(0).ok();
         } else {
-            let children: Vec<_> = (0..size).map(start).collect();
-            children.into_iter().for_each(|child| drop(wait(child)));
+            let children: Vec<_> = (0..size).map(|rank| of_rank(rank).spawn()).collect();
+            for child in children {
+                let ended = ended(child.wait_with_output().unwrap());
+                assert_eq!(ended.status, 0, "{}", ended.stderr);
+            }
         }
         assert!(contents(&run.path(folder)) == expected, "{folder}");
         assert_eq!(hidden(&run.path(folder)), [""; 0]);
 
-        // A rank again, with nothing left to do: nothing changes.
+        // A rank that is run again when its files are complete changes nothing.
         let modified = |name: &str| {
             fs::metadata(run.path(folder).join(name))
                 .unwrap()
@@ -283,11 +227,7 @@ fn any_number_of_processes_writes_the_same_files() {
                 .unwrap()
         };
         let before: Vec<_> = expected.keys().map(|name| modified(name)).collect();
-        let rank = last.to_string();
-        let mut again = run.command(&[&arguments[..], &["--resume"]].concat());
-        again.env(rank_name, rank).env(size_name, size.to_string());
-        let again = ended(again.output().unwrap());
-        assert_eq!(again.status, 0, "{}", again.stderr);
+        of_rank(last).and("--resume").ok();
         assert_eq!(
             expected
                 .keys()
@@ -305,74 +245,43 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
     const TENSOR_BYTES: u64 = 2 << 20;
     const TOTAL: u64 = TENSORS * TENSOR_BYTES;
     let run = Run::new();
-    let tensors: Vec<String> = (0..TENSORS)
-        .map(|number| {
-            format!(
-                r#"{{"name": "{number}.weight", "shape": [{}, 1024]}}"#,
-                TENSOR_BYTES / 2048
-            )
-        })
+    let names: Vec<String> = (0..TENSORS)
+        .map(|number| format!("{number}.weight"))
         .collect();
-    let list = run.write(
-        "list.json",
-        format!(r#"{{"tensors": [{}]}}"#, tensors.join(",")),
-    );
-    let to_folder = [
-        "init",
-        "kaiming",
-        "--seed",
-        "42",
-        "--dtype",
-        "bf16",
-        "--backend",
-        "cpu",
-        "--memory",
-        "1MiB",
-        "--tensors",
-        list.to_str().unwrap(),
-        "--max-shard-size",
-        "10MiB",
-        "--out",
-    ];
-    // Without the size of shards.
-    let to_file: Vec<&str> = to_folder
-        .iter()
-        .copied()
-        .filter(|argument| !["--max-shard-size", "10MiB"].contains(argument))
-        .collect();
-    run.ok(&[&to_folder[..], &["whole"]].concat());
-    run.ok(&[&to_file[..], &["whole.safetensors"]].concat());
+    let shape = [TENSOR_BYTES / 2048, 1024];
+    let tensors: Vec<(&str, &[u64])> = names.iter().map(|name| (&name[..], &shape[..])).collect();
+    run.list("list.json", &tensors);
+    let init = |out: &str| {
+        let init = run.cpu("init kaiming --seed 42 --dtype bf16 --memory 1MiB");
+        let init = init.tensors("list.json").and("--out").arg(out);
+        match out.ends_with(".safetensors") {
+            true => init,
+            false => init.and("--max-shard-size 10MiB"),
+        }
+    };
+    init("whole").ok();
+    init("whole.safetensors").ok();
     let expected = contents(&run.path("whole"));
     let expected_single = run.read("whole.safetensors");
     let (mut killed, mut partial) = (0, 0);
     for trial in 0..TRIALS {
-        // At any moment, from before the first byte to after the last but one.
+        // It is killed at any number of written bytes, from 0 to all.
         let moment = TOTAL * (trial * 5 % TRIALS) / (TRIALS - 1);
-        let (folder, resume): (String, &[&str]) = match trial % 3 {
-            0 => (format!("trial{trial}"), &[]),
-            1 => (format!("trial{trial}"), &["--resume"]),
-            _ => (format!("trial{trial}.safetensors"), &["--resume"]),
+        let (folder, resume) = match trial % 3 {
+            0 => (format!("trial{trial}"), ""),
+            1 => (format!("trial{trial}"), "--resume"),
+            _ => (format!("trial{trial}.safetensors"), "--resume"),
         };
-        let first = match folder.ends_with(".safetensors") {
-            true => &to_file[..],
-            false => &to_folder[..],
-        };
-        let arguments = [first, &[folder.as_str()], resume].concat();
-        let again = [first, &[folder.as_str(), "--resume"]].concat();
         let before = bytes_in(&run.path("."));
-        let mut child = run
-            .command(&arguments)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let there = || bytes_in(&run.path(".")) + bytes_in(&run.path(&folder)) - before;
-        while there() < moment && child.try_wait().unwrap().is_none() {
+        let mut child = init(&folder).and(resume).spawn();
+        let written = || bytes_in(&run.path(".")) + bytes_in(&run.path(&folder)) - before;
+        while written() < moment && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
         let _ = child.kill();
         killed += u64::from(!child.wait().unwrap().success());
 
-        // What has its final name is whole and right.
+        // Files with their final name are complete and correct.
         let check_whole = || {
             if folder.ends_with(".safetensors") {
                 let single = run.path(&folder);
@@ -387,7 +296,7 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
         if !folder.ends_with(".safetensors") && run.path(&folder).exists() {
             partial += hidden(&run.path(&folder)).len();
         }
-        // A bit of what is left has changed meanwhile: resuming finds it.
+        // Resuming detects and repairs a flipped bit in the files that are left.
         if trial % 2 == 0 && run.path(&folder).is_dir() {
             for entry in fs::read_dir(run.path(&folder)).unwrap() {
                 let path = entry.unwrap().path();
@@ -399,7 +308,7 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
                 fs::write(&path, bytes).unwrap();
             }
         }
-        run.ok(&again);
+        init(&folder).and("--resume").ok();
         if folder.ends_with(".safetensors") {
             check_whole();
             assert!(run.path(&folder).exists());
@@ -410,7 +319,7 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
             fs::remove_dir_all(run.path(&folder)).unwrap();
         }
     }
-    // Only what is killed at the last byte may have ended by itself.
+    // Only the trials that wait for nearly all bytes may end before they are killed.
     assert!(killed + 2 >= TRIALS, "{killed} were killed");
     assert!(partial > 0);
 }
@@ -418,25 +327,16 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
 /// A file size limit stops a write halfway, as a full disk does.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_what_was_there() {
+fn a_full_disk_leaves_other_files() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    let limited = |more: &[&str]| {
-        let program = run.command(&[]).get_program().to_owned();
-        let mut command = std::process::Command::new("sh");
-        command
-            .args(["-c", "trap '' XFSZ; ulimit -f 40000; exec \"$@\"", "sh"])
-            .arg(program)
-            .args(arguments(&list, more))
-            .current_dir(run.path("."))
-            .stdin(Stdio::null());
-        ended(command.output().unwrap())
+    // 40000 blocks of 1024 bytes, 41 MB. The first tensor has 77 MB.
+    let limited = |more: &str| {
+        let init = gpt2_shards(&run, "--out full").and(more);
+        init.after("trap '' XFSZ; ulimit -f 40000").ends(1)
     };
-    // 40000 blocks of 512 bytes, 20 MB (in some shells of 1024, 41 MB): the first tensor has 77.
     fs::create_dir(run.path("full")).unwrap();
     fs::write(run.path("full/README"), "kept").unwrap();
-    let end = limited(&["--out", "full"]);
-    assert_eq!(end.status, 1, "{}", end.stderr);
+    let end = limited("");
     let line = end.stderr.lines().last().unwrap();
     assert!(
         line.starts_with("fanin: error: full/model-00001-of-00005.safetensors: cannot write: "),
@@ -448,21 +348,20 @@ fn a_full_disk_leaves_what_was_there() {
     );
     assert_eq!(hidden(&run.path("full")), [""; 0]);
 
-    // With --resume the beginning stays, and serves once there is room.
-    let end = limited(&["--out", "full", "--resume"]);
-    assert_eq!(end.status, 1, "{}", end.stderr);
+    // With --resume the incomplete file stays, and is completed when there is room.
+    limited("--resume");
     assert_eq!(
         hidden(&run.path("full")),
         [".fanin-model-00001-of-00005.safetensors.partial"]
     );
-    run.ok(&arguments(&list, &["--out", "full", "--resume"]));
-    run.ok(&arguments(&list, &["--out", "whole"]));
+    gpt2_shards(&run, "--out full --resume").ok();
+    gpt2_shards(&run, "--out whole").ok();
     fs::remove_file(run.path("full/README")).unwrap();
     assert!(contents(&run.path("full")) == contents(&run.path("whole")));
 }
 
 #[test]
-fn an_index_of_another_model_goes_first() {
+fn an_index_of_another_model_is_removed_first() {
     let folder = tempdir().unwrap();
     let index = folder.path().join("model.safetensors.index.json");
     let save = |seed: u64, share: Share| {
@@ -483,7 +382,7 @@ fn an_index_of_another_model_goes_first() {
     };
     assert_eq!(save(1, Share::ALL).missing, [""; 0]);
     let first = fs::read(&index).unwrap();
-    // Half of another model: no index may say that the halves belong together.
+    // Half of the files are of another model, so no index may list them together.
     let saved = save(2, Share { rank: 1, size: 2 });
     assert_eq!(saved.files, 1);
     assert_eq!(saved.missing, ["model-00001-of-00002.safetensors"]);
@@ -492,53 +391,39 @@ fn an_index_of_another_model_goes_first() {
     assert_ne!(fs::read(&index).unwrap(), first);
 }
 
-/// One process on the CPU, two on a GPU each (there may be one only: local ranks are counted
-/// round), and one that goes on on the CPU with what was made on a GPU: one model.
+/// One process on the CPU, two processes on GPUs (local ranks are taken modulo the number of GPUs),
+/// and one that resumes on the CPU a model that was made on a GPU write the same files.
 #[test]
 fn gpu_and_cpu_write_the_same_files() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    let list = list.to_str().unwrap();
-    let arguments = [
-        "init",
-        "gpt2",
-        "--seed",
-        "42",
-        "--dtype",
-        "f16",
-        "--max-shard-size",
-        "50MB",
-        "--tensors",
-        list,
-    ];
-    run.ok(&[&arguments[..], &["--backend", "cpu", "--out", "cpu"]].concat());
+    let init = |more: &str| {
+        let init = run.fanin("init gpt2 --seed 42 --dtype f16 --max-shard-size 50MB");
+        init.tensors(model("gpt2.json")).and(more)
+    };
+    init("--backend cpu --out cpu").ok();
     let expected = contents(&run.path("cpu"));
     if devices().is_empty() {
         return;
     }
-    let on_gpu = ["--backend", "gpu", "--out", "gpu", "--distributed"];
-    for rank in ["0", "1"] {
-        let mut command = run.command(&[&arguments[..], &on_gpu].concat());
-        let environment = [("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)];
-        let ended = ended(command.envs(environment).output().unwrap());
-        assert_eq!(ended.status, 0, "{}", ended.stderr);
-        assert!(ended.stderr.contains("on the GPU, "), "{}", ended.stderr);
+    for rank in [0, 1] {
+        init("--backend gpu --out gpu --distributed")
+            .env("RANK", rank)
+            .env("WORLD_SIZE", 2)
+            .env("LOCAL_RANK", rank)
+            .ok()
+            .says("on the GPU, ");
     }
     assert!(contents(&run.path("gpu")) == expected);
     fs::remove_file(run.path("gpu/model-00002-of-00005.safetensors")).unwrap();
-    run.ok(&[
-        &arguments[..],
-        &["--backend", "cpu", "--out", "gpu", "--resume"],
-    ]
-    .concat());
+    init("--backend cpu --out gpu --resume").ok();
     assert!(contents(&run.path("gpu")) == expected);
 }
 
 #[test]
-fn every_rank_of_a_training_gets_what_it_holds() {
+fn every_rank_of_a_training_gets_its_parts() {
     let run = Run::new();
     let list = model("mlp-mnist.json");
-    let spec = run.write(
+    run.write(
         "spec.toml",
         r#"
             mesh = [{ name = "fsdp", size = 2 }, { name = "tp", size = 2 }]
@@ -550,26 +435,17 @@ fn every_rank_of_a_training_gets_what_it_holds() {
             placements = ["flat", "replicate"]
         "#,
     );
-    let arguments = [
-        "init",
-        "xavier",
-        "--seed",
-        "5",
-        "--backend",
-        "cpu",
-        "--tensors",
-        list.to_str().unwrap(),
-        "--shard-spec",
-        spec.to_str().unwrap(),
-        "--out",
-    ];
-    run.ok(&[&arguments[..], &["ranks"]].concat());
-    // A process a rank, and two processes for four ranks: the same files.
+    let init = |out: &str| {
+        run.cpu("init xavier --seed 5 --shard-spec spec.toml")
+            .tensors(&list)
+            .and("--out")
+            .and(out)
+    };
+    init("ranks").ok();
+    // One process for each of the four ranks, and two processes, write the same files.
     for (folder, size) in [("four/", 4), ("two/", 2)] {
         for rank in (0..size).rev() {
-            let (rank, size) = (rank.to_string(), size.to_string());
-            let world = ["--rank", &rank, "--world-size", &size];
-            run.ok(&[&arguments[..], &[folder], &world].concat());
+            init(&format!("{folder} --rank {rank} --world-size {size}")).ok();
         }
         assert!(
             contents(&run.path(folder)) == contents(&run.path("ranks")),
@@ -585,10 +461,10 @@ fn every_rank_of_a_training_gets_what_it_holds() {
             .iter()
             .collect::<Vec<_>>()
     );
-    let list = read_tensor_list(&list).unwrap();
+    let tensors = read_tensor_list(&list).unwrap();
     let plan = Recipe::preset("xavier")
         .unwrap()
-        .resolve(&list, Some(5), None)
+        .resolve(&tensors, Some(5), None)
         .unwrap();
     for (rank, file) in files.values().enumerate() {
         let (fsdp, tp) = (rank as u64 / 2, rank as u64 % 2);
@@ -604,7 +480,7 @@ fn every_rank_of_a_training_gets_what_it_holds() {
         for fill in plan.iter() {
             let part = match *fill.shape().dims() {
                 [rows, columns] => {
-                    // Halves as torch cuts them: the first is the larger one.
+                    // torch makes the first half the larger one.
                     let half = |n: u64, which: u64| {
                         let size = n.div_ceil(2);
                         (which * size).min(n)..((which + 1) * size).min(n)
@@ -619,7 +495,7 @@ fn every_rank_of_a_training_gets_what_it_holds() {
                         .flat((fsdp * size).min(n)..((fsdp + 1) * size).min(n))
                         .unwrap()
                 }
-                _ => panic!("an MLP has no such tensor"),
+                _ => panic!("an MLP has matrices and vectors only"),
             };
             let mut expected = vec![0; part.bytes() as usize];
             cpu::fill(&part, &mut expected).unwrap();
@@ -632,80 +508,57 @@ fn every_rank_of_a_training_gets_what_it_holds() {
         }
     }
 
-    let refused = |more: &[&str], texts: &[&str]| {
-        run.refused(&[&arguments[..], more].concat(), 2, texts);
-    };
-    refused(
-        &["m.safetensors"],
-        &["the ranks of --shard-spec have a file each: give a folder"],
+    init("m.safetensors").refused(
+        2,
+        &["--shard-spec writes a file for each rank: give a folder"],
     );
-    refused(
-        &["ranks", "--max-shard-size", "1GB"],
-        &["--max-shard-size has no say"],
+    init("ranks --max-shard-size 1GB").refused(
+        2,
+        &["--max-shard-size cannot be combined with --shard-spec"],
     );
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused() {
+fn invalid_arguments_are_refused() {
     let run = Run::new();
-    let list = model("gpt2.json");
-    let refused = |more: &[&str], status: i32, texts: &[&str]| {
-        let arguments = [&GPT2[..8], &["--tensors", list.to_str().unwrap()], more].concat();
-        run.refused(&arguments, status, texts);
-    };
-    refused(
-        &["--out", "m.bin"],
-        2,
-        &["--out \"m.bin\"", "end its name with /"],
-    );
-    refused(&["--out", "-"], 2, &["--out \"-\""]);
-    refused(
-        &["--out", "m.safetensors", "--max-shard-size", "1GB"],
-        2,
-        &["is for a folder"],
-    );
-    refused(
-        &["--out", "m.safetensors", "--rank", "0", "--world-size", "2"],
-        2,
-        &["several processes write to a folder"],
-    );
-    refused(
-        &["--out", "m", "--rank", "2", "--world-size", "2"],
-        2,
-        &["--rank 2", "use 0 to 1"],
-    );
-    refused(&["--out", "null:", "--resume"], 2, &["there is nothing"]);
-    for more in [
-        &["--out", "m", "--rank", "0"][..],
-        &["--out", "m", "--max-shard-size", "0"],
-        &["--out", "m", "--memory", "much"],
+    for (arguments, texts) in [
+        (
+            "--out m.bin",
+            &["--out \"m.bin\"", "end its name with /"][..],
+        ),
+        ("--out -", &["--out \"-\""]),
+        (
+            "--out m.safetensors --max-shard-size 1GB",
+            &["--max-shard-size needs a folder"],
+        ),
+        (
+            "--out m.safetensors --rank 0 --world-size 2",
+            &["several processes write several files: give a folder"],
+        ),
+        (
+            "--out m --rank 2 --world-size 2",
+            &["--rank 2 is out of range", "use 0 to 1"],
+        ),
+        (
+            "--out null: --resume",
+            &["--resume needs an output on disk, not null:"],
+        ),
     ] {
-        let ended = run.run(&[&GPT2[..8], &["--tensors", list.to_str().unwrap()], more].concat());
-        assert_eq!(ended.status, 2, "{more:?}: {}", ended.stderr);
+        gpt2(&run, arguments).refused(2, texts);
     }
-    let mut command = run.command(
-        &[
-            &GPT2[..8],
-            &[
-                "--tensors",
-                list.to_str().unwrap(),
-                "--out",
-                "m",
-                "--distributed",
-            ],
-        ]
-        .concat(),
-    );
+    for arguments in [
+        "--out m --rank 0",
+        "--out m --max-shard-size 0",
+        "--out m --memory much",
+    ] {
+        gpt2(&run, arguments).ends(2);
+    }
+    // An empty variable counts as one that is not set.
+    let mut distributed = gpt2(&run, "--out m --distributed");
     for name in ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"] {
-        command.env_remove(name);
+        distributed = distributed.env(name, "");
     }
-    let ended = ended(command.output().unwrap());
-    assert_eq!(ended.status, 2);
-    assert!(
-        ended.stderr.contains("the environment says no rank"),
-        "{}",
-        ended.stderr
-    );
+    distributed.ends(2).says("no launcher has set a rank");
     assert_eq!(run.files(), [""; 0]);
 }
 
@@ -717,7 +570,7 @@ fn a_second_writer_of_a_file_is_refused() {
     let contents = Contents::raw(&fill);
     let mut tried = None;
     let mut make = |fill: &Fill, start: u64, out: &mut [u8]| {
-        // While the first is at it.
+        // The first writer is at work.
         tried = Some(checkpoint::save(
             &path,
             &contents,
@@ -806,7 +659,7 @@ fn a_gpu_works_ahead_and_writes_the_same_files() {
                 on_gpu == write(&exact, &mut cpu::fill_range, Writer::MEMORY),
                 "{name}, {memory}"
             );
-            // Twice the same, in whatever pieces, and as piece by piece without working ahead.
+            // Other sizes of pieces, and pieces that are not begun ahead, give the same bits.
             let mut alone =
                 |fill: &Fill, start: u64, out: &mut [u8]| gpu.fill_range_to_host(fill, start, out);
             assert!(
@@ -814,7 +667,7 @@ fn a_gpu_works_ahead_and_writes_the_same_files() {
                 "{name}, {memory}"
             );
         }
-        // What is begun and not taken does not stand in the way of something else.
+        // Pieces that were begun and not taken do not affect others.
         let mut read_back = gpu::ReadBack::new(&gpu);
         let (mut expected, mut taken) = (vec![0; 6], vec![0; 6]);
         read_back.begin(&fills[1], 0..1000).unwrap();
@@ -831,18 +684,9 @@ fn a_gpu_works_ahead_and_writes_the_same_files() {
 }
 
 #[test]
-fn an_interrupted_run_leaves_whole_shards_and_no_beginnings() {
-    let list = model("gpt2.json");
+fn an_interrupted_run_leaves_only_complete_shards() {
     let folder = tempdir().unwrap();
-    let plan = Recipe::preset("gpt2")
-        .unwrap()
-        .resolve(
-            &read_tensor_list(&list).unwrap(),
-            Some(42),
-            Some(DType::BF16),
-        )
-        .unwrap();
-    let fills = plan.fills();
+    let fills = gpt2_plan().into_fills();
     let shards = Shards::split(&fills, 50_000_000, &[]).unwrap();
     let mut bytes = 0;
     let stopped = Writer::default().save_shards(
@@ -869,8 +713,8 @@ fn an_interrupted_run_leaves_whole_shards_and_no_beginnings() {
 }
 
 proptest! {
-    /// Every tensor is in one shard, in order, no shard is larger than it must be; every shard
-    /// is one rank's.
+    /// Every tensor is in exactly one shard, in order. No shard is larger than needed, and every
+    /// shard belongs to exactly one rank.
     #[test]
     fn every_tensor_is_written_once(
         sizes in proptest::collection::vec(0u64..5000, 0..40),
@@ -887,7 +731,8 @@ proptest! {
             .collect();
         let shards = Shards::split(&fills, max_bytes, &[]).unwrap();
         let files = shards.files();
-        let names: Vec<&str> = files.iter().flat_map(|file| file.contents().fills()).map(|fill| fill.name()).collect();
+        let in_files = files.iter().flat_map(|file| file.contents().fills());
+        let names: Vec<&str> = in_files.map(|fill| fill.name()).collect();
         prop_assert_eq!(names, fills.iter().map(Fill::name).collect::<Vec<_>>());
         for (file, next) in files.iter().zip(files.iter().skip(1)) {
             let bytes = file.contents().weight_bytes();
@@ -902,11 +747,12 @@ proptest! {
             .collect();
         written.sort_unstable();
         prop_assert_eq!(written, files.iter().map(|file| file.name()).collect::<Vec<_>>());
-        // None has more than the fair share and one file.
+        // No rank has more than an equal share and one file.
         let most = files.iter().map(|file| file.contents().weight_bytes()).max().unwrap_or(0);
         let fair = shards.weight_bytes() / u128::from(size);
         for rank in 0..size {
-            let bytes: u128 = shards.of(Share { rank, size }).iter().map(|file| file.contents().weight_bytes()).sum();
+            let files = shards.of(Share { rank, size });
+            let bytes: u128 = files.iter().map(|file| file.contents().weight_bytes()).sum();
             prop_assert!(bytes <= fair + most);
         }
     }

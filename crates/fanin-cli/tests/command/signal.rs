@@ -1,4 +1,4 @@
-//! `fanin signal`: the numbers of `fanin_signal` as a table, as JSON and as a picture.
+//! `fanin signal` shows the numbers of `fanin_signal` as a table, as JSON and as a picture.
 
 use fanin::Init;
 use fanin_signal::{Activation, Network};
@@ -6,20 +6,14 @@ use serde_json::Value;
 
 use crate::run::Run;
 
-const SMALL: [&str; 7] = ["signal", "--depth", "12", "--width", "32", "--batch", "8"];
-
-fn small(more: &[&'static str]) -> Vec<&'static str> {
-    [&SMALL[..], more].concat()
-}
+/// A small network.
+const SIGNAL: &str = "signal --depth 12 --width 32 --batch 8";
 
 #[test]
-fn a_row_a_combination() {
+fn the_table_has_a_row_for_each_combination() {
     let run = Run::new();
-    let text = String::from_utf8(run.ok(&small(&[])).stdout).unwrap();
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .map(|l| l.split_whitespace().collect())
-        .collect();
+    let ended = run.fanin(SIGNAL).ok();
+    let (text, rows) = (ended.text(), ended.rows());
     assert_eq!(rows.len(), 1 + 5 * 7, "{text}");
     let activations = ["tanh", "sigmoid", "relu", "gelu", "selu"];
     let starts = [
@@ -46,22 +40,16 @@ fn a_row_a_combination() {
     assert!(run.files().is_empty());
 }
 
-/// As JSON, what the library gives: every layer, to the bit.
+/// The JSON holds every layer, with the library's bits.
 #[test]
 fn json_has_every_layer() {
     let run = Run::new();
-    let asked = [
-        "--activation",
-        "gelu,linear",
-        "--init",
-        "normal(mean=0,std=0.2),zeros",
-        "--init",
-        "orthogonal",
-        "--seed",
-        "0x7",
-        "--json",
-    ];
-    let report: Value = serde_json::from_slice(&run.ok(&small(&asked)).stdout).unwrap();
+    let report = run
+        .fanin(SIGNAL)
+        .and("--activation gelu,linear --init normal(mean=0,std=0.2),zeros --init orthogonal")
+        .and("--seed 0x7 --json")
+        .ok()
+        .json();
     assert_eq!(
         ["depth", "width", "batch", "seed"].map(|key| report[key].as_u64().unwrap()),
         [12, 32, 8, 7]
@@ -87,22 +75,24 @@ fn json_has_every_layer() {
             ("forward", serde_json::to_string(&library.forward())),
             ("backward", serde_json::to_string(&library.backward())),
         ] {
-            // Through the same reader, which may miss the last bit of a number.
+            // The same JSON parser, which may round differently from the writer.
             let value: Value = serde_json::from_str(&value.unwrap()).unwrap();
             assert_eq!(signal[key], value, "{activation}, {spec}");
         }
     }
     assert_eq!(signals[1]["backward"]["verdict"], "dead");
-    // Not a number: there is no variance of which it could be a share.
+    // NaN: the variance that it is a share of is 0.
     assert!(signals[1]["layers"][3]["across_inputs"].is_null());
 }
 
-/// The default has a panel an activation and way, and says why one start has no line.
+/// The default page has a panel for each activation and pass, and explains a missing line.
 #[test]
-fn a_page_of_panels() {
+fn the_page_has_a_panel_for_each_activation_and_pass() {
     let run = Run::new();
-    run.ok(&small(&["--out", "signal.svg"]));
-    run.ok(&small(&["--out", "signal.png", "--activation", "relu"]));
+    run.fanin(SIGNAL).and("--out signal.svg").ok();
+    run.fanin(SIGNAL)
+        .and("--out signal.png --activation relu")
+        .ok();
     assert!(run.read("signal.png").starts_with(b"\x89PNG"));
     let svg = String::from_utf8(run.read("signal.svg")).unwrap();
     let document = roxmltree::Document::parse(&svg).unwrap();
@@ -112,8 +102,8 @@ fn a_page_of_panels() {
         .filter_map(|node| Some(node.text()?.trim()))
         .collect();
     for activation in ["tanh", "sigmoid", "ReLU", "GELU", "SELU"] {
-        for way in ["activations", "gradients"] {
-            let title = format!("{activation}: {way}");
+        for quantity in ["activations", "gradients"] {
+            let title = format!("{activation}: {quantity}");
             assert!(texts.contains(&title.as_str()), "{title} of {texts:?}");
         }
     }
@@ -121,46 +111,31 @@ fn a_page_of_panels() {
     for (name, expected) in [("He", 2), ("N(0, 0.01)", 2), ("zeros", 0), ("variance", 10)] {
         assert_eq!(count(name), expected, "{name} of {texts:?}");
     }
-    let note = "No line: zeros under tanh, sigmoid, ReLU, GELU, SELU, where nothing arrives.";
+    let note =
+        "No line: zeros with tanh, sigmoid, ReLU, GELU, SELU, because the variance falls to 0.";
     assert_eq!(count(note), 1, "{texts:?}");
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_networks_are_refused() {
     let run = Run::new();
-    for (arguments, texts) in [
+    for (more, texts) in [
         (
-            small(&["--init", "xavier"]),
+            "--init xavier",
             ["\"xavier\" is not an initializer", "xavier_normal"],
         ),
+        ("--init zeros,", ["is not an initializer", "zeros"]),
         (
-            small(&["--init", "zeros,"]),
-            ["is not an initializer", "zeros"],
-        ),
-        (
-            small(&["--init", "dirac"]),
+            "--width 32 --init dirac",
             ["layers.0.weight", "shape [32, 32]"],
         ),
-        (
-            vec!["signal", "--depth", "1"],
-            ["depth = 1", "use 2 to 1000"],
-        ),
-        (
-            vec!["signal", "--batch", "1"],
-            ["batch = 1", "use at least 2"],
-        ),
-        (
-            vec!["signal", "--width", "100000"],
-            ["width = 100000", "at most 2^28"],
-        ),
+        ("--depth 1", ["depth = 1", "use 2 to 1000"]),
+        ("--batch 1", ["batch = 1", "use at least 2"]),
+        ("--width 100000", ["width = 100000", "at most 2^28"]),
     ] {
-        run.refused(&arguments, 2, &texts);
+        run.fanin("signal").and(more).refused(2, &texts);
     }
-    let ended = run.run(&["signal", "--activation", "swish"]);
-    assert_eq!(ended.status, 2);
-    assert!(
-        ended.stderr.contains("use linear, tanh, sigmoid"),
-        "{}",
-        ended.stderr
-    );
+    run.fanin("signal --activation swish")
+        .ends(2)
+        .says("use linear, tanh, sigmoid");
 }

@@ -1,5 +1,5 @@
-//! `fanin stats` against a recipe: weights that are what they should be are not flagged, and each
-//! fault is. A false alarm has a probability of 1e-6 a file; seeds are fixed besides.
+//! `fanin stats` with a recipe flags every fault and no correct weights. A false alarm has a
+//! probability of 1e-6 per file, and the seeds are fixed.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::run::{Run, model, repository};
 
-/// A file of one tensor: as a recipe makes it, then changed.
+/// A file of one tensor, which a test changes.
 struct Fault {
     folder: tempfile::TempDir,
     fill: Fill,
@@ -33,8 +33,8 @@ impl Fault {
         self.folder.path().join("w.safetensors")
     }
 
-    /// What is found when the weights are stored in this dtype, with or without the recipe.
-    fn examined(&self, dtype: DType, known: bool) -> Examined {
+    /// Examines the weights stored in this dtype, with or without the recipe.
+    fn examined(&self, dtype: DType, with_recipe: bool) -> Examined {
         let fills = [self.fill.clone().with_dtype(dtype)];
         let contents = Contents::safetensors(&fills, &[]).unwrap();
         let mut make = |_: &Fill, start: u64, out: &mut [u8]| {
@@ -50,7 +50,7 @@ impl Fault {
             Ok(())
         };
         checkpoint::save(self.path(), &contents, &mut make, &mut checkpoint::silent).unwrap();
-        let fills: &[Fill] = if known { &fills } else { &[] };
+        let fills: &[Fill] = if with_recipe { &fills } else { &[] };
         checkpoint::examine(self.path(), fills).unwrap().remove(0)
     }
 
@@ -65,9 +65,9 @@ fn texts(row: &Examined) -> Vec<String> {
 
 const NORMAL: &str = "normal(mean=0,std=0.02)";
 
-/// Every kind of initializer, in shapes large and small.
+/// Covers every kind of initializer, in large and small shapes.
 #[test]
-fn weights_as_they_should_be_are_not_flagged() {
+fn correct_weights_are_not_flagged() {
     let large: &[u64] = &[512, 384];
     let specs: &[(&str, &[u64])] = &[
         (NORMAL, large),
@@ -98,9 +98,9 @@ fn weights_as_they_should_be_are_not_flagged() {
     }
 }
 
-/// All presets, on the lists of real models that the tests hold, as far as they are small.
+/// Covers all presets, with the lists of real models in the repository.
 #[test]
-fn no_preset_raises_an_alarm() {
+fn presets_are_not_flagged() {
     let run = Run::new();
     let data = repository().join("tests/data/models");
     let mut files = 0;
@@ -117,7 +117,7 @@ fn no_preset_raises_an_alarm() {
             .unwrap()
             .resolve(&list, Some(7), None)
             .unwrap();
-        // Not the embeddings of large vocabularies: an unoptimized test would take minutes.
+        // Without the embeddings of large vocabularies, which would take minutes.
         let mut fills = plan.into_fills();
         fills.retain(|fill| fill.elements() < 1 << 20);
         let contents = Contents::safetensors(&fills, &[]).unwrap();
@@ -153,9 +153,9 @@ fn a_std_that_is_one_percent_off_is_flagged() {
     for (factor, text) in [(1.01, "std too large"), (0.99, "std too small")] {
         let mut fault = Fault::new(NORMAL, &[1000, 1000]);
         fault.weights.iter_mut().for_each(|w| *w *= factor);
-        // That alone: a wrong scale is no wrong shape.
+        // The only flag: a wrong scale leaves the kurtosis as it is.
         assert_eq!(fault.flags(), [text]);
-        // bf16 rounds by at most 1/256, which is allowed for.
+        // The bounds allow for the rounding of bf16, which is at most 1/256.
         assert_eq!(texts(&fault.examined(DType::BF16, true)), [text]);
     }
 }
@@ -194,7 +194,7 @@ fn another_distribution_of_the_same_std_is_flagged_by_its_kurtosis() {
 }
 
 #[test]
-fn a_cast_on_the_way_is_flagged() {
+fn an_intermediate_cast_is_flagged() {
     let mut fault = Fault::new(NORMAL, &[300, 300]);
     fault
         .weights
@@ -204,7 +204,7 @@ fn a_cast_on_the_way_is_flagged() {
         fault.flags(),
         ["all were rounded to f16 or bf16 before they were f32"]
     );
-    // Small ones are gone in f16.
+    // f16 rounds small weights to 0.
     let mut fault = Fault::new("normal(mean=0,std=1e-8)", &[300, 300]);
     fault
         .weights
@@ -214,7 +214,7 @@ fn a_cast_on_the_way_is_flagged() {
 }
 
 #[test]
-fn not_a_number_is_flagged() {
+fn nan_and_infinity_are_flagged() {
     let mut fault = Fault::new(NORMAL, &[30, 30]);
     fault.weights[3] = f32::NAN;
     assert_eq!(fault.flags(), ["not a number among them"]);
@@ -226,8 +226,8 @@ fn not_a_number_is_flagged() {
     assert_eq!(fault.flags(), ["infinite ones among them"]);
 }
 
-/// pytorch/pytorch#155588: trunc_normal_ gave single elements 100 standard deviations out, where the
-/// bounds were far wider than the std. Any recipe or none shows it.
+/// pytorch/pytorch#155588: with bounds much wider than the std, trunc_normal_ gave single elements
+/// 100 standard deviations from the mean. They are flagged with and without a recipe.
 #[test]
 fn torchs_outliers_of_trunc_normal_are_flagged() {
     let spec = "trunc_normal(mean=0,std=0.02,a=-2,b=2)";
@@ -244,7 +244,7 @@ fn torchs_outliers_of_trunc_normal_are_flagged() {
 }
 
 #[test]
-fn what_no_initializer_gives_is_flagged_without_a_recipe() {
+fn weights_of_no_initializer_are_flagged_without_a_recipe() {
     let flags =
         |spec: &str, dims: &[u64]| texts(&Fault::new(spec, dims).examined(DType::F32, false));
     assert_eq!(flags("zeros", &[8, 8]), ["all zero: passes nothing on"]);
@@ -270,40 +270,23 @@ fn what_no_initializer_gives_is_flagged_without_a_recipe() {
 }
 
 #[test]
-fn the_command_shows_what_is_expected() {
+fn the_command_shows_expected_values() {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    let list = list.to_str().unwrap();
-    run.ok(&[
-        "init",
-        "kaiming",
-        "--tensors",
-        list,
-        "--seed",
-        "1",
-        "--out",
-        "m.safetensors",
-        "--backend",
-        "cpu",
-    ]);
-    let ended = run.ok(&["stats", "m.safetensors", "--recipe", "kaiming"]);
-    let table = String::from_utf8(ended.stdout).unwrap();
-    let heading: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(
-        heading.iter().filter(|&&word| word == "expected").count(),
-        6
-    );
-    assert_eq!(heading.last(), Some(&"flags"));
-    assert!(ended.stderr.contains("0 of "), "{}", ended.stderr);
+    run.cpu("init kaiming --seed 1 --out m.safetensors")
+        .tensors(model("mlp-mnist.json"))
+        .ok();
+    let stats = |recipe: &str| run.fanin("stats m.safetensors --recipe").and(recipe);
+    let ended = stats("kaiming").ok();
+    let rows = ended.rows();
+    let expected = rows[0].iter().filter(|&&word| word == "expected");
+    assert_eq!(expected.count(), 6);
+    assert_eq!(rows[0].last(), Some(&"flags"));
+    ended.says("0 of ");
 
-    // Not what another recipe would give; that is told, and is no failure.
-    let ended = run.ok(&["stats", "m.safetensors", "--recipe", "xavier"]);
-    let table = String::from_utf8(ended.stdout).unwrap();
-    assert!(table.contains("std too large"), "{table}");
-    let json = run
-        .ok(&["stats", "m.safetensors", "--recipe", "xavier", "--json"])
-        .stdout;
-    let json: Value = serde_json::from_slice(&json).unwrap();
+    // Another recipe gives other weights. They are flagged, but the command succeeds.
+    let ended = stats("xavier").ok();
+    assert!(ended.text().contains("std too large"), "{}", ended.text());
+    let json = stats("xavier --json").ok().json();
     let flagged = json.as_array().unwrap().iter();
     let flagged: Vec<&Value> = flagged
         .filter(|row| row["flags"] != serde_json::json!([]))
@@ -316,9 +299,5 @@ fn the_command_shows_what_is_expected() {
         flagged[0]
     );
 
-    run.refused(
-        &["stats", "m.safetensors", "--recipe", "nonesuch"],
-        2,
-        &["nonesuch", "kaiming"],
-    );
+    stats("nonesuch").refused(2, &["nonesuch", "kaiming"]);
 }

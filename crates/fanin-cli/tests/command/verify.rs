@@ -1,5 +1,5 @@
-//! `fanin verify`: every bit of a file counts, what differs is named, and what is the same is
-//! found to be so whoever made it.
+//! `fanin verify` detects every flipped bit, names the element that differs, and accepts the
+//! weights of every backend.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::devices::devices;
-use crate::run::{Run, ended, model, safetensors};
+use crate::run::{FILL, Fanin, Run, model, safetensors};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -40,7 +40,7 @@ fn flip(path: &Path, byte: u64, bit: u8) {
     fs::write(path, file).unwrap();
 }
 
-/// Two shards and their index, in a folder.
+/// Writes two shards and their index to a folder.
 fn sharded(folder: &Path, shards: [&[Fill]; 2]) -> PathBuf {
     let mut map = Vec::new();
     for (i, fills) in shards.into_iter().enumerate() {
@@ -72,7 +72,7 @@ fn every_bit_of_a_file_counts() {
     for byte in 0..bytes {
         for bit in 0..8 {
             flip(&path, byte, bit);
-            // In the header, most are refused; the others are other names or shapes.
+            // Most changes of the header are errors. Some give other names or shapes.
             let found = verify(&path, &fills).is_ok_and(|found| found.is_same());
             assert!(!found, "bit {bit} of byte {byte} of {bytes} was not missed");
             flip(&path, byte, bit);
@@ -122,7 +122,7 @@ fn a_flipped_bit_is_named_in_every_dtype_and_shard() {
 }
 
 #[test]
-fn what_differs_is_counted_tensor_by_tensor() {
+fn differing_elements_are_counted_by_tensor() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
     let fills = [
@@ -158,7 +158,7 @@ fn what_differs_is_counted_tensor_by_tensor() {
 
 #[test]
 fn a_tensor_larger_than_a_piece_is_compared_to_its_end() {
-    // 32 MiB are read at a time.
+    // A piece has 32 MiB.
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
     let fills = [normal("w", &[70 << 18], DType::F16)];
@@ -172,20 +172,20 @@ fn a_tensor_larger_than_a_piece_is_compared_to_its_end() {
     let (tensor, first) = found.first_difference().unwrap();
     assert_eq!((tensor.differing, first.flat), (2, (70 << 18) - 500));
 
-    // A caller can stop it.
+    // The progress function can stop it.
     let weights = Weights::open(&path).unwrap();
-    let mut told = 0;
+    let mut reported = 0;
     let mut stop = |bytes| {
-        told += bytes;
+        reported += bytes;
         ControlFlow::Break(())
     };
     let stopped = checkpoint::verify(&weights, &fills, &mut cpu::fill_range, &mut stop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-    assert_eq!(told, 32 << 20);
+    assert_eq!(reported, 32 << 20);
 }
 
 #[test]
-fn a_part_of_a_model_is_verified_as_such() {
+fn a_part_of_a_model_can_be_verified() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
     let fills = [
@@ -194,7 +194,7 @@ fn a_part_of_a_model_is_verified_as_such() {
         normal("c", &[7], DType::F16),
     ];
     write(&path, &fills[1..2]);
-    // The file's dtype is taken, whatever the fill's.
+    // The file's dtype replaces that of the fill.
     let other = fills.clone().map(|fill| fill.with_dtype(DType::F32));
     for fills in [&fills, &other] {
         let found = verify(&path, fills).unwrap();
@@ -212,7 +212,7 @@ fn a_part_of_a_model_is_verified_as_such() {
     refused(&fills[..1], "is not among the tensors that are expected");
     let shape = [normal("b", &[2, 3], DType::BF16)];
     refused(&shape, "has shape [6], expected is [2, 3]");
-    // A slice that is stored alone is verified alone.
+    // A slice that is stored alone can be verified.
     let part = normal("b", &[9], DType::BF16)
         .slice(std::slice::from_ref(&(2..8)))
         .unwrap();
@@ -247,10 +247,13 @@ fn files_that_change_while_they_are_read_are_errors() {
     fs::remove_file(shard).unwrap();
     let error = verify().unwrap_err();
     assert!(
-        matches!(&error, Error::Io { path, action: "open", .. } if path.ends_with("00002.safetensors")),
+        matches!(
+            &error,
+            Error::Io { path, action: "open", .. } if path.ends_with("00002.safetensors")
+        ),
         "{error:?}"
     );
-    // What makes the weights can fail, too: it ends, and says why.
+    // An error of the function that makes the weights is returned.
     fs::write(shard, &whole).unwrap();
     let mut fail = |_: &Fill, _, _: &mut [u8]| Err(Error::Interrupted);
     let failed = checkpoint::verify(&weights, &fills, &mut fail, &mut silent);
@@ -266,7 +269,7 @@ fn orthogonal_matrices_may_be_made_on_another_device() {
     write(&path, &fills);
     let found = verify(&path, &fills).unwrap();
     assert_eq!((found.tensors[0].close, found.is_same()), (0, true));
-    // 1e-5, as docs/STREAM.md states it, times the gain.
+    // The tolerance of docs/STREAM.md, 1e-5, times the gain.
     assert_eq!(found.tensors[0].tolerance, Some(2e-5));
 
     let good = fs::read(&path).unwrap();
@@ -289,7 +292,7 @@ fn orthogonal_matrices_may_be_made_on_another_device() {
     assert_eq!(far.first_difference().unwrap().1.index, [0, 5]);
     assert_eq!(moved(f32::NAN).tensors[0].differing, 595);
 
-    // Only they: a normal weight that is off by as little is another weight.
+    // Other initializers have no tolerance.
     let fills = [normal("n", &[10], DType::F32)];
     write(&path, &fills);
     flip(&path, fs::metadata(&path).unwrap().len() - 4, 0);
@@ -334,40 +337,28 @@ fn a_gpu_verifies_what_the_cpu_wrote() {
     }
 }
 
-/// A model of seed 42 in `m.safetensors`, by the preset torch.
+/// Returns a folder with m.safetensors, a model by the preset torch with seed 42.
 fn with_model() -> Run {
     let run = Run::new();
-    let list = model("mlp-mnist.json");
-    run.ok(&[
-        "init",
-        "torch",
-        "--tensors",
-        list.to_str().unwrap(),
-        "--seed",
-        "42",
-        "--out",
-        "m.safetensors",
-        "--backend",
-        "cpu",
-    ]);
+    run.cpu("init torch --seed 42 --out m.safetensors")
+        .tensors(model("mlp-mnist.json"))
+        .ok();
     run
 }
 
-const VERIFY: [&str; 8] = [
-    "verify",
-    "m.safetensors",
-    "--recipe",
-    "torch",
-    "--backend",
-    "cpu",
-    "--seed",
-    "42",
-];
+/// The request for the file of [`with_model`].
+const TORCH_42: &str = "--recipe torch --seed 42";
+
+/// Returns a command that verifies a file.
+fn command<'a>(run: &'a Run, file: &str, request: &str) -> Fanin<'a> {
+    run.cpu("verify").arg(file).and(request)
+}
 
 #[test]
-fn the_command_says_that_all_is_the_same() {
+fn the_command_accepts_equal_weights() {
     let run = with_model();
-    let ended = run.ok(&VERIFY);
+    let verify = command(&run, "m.safetensors", TORCH_42);
+    let ended = verify.ok();
     assert!(ended.stdout.is_empty());
     assert_eq!(ended.stderr.lines().count(), 1);
     assert!(
@@ -375,12 +366,11 @@ fn the_command_says_that_all_is_the_same() {
         "{}",
         ended.stderr
     );
-    assert!(ended.stderr.contains("/s) on the CPU, "));
+    ended.says("/s) on the CPU, ");
     let verdict = ": the weights of torch with seed 42, to the bit\n";
     assert!(ended.stderr.ends_with(verdict), "{}", ended.stderr);
 
-    let ended = run.ok(&[&VERIFY[..], &["--json", "--threads", "2"]].concat());
-    let json: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let json = verify.and("--json --threads 2").ok().json();
     assert_eq!(json["same"], true);
     assert_eq!(json["seed"], 42);
     assert_eq!(json["backend"], "CPU, 2 threads");
@@ -388,49 +378,42 @@ fn the_command_says_that_all_is_the_same() {
     assert_eq!(json["tensors"].as_array().unwrap().len(), 6);
     assert_eq!(json["tensors"][0]["first"], Value::Null);
 
-    // A folder, by its only file; and by its index.
+    // A folder with one file, then a folder with an index.
     fs::create_dir(run.path("folder")).unwrap();
     fs::copy(
         run.path("m.safetensors"),
         run.path("folder/model.safetensors"),
     )
     .unwrap();
-    let mut folder = VERIFY;
-    folder[1] = "folder";
-    run.ok(&folder);
+    let folder = command(&run, "folder", TORCH_42);
+    folder.ok();
     let list = checkpoint::read_tensor_list(model("mlp-mnist.json")).unwrap();
     let recipe = Recipe::preset("torch").unwrap();
     let fills = recipe.resolve(&list, Some(42), None).unwrap().fills();
     fs::remove_file(run.path("folder/model.safetensors")).unwrap();
     sharded(&run.path("folder"), [&fills[..1], &fills[1..]]);
-    run.ok(&folder);
-    run.ok(&["stats", "folder"]);
-    folder[1] = "folder/model.safetensors.index.json";
-    run.ok(&folder);
+    folder.ok();
+    run.fanin("stats folder").ok();
+    let index = command(&run, "folder/model.safetensors.index.json", TORCH_42);
+    index.ok();
     flip(
         &run.path("folder/model-00002-of-00002.safetensors"),
         2_000,
         0,
     );
-    let ended = run.run(&folder);
-    assert_eq!(ended.status, 1, "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("differ, and 1 of 6 tensors"),
-        "{}",
-        ended.stderr
-    );
+    index.ends(1).says("and 1 of 6 tensors differ");
 }
 
 #[test]
-fn the_command_names_what_differs() {
+fn the_command_names_the_first_difference() {
     let run = with_model();
     let path = run.path("m.safetensors");
     let weights = Weights::open(&path).unwrap();
     let at = weights.get("2.weight").unwrap().bytes().start;
     let width = weights.get("2.weight").unwrap().shape()[1];
     flip(&path, at + 4 * (3 * width + 5) + 2, 4);
-    let ended = run.run(&VERIFY);
-    assert_eq!(ended.status, 1);
+    let verify = command(&run, "m.safetensors", TORCH_42);
+    let ended = verify.ends(1);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     let found = checkpoint::verify(
         &weights,
@@ -448,7 +431,7 @@ fn the_command_names_what_differs() {
     let expected = format!(
         "fanin: error: m.safetensors: tensor \"2.weight\": element [3, 5] ({} in row-major order) \
          is {:?} ({:#010x}), not {:?} ({:#010x}) as torch gives with seed 42; 1 of its {} elements \
-         differ, and 1 of 6 tensors\n",
+         and 1 of 6 tensors differ\n",
         first.flat,
         first.stored.value(),
         first.stored.bits,
@@ -457,13 +440,11 @@ fn the_command_names_what_differs() {
         grouped(tensor.elements),
     );
     assert_eq!(ended.stderr, expected);
-    let table = String::from_utf8(ended.stdout).unwrap();
+    let table = ended.text();
     assert_eq!(table.lines().count(), 2, "{table}");
     assert!(table.lines().nth(1).unwrap().starts_with("2.weight  ["));
 
-    let ended = run.run(&[&VERIFY[..], &["--json"]].concat());
-    assert_eq!(ended.status, 1);
-    let json: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let json = verify.and("--json").ends(1).json();
     assert_eq!(
         (&json["same"], &json["hints"]),
         (&false.into(), &Value::Array(vec![]))
@@ -482,7 +463,7 @@ fn the_command_names_what_differs() {
     );
 }
 
-/// As the command writes numbers: with commas.
+/// Returns a number with commas, as the command prints it.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> = digits
@@ -497,85 +478,55 @@ fn grouped(n: u64) -> String {
 #[test]
 fn metadata_is_a_hint_and_no_proof() {
     let run = with_model();
-    let mut other = VERIFY;
-    other[7] = "43";
-    let ended = run.run(&other);
-    assert_eq!(ended.status, 1);
-    let hint = "6 of 6 tensors; its metadata has seed \"42\", not \"43\"\n";
+    let verify = |request: &str| command(&run, "m.safetensors", request);
+    let ended = verify("--recipe torch --seed 43").ends(1);
+    let hint = "6 of 6 tensors differ; its metadata has seed \"42\", not \"43\"\n";
     assert!(ended.stderr.ends_with(hint), "{}", ended.stderr);
 
     let text = Recipe::preset("torch").unwrap().text().to_owned();
     run.write("own.toml", text.replace("bias_uniform", "zeros"));
-    other = VERIFY;
-    other[3] = "own.toml";
-    let ended = run.run(&other);
-    assert_eq!(ended.status, 1);
-    for hint in [
-        "; its metadata has recipe \"torch\", not \"own.toml\"",
-        "; its metadata has recipe_sha256 ",
-    ] {
-        assert!(ended.stderr.contains(hint), "{}", ended.stderr);
-    }
-    // The same bits by another name are the same.
+    verify("--recipe own.toml --seed 42")
+        .ends(1)
+        .says("; its metadata has recipe \"torch\", not \"own.toml\"")
+        .says("; its metadata has recipe_sha256 ");
+    // Another recipe that gives the same bits is accepted.
     run.write("own.toml", format!("{text}\n# mine\n"));
-    run.ok(&other);
+    verify("--recipe own.toml --seed 42").ok();
 
-    // A seed that is not given is the recipe's, never the file's.
-    run.refused(&VERIFY[..6], 2, &["no seed: give --seed N"]);
+    // The default seed is the recipe's, never that of the file's metadata.
+    verify("--recipe torch").refused(2, &["no seed: give --seed N"]);
     run.write("own.toml", format!("seed = 42\n{text}"));
-    other[6] = "--threads";
-    other[7] = "1";
-    run.ok(&other);
+    verify("--recipe own.toml --threads 1").ok();
     run.write("own.toml", format!("seed = 44\n{text}"));
-    assert_eq!(run.run(&other).status, 1);
+    verify("--recipe own.toml --threads 1").ends(1);
 }
 
 #[test]
 fn slices_are_verified_against_the_whole_list() {
     let run = Run::new();
-    let fill = |more: &[&str]| {
-        let base = [
-            "fill",
-            "--init",
-            "he_normal",
-            "--shape",
-            "40,30",
-            "--name",
-            "w",
-            "--seed",
-            "42",
-            "--backend",
-            "cpu",
-            "--out",
-            "m.safetensors",
-        ];
-        run.ok(&[&base[..], more].concat());
+    let fill = |more: &str| {
+        run.cpu(FILL)
+            .and("--shape 40,30 --out m.safetensors")
+            .and(more)
+            .ok();
     };
-    run.write(
-        "own.toml",
-        "[[rule]]\nmatch = \"*\"\ninit = \"he_normal\"\n",
-    );
-    run.write(
-        "list.json",
-        r#"{"tensors": [{"name": "w", "shape": [40, 30]}, {"name": "v", "shape": [3, 3]}]}"#,
-    );
-    let mut verify = VERIFY;
-    verify[3] = "own.toml";
-    fill(&["--dtype", "bf16"]);
-    run.ok(&verify);
+    run.recipe("own.toml", "he_normal");
+    run.list("list.json", &[("w", &[40, 30]), ("v", &[3, 3])]);
+    let verify = command(&run, "m.safetensors", "--recipe own.toml --seed 42");
+    fill("--dtype bf16");
+    verify.ok();
 
-    fill(&["--slice", "10:12,:"]);
-    run.refused(
-        &verify,
+    fill("--slice 10:12,:");
+    verify.refused(
         2,
         &[
-            "m.safetensors says that it holds slice \"10:12,0:30\"",
+            "m.safetensors has metadata slice \"10:12,0:30\"",
             "give --tensors",
         ],
     );
-    let with_list = [&verify[..], &["--tensors", "list.json"]].concat();
-    run.ok(&with_list);
-    // Where the slice lies is not believed: bits of another place differ.
+    let with_list = verify.tensors("list.json");
+    with_list.ok();
+    // The metadata is not trusted: the bits of another slice differ.
     let file = run.read("m.safetensors");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(text(&file).contains("10:12,0:30"));
@@ -583,24 +534,23 @@ fn slices_are_verified_against_the_whole_list() {
     let mut moved = file.clone();
     moved[at..at + 5].copy_from_slice(b"11:13");
     run.write("m.safetensors", moved);
-    assert_eq!(run.run(&with_list).status, 1);
+    with_list.ends(1);
     let mut moved = file;
     moved[at..at + 5].copy_from_slice(b"39:41");
     run.write("m.safetensors", moved);
-    run.refused(
-        &with_list,
+    with_list.refused(
         1,
         &["tensor \"w\": slice \"39:41,0:30\" does not lie within"],
     );
 
-    // A list of more than the file has: what is missing is named.
-    fill(&[]);
-    let ended = run.ok(&with_list);
+    // Tensors that are in the list and not in the file are named.
+    fill("");
+    let ended = with_list.ok();
     let missing = "fanin: tensor \"v\" is not in the file\n";
     assert!(ended.stderr.ends_with(missing), "{}", ended.stderr);
 }
 
-/// A model may have thousands of shards, and a process some hundreds of open files.
+/// A model may have thousands of shards, and a process may open only hundreds of files.
 #[cfg(unix)]
 #[test]
 fn few_files_are_open_at_a_time() {
@@ -616,26 +566,15 @@ fn few_files_are_open_at_a_time() {
     }
     let index = format!(r#"{{"weight_map": {{{}}}}}"#, map.join(", "));
     run.write("model.safetensors.index.json", index);
-    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run.recipe("own.toml", "normal");
     let verify = "verify . --recipe own.toml --seed 42 --backend cpu --threads 1";
     for arguments in [verify, "diff . .", "stats ."] {
-        let output = std::process::Command::new("bash")
-            .args([
-                "-c",
-                r#"ulimit -n 24; exec "$@""#,
-                "bash",
-                env!("CARGO_BIN_EXE_fanin"),
-            ])
-            .args(arguments.split(' '))
-            .current_dir(run.path(""))
-            .output();
-        let ended = ended(output.unwrap());
-        assert_eq!(ended.status, 0, "{arguments}: {}", ended.stderr);
+        run.fanin(arguments).after("ulimit -n 24").ok();
     }
 }
 
-/// 1 GiB of zeros, which take no place on the disk, in 768 MiB of address space, most of which
-/// threads and their allocators reserve and never touch.
+/// A sparse file of 1 GiB of zeros in 768 MiB of address space, most of which threads and their
+/// allocators reserve and never use.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_file() {
@@ -644,59 +583,38 @@ fn memory_does_not_grow_with_the_file() {
     let path = run.write("m.safetensors", safetensors(header, 0));
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_len(8 + header.len() as u64 + (1 << 30)).unwrap();
-    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\n");
-    let arguments = "--seed 42 --backend cpu --threads 2";
-    for command in [
-        "verify m.safetensors --recipe own.toml",
-        "diff own.toml m.safetensors",
+    run.recipe("own.toml", "zeros");
+    for arguments in [
+        "verify m.safetensors --recipe own.toml --seed 42 --threads 2",
+        "diff own.toml m.safetensors --seed 42 --threads 2",
     ] {
-        let output = std::process::Command::new("bash")
-            .args([
-                "-c",
-                r#"ulimit -v 786432; exec "$@""#,
-                "bash",
-                env!("CARGO_BIN_EXE_fanin"),
-            ])
-            .args(command.split(' ').chain(arguments.split(' ')))
-            .current_dir(run.path(""))
-            .output();
-        let ended = ended(output.unwrap());
-        assert_eq!(ended.status, 0, "{command}: {}", ended.stderr);
+        run.cpu(arguments).after("ulimit -v 786432").ok();
     }
 }
 
 #[test]
-fn what_cannot_be_verified_is_refused() {
+fn invalid_requests_are_refused() {
     let run = with_model();
-    let with = |file: &'static str| {
-        let mut verify = VERIFY;
-        verify[1] = file;
-        verify
-    };
-    run.refused(&with("no.safetensors"), 1, &["no.safetensors: cannot open"]);
-    run.refused(&with("m.npy"), 1, &["m.npy: is of no kind that is read"]);
-    run.refused(
-        &with("."),
-        1,
-        &["holds neither model.safetensors nor model.saf"],
-    );
-    let list = model("mlp-mnist.json");
-    run.write("list.json", fs::read(list).unwrap());
-    run.refused(&with("list.json"), 1, &["without their weights"]);
+    let list = fs::read(model("mlp-mnist.json")).unwrap();
+    run.write("list.json", list);
     let header = r#"{"steps":{"dtype":"I64","shape":[],"data_offsets":[0,8]}}"#;
     run.write("steps.safetensors", safetensors(header, 8));
-    run.refused(
-        &with("steps.safetensors"),
-        1,
-        &["tensor \"steps\"", "only f32, f16 and bf16"],
-    );
-    let mut preset = VERIFY;
-    preset[3] = "gpt3";
-    run.refused(&preset, 2, &["unknown preset \"gpt3\"", "a .toml file"]);
-    run.refused(
-        &[&VERIFY[..], &["--adapter", "x"]].concat(),
-        2,
-        &["--adapter names a GPU"],
-    );
-    assert_eq!(run.run(&["verify", "m.safetensors"]).status, 2);
+    for (file, texts) in [
+        ("no.safetensors", &["no.safetensors: cannot open"][..]),
+        ("m.npy", &["m.npy: is of no kind that is read"]),
+        (".", &["holds neither model.safetensors nor model.saf"]),
+        ("list.json", &["without their weights"]),
+        (
+            "steps.safetensors",
+            &["tensor \"steps\"", "only f32, f16 and bf16"],
+        ),
+    ] {
+        command(&run, file, TORCH_42).refused(1, texts);
+    }
+    let verify = |request: &str| command(&run, "m.safetensors", request);
+    verify("--recipe gpt3 --seed 42").refused(2, &["unknown preset \"gpt3\"", "a .toml file"]);
+    verify(TORCH_42)
+        .and("--adapter x")
+        .refused(2, &["--adapter names a GPU"]);
+    run.fanin("verify m.safetensors").ends(2);
 }

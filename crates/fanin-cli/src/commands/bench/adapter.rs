@@ -5,22 +5,24 @@ use std::time::Instant;
 use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
 use fanin::{Fill, Init, Tensor, wgpu};
 
-use super::{
-    Adapter, Case, Clock, FEWEST_ELEMENTS, FILL_PART, Failure, Measured, PLAIN_PART, REPETITIONS,
-    Timing, check,
+use super::measure::{
+    Case, Clock, FILL_SHARE, MIN_ELEMENTS, MIN_REPETITIONS, Measured, PLAIN_FILL_SHARE, Timing,
+    check,
 };
+use super::report::AdapterReport;
+use crate::Failure;
 use crate::backend::is_hardware;
 use crate::output::status;
 
-/// Seconds that a submission takes, about: many times its own cost, and far from the few seconds
-/// after which some systems take a GPU for hung.
+/// The approximate duration of a submission: many times its overhead, and far below the seconds
+/// after which some systems reset a GPU that seems to hang.
 const SUBMISSION_SECONDS: f64 = 0.02;
 
-/// Repetitions in a submission at most.
-const MOST_IN_A_SUBMISSION: usize = 64;
+/// The maximum number of repetitions in a submission.
+const MAX_IN_A_SUBMISSION: usize = 64;
 
-/// Opens every adapter that `adapter` describes. Where one is wanted, none is an error.
-pub fn open(adapter: Option<&str>, wanted: bool) -> Result<Vec<Gpu>, Failure> {
+/// Opens every adapter that `adapter` describes. If there is none, it fails if one is `required`.
+pub fn open(adapter: Option<&str>, required: bool) -> Result<Vec<Gpu>, Failure> {
     let options = Options {
         adapter: adapter.map(str::to_owned),
         ..Options::default()
@@ -29,23 +31,23 @@ pub fn open(adapter: Option<&str>, wanted: bool) -> Result<Vec<Gpu>, Failure> {
     for gpu in Gpu::headless_all(&options) {
         match gpu {
             Ok(gpu) => opened.push(gpu),
-            Err(error) => status(&format!("an adapter is left out: {error}")),
+            Err(error) => status(&format!("skipping an adapter: {error}")),
         }
     }
     if opened.is_empty() {
-        // The same search again, for an error that tells what there is.
+        // This search fails with an error that lists the adapters.
         match Gpu::headless(&options) {
             Ok(gpu) => opened.push(gpu),
-            Err(error) if wanted => return Err(error.into()),
-            Err(error) => status(&format!("only the CPU is timed: {error}")),
+            Err(error) if required => return Err(error.into()),
+            Err(error) => status(&format!("timing only the CPU: {error}")),
         }
     }
     Ok(opened)
 }
 
-pub fn describe(device: &str, gpu: &Gpu) -> Adapter {
+pub fn describe(device: &str, gpu: &Gpu) -> AdapterReport {
     let info = gpu.info();
-    Adapter {
+    AdapterReport {
         device: device.to_owned(),
         name: info.name.clone(),
         backend: info.backend.to_str().to_owned(),
@@ -62,7 +64,7 @@ fn has_timestamps(gpu: &Gpu) -> bool {
     features.contains(wgpu::Features::TIMESTAMP_QUERY)
 }
 
-/// Times the fill of at most `elements` elements, as many as there is room for.
+/// Times the fill of `elements` elements, or of fewer if the device lacks memory.
 pub fn measure(
     gpu: &Gpu,
     case: &Case,
@@ -70,10 +72,10 @@ pub fn measure(
     digested: u64,
     seconds: f64,
 ) -> Result<Measured, Failure> {
-    let (elements, buffer) = room(gpu, case, elements)?;
+    let (elements, buffer) = buffer(gpu, case, elements)?;
     let fill = case.fill(elements)?;
 
-    // Pipelines are made anew for the first fill.
+    // A new initializer compiles its pipelines in the first fill.
     let start = Instant::now();
     let initializer = Initializer::with_options(
         gpu.device(),
@@ -94,12 +96,12 @@ pub fn measure(
         encoder.clear_buffer(&buffer, 0, None);
         Ok(())
     };
-    let plain = stopwatch.time(seconds * PLAIN_PART, &mut record_plain_fill)?;
-    let timed = stopwatch.time(seconds * FILL_PART, &mut record_fill)?;
+    let plain = stopwatch.time(seconds * PLAIN_FILL_SHARE, &mut record_plain_fill)?;
+    let timed = stopwatch.time(seconds * FILL_SHARE, &mut record_fill)?;
     let check = check(&fill, digested, |offset, out| {
         gpu.read(&buffer, offset, out)
     })?;
-    // Only times of one clock can be compared.
+    // Both times must come from the same clock.
     let (clock, fill_seconds, plain_seconds) = match (timed.device, plain.device) {
         (Some(fill), Some(plain)) => (Clock::Device, fill, plain),
         _ => (Clock::Host, timed.host, plain.host),
@@ -114,21 +116,22 @@ pub fn measure(
     })
 }
 
-/// A buffer of the case's dtype, halved until the device has room for it.
-fn room(gpu: &Gpu, case: &Case, elements: u64) -> fanin::Result<(u64, wgpu::Buffer)> {
+/// Makes a buffer of the case's dtype, and halves its size until the device has room for it.
+fn buffer(gpu: &Gpu, case: &Case, elements: u64) -> fanin::Result<(u64, wgpu::Buffer)> {
     let mut elements = elements;
     loop {
-        // Another kind of fill than any that is timed: it makes none of their pipelines.
+        // Zeros are not timed, so this compiles none of the timed pipelines.
         let zeros = Fill::new(&Tensor::new("bench", [elements])?, &Init::zeros(), 0)?
             .with_dtype(case.dtype);
         match gpu.fill_buffer(&zeros) {
             Ok(buffer) => return Ok((elements, buffer)),
-            Err(_) if elements > FEWEST_ELEMENTS => elements /= 2,
+            Err(_) if elements > MIN_ELEMENTS => elements /= 2,
             Err(error) => return Err(error),
         }
     }
 }
 
+/// Waits until the device has finished a submission.
 fn wait(gpu: &Gpu, submitted: wgpu::SubmissionIndex) -> Result<(), Failure> {
     let until = wgpu::PollType::Wait {
         submission_index: Some(submitted),
@@ -137,7 +140,7 @@ fn wait(gpu: &Gpu, submitted: wgpu::SubmissionIndex) -> Result<(), Failure> {
     match gpu.device().poll(until) {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::Run(format!(
-            "waiting for {}: {error}",
+            "cannot wait for {}: {error}",
             gpu.info().name
         ))),
     }
@@ -146,22 +149,23 @@ fn wait(gpu: &Gpu, submitted: wgpu::SubmissionIndex) -> Result<(), Failure> {
 /// Times commands on a device.
 struct Stopwatch<'a> {
     gpu: &'a Gpu,
-    /// Where the device has timestamps: two for each repetition, and a buffer to get them from.
+    /// Two timestamps for each repetition, and a buffer to read them from, if the device has
+    /// timestamps.
     queries: Option<(wgpu::QuerySet, wgpu::Buffer)>,
 }
 
-/// Seconds of each repetition, by both clocks.
+/// The seconds of each repetition, by both clocks.
 #[derive(Default)]
 struct Times {
     host: Vec<f64>,
-    /// None where the device has no timestamps, or none to believe.
+    /// `None` if the device has no timestamps, or implausible ones.
     device: Option<Vec<f64>>,
 }
 
 impl<'a> Stopwatch<'a> {
     fn new(gpu: &'a Gpu) -> Self {
         let queries = has_timestamps(gpu).then(|| {
-            let count = 2 * MOST_IN_A_SUBMISSION as u32;
+            let count = 2 * MAX_IN_A_SUBMISSION as u32;
             let set = gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("fanin bench"),
                 ty: wgpu::QueryType::Timestamp,
@@ -185,30 +189,30 @@ impl<'a> Stopwatch<'a> {
         record: &mut impl FnMut(&mut wgpu::CommandEncoder) -> fanin::Result<()>,
     ) -> Result<Times, Failure> {
         let start = Instant::now();
-        // For warming up, and to know how many make a submission.
+        // These warm up the device, and give the number of repetitions in a submission.
         let (once, _) = self.submission(1, record)?;
         let (again, _) = self.submission(1, record)?;
         let repetitions = (SUBMISSION_SECONDS / once.min(again).max(1e-9)).round() as usize;
-        let repetitions = repetitions.clamp(1, MOST_IN_A_SUBMISSION);
+        let repetitions = repetitions.clamp(1, MAX_IN_A_SUBMISSION);
         let mut times = Times {
             host: Vec::new(),
             device: self.queries.as_ref().map(|_| Vec::new()),
         };
-        while times.host.len() < REPETITIONS || start.elapsed().as_secs_f64() < budget {
+        while times.host.len() < MIN_REPETITIONS || start.elapsed().as_secs_f64() < budget {
             let (host, device) = self.submission(repetitions, record)?;
             times
                 .host
                 .extend(std::iter::repeat_n(host / repetitions as f64, repetitions));
             match (&mut times.device, device) {
-                (Some(all), Some(device)) if believable(&device, host) => all.extend(device),
+                (Some(all), Some(device)) if is_plausible(&device, host) => all.extend(device),
                 (all, _) => *all = None,
             }
         }
         Ok(times)
     }
 
-    /// One submission of several repetitions: the seconds from its start to its end, and those of
-    /// each repetition by the device's own clock.
+    /// Submits several repetitions. It returns the seconds from start to end by the host's clock,
+    /// and those of each repetition by the device's.
     fn submission(
         &self,
         repetitions: usize,
@@ -225,7 +229,8 @@ impl<'a> Stopwatch<'a> {
             encoder.resolve_query_set(set, 0..2 * repetitions as u32, buffer, 0);
         }
         let commands = encoder.finish();
-        // What recording has put into new buffers is copied now, not in what is timed.
+        // An empty submission copies the data that recording wrote to new buffers, so that the copy
+        // is not timed.
         wait(self.gpu, queue.submit([]))?;
         let start = Instant::now();
         wait(self.gpu, queue.submit([commands]))?;
@@ -247,8 +252,8 @@ impl<'a> Stopwatch<'a> {
         Ok((host, Some(seconds)))
     }
 
-    /// Has the device note the time once all commands before this one are done: at the end of a
-    /// pass that does nothing, which every device with timestamps can.
+    /// Records a timestamp that the device takes after all earlier commands: at the end of an empty
+    /// pass, which every device with timestamps supports.
     fn stamp(&self, encoder: &mut wgpu::CommandEncoder, index: u32) {
         let Some((query_set, _)) = &self.queries else {
             return;
@@ -264,10 +269,10 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// Whether what a device says of the repetitions in a submission agrees with how long that took.
-/// It cannot be more; and it is far less where passes run beside each other, so that a stamp
-/// after a fill is not the time of its end.
-fn believable(device: &[f64], host: f64) -> bool {
+/// Returns true if a device's times of the repetitions agree with the host's time of the
+/// submission. They cannot be more. They are far less on devices that run passes concurrently,
+/// where the timestamp after a fill does not mark its end.
+fn is_plausible(device: &[f64], host: f64) -> bool {
     let sum: f64 = device.iter().sum();
     (0.5 * host..=1.05 * host).contains(&sum)
 }

@@ -1,27 +1,29 @@
-//! The view in the terminal: a histogram of blocks, and a bar for each tensor's spread.
+//! The view in the terminal: a histogram of block characters, and a bar for each tensor's std.
 
 use fanin::checkpoint::Examined;
 use fanin::text::printable;
 use unicode_width::UnicodeWidthStr;
 
-use super::{Detail, laws, range};
+use super::page::laws;
+use super::{Detail, range};
 use crate::format::number_text;
 
-/// Blocks by their eighths.
-const UPRIGHT: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const LEVEL: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+/// Block characters by the number of eighths that they fill, from below and from the left.
+const VERTICAL: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const HORIZONTAL: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// Lines of a histogram.
+/// The number of lines of a histogram.
 const HEIGHT: usize = 8;
-/// The widest that a view gets, and the narrowest that is of use.
+/// The minimum and maximum width of the view.
 const WIDTHS: (usize, usize) = (40, 120);
 
+/// Returns the view, as wide as the terminal.
 pub fn view(rows: &[Examined], details: &[Detail]) -> String {
     let size = console::Term::stdout().size_checked();
     let width = size.map_or(80, |(_, columns)| usize::from(columns));
     let width = width.clamp(WIDTHS.0, WIDTHS.1);
     let mut text = String::new();
-    // One is enough for a screen.
+    // A screen has room for one histogram.
     if let Some(detail) = details.first() {
         text += &histogram(detail, width);
     }
@@ -31,6 +33,7 @@ pub fn view(rows: &[Examined], details: &[Detail]) -> String {
     text
 }
 
+/// Returns a tensor's histogram and statistics.
 fn histogram(detail: &Detail, width: usize) -> String {
     let Some(range) = range(detail.row) else {
         return String::new();
@@ -42,7 +45,7 @@ fn histogram(detail: &Detail, width: usize) -> String {
     for line in (0..HEIGHT).rev() {
         let cells = bars.iter().map(|bar| {
             let eighths = (bar.2 / highest * (8 * HEIGHT) as f64).round() as usize;
-            UPRIGHT[eighths.saturating_sub(8 * line).min(8)]
+            VERTICAL[eighths.saturating_sub(8 * line).min(8)]
         });
         let cells: String = cells.collect();
         text += cells.trim_end();
@@ -71,7 +74,7 @@ fn histogram(detail: &Detail, width: usize) -> String {
     text
 }
 
-/// A bar a tensor, as long as its std, on a linear scale.
+/// Returns a bar for each tensor, whose length is proportional to the std.
 fn spread(rows: &[Examined], width: usize) -> String {
     let rows: Vec<(&Examined, f64)> = rows
         .iter()
@@ -92,7 +95,7 @@ fn spread(rows: &[Examined], width: usize) -> String {
         let name = cut(&printable(&row.stats.name), name_width);
         let pad = " ".repeat(name_width - name.width().min(name_width));
         let eighths = (std / most * (8 * room) as f64).round() as usize;
-        let bar = "█".repeat(eighths / 8) + &LEVEL[eighths % 8].to_string();
+        let bar = "█".repeat(eighths / 8) + &HORIZONTAL[eighths % 8].to_string();
         let flag = if row.flags.is_empty() { "" } else { " !" };
         text += &format!(
             "{name}{pad}  {:>11} {}{flag}\n",
@@ -103,7 +106,7 @@ fn spread(rows: &[Examined], width: usize) -> String {
     text
 }
 
-/// The end of a name, which tells more than its beginning.
+/// Shortens a name to a width. It keeps the end, which is more specific than the beginning.
 fn cut(name: &str, width: usize) -> String {
     if name.width() <= width {
         return name.to_owned();
