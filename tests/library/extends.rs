@@ -80,7 +80,7 @@ fn the_extending_recipe_overrides_its_base() {
             inits(&plan),
             [
                 "residual_normal(std=0.02,layers=1)",
-                "normal(mean=0,std=0.5)",
+                "normal(std=0.5)",
                 "ones",
                 "ones"
             ]

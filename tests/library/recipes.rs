@@ -240,7 +240,7 @@ fn the_torch_preset_tells_layers_from_normalizations() {
         .iter()
         .map(|entry| entry.init.to_string())
         .collect();
-    let weight = "variance_scaling(scale=0.3333333333333333,mode=fan_in,distribution=uniform)";
+    let weight = "torch_linear";
     assert_eq!(
         inits,
         [
@@ -250,7 +250,7 @@ fn the_torch_preset_tells_layers_from_normalizations() {
             "zeros",
             "zeros",
             "ones",
-            "normal(mean=0,std=1)",
+            "normal",
             weight,
             "bias_uniform(fan_in=20)",
         ]

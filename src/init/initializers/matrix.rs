@@ -37,7 +37,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch eye_",
         source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
         when: "recurrent weights, adapters that start as nothing",
-        rule: |_| Ok(Rule::OfShape(|_, tensor| diagonal(1.0, tensor))),
+        rule: |_| Ok(Rule::OfShape(|init, tensor| diagonal(init, 1.0, tensor))),
     },
     Definition {
         name: "identity",
@@ -51,7 +51,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         rule: |init| {
             Distribution::constant(init.number("gain"))?;
             Ok(Rule::OfShape(|init, tensor| {
-                diagonal(init.number("gain"), tensor)
+                diagonal(init, init.number("gain"), tensor)
             }))
         },
     },
@@ -135,13 +135,10 @@ fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     Distribution::normal_with_zero_row(init.number("mean"), init.number("std"), columns, row)
 }
 
-fn diagonal(value: f64, tensor: &Tensor) -> Result<Distribution> {
+fn diagonal(init: &Init, value: f64, tensor: &Tensor) -> Result<Distribution> {
     match *tensor.shape().dims() {
         [rows, columns] => Distribution::diagonal(value, rows, columns, rows.min(columns), 1, 0),
-        _ => Err(Error::shape(
-            tensor.shape(),
-            "is no matrix: a diagonal needs rank 2",
-        )),
+        _ => Err(no_matrix(init, tensor)),
     }
 }
 
