@@ -4,7 +4,7 @@
 //! largest size) and that 32-bit arithmetic can reach. No bit depends on where the cuts are.
 
 use crate::error::{Error, Result};
-use crate::job::{Core, Dimension, Job, Mask};
+use crate::job::{Core, Job, Mask, OuterDimension};
 use crate::kernel::LANES;
 use crate::kernel::philox::{first_round, round_keys};
 use crate::kernel::value::{FLOAT_EXPONENTS, power};
@@ -250,7 +250,7 @@ fn next_dispatch(
             first_workgroup: 0,
             dimensions: rows.dimensions as u32,
             columns: job.columns,
-            pattern: job.pattern,
+            pattern: job.pattern(),
             dimension: rows.dimension,
         },
         workgroups,
@@ -308,7 +308,7 @@ impl Rows {
         // Positions from one digit of the current dimension to the next.
         let mut span = region.row_length;
         let mut open = true;
-        for &Dimension { size, stride } in &region.outer {
+        for &OuterDimension { size, stride } in &region.outer {
             let digit = row % size;
             row /= size;
             if !open {

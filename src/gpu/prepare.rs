@@ -81,13 +81,13 @@ impl Initializer {
             if piece.range.is_empty() {
                 continue;
             }
-            let mut job = Job::new(piece.fill)?;
+            let job = Job::new(piece.fill)?;
             let made = match piece.matrix {
                 Some(_) => None,
                 None => self.matrix(piece.fill)?,
             };
             if let Some(matrix) = piece.matrix.or(made.as_ref()) {
-                job.set_stride(matrix.stride);
+                let job = job.with_stride(matrix.stride);
                 let place = Place {
                     buffer: piece.buffer,
                     table: matrix.buffer.clone(),

@@ -76,7 +76,8 @@ pub(super) struct Variant {
     /// Values are made in integers.
     pub integers: bool,
     pub sliced: bool,
-    pub mask: Mask,
+    /// The value of the shader's `MASK`.
+    mask: u32,
 }
 
 impl Variant {
@@ -92,7 +93,12 @@ impl Variant {
             clamped: scaling.clamp.is_some(),
             integers: drawn && (job.has_extremes() || !exact_floats),
             sliced,
-            mask: job.mask,
+            mask: match job.mask {
+                Mask::None => 0,
+                Mask::Diagonal { .. } => 1,
+                Mask::Range { .. } => 2,
+                Mask::Sparse { .. } => 3,
+            },
         }
     }
 
@@ -107,12 +113,6 @@ impl Variant {
             Core::Columns => 5,
             Core::Matrix => 6,
         };
-        let mask = match self.mask {
-            Mask::None => 0,
-            Mask::Diagonal => 1,
-            Mask::Range => 2,
-            Mask::Sparse => 3,
-        };
         let dtype = match self.dtype {
             DType::F32 => 0,
             DType::F16 => 1,
@@ -125,7 +125,7 @@ impl Variant {
             ("CLAMPED", f64::from(u8::from(self.clamped))),
             ("INTEGERS", f64::from(u8::from(self.integers))),
             ("SLICED", f64::from(u8::from(self.sliced))),
-            ("MASK", f64::from(mask)),
+            ("MASK", f64::from(self.mask)),
             ("WORKGROUP_SIZE", f64::from(workgroup_size)),
         ]
     }
