@@ -5,7 +5,7 @@
 // time. On hardware it is the other way about. The other spellings of the same function:
 // table_storage.wgsl, table_uniform_u64.wgsl.
 
-// `UNIFORM_ENTRIES` of src/gpu/pipeline.rs. Elements of uniform arrays are 16 bytes apart.
+// `UNIFORM_ENTRIES` of src/gpu/device/pipeline.rs. Elements of uniform arrays are 16 bytes apart.
 const UNIFORM_ENTRIES: u32 = 2560u;
 
 @group(0) @binding(2) var<uniform> fill_table: array<vec4<u32>, UNIFORM_ENTRIES>;

@@ -3,7 +3,7 @@
 // In a uniform buffer, as in table_uniform.wgsl, and in 64-bit words, for devices with the feature
 // SHADER_INT64: half as many gathers.
 
-// `UNIFORM_ENTRIES` of src/gpu/pipeline.rs. Elements of uniform arrays are 16 bytes apart.
+// `UNIFORM_ENTRIES` of src/gpu/device/pipeline.rs. Elements of uniform arrays are 16 bytes apart.
 const UNIFORM_ENTRIES: u32 = 2560u;
 
 @group(0) @binding(2) var<uniform> fill_table: array<vec2<u64>, UNIFORM_ENTRIES>;
