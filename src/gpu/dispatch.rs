@@ -1,7 +1,7 @@
 //! The cuts of a fill into chunks, which a dispatch can fill each.
 //!
 //! A chunk lies in one binding, which has an aligned start and a largest size, and its positions fit
-//! 32-bit arithmetic. No bit depends on where the cuts are.
+//! 32-bit arithmetic. No bit depends on the cuts.
 
 use crate::job::{Core, Job, Mask, OuterDimension};
 use crate::kernel::LANES;

@@ -28,7 +28,7 @@ pub struct Options {
     /// The index of the adapter among those as good as the best, modulo their number. So each process
     /// of a machine can take its own GPU by its local rank.
     pub index: usize,
-    /// Whether the shaders use 64-bit integers. By default they do if the adapter supports them.
+    /// Lets the shaders use 64-bit integers, or not. By default they do if the adapter supports them.
     pub int64: Option<bool>,
 }
 
@@ -77,7 +77,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Those of [`headless`](Gpu::headless).
+    /// The errors of [`headless`](Gpu::headless).
     pub async fn headless_async(options: &Options) -> Result<Gpu> {
         // OpenGL comes last, because looking for it costs start-up time that a modern driver saves.
         let mut seen = Vec::new();
@@ -178,7 +178,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Those of [`fill_buffer`](Gpu::fill_buffer).
+    /// The errors of [`fill_buffer`](Gpu::fill_buffer).
     pub fn fill_layers(
         &self,
         layers: &[crate::init::DenseLayer],
@@ -221,7 +221,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Those of [`fill_range_to_host`](Gpu::fill_range_to_host).
+    /// The errors of [`fill_range_to_host`](Gpu::fill_range_to_host).
     pub async fn fill_range_to_host_async(
         &self,
         fill: &Fill,
@@ -303,7 +303,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Gpu::read).
+    /// The errors of [`read`](Gpu::read).
     pub async fn read_async(
         &self,
         buffer: &wgpu::Buffer,
@@ -345,9 +345,9 @@ pub struct AdapterReport {
     pub driver: String,
     /// The driver's version.
     pub driver_info: String,
-    /// Whether shaders can use 64-bit integers, which makes fills faster, with the same bits.
+    /// True if shaders can use 64-bit integers, which makes fills faster, with the same bits.
     pub int64: bool,
-    /// Whether passes can be timed on the device.
+    /// True if passes can be timed on the device.
     pub timestamp_query: bool,
     /// The most bytes of one binding. Larger fills take several.
     pub max_storage_buffer_binding_size: u64,

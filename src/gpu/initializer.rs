@@ -83,7 +83,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`with_options`](Initializer::with_options).
+    /// The errors of [`with_options`](Initializer::with_options).
     pub async fn with_options_async(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -147,7 +147,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`fill`](Initializer::fill).
+    /// The errors of [`fill`](Initializer::fill).
     pub fn fill_in_pass(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -194,7 +194,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`fill`](Initializer::fill), and [`Error::Overlap`](crate::Error::Overlap) if two
+    /// The errors of [`fill`](Initializer::fill), and [`Error::Overlap`](crate::Error::Overlap) if two
     /// targets would write the same bytes. After an error nothing is recorded of any target.
     pub fn fill_all(
         &self,
@@ -215,7 +215,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`fill_all`](Initializer::fill_all).
+    /// The errors of [`fill_all`](Initializer::fill_all).
     pub fn fill_all_in_pass(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -229,7 +229,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`fill_all`](Initializer::fill_all).
+    /// The errors of [`fill_all`](Initializer::fill_all).
     pub fn submit_all(
         &self,
         queue: &wgpu::Queue,
@@ -244,7 +244,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// Those of [`fill`](Initializer::fill).
+    /// The errors of [`fill`](Initializer::fill).
     pub fn submit(
         &self,
         queue: &wgpu::Queue,

@@ -11,7 +11,7 @@ pub struct Limits {
     pub binding_alignment: u64,
     /// Invocations of a workgroup.
     pub workgroup_size: u32,
-    /// Whether the device has passed the [`Probe`](super::raw::Probe), so its floats are as exact as
+    /// True if the device has passed the [`Probe`](super::raw::Probe), so its floats are as exact as
     /// WGSL says. Otherwise values are made in integers, which takes longer and gives the same bits.
     pub exact_floats: bool,
 }

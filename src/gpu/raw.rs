@@ -93,10 +93,10 @@ pub struct BufferFill<'a> {
     pub offset: u64,
 }
 
-/// One dispatch, for a fill, a part of one, or many fills.
+/// A dispatch for a fill, a part of one, or many fills.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dispatch {
-    /// Whether the dispatch needs the [`shader`] for many requests.
+    /// True if the dispatch needs the [`shader`] for many requests.
     pub many: bool,
     /// The shader's entry point.
     pub entry_point: &'static str,
@@ -364,7 +364,7 @@ mod tests {
     fn requests_of_a_dispatch_share_no_word() {
         let tensor = Tensor::new("w", [37, 11]).unwrap();
         let whole = Fill::new(&tensor, &Init::normal(0.0, 1.0), 42).unwrap();
-        // Runs and blocks of odd lengths, which begin where the one before ended: in a word of it.
+        // Runs and blocks of odd lengths. Each begins in the word in which the one before ends.
         let parts = [
             vec![[0..1, 0..11], [3..5, 0..11], [5..6, 0..11], [36..37, 0..11]],
             vec![[0..1, 4..5], [2..3, 4..5], [4..5, 4..5], [6..9, 4..5]],
@@ -379,7 +379,7 @@ mod tests {
                         number: 0,
                         size: 1 << 20,
                     };
-                    // A neighbour on each side, in the words where the parts begin and end.
+                    // A neighbour on each side shares the first and the last word of the parts.
                     let offsets = [1, 2, 0].map(|i| offset + i * fill.elements());
                     let targets = offsets.map(|offset| BufferFill {
                         fill: &fill,

@@ -127,7 +127,7 @@ impl<'a> ReadBack<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](ReadBack::begin).
+    /// The errors of [`begin`](ReadBack::begin).
     pub fn take(&mut self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
         fill.check_range(start, out.len() as u64)?;
         let end = start + out.len() as u64 / fill.dtype().size();

@@ -47,7 +47,7 @@ pub(super) enum EntryPoint {
     Runs16,
     /// The elements of one block of the stream that are in range.
     Blocks,
-    /// One 32-bit word of the destination: 16-bit elements whose words do not line up with blocks.
+    /// A 32-bit word of the destination: 16-bit elements whose words do not line up with blocks.
     Words,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Variant {
     pub dtype: DType,
     pub shifted: bool,
     pub clamped: bool,
-    /// Whether values are made in integers.
+    /// True if values are made in integers.
     pub integers: bool,
     pub sliced: bool,
     /// The value of the shader's `MASK`.
@@ -150,9 +150,9 @@ pub(super) fn has_short_table(core: Core) -> bool {
 /// The choices that change the shader's text and the types of its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShaderKind {
-    /// Whether a dispatch has up to [`MAX_REQUESTS`] requests, or just one.
+    /// A dispatch has up to [`MAX_REQUESTS`] requests if true, else one.
     pub many: bool,
-    /// Whether the table is a uniform buffer or a storage buffer.
+    /// The table is a uniform buffer if true, else a storage buffer.
     pub uniform_table: bool,
 }
 

@@ -30,20 +30,21 @@ const MAX_TABLES: usize = 16;
 /// Choices that change the speed of fills on a device, never their bits.
 #[derive(Clone, Debug, Default)]
 pub struct InitializerOptions {
-    /// Whether the shaders use 64-bit integers. By default they do if the device has the feature
+    /// Lets the shaders use 64-bit integers, or not. By default they do if the device has the feature
     /// `SHADER_INT64`. `Some(true)` on a device without it is an error.
     pub int64: Option<bool>,
     /// Invocations of a workgroup, from 1 to the device's limit. The default is 256, or the limit if
     /// that is smaller.
     pub workgroup_size: Option<u32>,
-    /// Whether the tables of normal and truncated distributions are uniform buffers. By default they
-    /// are on software drivers, which read them faster so, and storage buffers on hardware.
+    /// Puts the tables of normal and truncated distributions in uniform buffers, or in storage buffers.
+    /// The default is uniform buffers on software drivers, which read those faster, and storage
+    /// buffers on hardware.
     pub uniform_tables: Option<bool>,
-    /// Whether an invocation makes four blocks of the stream, if they fit, and stores them in 64-bit
-    /// words. By default it does with 64-bit integers and tables in uniform buffers, as on some
+    /// Lets an invocation make four blocks of the stream, if they fit, and store them in 64-bit words.
+    /// By default it does with 64-bit integers and tables in uniform buffers, as on some
     /// software drivers. `Some(true)` without them is an error.
     pub runs: Option<bool>,
-    /// Whether values are made in floats, which is faster, instead of integers. By default a probe of
+    /// Makes values in floats, which is faster, or in integers. By default a probe of
     /// the device decides. [`Initializer::new`](super::Initializer::new) in a browser cannot wait for
     /// the probe and takes integers. `Some(true)` gives the same bits only on a device that keeps to
     /// the rules of WGSL.
@@ -53,7 +54,7 @@ pub struct InitializerOptions {
     pub max_binding_size: Option<u64>,
 }
 
-/// A device, with what its fills have in common.
+/// A device, with the choices, pipelines and tables that its fills share.
 #[derive(Debug)]
 pub(super) struct FillDevice {
     pub wgpu: wgpu::Device,
@@ -62,7 +63,7 @@ pub(super) struct FillDevice {
     pub batching: Batching,
     /// The alignment in bytes of a dispatch's requests in the buffer of all requests.
     pub request_alignment: usize,
-    /// Whether invocations make several blocks if that fits.
+    /// True if invocations make several blocks when they fit.
     pub runs: bool,
     pub int64: bool,
     uniform_tables: bool,
