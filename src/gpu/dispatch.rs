@@ -25,8 +25,8 @@ pub(super) const RUN: u64 = 4;
 /// Bytes that `shaders/fill_runs.wgsl` stores at a time.
 const RUN_STORE: u64 = 32;
 
-/// The smallest chunk whose last elements, too few for a whole block or run, get a chunk of their
-/// own, so that the others can be stored a block at a time.
+/// A chunk of at least this many elements leaves the last few, which do not fill a block or run, to a
+/// chunk of their own, so that the others can be stored a block at a time.
 const WORTH_A_TAIL: u64 = 1 << 14;
 
 /// Workgroups along one dimension of a grid: the WebGPU default of
@@ -146,7 +146,7 @@ fn next_chunk(
         && job.mask == Mask::None
         && limits.binding_alignment.is_multiple_of(RUN_STORE)
         && (destination * size).is_multiple_of(RUN_STORE);
-    // The length without a rest that does not fill a `unit`, if the rest is none or worth a chunk.
+    // The length in whole units, if nothing is left over or the chunk is long enough for a second one.
     let all_of = |unit: u64| {
         let tail = rows.length % unit;
         (tail == 0 || rows.length >= WORTH_A_TAIL).then_some(rows.length - tail)

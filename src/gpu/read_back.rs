@@ -78,8 +78,8 @@ impl<'a> ReadBack<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::LengthMismatch`] if the range reaches past the end of the slice;
-    /// [`Error::Device`] if the device has no room for it, or is lost.
+    /// [`Error::LengthMismatch`](crate::Error::LengthMismatch) if the range reaches past the end of the
+    /// slice; [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
     pub fn begin(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
         let length = range.end.saturating_sub(range.start);
         fill.check_range(range.start, length * fill.dtype().size())?;
