@@ -5,7 +5,7 @@
 // without branches. On hardware a storage buffer is faster. table_storage.wgsl and table_uniform_u64.wgsl
 // have the same function.
 
-// `UNIFORM_ENTRIES` of src/gpu/pipeline.rs: 4096 quadratics and 1024 points, two to an element, since
+// `UNIFORM_ENTRIES` of src/gpu/device/pipeline.rs: 4096 quadratics and 1024 points, two to an element, since
 // elements of uniform arrays are 16 bytes apart.
 const UNIFORM_ENTRIES: u32 = 2560u;
 

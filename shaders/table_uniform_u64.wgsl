@@ -3,7 +3,7 @@
 // Here it is in a uniform buffer, as in table_uniform.wgsl, and in 64-bit words, for devices with the
 // feature SHADER_INT64: this takes llvmpipe half as many gathers.
 
-// `UNIFORM_ENTRIES` of src/gpu/pipeline.rs: 4096 quadratics and 1024 points, two to an element, since
+// `UNIFORM_ENTRIES` of src/gpu/device/pipeline.rs: 4096 quadratics and 1024 points, two to an element, since
 // elements of uniform arrays are 16 bytes apart.
 const UNIFORM_ENTRIES: u32 = 2560u;
 

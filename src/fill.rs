@@ -1,17 +1,16 @@
-//! The request that every backend takes: which elements, of what distribution, from which
-//! stream.
+//! The request that every backend takes: elements, their distribution and their stream.
 
 use std::ops::Range;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::init::{Distribution, Init};
 use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
-/// One fill: a tensor, or a part of it, with its distribution, seed and dtype.
+/// A fill: a tensor, or a part of it, with its distribution, seed and dtype.
 ///
 /// A `Fill` is only numbers and a name; it allocates no weights. Hand it to
-/// [`cpu::fill`](crate::cpu::fill), or to a GPU, as often as wanted: the bits are the same.
+/// [`cpu::fill`](crate::cpu::fill), or to a GPU, any number of times: the bits are the same.
 ///
 /// ```
 /// use fanin::{DType, Fill, Init, Tensor};
@@ -34,17 +33,17 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// The whole tensor in f32, initialized by `init` from `seed`.
+    /// Makes a fill of the whole tensor in f32, initialized by `init` from `seed`.
     ///
     /// # Errors
     ///
-    /// What [`Init::resolve`] finds wrong, naming the tensor: a parameter out of range, fans
-    /// of a shape that has none, a number that only a recipe could have filled in.
+    /// The errors of [`Init::resolve`], naming the tensor: a parameter out of range, fans of a shape
+    /// that has none, a number that only a recipe can fill in.
     pub fn new(tensor: &Tensor, init: &Init, seed: u64) -> Result<Self> {
         Ok(Fill::from_distribution(tensor, init.resolve(tensor)?, seed))
     }
 
-    /// The whole tensor in f32, with a distribution that is already resolved.
+    /// Makes a fill of the whole tensor in f32, with a distribution that is already resolved.
     #[must_use]
     pub fn from_distribution(tensor: &Tensor, distribution: Distribution, seed: u64) -> Self {
         Fill {
@@ -70,7 +69,7 @@ impl Fill {
     ///
     /// # Errors
     ///
-    /// As [`Slice::new`], naming the tensor.
+    /// The errors of [`Slice::new`], naming the tensor.
     pub fn slice(mut self, ranges: impl AsRef<[Range<u64>]>) -> Result<Self> {
         self.local = Slice::new(ranges.as_ref(), self.tensor.shape())
             .map(Part::slice)
@@ -79,12 +78,13 @@ impl Fill {
     }
 
     /// Narrows the fill to several slices of the tensor, put together along the one dimension in
-    /// which they differ: what a rank holds where an axis is cut twice, in the other order (see
-    /// [`Placement::StridedShard`](crate::Placement::StridedShard)).
+    /// which they differ.
     ///
-    /// The part is a tensor of its own, with each slice's bits at the slice's place. Along the
-    /// dimensions outside of the one in which they differ, the slices must have a single index, so
-    /// that they lie one after the other in memory; blocks of rows always do.
+    /// A rank holds such a part if two dimensions of the mesh cut an axis, the later one first (see
+    /// [`Placement::StridedShard`](crate::Placement::StridedShard)). The part is a tensor of its own,
+    /// and each slice has the bits that it has in the whole. Along the dimensions outside of the one
+    /// in which they differ, the slices must have a single index, so that they lie one after the other
+    /// in memory. Blocks of rows always do.
     ///
     /// ```
     /// use fanin::{Fill, Init, Tensor};
@@ -98,9 +98,9 @@ impl Fill {
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`](crate::Error::Slice), naming the tensor: as [`Slice::new`] for each slice;
-    /// for none; for slices that differ along several dimensions, that overlap or go back, or that
-    /// do not lie one after the other.
+    /// [`Error::Slice`], naming the tensor, for a slice that [`Slice::new`] refuses, for no slice, and
+    /// for slices that differ along several dimensions, overlap, are out of order or do not lie one
+    /// after the other.
     pub fn blocks<S: AsRef<[Range<u64>]>>(
         mut self,
         slices: impl IntoIterator<Item = S>,
@@ -115,8 +115,9 @@ impl Fill {
         Ok(self)
     }
 
-    /// Narrows the fill to the elements `range` of the tensor's row-major order, as one dimension:
-    /// what a rank holds of a tensor that is flattened before it is cut (see
+    /// Narrows the fill to the elements `range` of the tensor's row-major order, as one dimension.
+    ///
+    /// A rank holds such a part if the tensor is flattened before it is cut (see
     /// [`FlatParameter`](crate::placement::FlatParameter)).
     ///
     /// ```
@@ -135,7 +136,7 @@ impl Fill {
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`](crate::Error::Slice), naming the tensor, for a range that ends before it
+    /// [`Error::Slice`], naming the tensor, for a range that ends before it
     /// starts or after the last element.
     pub fn flat(mut self, range: Range<u64>) -> Result<Self> {
         self.local = Part::run(range, self.tensor.shape())
@@ -143,62 +144,62 @@ impl Fill {
         Ok(self)
     }
 
-    /// The tensor's name.
+    /// Returns the tensor's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.tensor.name()
     }
 
-    /// The seed: the generator's 64-bit key.
+    /// Returns the seed: the generator's 64-bit key.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The stream id: the upper half of the generator's counter.
+    /// Returns the stream id: the upper half of the generator's counter.
     #[must_use]
     pub fn stream(&self) -> u64 {
         self.tensor.stream()
     }
 
-    /// The shape of the whole tensor.
+    /// Returns the shape of the whole tensor.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         self.tensor.shape()
     }
 
-    /// The part that is filled; the whole tensor unless [`Fill::slice`], [`Fill::blocks`] or
+    /// Returns the part that is filled: the whole tensor unless [`Fill::slice`], [`Fill::blocks`] or
     /// [`Fill::flat`] narrowed it.
     #[must_use]
     pub fn local(&self) -> &Part {
         &self.local
     }
 
-    /// The dtype of the elements.
+    /// Returns the dtype of the elements.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// What the elements are drawn from.
+    /// Returns the distribution of the elements.
     #[must_use]
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
     }
 
-    /// Whether all of the tensor is filled, in its own shape.
+    /// Returns whether the whole tensor is filled, in its own shape.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.local == Part::slice(Slice::full(self.tensor.shape()))
     }
 
-    /// The number of elements to be filled: those of the part.
+    /// Returns the number of elements of the part.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.local.elements()
     }
 
-    /// The number of bytes to be filled.
+    /// Returns the number of bytes of the part.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.elements() * self.dtype.size()
@@ -212,7 +213,7 @@ impl Fill {
         if bytes.is_multiple_of(size) && bytes / size <= available {
             return Ok(());
         }
-        Err(crate::Error::LengthMismatch {
+        Err(Error::LengthMismatch {
             tensor: self.name().to_owned(),
             expected: available,
             got: bytes / size,

@@ -1,4 +1,4 @@
-//! What of a tensor a fill makes: a slice, blocks of rows, or a run of elements.
+//! Parts of a tensor: a slice, blocks of rows, or a run of elements.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,8 +9,8 @@ use crate::tensor::{Shape, Slice};
 /// The part of a tensor that a [`Fill`](crate::Fill) makes: the whole, a [`Slice`], several of
 /// them one after the other, or a run of its elements in row-major order.
 ///
-/// As text a slice is as [`Slice`] has it, several of them are separated by semicolons, and a run
-/// is `flat 10:20`.
+/// In text a slice is written as [`Slice`] writes it, several slices are separated by semicolons, and
+/// a run is `flat 10:20`.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor};
@@ -24,70 +24,71 @@ use crate::tensor::{Shape, Slice};
 /// # Ok::<(), fanin::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Part(Kind);
+pub struct Part(PartKind);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    /// At least one; they differ along this dimension, if at all.
+enum PartKind {
+    /// At least one slice, and the dimension along which they differ, if there are several.
     Blocks(Vec<Slice>, usize),
+    /// A run of elements in row-major order.
     Flat(Range<u64>),
 }
 
 impl Part {
-    /// The slices of the tensor's dimensions that the part consists of, in the order in which they
-    /// are stored; none where it is a run of elements.
+    /// Returns the slices that the part consists of, in the order in which they are stored. A run of
+    /// elements has none.
     #[must_use]
     pub fn slices(&self) -> &[Slice] {
         match &self.0 {
-            Kind::Blocks(slices, _) => slices,
-            Kind::Flat(_) => &[],
+            PartKind::Blocks(slices, _) => slices,
+            PartKind::Flat(_) => &[],
         }
     }
 
-    /// The elements, in the row-major order of the whole tensor, where the part is a run of them.
+    /// Returns the range of elements, in the row-major order of the whole tensor, if the part is a run.
     #[must_use]
     pub fn flat(&self) -> Option<Range<u64>> {
         match &self.0 {
-            Kind::Blocks(..) => None,
-            Kind::Flat(range) => Some(range.clone()),
+            PartKind::Blocks(..) => None,
+            PartKind::Flat(range) => Some(range.clone()),
         }
     }
 
-    /// The dimensions of the part itself: those of the slice, of the slices put together, or the
-    /// one of a run. One of them is 0 where the part is empty.
+    /// Returns the dimensions of the part itself: those of the slice, of the slices put together, or
+    /// the one of a run. An empty part has a dimension of 0.
     #[must_use]
     pub fn dims(&self) -> Vec<u64> {
         match &self.0 {
-            Kind::Blocks(slices, axis) => {
+            PartKind::Blocks(slices, axis) => {
                 let mut dims = slices.first().map(Slice::dims).unwrap_or_default();
                 if let Some(dim) = dims.get_mut(*axis) {
                     *dim = slices.iter().map(|slice| slice.dims()[*axis]).sum();
                 }
                 dims
             }
-            Kind::Flat(range) => vec![range.end - range.start],
+            PartKind::Flat(range) => vec![range.end - range.start],
         }
     }
 
-    /// The number of elements in the part, from 0 to [`MAX_ELEMENTS`](crate::MAX_ELEMENTS).
+    /// Returns the number of elements in the part, from 0 to [`MAX_ELEMENTS`](crate::MAX_ELEMENTS).
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.dims().iter().product()
     }
 
-    /// One slice of the tensor.
+    /// Makes a part of one slice.
     pub(crate) fn slice(slice: Slice) -> Part {
-        Part(Kind::Blocks(vec![slice], 0))
+        Part(PartKind::Blocks(vec![slice], 0))
     }
 
-    /// A run of the elements of a tensor of this shape.
+    /// Makes a run of the elements of a tensor of this shape.
     ///
     /// # Errors
     ///
     /// [`Error::Slice`] for a range that ends before it starts or after the last element.
     pub(crate) fn run(range: Range<u64>, shape: &Shape) -> Result<Part> {
         let elements = shape.elements();
-        let part = Part(Kind::Flat(range.clone()));
+        let part = Part(PartKind::Flat(range.clone()));
         if range.start <= range.end && range.end <= elements {
             return Ok(part);
         }
@@ -100,13 +101,14 @@ impl Part {
         })
     }
 
-    /// Slices of one tensor, one after the other along the dimension in which they differ.
+    /// Makes a part of slices of one tensor, one after the other along the dimension in which they
+    /// differ.
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`] for no slice, for slices that differ along several dimensions, overlap or
-    /// go back, and where an outer dimension has several indices: put together along an inner
-    /// dimension, slices are not one after the other in memory.
+    /// [`Error::Slice`] for no slice, for slices that differ along several dimensions, overlap or are
+    /// out of order, and for several indices along an outer dimension, because such slices are not one
+    /// after the other in memory.
     pub(crate) fn blocks(slices: Vec<Slice>) -> Result<Part> {
         let refused = |reason: &str| {
             let shown: Vec<String> = slices.iter().map(Slice::to_string).collect();
@@ -117,13 +119,13 @@ impl Part {
             })
         };
         let Some((first, rest)) = slices.split_first() else {
-            return refused("is none: give at least one");
+            return refused("has no blocks: give at least one");
         };
         let rank = first.ranges().len();
         let Some(last) = rest.last() else {
-            return Ok(Part(Kind::Blocks(slices, 0)));
+            return Ok(Part(PartKind::Blocks(slices, 0)));
         };
-        // Slices that go forward end elsewhere than they began.
+        // Slices in order have a last one that differs from the first, so these two give the axis.
         let mut ends = first.ranges().iter().zip(last.ranges());
         let axis = ends.position(|(a, b)| a != b).unwrap_or(0);
         for pair in slices.windows(2) {
@@ -131,34 +133,36 @@ impl Part {
             let same = |axis: usize| a[axis] == b[axis];
             if a.len() != b.len() || !(0..rank).all(|other| other == axis || same(other)) {
                 return refused(
-                    "differ along several dimensions: use slices that differ along one",
+                    "has blocks that differ along several dimensions: use blocks that differ along one",
                 );
             }
             if rank == 0 || a[axis].end > b[axis].start {
-                return refused("overlap or go back: give them in the order of the tensor");
+                return refused(
+                    "has blocks that overlap or are out of order: give them in the order of the tensor",
+                );
             }
         }
         if first.dims()[..axis].iter().any(|&dim| dim > 1) {
             return refused(
-                "are not one after the other in memory: put together along a dimension, slices \
-                 need a single index along all that are further out",
+                "has blocks that are not one after the other in memory: use a single index along \
+                 every dimension outside of the one in which they differ",
             );
         }
-        Ok(Part(Kind::Blocks(slices, axis)))
+        Ok(Part(PartKind::Blocks(slices, axis)))
     }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Blocks(slices, _) => {
+            PartKind::Blocks(slices, _) => {
                 for (i, slice) in slices.iter().enumerate() {
                     let separator = if i == 0 { "" } else { ";" };
                     write!(f, "{separator}{slice}")?;
                 }
                 Ok(())
             }
-            Kind::Flat(range) => write!(f, "flat {}:{}", range.start, range.end),
+            PartKind::Flat(range) => write!(f, "flat {}:{}", range.start, range.end),
         }
     }
 }

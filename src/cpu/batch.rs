@@ -1,7 +1,10 @@
-//! The inner loop of the CPU fill: a run of contiguous elements.
+//! The loops of the CPU fill.
 //!
-//! What is drawn from the stream alone is made on vector registers, by `simd`. What depends on the
-//! place of an element is set here, one by one, in batches of binary32 that are packed at the end.
+//! Values that depend only on the stream are made on vector registers, by `simd`. Values that depend
+//! on the row and column are set here, one by one, in batches of binary32 that are packed at the
+//! end.
+
+use rayon::prelude::*;
 
 use crate::job::{Core, Job, Mask};
 use crate::kernel::pattern::{
@@ -12,29 +15,59 @@ use crate::tensor::DType;
 
 use super::simd::{self, Set};
 
-/// Elements that are made at a time where their place counts.
+/// Bytes that one task fills: enough to hide rayon's overhead, few enough to balance the cores.
+const TASK_BYTES: usize = 1 << 18;
+
+/// Elements of a batch: its binary32 numbers stay in the first-level cache.
 const BATCH: usize = 256;
 
+/// Fills `out` with the elements of a job from position `start` on, as little-endian bytes.
+pub(super) fn fill_job(job: &Job, start: u64, out: &mut [u8]) {
+    let size = job.dtype.size();
+    let set = Set::best();
+    let task_elements = TASK_BYTES as u64 / size;
+    out.par_chunks_mut(TASK_BYTES)
+        .enumerate()
+        .for_each(|(task, mut part)| {
+            let first = start + task as u64 * task_elements;
+            let last = first + part.len() as u64 / size;
+            for (element, length) in job.regions.runs(first..last) {
+                let (run, rest) = part.split_at_mut((length * size) as usize);
+                fill_run(set, job, element, run);
+                part = rest;
+            }
+        });
+}
+
+/// Converts little-endian elements to the byte order of the host.
+pub(super) fn to_native_endian(dtype: DType, bytes: &mut [u8]) {
+    if cfg!(target_endian = "big") {
+        for element in bytes.chunks_exact_mut(dtype.size() as usize) {
+            element.reverse();
+        }
+    }
+}
+
 /// Fills `out` with the elements from index `element` of the whole tensor on.
-pub(super) fn fill_run(set: Set, job: &Job, element: u64, out: &mut [u8]) {
-    let placed = job.mask != Mask::None;
+fn fill_run(set: Set, job: &Job, element: u64, out: &mut [u8]) {
     match job.core {
-        Core::Uniform | Core::Normal | Core::Quantile if !placed => {
+        Core::Uniform | Core::Normal | Core::Quantile if job.mask == Mask::None => {
             simd::draw(set, job, job.dtype, element, out);
         }
         _ => match job.dtype {
-            DType::F32 => place_run(set, job, element, out, u32::to_le_bytes),
-            DType::F16 => place_run(set, job, element, out, |bits| {
+            DType::F32 => fill_batches(set, job, element, out, u32::to_le_bytes),
+            DType::F16 => fill_batches(set, job, element, out, |bits| {
                 (to_f16(bits) as u16).to_le_bytes()
             }),
-            DType::BF16 => place_run(set, job, element, out, |bits| {
+            DType::BF16 => fill_batches(set, job, element, out, |bits| {
                 (to_bf16(bits) as u16).to_le_bytes()
             }),
         },
     }
 }
 
-fn place_run<const SIZE: usize>(
+/// Fills `out` in batches of binary32 numbers, which `pack` turns into elements.
+fn fill_batches<const SIZE: usize>(
     set: Set,
     job: &Job,
     element: u64,
@@ -59,22 +92,20 @@ fn place_run<const SIZE: usize>(
                     *value = u32::from_le_bytes(*bytes);
                 }
             }
-            // Wholly a matter of place.
+            // `apply_pattern` sets all of these.
             Core::Sine | Core::Columns | Core::Matrix => {}
         }
-        place(job, first, values);
+        apply_pattern(job, first, values);
         for (bytes, &bits) in part.iter_mut().zip(&*values) {
             *bytes = pack(bits);
         }
     }
 }
 
-/// Sets what depends on where an element stands.
-fn place(job: &Job, first: u64, values: &mut [u32]) {
-    let by_place = matches!(job.core, Core::Sine | Core::Columns);
-    if job.mask == Mask::Range {
-        let [start_low, start_high, end_low, end_high] = job.pattern.map(u64::from);
-        let (start, end) = (start_low | start_high << 32, end_low | end_high << 32);
+/// Sets the values that depend on the element's index, row or column.
+fn apply_pattern(job: &Job, first: u64, values: &mut [u32]) {
+    let pattern = job.pattern();
+    if let Mask::Range { start, end } = job.mask {
         for (element, value) in (first..).zip(&mut *values) {
             if in_range(element, start, end) {
                 *value = 0;
@@ -84,13 +115,14 @@ fn place(job: &Job, first: u64, values: &mut [u32]) {
     if job.core == Core::Matrix {
         let matrix = job.table().as_flattened();
         for (element, value) in (first..).zip(&mut *values) {
-            let at = matrix_place(element, job.columns, job.pattern);
-            // Outside of the middle tap, and past the end of the tensor.
+            let at = matrix_place(element, job.columns, pattern);
+            // Elements outside the middle tap have no place in the matrix.
             *value = matrix.get(at as usize).copied().unwrap_or(0);
         }
         return;
     }
-    if !by_place && matches!(job.mask, Mask::None | Mask::Range) {
+    let by_column = matches!(job.core, Core::Sine | Core::Columns);
+    if !by_column && matches!(job.mask, Mask::None | Mask::Range { .. }) {
         return;
     }
     let (row, mut column) = row_and_column(first, job.columns);
@@ -105,9 +137,9 @@ fn place(job: &Job, first: u64, values: &mut [u32]) {
             _ => {}
         }
         let masked = match job.mask {
-            Mask::None | Mask::Range => false,
-            Mask::Diagonal => !on_diagonal(row, column, job.pattern),
-            Mask::Sparse => is_sparse_zero(row, column, job.pattern, job.stream, job.key),
+            Mask::None | Mask::Range { .. } => false,
+            Mask::Diagonal { .. } => !on_diagonal(row, column, pattern),
+            Mask::Sparse { .. } => is_sparse_zero(row, column, pattern, job.stream, job.key),
         };
         if masked {
             *value = 0;

@@ -1,8 +1,8 @@
-//! Filling host memory on all cores: the same bits as `fanin::gpu`, always.
+//! Fills of host memory on all cores, with the same bits as `fanin::gpu`.
 //!
-//! Use it where there is no GPU, where the weights are wanted on the host anyway, and to check
-//! a device. Work is spread over rayon's current thread pool; run it inside
-//! [`rayon::ThreadPool::install`] to choose how many threads take part.
+//! Use it without a GPU, for weights that are needed on the host, and to check a device. Work is
+//! spread over rayon's current thread pool. Run it inside [`rayon::ThreadPool::install`] to choose
+//! the number of threads.
 //!
 //! ```
 //! use fanin::{Fill, Init, Tensor, cpu};
@@ -25,19 +25,15 @@ mod orthogonal;
 mod simd;
 
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{Core, Job};
 use crate::tensor::DType;
 
-/// Bytes that one task fills: enough to hide rayon's overhead, few enough to balance the cores.
-const TASK_BYTES: usize = 1 << 18;
-
 /// A type that weights can be stored in.
 pub trait Element: bytemuck::Pod {
-    /// The dtype of the same layout.
+    /// The dtype with the same memory layout.
     const DTYPE: DType;
 }
 
@@ -85,18 +81,19 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
     }
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
     self::fill(fill, bytes)?;
-    to_native_endian(fill.dtype(), bytes);
+    batch::to_native_endian(fill.dtype(), bytes);
     Ok(())
 }
 
-/// Fills `out` with the elements from `start` on, counted in the part's own row-major order:
-/// a large tensor can be made piece by piece in bounded memory. (But an orthogonal matrix, of
-/// which every piece needs the whole: it is kept from the first piece to the last, or to the
-/// next matrix.)
+/// Fills `out` with the elements from `start` on, counted in the part's own row-major order.
+///
+/// So a large tensor can be made piece by piece in bounded memory. An orthogonal matrix is the
+/// exception: every piece needs the whole matrix, which is kept until its last piece or the next
+/// matrix is made.
 ///
 /// # Errors
 ///
-/// [`Error::LengthMismatch`] if `out` is no whole number of elements or reaches past the end of
+/// [`Error::LengthMismatch`] if `out` is not a whole number of elements or reaches past the end of
 /// the part.
 ///
 /// ```
@@ -116,32 +113,12 @@ pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
     fill.check_range(start, out.len() as u64)?;
     let mut job = Job::new(fill)?;
     if start < fill.elements() {
-        orthogonal::prepare(&mut job, fill)?;
+        job = orthogonal::with_matrix(job, fill)?;
     }
-    let set = simd::Set::best();
-    let task_elements = TASK_BYTES as u64 / size;
-    out.par_chunks_mut(TASK_BYTES)
-        .enumerate()
-        .for_each(|(task, mut part)| {
-            let first = start + task as u64 * task_elements;
-            let last = first + part.len() as u64 / size;
-            for (element, length) in job.regions.runs(first..last) {
-                let (run, rest) = part.split_at_mut((length * size) as usize);
-                batch::fill_run(set, &job, element, run);
-                part = rest;
-            }
-        });
+    batch::fill_job(&job, start, out);
+    // The last piece frees the matrix.
     if job.core == Core::Matrix && start + out.len() as u64 / size == fill.elements() {
         orthogonal::forget();
     }
     Ok(())
-}
-
-/// The fill writes little-endian bytes; typed slices hold the host's order.
-fn to_native_endian(dtype: DType, bytes: &mut [u8]) {
-    if cfg!(target_endian = "big") {
-        for element in bytes.chunks_exact_mut(dtype.size() as usize) {
-            element.reverse();
-        }
-    }
 }

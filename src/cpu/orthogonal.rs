@@ -1,9 +1,9 @@
 //! Orthogonal matrices on the CPU: the product of Householder reflections of Gaussian vectors, in
 //! binary64.
 //!
-//! The method, and why it needs no factorization, is in `docs/STREAM.md`. In binary64 the result
-//! is the exact product rounded once, but for rare ties: CPUs differ in an element or two of a
-//! large matrix, if at all.
+//! `docs/STREAM.md` describes the method, and why it needs no factorization. In binary64 the result
+//! is the exact product rounded once, except for rare ties: two CPUs differ in an element or two of
+//! a large matrix, if at all.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,25 +16,28 @@ use crate::error::Result;
 use crate::fill::Fill;
 use crate::init::{DistributionKind, Init};
 use crate::job::{FillTable, Job};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
-/// Reflections that are applied together.
+use super::batch::{fill_job, to_native_endian};
+
+/// The number of reflections that are applied together.
 const BLOCK: usize = 128;
 
-/// What a matrix depends on.
+/// The numbers that a matrix depends on.
 #[derive(Clone, Copy, PartialEq)]
-struct Key {
+struct MatrixKey {
     seed: u64,
     stream: u64,
+    /// Rows and columns of the matrix or its transpose, rows not below columns.
     tall: [usize; 2],
     gain: f32,
 }
 
-/// The matrix that was made last, so that a tensor that is asked for in pieces is made once.
-static LAST: Mutex<Option<(Key, FillTable)>> = Mutex::new(None);
+/// The last matrix made, kept so that a tensor filled in pieces is made once.
+static LAST: Mutex<Option<(MatrixKey, FillTable)>> = Mutex::new(None);
 
-/// Gives the job of an orthogonal fill its matrix; nothing for other fills.
-pub(super) fn prepare(job: &mut Job, fill: &Fill) -> Result<()> {
+/// Adds the matrix to the job of an orthogonal fill. Returns other jobs as they are.
+pub(super) fn with_matrix(job: Job, fill: &Fill) -> Result<Job> {
     let DistributionKind::Orthogonal {
         gain,
         rows,
@@ -42,15 +45,15 @@ pub(super) fn prepare(job: &mut Job, fill: &Fill) -> Result<()> {
         ..
     } = *fill.distribution().kind()
     else {
-        return Ok(());
+        return Ok(job);
     };
-    let key = Key {
+    let key = MatrixKey {
         seed: fill.seed(),
         stream: fill.stream(),
         tall: [rows.max(columns) as usize, rows.min(columns) as usize],
         gain,
     };
-    // One at a time: two threads that need the same matrix make it once.
+    // Locked while the matrix is made: two threads that need the same matrix make it once.
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let table = match &*last {
         Some((known, table)) if *known == key => Arc::clone(table),
@@ -61,31 +64,31 @@ pub(super) fn prepare(job: &mut Job, fill: &Fill) -> Result<()> {
             table
         }
     };
+    let mut job = job.with_stride(stride(key.tall[1]) as u32);
     job.table = Some(table);
-    job.set_stride(stride(key.tall[1]) as u32);
-    Ok(())
+    Ok(job)
 }
 
-/// Lets go of the matrix that was made last: the last piece of its tensor is done.
+/// Frees the last matrix made.
 pub(super) fn forget() {
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
-/// Elements of a row in memory: whole entries of a table.
+/// Returns the elements of a row in memory: a table's entries hold two.
 fn stride(columns: usize) -> usize {
     columns.next_multiple_of(2)
 }
 
-/// From one row or column of so many numbers to the next where products are made: an odd number of
-/// cache lines, so that those of a tile fall into all sets of a cache, also where the length is a
-/// power of two.
+/// Returns the distance from one row or column of `length` numbers to the next in the operands of
+/// products. It is an odd number of cache lines, so that the rows of a tile spread over all sets of
+/// a cache even if the length is a power of two.
 fn pitch(length: usize) -> usize {
     const LINE: usize = 8;
     (length.div_ceil(LINE) | 1) * LINE
 }
 
-/// The tall matrix of orthonormal columns, times the gain, as binary32 bits.
-fn matrix(key: Key) -> Result<Vec<[u32; 2]>> {
+/// Returns the tall matrix of orthonormal columns, times the gain, as binary32 bits.
+fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
     let [m, n] = key.tall;
     let (vectors, signs) = reflectors(key)?;
     let column_pitch = pitch(m);
@@ -98,7 +101,7 @@ fn matrix(key: Key) -> Result<Vec<[u32; 2]>> {
     #[cfg(target_family = "wasm")]
     let par = Par::Seq;
     let vectors = MatRef::from_row_major_slice_with_stride(&vectors, m, n, pitch(n));
-    // Column by column, as the products below like it best.
+    // Column-major, because matmul is fastest if its destination is.
     let mut product =
         MatMut::from_column_major_slice_with_stride_mut(&mut product, m, n, column_pitch);
     for start in (0..n).step_by(BLOCK).rev() {
@@ -152,15 +155,18 @@ fn matrix(key: Key) -> Result<Vec<[u32; 2]>> {
     Ok(table)
 }
 
-/// The vectors v of the reflections I - v v^T (the factor 2 / v^T v is 1), one a column, row-major at
-/// the [`pitch`], and the signs that make the diagonal of the triangular factor positive.
-fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
+/// Returns the vectors v of the reflections I - v v^T, scaled so that v^T v is 2, and the signs that
+/// make the diagonal of the triangular factor positive. The vectors are the columns of a row-major
+/// matrix with rows at the [`pitch`].
+fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
     let [m, n] = key.tall;
     let tensor = Tensor::new("orthogonal", [m as u64, n as u64])?.with_stream_id(key.stream);
     let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), key.seed)?;
     let mut drawn = vec![0f32; m * n];
-    super::fill_slice(&gaussian, &mut drawn)?;
-    // Each column's sum runs down its rows, whatever the threads.
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut drawn);
+    fill_job(&Job::new(&gaussian)?, 0, bytes);
+    to_native_endian(DType::F32, bytes);
+    // Each column is summed in the order of its rows, so the sum does not depend on threads.
     let mut below = vec![0.0f64; n];
     below
         .par_chunks_mut(64)
@@ -179,8 +185,8 @@ fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
         let x = f64::from(drawn[i * n + i]);
         let norm = (x * x + below[i]).sqrt();
         let sign = if x >= 0.0 { 1.0 } else { -1.0 };
-        // A vector of zeros (a normal number can be 0, and the last column of a square matrix has one)
-        // is turned around.
+        // A vector of zeros reflects its axis. The last column of a square matrix has a single
+        // element, and a normal number can be 0.
         heads[i] = if norm == 0.0 { 1.0 } else { x + sign * norm };
         factors[i] = (2.0 / (heads[i] * heads[i] + below[i])).sqrt();
         signs[i] = -sign;
@@ -202,8 +208,8 @@ fn reflectors(key: Key) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((vectors, signs))
 }
 
-/// T of `H_1 ... H_b = I - V T V^T`: the inverse of the upper triangle of V^T V with half of its
-/// diagonal. (Puglisi, "Modification of the Householder method based on the compact WY
+/// Returns T of `H_1 ... H_b = I - V T V^T`: the inverse of the upper triangle of V^T V with half of
+/// its diagonal. (Puglisi, "Modification of the Householder method based on the compact WY
 /// representation", 1992.)
 fn triangular_factor(inner: &Mat<f64>) -> Mat<f64> {
     let b = inner.nrows();

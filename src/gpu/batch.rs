@@ -1,31 +1,40 @@
-//! Many fills in few dispatches: those that take the same pipeline and fill parts of one buffer
-//! become one dispatch, with a request for each.
+//! Batches of chunks: chunks with the same pipeline and the same buffers become one dispatch, with a
+//! request for each.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::dispatch::{Dispatch, MAX_DISPATCH, Request};
-use super::raw::Limits;
+use super::dispatch::{Chunk, MAX_CHUNK, Request};
+use super::limits::Limits;
 use super::shader::{MAX_REQUESTS, Variant};
 
-/// Workgroups of a batch at most: numbers of workgroups, with those of a grid's last row that have
-/// no work, stay far below the one that marks an unused request.
+/// The most workgroups of a batch. Together with the surplus ones of a grid's last row they stay far
+/// below `u32::MAX`, which marks an unused request.
 const MAX_WORKGROUPS: u32 = 1 << 31;
 
-/// What is put together.
+/// Limits of batches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batching {
-    /// Requests of a batch at most.
+    /// The most requests of a batch.
     pub requests: usize,
-    /// Elements from which on a dispatch stays alone.
+    /// The number of elements from which on a chunk is a dispatch of its own.
     pub elements: u64,
 }
 
-/// What runs as one dispatch.
+/// The buffer, table and turn that the chunks of a batch share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bindings<B, T> {
+    pub buffer: B,
+    pub table: T,
+    /// Fills that share a 32-bit word have different turns.
+    pub turn: bool,
+}
+
+/// A dispatch of one chunk or several.
 #[derive(Debug, PartialEq)]
-pub(super) struct Batch<Place> {
+pub(super) struct Batch<B, T> {
     pub variant: Variant,
-    pub place: Place,
+    pub bindings: Bindings<B, T>,
     /// Bytes from the start of the buffer.
     pub binding_offset: u64,
     /// Bytes, a multiple of 4.
@@ -35,88 +44,89 @@ pub(super) struct Batch<Place> {
     pub workgroups: u32,
 }
 
-impl<Place> Batch<Place> {
-    pub fn one(dispatch: &Dispatch, place: Place) -> Batch<Place> {
+impl<B, T> Batch<B, T> {
+    /// Returns the batch of one chunk.
+    pub fn one(chunk: &Chunk, bindings: Bindings<B, T>) -> Batch<B, T> {
         Batch {
-            variant: dispatch.variant,
-            place,
-            binding_offset: dispatch.binding_offset,
-            binding_size: dispatch.binding_size,
-            requests: vec![dispatch.request],
-            workgroups: dispatch.workgroups,
+            variant: chunk.variant,
+            bindings,
+            binding_offset: chunk.binding_offset,
+            binding_size: chunk.binding_size,
+            requests: vec![chunk.request],
+            workgroups: chunk.workgroups,
         }
     }
 
-    /// Whether its pipeline is one that finds its request among many.
+    /// Returns whether the batch needs the shader for many requests.
     pub fn is_many(&self) -> bool {
         self.requests.len() > 1
     }
 
-    /// Requests that its pipeline binds.
+    /// Returns the number of requests that the pipeline binds.
     pub fn bound_requests(&self) -> usize {
         if self.is_many() { MAX_REQUESTS } else { 1 }
     }
 
-    /// The bytes of all requests that its pipeline binds.
+    /// Returns the bytes of all requests that the pipeline binds.
     pub fn contents(&self) -> Vec<u8> {
         let mut requests = self.requests.clone();
         requests.resize(self.bound_requests(), Request::unused());
         bytemuck::cast_slice(&requests).to_vec()
     }
 
-    /// Takes in a dispatch that begins no earlier in the buffer, if there is room for it.
-    fn take_in(&mut self, dispatch: &Dispatch, batching: Batching, limits: Limits) -> bool {
-        let size = dispatch.variant.dtype.size();
-        let lead = dispatch.binding_offset - self.binding_offset;
-        let binding_size = self.binding_size.max(lead + dispatch.binding_size);
+    /// Adds a chunk if there is room for it. It must not begin before the batch in the buffer.
+    fn add(&mut self, chunk: &Chunk, batching: Batching, limits: Limits) -> bool {
+        let size = chunk.variant.dtype.size();
+        let lead = chunk.binding_offset - self.binding_offset;
+        let binding_size = self.binding_size.max(lead + chunk.binding_size);
         let fits = self.requests.len() < batching.requests
-            // An element's number within the binding stays below 2^32.
-            && binding_size <= limits.binding_size.min(2 * MAX_DISPATCH * size)
-            && u64::from(self.workgroups) + u64::from(dispatch.workgroups)
+            // Keeps the index of an element within the binding below 2^32.
+            && binding_size <= limits.binding_size.min(2 * MAX_CHUNK * size)
+            && u64::from(self.workgroups) + u64::from(chunk.workgroups)
                 <= u64::from(MAX_WORKGROUPS);
         if fits {
-            let mut request = dispatch.request;
+            let mut request = chunk.request;
             request.destination += (lead / size) as u32;
             request.first_workgroup = self.workgroups;
             self.requests.push(request);
             self.binding_size = binding_size;
-            self.workgroups += dispatch.workgroups;
+            self.workgroups += chunk.workgroups;
         }
         fits
     }
 }
 
-/// Puts dispatches that have their place (buffer, table), their turn and their pipeline in common
-/// together. Their order is not kept: they must not depend on each other.
-pub(super) fn batches<Place: Clone + Eq + Hash>(
-    dispatches: impl IntoIterator<Item = (Dispatch, Place)>,
+/// Puts chunks with equal bindings, turns and pipelines together. The order of chunks is not kept, so
+/// they must not depend on each other.
+pub(super) fn batches<B: Clone + Eq + Hash, T: Clone + Eq + Hash>(
+    chunks: impl IntoIterator<Item = (Chunk, Bindings<B, T>)>,
     batching: Batching,
     limits: Limits,
-) -> Vec<Batch<Place>> {
-    // In the order in which they first appear, so that equal calls record equal commands.
-    let mut groups: Vec<(Place, Vec<Dispatch>)> = Vec::new();
+) -> Vec<Batch<B, T>> {
+    // Groups keep the order in which they first appear, so that equal calls record equal commands.
+    let mut groups: Vec<(Bindings<B, T>, Vec<Chunk>)> = Vec::new();
     let mut known = HashMap::new();
-    let mut batches: Vec<Batch<Place>> = Vec::new();
-    for (dispatch, place) in dispatches {
-        if u64::from(dispatch.request.count) >= batching.elements {
-            batches.push(Batch::one(&dispatch, place));
+    let mut batches: Vec<Batch<B, T>> = Vec::new();
+    for (chunk, bindings) in chunks {
+        if u64::from(chunk.request.count) >= batching.elements {
+            batches.push(Batch::one(&chunk, bindings));
             continue;
         }
         let group = *known
-            .entry((dispatch.variant, dispatch.turn, place.clone()))
+            .entry((chunk.variant, chunk.turn, bindings.clone()))
             .or_insert_with(|| {
-                groups.push((place, Vec::new()));
+                groups.push((bindings, Vec::new()));
                 groups.len() - 1
             });
-        groups[group].1.push(dispatch);
+        groups[group].1.push(chunk);
     }
-    for (place, mut dispatches) in groups {
-        dispatches.sort_by_key(|dispatch| dispatch.binding_offset);
+    for (bindings, mut chunks) in groups {
+        chunks.sort_by_key(|chunk| chunk.binding_offset);
         let first = batches.len();
-        for dispatch in &dispatches {
+        for chunk in &chunks {
             let open = batches[first..].last_mut();
-            if !open.is_some_and(|batch| batch.take_in(dispatch, batching, limits)) {
-                batches.push(Batch::one(dispatch, place.clone()));
+            if !open.is_some_and(|batch| batch.add(chunk, batching, limits)) {
+                batches.push(Batch::one(chunk, bindings.clone()));
             }
         }
     }

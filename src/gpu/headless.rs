@@ -1,7 +1,7 @@
-//! A device of fanin's own, for programs that have none.
+//! A device that fanin opens, for programs that have none.
 
 use std::cmp::Reverse;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -9,26 +9,26 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind};
 
-use super::initializer::{Initializer, InitializerOptions, Target};
-use super::map::read;
-use super::orthogonal::Matrix;
-use super::prepare::Piece;
-use super::scope::{checked, device_error};
+use super::device::InitializerOptions;
+use super::device::map::read;
+use super::device::scope::{checked, device_error};
+use super::initializer::{Initializer, Target};
+use super::steps::{FillPiece, Matrix};
 
-/// Bytes of one step of a fill that is read back: bounds the memory on both sides.
+/// The most bytes that are read back at a time, which bounds the memory on both sides.
 const READ_BACK_BYTES: u64 = 64 << 20;
 
-/// Which adapter to take, and how to use it.
+/// The choice of an adapter, and options for its device.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Words that must all stand in the adapter's name, backend, kind or driver, in any case, as
-    /// in "nvidia" or "llvmpipe vulkan". By default the best adapter is taken: a discrete GPU
-    /// before an integrated one before a software driver.
+    /// Words that must all occur in the adapter's name, backend, kind or driver, in any case, as in
+    /// "nvidia" or "llvmpipe vulkan". The default is the best adapter: a discrete GPU before an
+    /// integrated one before a software driver.
     pub adapter: Option<String>,
-    /// Which of several adapters as good as the best, from 0, counted round: each process of a
-    /// machine takes its own GPU by its local rank.
+    /// The index of the adapter among those as good as the best, modulo their number. So each process
+    /// of a machine can take its own GPU by its local rank.
     pub index: usize,
-    /// Whether the shaders use 64-bit integers; by default they do where the adapter can.
+    /// Lets the shaders use 64-bit integers, or not. By default they do if the adapter supports them.
     pub int64: Option<bool>,
 }
 
@@ -49,32 +49,21 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     initializer: Initializer,
-    /// The matrix that was made last, so that a tensor that is read in pieces is made once.
-    matrix: Mutex<Option<Arc<Made>>>,
+    /// The last matrix made, kept so that a tensor read in pieces is made once.
+    matrix: Mutex<Option<CachedMatrix>>,
 }
 
-/// The matrix of an orthogonal fill, made on the device, and what it depends on.
-pub(super) struct Made {
+/// The matrix of an orthogonal fill, and the numbers that it depends on.
+#[derive(Debug)]
+struct CachedMatrix {
     seed: u64,
     stream: u64,
     distribution: Distribution,
     matrix: Matrix,
 }
 
-impl Made {
-    pub(super) fn matrix(&self) -> &Matrix {
-        &self.matrix
-    }
-}
-
-impl std::fmt::Debug for Made {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.distribution.fmt(f)
-    }
-}
-
 impl Gpu {
-    /// Opens a device, waiting for it. Not for browsers: [`headless_async`](Gpu::headless_async).
+    /// Opens a device and waits for it. In a browser use [`headless_async`](Gpu::headless_async).
     ///
     /// # Errors
     ///
@@ -88,9 +77,9 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// Those of [`headless`](Gpu::headless).
+    /// The errors of [`headless`](Gpu::headless).
     pub async fn headless_async(options: &Options) -> Result<Gpu> {
-        // OpenGL is looked at last: where a modern driver serves, it would only cost start-up time.
+        // OpenGL comes last, because looking for it costs start-up time that a modern driver saves.
         let mut seen = Vec::new();
         for backends in [!wgpu::Backends::GL, wgpu::Backends::GL] {
             let (mut wanted, others): (Vec<_>, Vec<_>) = computing_adapters(backends)
@@ -107,12 +96,12 @@ impl Gpu {
         Err(no_adapter(options, &seen))
     }
 
-    /// A device on each adapter that [`Options::adapter`] describes, best first: for machines
+    /// Opens a device on each adapter that [`Options::adapter`] describes, best first: for machines
     /// with several GPUs, and to compare drivers.
     ///
     /// # Errors
     ///
-    /// Each device on its own: those of [`headless`](Gpu::headless).
+    /// Each device can fail on its own, with the errors of [`headless`](Gpu::headless).
     pub fn headless_all(options: &Options) -> Vec<Result<Gpu>> {
         pollster::block_on(async {
             let mut opened = Vec::new();
@@ -152,27 +141,27 @@ impl Gpu {
         })
     }
 
-    /// What the adapter says of itself.
+    /// Returns the description of the adapter.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.info
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }
 
-    /// The device's queue.
+    /// Returns the device's queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
 
-    /// The device's initializer.
+    /// Returns the device's initializer.
     pub fn initializer(&self) -> &Initializer {
         &self.initializer
     }
 
-    /// A new buffer that holds the fill, with usages `STORAGE | COPY_SRC | COPY_DST`. Its size is
+    /// Makes a buffer that holds the fill, with usages `STORAGE | COPY_SRC | COPY_DST`. Its size is
     /// [`Fill::bytes`] rounded up to whole 32-bit words. Returns once the fill is submitted.
     ///
     /// # Errors
@@ -184,12 +173,12 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// The weights and biases of dense layers in GPU memory, from input to output, as
+    /// Makes buffers that hold the weights and biases of dense layers, from input to output, as
     /// [`dense_layers`](crate::init::dense_layers) describes them.
     ///
     /// # Errors
     ///
-    /// Those of [`fill_buffer`](Gpu::fill_buffer).
+    /// The errors of [`fill_buffer`](Gpu::fill_buffer).
     pub fn fill_layers(
         &self,
         layers: &[crate::init::DenseLayer],
@@ -213,23 +202,26 @@ impl Gpu {
         Ok(buffers)
     }
 
-    /// Fills on the GPU and reads back: `out` gets the elements from `start` on, counted in the
-    /// slice's own row-major order, as raw little-endian bytes. Waits for the device; in a browser
-    /// use [`fill_range_to_host_async`](Gpu::fill_range_to_host_async).
+    /// Fills on the GPU and reads back.
+    ///
+    /// `out` gets the elements from `start` on, counted in the slice's own row-major order, as raw
+    /// little-endian bytes. This waits for the device. In a browser use
+    /// [`fill_range_to_host_async`](Gpu::fill_range_to_host_async).
     ///
     /// # Errors
     ///
-    /// [`Error::LengthMismatch`] if `out` is no whole number of elements or reaches past the end
-    /// of the slice; [`Error::Device`] if the device fails or is lost.
+    /// [`Error::LengthMismatch`] if `out` is not a whole number of elements or reaches past the
+    /// end of the slice; [`Error::Device`] if the device fails or is lost.
     pub fn fill_range_to_host(&self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
         pollster::block_on(self.fill_range_to_host_async(fill, start, out))
     }
 
-    /// The same without blocking a browser's thread. Natively it waits in place all the same.
+    /// Fills on the GPU and reads back without blocking a browser's thread. Natively it waits in place,
+    /// as [`fill_range_to_host`](Gpu::fill_range_to_host) does.
     ///
     /// # Errors
     ///
-    /// Those of [`fill_range_to_host`](Gpu::fill_range_to_host).
+    /// The errors of [`fill_range_to_host`](Gpu::fill_range_to_host).
     pub async fn fill_range_to_host_async(
         &self,
         fill: &Fill,
@@ -240,63 +232,63 @@ impl Gpu {
         fill.check_range(start, out.len() as u64)?;
         let step = READ_BACK_BYTES.min(self.device.limits().max_buffer_size / 4 * 4);
         let buffer = self.new_buffer(fill, step.min(out.len() as u64))?;
-        let made = self.matrix(fill)?;
-        let matrix = made.as_ref().map(|made| &made.matrix);
+        let matrix = self.matrix(fill)?;
         let mut start = start;
         for part in out.chunks_mut(step as usize) {
             let end = start + part.len() as u64 / size;
-            let piece = Piece {
+            let piece = FillPiece {
                 fill,
                 range: start..end,
                 buffer: &buffer,
                 offset: 0,
-                matrix,
+                matrix: matrix.clone(),
             };
             self.initializer.submit_piece(&self.queue, piece)?;
             self.read_async(&buffer, 0, part).await?;
             start = end;
         }
         if start == fill.elements() {
-            // The last piece: the device's memory is wanted for other things.
+            // The last piece frees the device's memory.
             self.forget_matrix();
         }
         Ok(())
     }
 
-    /// Gives the memory of the last matrix back.
+    /// Frees the last matrix.
     pub(super) fn forget_matrix(&self) {
         *self.matrix.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The matrix of an orthogonal fill, made once for all of its pieces; nothing for others.
-    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Arc<Made>>> {
-        let distribution = *fill.distribution();
+    /// Returns the matrix of an orthogonal fill, made once for all of its pieces, or nothing for other
+    /// fills.
+    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Matrix>> {
+        let (seed, stream, distribution) = (fill.seed(), fill.stream(), *fill.distribution());
         if !matches!(distribution.kind(), DistributionKind::Orthogonal { .. }) {
             return Ok(None);
         }
         let mut last = self.matrix.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*last
-            && (made.seed, made.stream) == (fill.seed(), fill.stream())
+            && (made.seed, made.stream) == (seed, stream)
             && made.distribution == distribution
         {
-            return Ok(Some(Arc::clone(made)));
+            return Ok(Some(made.matrix.clone()));
         }
+        // The old matrix is freed before the new one is made, so that only one needs memory.
         *last = None;
         let matrix = self.initializer.submit_matrix(&self.queue, fill)?;
-        *last = matrix.map(|matrix| {
-            Arc::new(Made {
-                seed: fill.seed(),
-                stream: fill.stream(),
-                distribution,
-                matrix,
-            })
+        *last = matrix.clone().map(|matrix| CachedMatrix {
+            seed,
+            stream,
+            distribution,
+            matrix,
         });
-        Ok(last.clone())
+        Ok(matrix)
     }
 
-    /// Copies bytes of a buffer of this device, made with `COPY_SRC`, to the host, and waits for
-    /// them; in a browser use [`read_async`](Gpu::read_async). `offset` is in bytes, a multiple
-    /// of 4.
+    /// Copies bytes of a buffer of this device, made with `COPY_SRC`, to the host.
+    ///
+    /// `offset` is in bytes, a multiple of 4. This waits for the device. In a browser use
+    /// [`read_async`](Gpu::read_async).
     ///
     /// # Errors
     ///
@@ -306,11 +298,12 @@ impl Gpu {
         pollster::block_on(self.read_async(buffer, offset, out))
     }
 
-    /// The same without blocking a browser's thread. Natively it waits in place all the same.
+    /// Copies bytes of a buffer to the host without blocking a browser's thread. Natively it waits in
+    /// place, as [`read`](Gpu::read) does.
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Gpu::read).
+    /// The errors of [`read`](Gpu::read).
     pub async fn read_async(
         &self,
         buffer: &wgpu::Buffer,
@@ -338,13 +331,13 @@ impl Gpu {
     }
 }
 
-/// An adapter and what it offers, for people and programs that choose one.
+/// The properties of an adapter, for people and programs that choose one.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct AdapterReport {
     /// The adapter's name, such as "NVIDIA H200".
     pub name: String,
-    /// The graphics interface it is reached by: "vulkan", "metal", "dx12", "gl".
+    /// The graphics interface of the adapter: "vulkan", "metal", "dx12", "gl".
     pub backend: String,
     /// "discrete", "integrated", "virtual", "software" or "other".
     pub device_type: String,
@@ -352,33 +345,34 @@ pub struct AdapterReport {
     pub driver: String,
     /// The driver's version.
     pub driver_info: String,
-    /// Whether shaders can use 64-bit integers: fills are faster, with the same bits.
+    /// True if shaders can use 64-bit integers, which makes fills faster, with the same bits.
     pub int64: bool,
-    /// Whether passes can be timed on the device.
+    /// True if passes can be timed on the device.
     pub timestamp_query: bool,
-    /// Bytes that one binding can span; larger fills take several.
+    /// The most bytes of one binding. Larger fills take several.
     pub max_storage_buffer_binding_size: u64,
-    /// Bytes of the largest buffer.
+    /// The most bytes of one buffer.
     pub max_buffer_size: u64,
-    /// Invocations of a workgroup at most.
+    /// The most invocations of one workgroup.
     pub max_compute_invocations_per_workgroup: u32,
 }
 
-/// Every adapter that can compute, best first. Empty where no driver is installed.
+/// Returns every adapter that can compute, best first. It is empty without a driver.
 pub fn adapters() -> Vec<AdapterReport> {
     pollster::block_on(adapters_async())
 }
 
-/// Every adapter that can compute, best first. Empty where no driver is installed.
+/// Returns every adapter that can compute, best first, without blocking a browser's thread. It is
+/// empty without a driver.
 pub async fn adapters_async() -> Vec<AdapterReport> {
     let found = computing_adapters(wgpu::Backends::all()).await;
     found.iter().map(report).collect()
 }
 
-/// Best first.
+/// Returns the adapters that can compute, best first.
 async fn computing_adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
-    // What WGPU_BACKEND leaves out stays out.
+    // Backends that WGPU_BACKEND excludes stay excluded.
     descriptor.backends &= backends;
     let instance = wgpu::Instance::new(descriptor);
     let mut found = instance.enumerate_adapters(backends).await;
@@ -392,7 +386,7 @@ async fn computing_adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     found
 }
 
-/// Sorts real hardware before software, and the modern interfaces before OpenGL.
+/// Returns a key that sorts hardware before software, and the modern interfaces before OpenGL.
 fn preference(adapter: &wgpu::Adapter) -> (u8, Reverse<bool>, bool) {
     let info = adapter.get_info();
     let kind = match info.device_type {
@@ -434,7 +428,7 @@ fn device_type(kind: wgpu::DeviceType) -> &'static str {
     }
 }
 
-/// What [`Options::adapter`] is looked for in.
+/// Returns the text in which [`Options::adapter`] is searched.
 fn describe(adapter: &wgpu::Adapter) -> String {
     let info = adapter.get_info();
     let parts = [
@@ -444,19 +438,53 @@ fn describe(adapter: &wgpu::Adapter) -> String {
         &info.driver,
         &info.driver_info,
     ];
-    let told = parts.into_iter().filter(|part| !part.is_empty());
-    told.collect::<Vec<_>>().join(", ")
+    let known = parts.into_iter().filter(|part| !part.is_empty());
+    known.collect::<Vec<_>>().join(", ")
 }
 
 fn no_adapter(options: &Options, seen: &[String]) -> Error {
     let seen = if seen.is_empty() {
-        "there is none: a Vulkan, Metal, Direct3D 12 or OpenGL driver is needed".to_owned()
+        "found none: install a Vulkan, Metal, Direct3D 12 or OpenGL driver".to_owned()
     } else {
-        format!("there is: {}", seen.join("; "))
+        format!("found {}", seen.join("; "))
     };
     let detail = match &options.adapter {
         Some(text) => format!("no adapter matches {text:?}; {seen}"),
         None => seen,
     };
     Error::NoAdapter { detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::device::probe;
+    use crate::gpu::probe::SHADER;
+
+    /// Runs shaders that break the rule on purpose on every adapter of the machine.
+    #[test]
+    fn the_probe_detects_floats_that_are_not_exact() {
+        if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") {
+            println!("FANIN_TEST_NO_GPU=1: no device is probed");
+            return;
+        }
+        let devices = Gpu::headless_all(&Default::default());
+        assert!(!devices.is_empty(), "no GPU driver");
+        for gpu in devices {
+            let gpu = gpu.unwrap();
+            let probe = |text: &str| {
+                pollster::block_on(probe::run(gpu.device(), gpu.queue(), text)).unwrap()
+            };
+            assert!(probe(SHADER), "{:?}", gpu.info());
+            let exact = "vec4<f32>(p) * power";
+            assert_eq!(SHADER.matches(exact).count(), 1);
+            for broken in [
+                "(vec4<f32>(p) * power) * 1.0000001",
+                "vec4<f32>(p & vec4<i32>(-2)) * power",
+                "vec4<f32>(p + vec4<i32>(1)) * power",
+            ] {
+                assert!(!probe(&SHADER.replace(exact, broken)), "{broken}");
+            }
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Filling `wgpu` buffers on the GPU, in place: the same bits as [`crate::cpu`], always.
+//! Fills of `wgpu` buffers on the GPU, in place, with the same bits as [`crate::cpu`].
 //!
 //! * [`Initializer`] records fills into your own encoder or compute pass and into your own
 //!   buffers. Make one for each device and keep it: it holds the compiled pipelines.
-//! * [`Gpu`] is a device of fanin's own, for programs that have none: the command line, tests.
-//!   [`ReadBack`] brings what it makes to the host, working ahead.
-//! * [`raw`] is for hosts other than wgpu, and needs none: feature `raw` alone.
+//! * [`Gpu`] is a device that fanin opens, for programs that have none: the command line, tests.
+//!   [`ReadBack`] brings its fills to the host, working ahead.
+//! * [`raw`] is for hosts other than wgpu. The feature `raw` alone has it, without wgpu.
 //!
 #![cfg_attr(feature = "gpu", doc = "```")]
 #![cfg_attr(not(feature = "gpu"), doc = "```ignore")]
@@ -35,31 +35,30 @@
 #![cfg_attr(not(feature = "gpu"), allow(rustdoc::broken_intra_doc_links))]
 
 mod batch;
+#[cfg(feature = "gpu")]
+mod device;
 mod dispatch;
 #[cfg(feature = "gpu")]
 mod headless;
 #[cfg(feature = "gpu")]
 mod initializer;
-#[cfg(feature = "gpu")]
-mod map;
+mod limits;
 #[cfg(feature = "gpu")]
 mod orthogonal;
-#[cfg(feature = "gpu")]
-mod pipeline;
-mod place;
-#[cfg(feature = "gpu")]
-mod prepare;
+mod overlap;
 mod probe;
 pub mod raw;
 #[cfg(feature = "gpu")]
 mod read_back;
-#[cfg(feature = "gpu")]
-mod scope;
 mod shader;
+#[cfg(feature = "gpu")]
+mod steps;
 
+#[cfg(feature = "gpu")]
+pub use device::InitializerOptions;
 #[cfg(feature = "gpu")]
 pub use headless::{AdapterReport, Gpu, Options, adapters, adapters_async};
 #[cfg(feature = "gpu")]
-pub use initializer::{Initializer, InitializerOptions, Target};
+pub use initializer::{Initializer, Target};
 #[cfg(feature = "gpu")]
 pub use read_back::ReadBack;

@@ -1,27 +1,30 @@
-//! Orthogonal matrices on a device: the dispatches of `shaders/orthogonal.wgsl` that make one in
-//! a buffer of its own, from which the fill then takes what it was asked for.
+//! Orthogonal matrices on a device: the dispatches of `shaders/orthogonal.wgsl` that make a matrix in
+//! a buffer of its own. The fill takes its elements from there.
+
+use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{DistributionKind, Init};
+use crate::job::Job;
 use crate::tensor::Tensor;
 
-use super::initializer::{Initializer, upload};
-use super::pipeline::layout_entry;
-use super::prepare::{Piece, Step, Steps, context};
-use super::scope::checked;
+use super::device::FillDevice;
+use super::device::pipeline::layout_entry;
+use super::device::scope::checked;
+use super::steps::{FillPiece, Matrix, Step, context};
 
-/// Reflections that are applied together: `BLOCK` of the shader.
+/// The number of reflections that are applied together: `BLOCK` of the shader.
 const BLOCK: u64 = 64;
-/// Workgroups that a sum over rows is spread over, so that a device is kept busy.
+/// The number of workgroups that a sum over rows is spread over, enough to keep a device busy.
 const WORKGROUPS: u64 = 256;
-/// Parts of such a sum at most.
+/// The most parts of such a sum.
 const MAX_PARTS: u64 = 16;
 
 /// `struct Shape` of the shader.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
+struct MatrixShape {
     rows: u32,
     columns: u32,
     padded_rows: u32,
@@ -34,7 +37,7 @@ struct Shape {
 
 /// The compute pipelines of the shader.
 #[derive(Debug)]
-pub(super) struct Pipelines {
+pub(super) struct OrthogonalPipelines {
     layout: wgpu::BindGroupLayout,
     reflectors: wgpu::ComputePipeline,
     inner_products: wgpu::ComputePipeline,
@@ -44,8 +47,8 @@ pub(super) struct Pipelines {
     apply: wgpu::ComputePipeline,
 }
 
-impl Pipelines {
-    pub fn new(device: &wgpu::Device) -> Result<Pipelines> {
+impl OrthogonalPipelines {
+    fn new(device: &wgpu::Device) -> Result<OrthogonalPipelines> {
         let context = || "compiling the shader of orthogonal matrices".to_owned();
         checked(device, context, || {
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -74,7 +77,7 @@ impl Pipelines {
                     cache: None,
                 })
             };
-            Pipelines {
+            OrthogonalPipelines {
                 reflectors: pipeline("reflectors"),
                 inner_products: pipeline("inner_products"),
                 invert: pipeline("invert"),
@@ -89,7 +92,7 @@ impl Pipelines {
 
 fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
-    let shape = size_of::<Shape>() as u64;
+    let shape = size_of::<MatrixShape>() as u64;
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("fanin orthogonal"),
         entries: &[
@@ -103,192 +106,194 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
     })
 }
 
-/// The matrix of an orthogonal fill, and how it is made.
-pub(super) struct Matrix {
-    /// Its numbers, as binary32, tall.
-    pub buffer: wgpu::Buffer,
-    /// Elements from one row to the next.
-    pub stride: u32,
-    /// What must run before the buffer is read.
-    pub steps: Steps,
-}
+/// Makes the matrix of an orthogonal fill. Returns it with the steps that must run before it is read,
+/// or nothing for other fills.
+pub(super) fn matrix(
+    device: &FillDevice,
+    pipelines: &OnceLock<OrthogonalPipelines>,
+    fill: &Fill,
+) -> Result<Option<(Matrix, Vec<Step>)>> {
+    let DistributionKind::Orthogonal {
+        gain,
+        rows,
+        columns,
+        ..
+    } = *fill.distribution().kind()
+    else {
+        return Ok(None);
+    };
+    let (rows, columns) = (rows.max(columns), rows.min(columns));
+    let padded_rows = rows.next_multiple_of(BLOCK);
+    let stride = columns.next_multiple_of(BLOCK);
+    check_room(&device.wgpu, fill, padded_rows * stride * 4)?;
 
-impl Initializer {
-    /// The matrix of a fill; nothing for fills of other kinds.
-    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Matrix>> {
-        let DistributionKind::Orthogonal {
+    let blocks = stride / BLOCK;
+    let parts = |tiles: u64, height: u64| {
+        let wanted = WORKGROUPS.div_ceil(tiles).min(MAX_PARTS);
+        let part_rows = height.div_ceil(wanted).next_multiple_of(BLOCK);
+        (part_rows, height.div_ceil(part_rows))
+    };
+    // The shape of block 0 also serves the steps that do all blocks at once.
+    let shape = |start: u64| {
+        let (part_rows, parts) = parts((stride - start) / BLOCK, padded_rows - start);
+        MatrixShape {
+            rows: rows as u32,
+            columns: columns as u32,
+            padded_rows: padded_rows as u32,
+            stride: stride as u32,
+            start: start as u32,
+            part_rows: part_rows as u32,
+            parts: parts as u32,
             gain,
-            rows,
-            columns,
-            ..
-        } = *fill.distribution().kind()
-        else {
-            return Ok(None);
-        };
-        let (rows, columns) = (rows.max(columns), rows.min(columns));
-        let padded_rows = rows.next_multiple_of(BLOCK);
-        let stride = columns.next_multiple_of(BLOCK);
-        self.check_room(fill, padded_rows * stride * 4)?;
-
-        let blocks = stride / BLOCK;
-        let parts = |tiles: u64, height: u64| {
-            let wanted = WORKGROUPS.div_ceil(tiles).min(MAX_PARTS);
-            let part_rows = height.div_ceil(wanted).next_multiple_of(BLOCK);
-            (part_rows, height.div_ceil(part_rows))
-        };
-        // First the shape for what is done for all blocks at once, then one for each block.
-        let shape = |start: u64| {
-            let (part_rows, parts) = parts((stride - start) / BLOCK, padded_rows - start);
-            Shape {
-                rows: rows as u32,
-                columns: columns as u32,
-                padded_rows: padded_rows as u32,
-                stride: stride as u32,
-                start: start as u32,
-                part_rows: part_rows as u32,
-                parts: parts as u32,
-                gain,
-            }
-        };
-        let shapes: Vec<Shape> = (0..blocks).map(|block| shape(block * BLOCK)).collect();
-        let most_parts = shapes.iter().map(|shape| shape.parts).max().unwrap_or(1);
-
-        let device = self.device();
-        let offset_stride = (size_of::<Shape>() as u32)
-            .next_multiple_of(device.limits().min_uniform_buffer_offset_alignment);
-        let mut contents = vec![0; offset_stride as usize * shapes.len()];
-        for (slot, shape) in contents
-            .chunks_exact_mut(offset_stride as usize)
-            .zip(&shapes)
-        {
-            slot[..size_of::<Shape>()].copy_from_slice(bytemuck::bytes_of(shape));
         }
-        let made = checked(
-            device,
+    };
+    let shapes: Vec<MatrixShape> = (0..blocks).map(|block| shape(block * BLOCK)).collect();
+    let most_parts = shapes.iter().map(|shape| shape.parts).max().unwrap_or(1);
+
+    let offset_stride = (size_of::<MatrixShape>() as u32)
+        .next_multiple_of(device.wgpu.limits().min_uniform_buffer_offset_alignment);
+    let mut contents = vec![0; offset_stride as usize * shapes.len()];
+    for (slot, shape) in contents
+        .chunks_exact_mut(offset_stride as usize)
+        .zip(&shapes)
+    {
+        slot[..size_of::<MatrixShape>()].copy_from_slice(bytemuck::bytes_of(shape));
+    }
+    let uniforms = device.upload(
+        "fanin orthogonal shapes",
+        &contents,
+        wgpu::BufferUsages::UNIFORM,
+        || context(fill),
+    )?;
+    let scratch = |label, elements: u64| {
+        checked(
+            &device.wgpu,
             || context(fill),
             || {
-                let scratch = |label, elements: u64| {
-                    device.create_buffer(&wgpu::BufferDescriptor {
-                        label: Some(label),
-                        size: elements * 4,
-                        usage: wgpu::BufferUsages::STORAGE,
-                        mapped_at_creation: false,
-                    })
-                };
-                let uniform = wgpu::BufferUsages::UNIFORM;
-                let shapes = upload(device, "fanin orthogonal shapes", &contents, uniform);
-                (
-                    shapes,
-                    scratch("fanin orthogonal vectors", padded_rows * stride),
-                    scratch("fanin orthogonal product", padded_rows * stride),
-                    scratch("fanin orthogonal factors", blocks * BLOCK * BLOCK),
-                    scratch(
-                        "fanin orthogonal projections",
-                        (u64::from(most_parts) + 1) * BLOCK * stride,
-                    ),
-                    scratch("fanin orthogonal gaussians", rows * columns),
-                )
-            },
-        )?;
-        let (uniforms, vectors, product, factors, projections, gaussians) = made;
-        let uniforms = uniforms.map_err(|detail| Error::Device {
-            context: context(fill),
-            detail,
-        })?;
-
-        let tensor = Tensor::new(fill.name(), [rows, columns])?.with_stream_id(fill.stream());
-        let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), fill.seed())?;
-        let mut steps = self
-            .prepare(&[Piece {
-                fill: &gaussian,
-                range: 0..gaussian.elements(),
-                buffer: &gaussians,
-                offset: 0,
-                matrix: None,
-            }])?
-            .steps;
-
-        let pipelines = self.orthogonal_pipelines()?;
-        let bind_group = checked(
-            device,
-            || context(fill),
-            || {
-                device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some("fanin orthogonal"),
-                    layout: &pipelines.layout,
-                    entries: &[
-                        wgpu::BindGroupEntry {
-                            binding: 0,
-                            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                                buffer: &uniforms,
-                                offset: 0,
-                                size: wgpu::BufferSize::new(size_of::<Shape>() as u64),
-                            }),
-                        },
-                        wgpu::BindGroupEntry {
-                            binding: 1,
-                            resource: vectors.as_entire_binding(),
-                        },
-                        wgpu::BindGroupEntry {
-                            binding: 2,
-                            resource: product.as_entire_binding(),
-                        },
-                        wgpu::BindGroupEntry {
-                            binding: 3,
-                            resource: factors.as_entire_binding(),
-                        },
-                        wgpu::BindGroupEntry {
-                            binding: 4,
-                            resource: projections.as_entire_binding(),
-                        },
-                        wgpu::BindGroupEntry {
-                            binding: 5,
-                            resource: gaussians.as_entire_binding(),
-                        },
-                    ],
+                device.wgpu.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size: elements * 4,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
                 })
             },
-        )?;
-        let mut step = |pipeline: &wgpu::ComputePipeline, block: u64, x: u64, y: u64| {
-            steps.push(Step {
-                pipeline: pipeline.clone(),
-                bind_group: bind_group.clone(),
-                offset: block as u32 * offset_stride,
-                grid: [x as u32, y as u32],
-            });
-        };
-        step(&pipelines.reflectors, 0, blocks, 1);
-        step(&pipelines.inner_products, 0, blocks, 1);
-        step(&pipelines.invert, 0, blocks, 1);
-        for block in (0..blocks).rev() {
-            let tiles = blocks - block;
-            let parts = u64::from(shapes[block as usize].parts);
-            step(&pipelines.project, block, tiles, parts);
-            step(&pipelines.transform, block, tiles, 1);
-            step(&pipelines.apply, block, tiles, padded_rows / BLOCK - block);
-        }
-        Ok(Some(Matrix {
-            buffer: product,
-            stride: stride as u32,
-            steps: Steps { steps },
-        }))
-    }
+        )
+    };
+    let vectors = scratch("fanin orthogonal vectors", padded_rows * stride)?;
+    let product = scratch("fanin orthogonal product", padded_rows * stride)?;
+    let factors = scratch("fanin orthogonal factors", blocks * BLOCK * BLOCK)?;
+    let projections = scratch(
+        "fanin orthogonal projections",
+        (u64::from(most_parts) + 1) * BLOCK * stride,
+    )?;
+    let gaussians = scratch("fanin orthogonal gaussians", rows * columns)?;
 
-    /// Refuses matrices that the device's limits leave no room for.
-    fn check_room(&self, fill: &Fill, bytes: u64) -> Result<()> {
-        let limits = self.device().limits();
-        let largest = limits
-            .max_storage_buffer_binding_size
-            .min(limits.max_buffer_size);
-        if bytes <= largest {
-            return Ok(());
-        }
-        Err(Error::Device {
-            context: context(fill),
-            detail: format!(
-                "an orthogonal matrix takes {bytes} bytes in one binding, but the device binds \
-                 at most {largest}: make it on the CPU"
-            ),
-        })
+    let tensor = Tensor::new(fill.name(), [rows, columns])?.with_stream_id(fill.stream());
+    let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), fill.seed())?;
+    let job = Job::new(&gaussian)?;
+    let piece = FillPiece {
+        fill: &gaussian,
+        range: 0..gaussian.elements(),
+        buffer: &gaussians,
+        offset: 0,
+        matrix: None,
+    };
+    let table = device.table(&job, || context(fill))?;
+    let chunks = device.chunks(&job, &piece, table, false).collect();
+    let mut steps = device.batched_steps(chunks, || context(fill))?;
+
+    let pipelines = compiled(&device.wgpu, pipelines)?;
+    let bind_group = checked(
+        &device.wgpu,
+        || context(fill),
+        || {
+            device.wgpu.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("fanin orthogonal"),
+                layout: &pipelines.layout,
+                entries: &[
+                    wgpu::BindGroupEntry {
+                        binding: 0,
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &uniforms,
+                            offset: 0,
+                            size: wgpu::BufferSize::new(size_of::<MatrixShape>() as u64),
+                        }),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 1,
+                        resource: vectors.as_entire_binding(),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 2,
+                        resource: product.as_entire_binding(),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 3,
+                        resource: factors.as_entire_binding(),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 4,
+                        resource: projections.as_entire_binding(),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 5,
+                        resource: gaussians.as_entire_binding(),
+                    },
+                ],
+            })
+        },
+    )?;
+    let mut step = |pipeline: &wgpu::ComputePipeline, block: u64, x: u64, y: u64| {
+        steps.push(Step {
+            pipeline: pipeline.clone(),
+            bind_group: bind_group.clone(),
+            offset: block as u32 * offset_stride,
+            grid: [x as u32, y as u32],
+        });
+    };
+    step(&pipelines.reflectors, 0, blocks, 1);
+    step(&pipelines.inner_products, 0, blocks, 1);
+    step(&pipelines.invert, 0, blocks, 1);
+    for block in (0..blocks).rev() {
+        let tiles = blocks - block;
+        let parts = u64::from(shapes[block as usize].parts);
+        step(&pipelines.project, block, tiles, parts);
+        step(&pipelines.transform, block, tiles, 1);
+        step(&pipelines.apply, block, tiles, padded_rows / BLOCK - block);
     }
+    let matrix = Matrix {
+        buffer: product,
+        stride: stride as u32,
+    };
+    Ok(Some((matrix, steps)))
+}
+
+/// Returns the pipelines, compiled on their first use.
+fn compiled<'a>(
+    device: &wgpu::Device,
+    pipelines: &'a OnceLock<OrthogonalPipelines>,
+) -> Result<&'a OrthogonalPipelines> {
+    if let Some(pipelines) = pipelines.get() {
+        return Ok(pipelines);
+    }
+    let compiled = OrthogonalPipelines::new(device)?;
+    Ok(pipelines.get_or_init(|| compiled))
+}
+
+/// Refuses matrices that are too large for the device's limits.
+fn check_room(device: &wgpu::Device, fill: &Fill, bytes: u64) -> Result<()> {
+    let limits = device.limits();
+    let largest = limits
+        .max_storage_buffer_binding_size
+        .min(limits.max_buffer_size);
+    if bytes <= largest {
+        return Ok(());
+    }
+    Err(Error::Device {
+        context: context(fill),
+        detail: format!(
+            "an orthogonal matrix needs {bytes} bytes in one binding, but the device binds at most \
+             {largest}: make it on the CPU"
+        ),
+    })
 }

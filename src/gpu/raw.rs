@@ -1,11 +1,16 @@
 //! Fills as data, for hosts other than wgpu: Dawn, a browser's own WebGPU, an engine with its
 //! own graphics layer. The feature `raw` has this module alone, and no wgpu.
 //!
-//! The feature `gpu`'s `Initializer` does no more than this with it: compile [`shader`], make a
-//! pipeline for each [`Dispatch`] (its entry point and constants say which), bind the dispatch's
-//! `request` as a uniform buffer at group 0 binding 0, the range of the destination at binding 1
-//! (read-write storage) and the dispatch's `table` at binding 2 (read-only storage), and dispatch
-//! `grid` workgroups. `web/` in the repository does it in JavaScript.
+//! A host does the following, and `Initializer` of the feature `gpu` does no more:
+//!
+//! 1. Compile [`shader`].
+//! 2. For each [`Dispatch`], make a pipeline with its entry point and constants.
+//! 3. Bind the dispatch's `request` as a uniform buffer at group 0 binding 0, the range of the
+//!    destination at binding 1 (read-write storage), and the dispatch's `table` at binding 2
+//!    (read-only storage).
+//! 4. Dispatch `grid` workgroups.
+//!
+//! `web/` in the repository does this in JavaScript.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,43 +19,19 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{Core, FillTable, Job};
 
-use super::batch::{self, Batch, Batching};
+use super::batch::{self, Batch, Batching, Bindings};
 use super::dispatch;
-use super::place::{self, Written};
+use super::overlap::{self, WrittenBytes};
 use super::probe;
-use super::shader::{self, Bound, CONSTANTS, MAX_REQUESTS};
+use super::shader::{self, CONSTANTS, MAX_REQUESTS, ShaderKind};
 
-/// The limits of a device that cut a fill into dispatches. No bit depends on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `maxStorageBufferBindingSize`, in bytes.
-    pub binding_size: u64,
-    /// `minStorageBufferOffsetAlignment`, in bytes.
-    pub binding_alignment: u64,
-    /// Invocations of a workgroup.
-    pub workgroup_size: u32,
-    /// Whether the device has passed the [`Probe`]: its floats are exact where WGSL says so. Without it
-    /// values are made in integers, which takes longer and gives the same bits.
-    pub exact_floats: bool,
-}
+pub use super::limits::Limits;
 
-impl Default for Limits {
-    /// What every WebGPU device offers, before it has passed the probe.
-    fn default() -> Limits {
-        Limits {
-            binding_size: 128 << 20,
-            binding_alignment: 256,
-            workgroup_size: 256,
-            exact_floats: false,
-        }
-    }
-}
-
-/// A small dispatch that tells whether a device's floats are exact: run it once for each device.
+/// A small dispatch that tells whether a device's floats are exact. Run it once for each device.
 ///
-/// Compile `shader`, whose entry point is `probe`; bind `trials` at group 0 binding 0 (read-only
-/// storage) and a buffer of [`answer_bytes`](Probe::answer_bytes) at binding 1 (read-write storage);
-/// dispatch `workgroups` workgroups and read the second buffer back.
+/// Compile `shader`, whose entry point is `probe`. Bind `trials` at group 0 binding 0 (read-only
+/// storage) and a buffer of [`answer_bytes`](Probe::answer_bytes) at binding 1 (read-write storage).
+/// Dispatch `workgroups` workgroups and read the second buffer back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// The shader's text.
@@ -62,7 +43,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The probe.
+    /// Makes the probe.
     #[must_use]
     pub fn new() -> Probe {
         let trials = probe::contents();
@@ -73,13 +54,13 @@ impl Probe {
         }
     }
 
-    /// Bytes of the buffer of answers.
+    /// Returns the size of the buffer of answers in bytes.
     #[must_use]
     pub fn answer_bytes(&self) -> u64 {
         self.trials.len() as u64 / 2
     }
 
-    /// Whether the answers are exact: [`Limits::exact_floats`].
+    /// Returns whether the answers are exact, for [`Limits::exact_floats`].
     #[must_use]
     pub fn is_exact(&self, answers: &[u8]) -> bool {
         probe::is_exact(answers)
@@ -92,7 +73,7 @@ impl Default for Probe {
     }
 }
 
-/// A buffer of the host's, with a number that the host gives it: equal numbers are one buffer.
+/// A buffer of the host. The host chooses its number; equal numbers are the same buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// The number.
@@ -101,21 +82,21 @@ pub struct Buffer {
     pub size: u64,
 }
 
-/// A fill and the place it goes to: one of many in [`dispatches_of_all`].
+/// A fill, with the buffer and offset it goes to: one of many in [`dispatches_of_all`].
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The values.
+pub struct BufferFill<'a> {
+    /// The fill.
     pub fill: &'a Fill,
-    /// Where they go.
+    /// The destination.
     pub buffer: Buffer,
-    /// Where in the buffer the first element goes, counted in elements of the fill's dtype.
+    /// The offset of the first element in the buffer, in elements of the fill's dtype.
     pub offset: u64,
 }
 
-/// One dispatch: of a fill, of a part of it, or of many.
+/// A dispatch for a fill, a part of one, or many fills.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dispatch {
-    /// Whether it does the work of many requests: which [`shader`] it takes.
+    /// True if the dispatch needs the [`shader`] for many requests.
     pub many: bool,
     /// The shader's entry point.
     pub entry_point: &'static str,
@@ -123,33 +104,33 @@ pub struct Dispatch {
     pub constants: [(&'static str, f64); CONSTANTS],
     /// The [number](Buffer::number) of the destination; 0 from [`dispatches`].
     pub buffer: usize,
-    /// Start of the range of the destination that is bound, in bytes, aligned.
+    /// The start of the bound range of the destination, in bytes, aligned.
     pub binding_offset: u64,
-    /// Bytes of that range, a multiple of 4.
+    /// The size of that range in bytes, a multiple of 4.
     pub binding_size: u64,
-    /// The contents of the uniform buffer: some 200 bytes, or 64 times as many for many requests.
+    /// The contents of the uniform buffer: about 200 bytes, or 64 times as many for many requests.
     pub request: Vec<u8>,
-    /// The contents of the table that the fill looks up, at least one entry: the same `Arc` for all
-    /// normal fills, and for all that share a distribution.
+    /// The contents of the lookup table, at least one entry. All normal fills share one `Arc`, and so
+    /// do fills of the same distribution.
     pub table: Arc<Vec<[u32; 2]>>,
     /// Workgroups in x and y.
     pub grid: [u32; 2],
 }
 
-/// The shader's text: for dispatches of one request or of `many`; with `int64` it needs naga's
-/// 64-bit integers, without it is plain WGSL.
+/// Returns the shader's text, for dispatches of one request or of `many`. With `int64` it needs naga's
+/// 64-bit integers; without, it is plain WGSL.
 pub fn shader(int64: bool, many: bool) -> &'static str {
     shader::shader(
         int64,
-        Bound {
+        ShaderKind {
             many,
             uniform_table: false,
         },
     )
 }
 
-/// The dispatches that fill the elements `range` of the slice, in its own row-major order, into a
-/// buffer from element `offset` on. Each has one request.
+/// Returns the dispatches that fill the elements `range` of the slice, in its own row-major order,
+/// into a buffer from element `offset` on. Each has one request.
 ///
 /// # Errors
 ///
@@ -181,34 +162,34 @@ pub fn dispatches(
             got: range.end,
         });
     }
-    dispatch::check(limits)?;
+    limits.check()?;
     let length = range.end.saturating_sub(range.start);
-    Written::new(fill, length, (), offset, u64::MAX)?;
+    WrittenBytes::new(fill, length, (), offset, u64::MAX)?;
     let job = job(fill)?;
-    let place = Place::new(0, &job, false);
-    let cut = dispatch::dispatches(&job, range, offset, limits, false);
-    Ok(cut
-        .map(|dispatch| Dispatch::new(&Batch::one(&dispatch, place.clone()), limits))
+    let bindings = bindings(0, &job, false);
+    Ok(dispatch::chunks(&job, range, offset, limits, false)
+        .map(|chunk| Dispatch::new(&Batch::one(&chunk, bindings.clone()), limits))
         .collect())
 }
 
-/// The dispatches that fill many tensors, a whole model say, each one's whole slice: few where
-/// tensors share a buffer and a distribution. They must run in the order given, in one pass or in
-/// several. The targets may stand in any order, in one buffer or in many, side by side without a
-/// gap.
+/// Returns the dispatches that fill the slices of many tensors, such as a whole model.
+///
+/// Tensors that share a buffer and a distribution share dispatches. The dispatches must run in the
+/// order given, in one pass or in several. The fills can be in any order, in one buffer or in many,
+/// side by side without a gap.
 ///
 /// ```
-/// use fanin::gpu::raw::{self, Buffer, Target};
+/// use fanin::gpu::raw::{self, Buffer, BufferFill};
 /// use fanin::{Fill, Init, Tensor};
 ///
 /// let weight = Fill::new(&Tensor::new("fc.weight", [256, 784])?, &Init::kaiming_normal(), 42)?;
 /// let other = Fill::new(&Tensor::new("out.weight", [10, 256])?, &Init::kaiming_normal(), 42)?;
 /// let arena = Buffer { number: 0, size: weight.bytes() + other.bytes() };
-/// let targets = [
-///     Target { fill: &weight, buffer: arena, offset: 0 },
-///     Target { fill: &other, buffer: arena, offset: weight.elements() },
+/// let fills = [
+///     BufferFill { fill: &weight, buffer: arena, offset: 0 },
+///     BufferFill { fill: &other, buffer: arena, offset: weight.elements() },
 /// ];
-/// let dispatches = raw::dispatches_of_all(&targets, raw::Limits::default())?;
+/// let dispatches = raw::dispatches_of_all(&fills, raw::Limits::default())?;
 /// assert_eq!(dispatches.len(), 1);
 /// assert!(dispatches[0].many);
 /// # Ok::<(), fanin::Error>(())
@@ -219,101 +200,85 @@ pub fn dispatches(
 /// [`Error::BufferTooSmall`] if a buffer ends before a fill does (rounded up to whole 32-bit
 /// words), [`Error::Overlap`] if two would write the same bytes, [`Error::Device`] if no binding of
 /// these limits could hold an element at any offset, or for an orthogonal fill.
-pub fn dispatches_of_all(targets: &[Target<'_>], limits: Limits) -> Result<Vec<Dispatch>> {
-    dispatch::check(limits)?;
-    let written: Vec<_> = targets
+pub fn dispatches_of_all(fills: &[BufferFill<'_>], limits: Limits) -> Result<Vec<Dispatch>> {
+    limits.check()?;
+    let written: Vec<_> = fills
         .iter()
         .map(|target| {
-            let Target {
-                fill,
-                buffer: Buffer { number, size },
-                offset,
-            } = *target;
-            Written::new(fill, fill.elements(), number, offset, size)
+            let Buffer { number, size } = target.buffer;
+            let elements = target.fill.elements();
+            WrittenBytes::new(target.fill, elements, number, target.offset, size)
         })
         .collect::<Result<_>>()?;
-    let turns = place::turns(&written)?;
-    let mut dispatches = Vec::new();
-    for (target, turn) in targets.iter().zip(turns) {
+    let turns = overlap::turns(&written)?;
+    let mut chunks = Vec::new();
+    for (target, turn) in fills.iter().zip(turns) {
         let job = job(target.fill)?;
-        let place = Place::new(target.buffer.number, &job, turn);
+        let bindings = bindings(target.buffer.number, &job, turn);
         let all = 0..target.fill.elements();
-        let cut = dispatch::dispatches(&job, all, target.offset, limits, false);
-        dispatches.extend(cut.map(|dispatch| (dispatch, place.clone())));
+        let cut = dispatch::chunks(&job, all, target.offset, limits, false);
+        chunks.extend(cut.map(|chunk| (chunk, bindings.clone())));
     }
     let batching = Batching {
         requests: MAX_REQUESTS,
         elements: u64::MAX,
     };
-    let batches = batch::batches(dispatches, batching, limits);
-    Ok(batches
+    Ok(batch::batches(chunks, batching, limits)
         .iter()
         .map(|batch| Dispatch::new(batch, limits))
         .collect())
 }
 
-/// The job of a fill that the fill shader can do alone.
+/// Returns the job of a fill that the fill shader can make alone.
 fn job(fill: &Fill) -> Result<Job> {
     let job = Job::new(fill)?;
     if job.core == Core::Matrix {
         return Err(Error::Device {
             context: format!("filling tensor {:?}", fill.name()),
-            detail: "an orthogonal matrix is not made by one shader: use Initializer, or the CPU"
+            detail: "one shader cannot make an orthogonal matrix: use Initializer, or the CPU"
                 .into(),
         });
     }
     Ok(job)
 }
 
-/// What the dispatches of a batch have in common, besides their pipeline.
+/// A table that is equal to others at the same address only, which costs no look at its contents.
 #[derive(Clone)]
-struct Place {
-    buffer: usize,
-    table: FillTable,
-    /// Fills that share a 32-bit word take turns: within a dispatch they would race.
-    turn: bool,
-}
+struct TableAddress(FillTable);
 
-impl Place {
-    fn new(buffer: usize, job: &Job, turn: bool) -> Place {
-        Place {
-            buffer,
-            table: shader::fill_table(job),
-            turn,
-        }
-    }
-
-    /// What tells it from others: a table by where it is held.
-    fn key(&self) -> (usize, usize, bool) {
-        (self.buffer, Arc::as_ptr(&self.table).addr(), self.turn)
+impl PartialEq for TableAddress {
+    fn eq(&self, other: &TableAddress) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl PartialEq for Place {
-    fn eq(&self, other: &Place) -> bool {
-        self.key() == other.key()
-    }
-}
+impl Eq for TableAddress {}
 
-impl Eq for Place {}
-
-impl std::hash::Hash for Place {
+impl std::hash::Hash for TableAddress {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+fn bindings(buffer: usize, job: &Job, turn: bool) -> Bindings<usize, TableAddress> {
+    Bindings {
+        buffer,
+        table: TableAddress(shader::fill_table(job)),
+        turn,
     }
 }
 
 impl Dispatch {
-    fn new(batch: &Batch<Place>, limits: Limits) -> Dispatch {
+    fn new(batch: &Batch<usize, TableAddress>, limits: Limits) -> Dispatch {
         Dispatch {
             many: batch.is_many(),
             entry_point: batch.variant.entry.name(),
             constants: batch.variant.constants(limits.workgroup_size),
-            buffer: batch.place.buffer,
+            buffer: batch.bindings.buffer,
             binding_offset: batch.binding_offset,
             binding_size: batch.binding_size,
             request: batch.contents(),
-            table: Arc::clone(&batch.place.table),
+            table: Arc::clone(&batch.bindings.table.0),
             grid: dispatch::grid(batch.workgroups),
         }
     }
@@ -341,9 +306,9 @@ mod tests {
             number: 7,
             size: 600,
         };
-        let side_by_side: Vec<Target<'_>> = (0..)
+        let side_by_side: Vec<BufferFill<'_>> = (0..)
             .zip(&fills)
-            .map(|(i, fill)| Target {
+            .map(|(i, fill)| BufferFill {
                 fill,
                 buffer,
                 offset: 3 * i,
@@ -363,12 +328,12 @@ mod tests {
         let uniform = fill("u", 8, &Init::uniform(-1.0, 1.0));
         let apart = [
             side_by_side[0],
-            Target {
+            BufferFill {
                 fill: &uniform,
                 buffer,
                 offset: 100,
             },
-            Target {
+            BufferFill {
                 fill: &fills[1],
                 buffer: Buffer {
                     number: 8,
@@ -382,7 +347,7 @@ mod tests {
         assert!(made.iter().all(|dispatch| !dispatch.many));
     }
 
-    /// The words of the destination that each request of a dispatch writes, ends included.
+    /// Returns the words of the destination that each request of a dispatch writes, even in part.
     fn words(dispatch: &Dispatch, dtype: DType) -> Vec<Range<u64>> {
         let requests: &[dispatch::Request] = bytemuck::cast_slice(&dispatch.request);
         let used = requests.iter().filter(|request| request.count > 0);
@@ -399,7 +364,7 @@ mod tests {
     fn requests_of_a_dispatch_share_no_word() {
         let tensor = Tensor::new("w", [37, 11]).unwrap();
         let whole = Fill::new(&tensor, &Init::normal(0.0, 1.0), 42).unwrap();
-        // Runs and blocks of odd lengths, which begin where the one before ended: in a word of it.
+        // Runs and blocks of odd lengths. Each begins in the word in which the one before ends.
         let parts = [
             vec![[0..1, 0..11], [3..5, 0..11], [5..6, 0..11], [36..37, 0..11]],
             vec![[0..1, 4..5], [2..3, 4..5], [4..5, 4..5], [6..9, 4..5]],
@@ -414,9 +379,9 @@ mod tests {
                         number: 0,
                         size: 1 << 20,
                     };
-                    // A neighbour on each side, in the words where the parts begin and end.
+                    // A neighbour on each side shares the first and the last word of the parts.
                     let offsets = [1, 2, 0].map(|i| offset + i * fill.elements());
-                    let targets = offsets.map(|offset| Target {
+                    let targets = offsets.map(|offset| BufferFill {
                         fill: &fill,
                         buffer,
                         offset,
@@ -454,7 +419,7 @@ mod tests {
             number: 0,
             size: 1 << 20,
         };
-        let target = Target {
+        let target = BufferFill {
             fill: &fill,
             buffer,
             offset: 5,
@@ -473,7 +438,7 @@ mod tests {
         );
         let refused = |offsets: [u64; 2], size| {
             let buffer = Buffer { number: 0, size };
-            let targets = [(&a, offsets[0]), (&b, offsets[1])].map(|(fill, offset)| Target {
+            let targets = [(&a, offsets[0]), (&b, offsets[1])].map(|(fill, offset)| BufferFill {
                 fill,
                 buffer,
                 offset,

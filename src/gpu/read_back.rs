@@ -1,22 +1,22 @@
-//! Weights on their way from the device to the host: it fills one piece while another is copied
-//! and a third is read.
+//! Weights on their way from the device to the host: the device fills one piece while another is
+//! copied and a third is read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fill::Fill;
 
+use super::device::map::{Mapping, map, padded, take};
+use super::device::scope::{checked, device_error};
 use super::headless::Gpu;
-use super::map::Mapped;
-use super::prepare::Piece;
-use super::scope::{checked, device_error};
+use super::steps::FillPiece;
 
-/// A queue of pieces that a device works at ahead of whoever reads them.
+/// A queue of pieces that the device fills ahead of their reader.
 ///
-/// Say by [`begin`](ReadBack::begin) what will be wanted, up to [`DEPTH`](ReadBack::DEPTH) pieces
-/// ahead, then [`take`](ReadBack::take) the pieces in the same order. The buffers are made once
-/// and used in turn. Native only: it waits for the device.
+/// [`begin`](ReadBack::begin) the next pieces, up to [`DEPTH`](ReadBack::DEPTH) ahead, then
+/// [`take`](ReadBack::take) them in the same order. The buffers are made once and reused. It waits for
+/// the device, so it does not work in a browser.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, gpu};
@@ -30,7 +30,7 @@ use super::scope::{checked, device_error};
 /// read_back.begin(&fill, 0..256 * 512)?;
 /// read_back.begin(&fill, 256 * 512..512 * 512)?;
 /// read_back.take(&fill, 0, &mut rows)?;
-/// // ... while the device makes the second half, whoever wants the first has it.
+/// // ... use the first half while the device makes the second.
 /// read_back.take(&fill, 256 * 512, &mut rows)?;
 /// # Ok(())
 /// # }
@@ -39,37 +39,31 @@ use super::scope::{checked, device_error};
 pub struct ReadBack<'a> {
     gpu: &'a Gpu,
     begun: VecDeque<Begun>,
-    free: Vec<Buffers>,
+    free: Vec<PieceBuffers>,
 }
 
-/// Where a piece is filled, and where the host reads it.
+/// The buffers of a piece: one to fill, and one that the host can read.
 #[derive(Debug)]
-struct Buffers {
+struct PieceBuffers {
     filled: wgpu::Buffer,
     staging: wgpu::Buffer,
 }
 
-/// A piece that the device has been given.
+/// A piece that the device is working on.
 #[derive(Debug)]
 struct Begun {
-    key: Key,
-    buffers: Buffers,
-    submission: wgpu::SubmissionIndex,
-    mapped: Mapped,
-}
-
-/// What tells one piece from another.
-#[derive(Debug, PartialEq)]
-struct Key {
     fill: Fill,
     range: Range<u64>,
+    buffers: PieceBuffers,
+    submission: wgpu::SubmissionIndex,
+    mapping: Mapping,
 }
 
 impl<'a> ReadBack<'a> {
-    /// Pieces that keep a device busy: one that is filled, one that is copied, one that is read.
+    /// The number of pieces that keeps a device busy: one is filled, one copied, one read.
     pub const DEPTH: usize = 3;
 
-    /// An empty queue.
+    /// Makes an empty queue.
     #[must_use]
     pub fn new(gpu: &'a Gpu) -> Self {
         ReadBack {
@@ -79,79 +73,70 @@ impl<'a> ReadBack<'a> {
         }
     }
 
-    /// Has the device begin with the elements of a range, counted in the slice's own row-major
-    /// order. Does not wait for it.
+    /// Submits the elements of a range, counted in the slice's own row-major order. Does not wait for
+    /// the device.
     ///
     /// # Errors
     ///
-    /// [`Error::LengthMismatch`] if the range reaches past the end of the slice;
-    /// [`Error::Device`] if the device has no room for it, or is lost.
+    /// [`Error::LengthMismatch`](crate::Error::LengthMismatch) if the range reaches past the end of the
+    /// slice; [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
     pub fn begin(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
         let length = range.end.saturating_sub(range.start);
         fill.check_range(range.start, length * fill.dtype().size())?;
         let bytes = length * fill.dtype().size();
         let size = bytes.next_multiple_of(4);
         let buffers = self.buffers(fill, size)?;
-        let made = self.gpu.matrix(fill)?;
-        let piece = Piece {
+        let piece = FillPiece {
             fill,
             range: range.clone(),
             buffer: &buffers.filled,
             offset: 0,
-            matrix: made.as_ref().map(|made| made.matrix()),
+            matrix: self.gpu.matrix(fill)?,
         };
         self.gpu
             .initializer()
             .submit_piece(self.gpu.queue(), piece)?;
         if range.end == fill.elements() {
-            // The last piece: the device's memory is wanted for other things.
+            // The last piece frees the device's memory.
             self.gpu.forget_matrix();
         }
-        let mapped = Mapped::default();
         let device = self.gpu.device();
-        let submission = checked(
+        let (submission, mapping) = checked(
             device,
             || context(fill),
             || {
                 let mut encoder = device.create_command_encoder(&Default::default());
                 encoder.copy_buffer_to_buffer(&buffers.filled, 0, &buffers.staging, 0, size);
                 let submission = self.gpu.queue().submit([encoder.finish()]);
-                let done = mapped.clone();
-                let staging = &buffers.staging;
-                staging.map_async(wgpu::MapMode::Read, ..size.max(4), move |result| {
-                    done.set(result);
-                });
-                submission
+                (submission, map(&buffers.staging, padded(bytes as usize)))
             },
         )?;
         self.begun.push_back(Begun {
-            key: Key {
-                fill: fill.clone(),
-                range,
-            },
+            fill: fill.clone(),
+            range,
             buffers,
             submission,
-            mapped,
+            mapping,
         });
         Ok(())
     }
 
-    /// Waits for a piece, the elements of the slice from `start` on, and copies it to `out` as raw
-    /// little-endian bytes. One that is not the next of those begun is begun now, and those are
-    /// forgotten.
+    /// Waits for the piece that starts at element `start` of the slice, and copies it to `out` as raw
+    /// little-endian bytes. If this is not the next piece begun, all pieces begun are forgotten and this
+    /// one is begun now.
     ///
     /// # Errors
     ///
-    /// Those of [`begin`](ReadBack::begin).
+    /// The errors of [`begin`](ReadBack::begin).
     pub fn take(&mut self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
         fill.check_range(start, out.len() as u64)?;
         let end = start + out.len() as u64 / fill.dtype().size();
-        let wanted = |begun: &Begun| begun.key.range == (start..end) && begun.key.fill == *fill;
+        let wanted = |begun: &Begun| begun.range == (start..end) && begun.fill == *fill;
         if !self.begun.front().is_some_and(wanted) {
             self.reset();
             self.begin(fill, start..end)?;
         }
-        let Some(begun) = self.begun.pop_front() else {
+        let Some(mut begun) = self.begun.pop_front() else {
             return Ok(());
         };
         let device = self.gpu.device();
@@ -161,31 +146,20 @@ impl<'a> ReadBack<'a> {
                 timeout: None,
             })
             .map_err(|error| device_error(context(fill), &error))?;
-        let mapped = begun.mapped.take();
-        mapped
-            .ok_or_else(|| Error::Device {
-                context: context(fill),
-                detail: "the device was lost".into(),
-            })?
-            .map_err(|error| device_error(context(fill), &error))?;
-        let size = (out.len() as u64).next_multiple_of(4).max(4);
-        let view = begun.buffers.staging.get_mapped_range(..size);
-        let view = view.map_err(|error| device_error(context(fill), &error))?;
-        out.copy_from_slice(&view[..out.len()]);
-        drop(view);
-        begun.buffers.staging.unmap();
+        let mapped = begun.mapping.try_recv().ok().flatten();
+        take(&begun.buffers.staging, mapped, out, || context(fill))?;
         self.free.push(begun.buffers);
         Ok(())
     }
 
     /// Forgets the pieces that were begun and not taken.
     pub fn reset(&mut self) {
-        // Their buffers go with them: they are mapped, or going to be.
+        // Their buffers are dropped, not reused, because they are mapped or about to be.
         self.begun.clear();
     }
 
-    /// Buffers that have room for a piece.
-    fn buffers(&mut self, fill: &Fill, size: u64) -> Result<Buffers> {
+    /// Returns buffers with room for a piece.
+    fn buffers(&mut self, fill: &Fill, size: u64) -> Result<PieceBuffers> {
         let size = size.max(4);
         if let Some(buffers) = self.free.pop()
             && buffers.filled.size() >= size
@@ -204,7 +178,7 @@ impl<'a> ReadBack<'a> {
         checked(
             device,
             || context(fill),
-            || Buffers {
+            || PieceBuffers {
                 filled: buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC),
                 staging: buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
             },

@@ -1,12 +1,13 @@
-//! The fill shader's text, and what its pipelines are specialized for.
+//! The fill shader's text, and the constants that specialize its pipelines.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::job::{Core, FillTable, Job, Mask};
 use crate::tensor::DType;
 
-/// The text of the fill shader: `shaders/` one file after the other, with one of the spellings of the
-/// multiply, of the table and of the request, and with what only some devices can take.
+/// The text of the fill shader: files of `shaders/`, one after the other. The multiply, the table
+/// and the request each have several spellings. Some files are added for devices with 64-bit
+/// integers only.
 macro_rules! shader {
     ($multiply:literal, $table:literal, $request:literal $(, $more:literal)*) => {
         concat!(
@@ -25,62 +26,62 @@ macro_rules! shader {
     };
 }
 
-/// Requests of a dispatch that fills many tensors, `MAX_REQUESTS` of `shaders/request_many.wgsl`: as
-/// many as fit, by powers of two, in the 16 KiB of a uniform buffer that every WebGPU device binds.
+/// Requests of a dispatch that fills many tensors, `MAX_REQUESTS` of `shaders/request_many.wgsl`: the
+/// largest power of two that fits the 16 KiB of uniform buffer that every WebGPU device binds.
 pub(super) const MAX_REQUESTS: usize = 64;
 
 /// The number of `override`s of `shaders/fill.wgsl`.
 pub(super) const CONSTANTS: usize = 8;
 
-/// How the invocations of a dispatch share the work.
+/// An entry point of the shader: the work of one invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Entry {
-    /// Two blocks of the stream each, of which all elements are wanted and which are stored whole:
-    /// 32-bit elements.
+pub(super) enum EntryPoint {
+    /// Two whole blocks of the stream, stored whole: 32-bit elements.
     WholeBlocks32,
     /// The same with 16-bit elements.
     WholeBlocks16,
-    /// [`RUN`](super::dispatch::RUN) blocks of the stream each, all of them wanted and stored whole:
-    /// 32-bit elements, with 64-bit integers and the table in a uniform buffer.
+    /// [`RUN`](super::dispatch::RUN) whole blocks of the stream, stored whole: 32-bit elements, with
+    /// 64-bit integers and the table in a uniform buffer.
     Runs32,
     /// The same with 16-bit elements.
     Runs16,
-    /// One block of the stream each, and of it what is wanted.
+    /// The elements of one block of the stream that are in range.
     Blocks,
-    /// One 32-bit word of the destination each: 16-bit elements whose words do not line up with
-    /// the blocks.
+    /// A 32-bit word of the destination: 16-bit elements whose words do not line up with blocks.
     Words,
 }
 
-impl Entry {
+impl EntryPoint {
+    /// Returns the entry point's name in the shader.
     pub fn name(self) -> &'static str {
         match self {
-            Entry::WholeBlocks32 => "fill_whole_blocks_32",
-            Entry::WholeBlocks16 => "fill_whole_blocks_16",
-            Entry::Runs32 => "fill_runs_32",
-            Entry::Runs16 => "fill_runs_16",
-            Entry::Blocks => "fill_blocks",
-            Entry::Words => "fill_words",
+            EntryPoint::WholeBlocks32 => "fill_whole_blocks_32",
+            EntryPoint::WholeBlocks16 => "fill_whole_blocks_16",
+            EntryPoint::Runs32 => "fill_runs_32",
+            EntryPoint::Runs16 => "fill_runs_16",
+            EntryPoint::Blocks => "fill_blocks",
+            EntryPoint::Words => "fill_words",
         }
     }
 }
 
-/// What a pipeline is specialized for: the `override`s of `shaders/fill.wgsl`.
+/// The constants that specialize a pipeline: the `override`s of `shaders/fill.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Variant {
-    pub entry: Entry,
+    pub entry: EntryPoint,
     pub core: Core,
     pub dtype: DType,
     pub shifted: bool,
     pub clamped: bool,
-    /// Values are made in integers.
+    /// True if values are made in integers.
     pub integers: bool,
     pub sliced: bool,
-    pub mask: Mask,
+    /// The value of the shader's `MASK`.
+    mask: u32,
 }
 
 impl Variant {
-    pub fn new(job: &Job, entry: Entry, sliced: bool, exact_floats: bool) -> Variant {
+    pub fn new(job: &Job, entry: EntryPoint, sliced: bool, exact_floats: bool) -> Variant {
         let drawn = matches!(job.core, Core::Uniform | Core::Normal | Core::Quantile);
         let scaling = job.scaling;
         Variant {
@@ -92,11 +93,16 @@ impl Variant {
             clamped: scaling.clamp.is_some(),
             integers: drawn && (job.has_extremes() || !exact_floats),
             sliced,
-            mask: job.mask,
+            mask: match job.mask {
+                Mask::None => 0,
+                Mask::Diagonal { .. } => 1,
+                Mask::Range { .. } => 2,
+                Mask::Sparse { .. } => 3,
+            },
         }
     }
 
-    /// The pipeline constants, by the names in the shader.
+    /// Returns the pipeline constants, by their names in the shader.
     pub fn constants(self, workgroup_size: u32) -> [(&'static str, f64); CONSTANTS] {
         let core = match self.core {
             Core::Constant => 0,
@@ -106,12 +112,6 @@ impl Variant {
             Core::Sine => 4,
             Core::Columns => 5,
             Core::Matrix => 6,
-        };
-        let mask = match self.mask {
-            Mask::None => 0,
-            Mask::Diagonal => 1,
-            Mask::Range => 2,
-            Mask::Sparse => 3,
         };
         let dtype = match self.dtype {
             DType::F32 => 0,
@@ -125,21 +125,21 @@ impl Variant {
             ("CLAMPED", f64::from(u8::from(self.clamped))),
             ("INTEGERS", f64::from(u8::from(self.integers))),
             ("SLICED", f64::from(u8::from(self.sliced))),
-            ("MASK", f64::from(mask)),
+            ("MASK", f64::from(self.mask)),
             ("WORKGROUP_SIZE", f64::from(workgroup_size)),
         ]
     }
 }
 
-/// The fill's own table, as `shaders/table_*.wgsl` bind it: one entry of zeros where the
-/// fill needs none, because a binding cannot be empty.
+/// Returns the table of a job, as `shaders/table_*.wgsl` bind it. A job without a table gets one
+/// entry of zeros, because a binding cannot be empty.
 pub(super) fn fill_table(job: &Job) -> FillTable {
     static NONE: OnceLock<FillTable> = OnceLock::new();
     let none = NONE.get_or_init(|| Arc::new(vec![[0; 2]]));
     Arc::clone(job.table.as_ref().unwrap_or(none))
 }
 
-/// Whether the table of a core is one that fits a uniform buffer: a curve, the circle or nothing.
+/// Returns whether the table of a core fits a uniform buffer.
 pub(super) fn has_short_table(core: Core) -> bool {
     match core {
         Core::Constant | Core::Uniform | Core::Normal | Core::Quantile => true,
@@ -147,19 +147,19 @@ pub(super) fn has_short_table(core: Core) -> bool {
     }
 }
 
-/// How a pipeline is told what to do, and where it finds its table: what the shader's text, and the
-/// types of its bindings, depend on.
+/// The choices that change the shader's text and the types of its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bound {
-    /// Up to [`MAX_REQUESTS`] requests; one otherwise.
+pub(super) struct ShaderKind {
+    /// A dispatch has up to [`MAX_REQUESTS`] requests if true, else one.
     pub many: bool,
-    /// The table in a uniform buffer, of a curve, the circle or nothing; in a storage buffer otherwise.
+    /// The table is a uniform buffer if true, else a storage buffer.
     pub uniform_table: bool,
 }
 
-/// The text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in plain WGSL.
-pub(super) fn shader(int64: bool, bound: Bound) -> &'static str {
-    match (int64, bound.uniform_table, bound.many) {
+/// Returns the text of the shader: with 64-bit integers for devices with `SHADER_INT64`, else in
+/// plain WGSL.
+pub(super) fn shader(int64: bool, kind: ShaderKind) -> &'static str {
+    match (int64, kind.uniform_table, kind.many) {
         (false, false, false) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_one.wgsl"),
         (false, false, true) => shader!("mul_u32.wgsl", "table_storage.wgsl", "request_many.wgsl"),
         (false, true, false) => shader!("mul_u32.wgsl", "table_uniform.wgsl", "request_one.wgsl"),

@@ -174,7 +174,7 @@ fn options_that_the_device_cannot_meet() {
             max_binding_size: Some(8),
             ..Default::default()
         };
-        refuse(options, "bindings of 8 bytes");
+        refuse(options, "binding size is 8 bytes");
         if !gpu
             .device()
             .features()

@@ -587,15 +587,15 @@ fn flat_parameter_in_a_buffer(name: &str, gpu: &Gpu) {
 fn blocks_that_are_no_tensor_are_refused() {
     let whole = || fill(&[8, 6, 4], "normal", DType::F32);
     for (blocks, message) in [
-        (vec![], "slice \"\" is none: give at least one"),
+        (vec![], "slice \"\" has no blocks: give at least one"),
         (
             vec![[0..2, 0..6, 0..4], [1..3, 0..6, 0..4]],
-            "slice \"0:2,0:6,0:4;1:3,0:6,0:4\" overlap or go back: give them in the order of the \
-             tensor",
+            "slice \"0:2,0:6,0:4;1:3,0:6,0:4\" has blocks that overlap or are out of order: give them in \
+             the order of the tensor",
         ),
         (
             vec![[3..4, 0..6, 0..4], [0..1, 0..6, 0..4]],
-            "overlap or go back",
+            "overlap or are out of order",
         ),
         (
             vec![[0..2, 0..6, 0..4], [3..4, 0..5, 0..4]],

@@ -189,10 +189,10 @@ impl Targets {
     /// Returns the dispatches, in order, as plain objects.
     pub fn dispatches(&self) -> Result<Array> {
         tables::forget();
-        let targets: Vec<raw::Target<'_>> = self
+        let targets: Vec<raw::BufferFill<'_>> = self
             .targets
             .iter()
-            .map(|(fill, buffer, offset)| raw::Target {
+            .map(|(fill, buffer, offset)| raw::BufferFill {
                 fill,
                 buffer: *buffer,
                 offset: *offset,

@@ -1,4 +1,4 @@
-//! Where fills go: what each writes of its buffer, and whose writing comes first.
+//! Checks that fills do not overlap, and turns for those that share a word.
 
 use std::ops::Range;
 
@@ -6,14 +6,15 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 
 /// The bytes of a buffer that a fill writes.
-pub(super) struct Written<'a, B> {
+pub(super) struct WrittenBytes<'a, B> {
     pub fill: &'a Fill,
     pub buffer: B,
     pub bytes: Range<u64>,
 }
 
-impl<'a, B> Written<'a, B> {
-    /// What `length` elements of a fill write, from element `offset` on, of a buffer of `size` bytes.
+impl<'a, B> WrittenBytes<'a, B> {
+    /// Returns the bytes that `length` elements of a fill write, from element `offset` on, to a buffer
+    /// of `size` bytes.
     ///
     /// # Errors
     ///
@@ -31,12 +32,12 @@ impl<'a, B> Written<'a, B> {
                 available: size,
             });
         }
-        // Nothing is written at the offset of an empty fill, which may be any number.
+        // An empty fill writes nothing, so its offset can be any number, even one that overflows.
         let bytes = match end {
             Some(end) if length > 0 => offset * element..end,
             _ => 0..0,
         };
-        Ok(Written {
+        Ok(WrittenBytes {
             fill,
             buffer,
             bytes,
@@ -44,9 +45,13 @@ impl<'a, B> Written<'a, B> {
     }
 }
 
-/// Whose turn each is: those that share a 32-bit word of a buffer get different ones. Two that share
-/// a byte are refused: which one would be left is anyone's guess.
-pub(super) fn turns<B: Ord>(written: &[Written<'_, B>]) -> Result<Vec<bool>> {
+/// Assigns fills that share a 32-bit word of a buffer to different turns. Turns run in separate
+/// dispatches, which avoids a race.
+///
+/// # Errors
+///
+/// [`Error::Overlap`] for two fills that share a byte.
+pub(super) fn turns<B: Ord>(written: &[WrittenBytes<'_, B>]) -> Result<Vec<bool>> {
     let mut turns = vec![false; written.len()];
     let mut order: Vec<usize> = (0..written.len())
         .filter(|&i| !written[i].bytes.is_empty())

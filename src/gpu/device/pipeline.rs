@@ -1,4 +1,4 @@
-//! The pipelines made of the shaders: one for each variant in use, made when it is first needed.
+//! The pipelines of the fill shader, one for each variant. Each is compiled on its first use.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -7,33 +7,33 @@ use crate::error::Result;
 use crate::kernel::box_muller::TABLE_ENTRIES;
 
 use super::scope::checked;
-use super::shader::{Bound, Variant, shader};
+use crate::gpu::shader::{ShaderKind, Variant, shader};
 
-/// Pairs of entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`:
-/// those of the largest, that of normal pairs.
-pub(super) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES / 2;
+/// Pairs of entries of a table in a uniform buffer, `UNIFORM_ENTRIES` of `shaders/table_uniform.wgsl`.
+/// The table of normal pairs is the largest.
+pub(crate) const UNIFORM_ENTRIES: usize = TABLE_ENTRIES / 2;
 
-impl Bound {
+impl ShaderKind {
     fn index(self) -> usize {
         2 * usize::from(self.many) + usize::from(self.uniform_table)
     }
 }
 
-/// The pipelines of a device.
+/// The fill pipelines of a device.
 #[derive(Debug)]
-pub(super) struct Pipelines {
-    /// By [`Bound::index`], made when they are first needed.
+pub(crate) struct FillPipelines {
+    /// Indexed by [`ShaderKind::index`]. Each is compiled on its first use.
     modules: [OnceLock<wgpu::ShaderModule>; 4],
-    /// With the table in a storage and in a uniform buffer.
+    /// First with the table in a storage buffer, then in a uniform buffer.
     bindings: [wgpu::BindGroupLayout; 2],
     layouts: [wgpu::PipelineLayout; 2],
     int64: bool,
     workgroup_size: u32,
-    made: Mutex<HashMap<(Variant, Bound), wgpu::ComputePipeline>>,
+    made: Mutex<HashMap<(Variant, ShaderKind), wgpu::ComputePipeline>>,
 }
 
-impl Pipelines {
-    pub fn new(device: &wgpu::Device, int64: bool, workgroup_size: u32) -> Pipelines {
+impl FillPipelines {
+    pub fn new(device: &wgpu::Device, int64: bool, workgroup_size: u32) -> FillPipelines {
         let bindings = [false, true].map(|uniform| bind_group_layout(device, uniform));
         let layouts = bindings.each_ref().map(|bindings| {
             device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -42,7 +42,7 @@ impl Pipelines {
                 immediate_size: 0,
             })
         });
-        let pipelines = Pipelines {
+        let pipelines = FillPipelines {
             modules: Default::default(),
             bindings,
             layouts,
@@ -50,10 +50,10 @@ impl Pipelines {
             workgroup_size,
             made: Mutex::default(),
         };
-        // Now, so that whoever makes them learns of a device that refuses it.
+        // Compiled now, so that `Initializer::new` fails on a device that refuses the shader.
         pipelines.module(
             device,
-            Bound {
+            ShaderKind {
                 many: false,
                 uniform_table: false,
             },
@@ -61,30 +61,30 @@ impl Pipelines {
         pipelines
     }
 
-    fn module(&self, device: &wgpu::Device, bound: Bound) -> &wgpu::ShaderModule {
-        self.modules[bound.index()].get_or_init(|| {
+    fn module(&self, device: &wgpu::Device, kind: ShaderKind) -> &wgpu::ShaderModule {
+        self.modules[kind.index()].get_or_init(|| {
             device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some("fanin"),
-                source: wgpu::ShaderSource::Wgsl(shader(self.int64, bound).into()),
+                source: wgpu::ShaderSource::Wgsl(shader(self.int64, kind).into()),
             })
         })
     }
 
-    /// What the pipelines of `bound` bind.
-    pub fn bindings(&self, bound: Bound) -> &wgpu::BindGroupLayout {
-        &self.bindings[usize::from(bound.uniform_table)]
+    /// Returns the bindings of the pipelines of a kind.
+    pub fn bindings(&self, kind: ShaderKind) -> &wgpu::BindGroupLayout {
+        &self.bindings[usize::from(kind.uniform_table)]
     }
 
-    /// The pipeline of a variant, made on its first use.
+    /// Returns the pipeline of a variant.
     pub fn get(
         &self,
         device: &wgpu::Device,
         variant: Variant,
-        bound: Bound,
+        kind: ShaderKind,
     ) -> Result<wgpu::ComputePipeline> {
-        // A panic elsewhere leaves the map as it was: whole pipelines only.
+        // A poisoned map is still valid: it only ever holds finished pipelines.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(&(variant, bound)) {
+        if let Some(pipeline) = made.get(&(variant, kind)) {
             return Ok(pipeline.clone());
         }
         let pipeline = checked(
@@ -93,8 +93,8 @@ impl Pipelines {
             || {
                 device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some("fanin"),
-                    layout: Some(&self.layouts[usize::from(bound.uniform_table)]),
-                    module: self.module(device, bound),
+                    layout: Some(&self.layouts[usize::from(kind.uniform_table)]),
+                    module: self.module(device, kind),
                     entry_point: Some(variant.entry.name()),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &variant.constants(self.workgroup_size),
@@ -104,7 +104,7 @@ impl Pipelines {
                 })
             },
         )?;
-        made.insert((variant, bound), pipeline.clone());
+        made.insert((variant, kind), pipeline.clone());
         Ok(pipeline)
     }
 }
@@ -120,7 +120,7 @@ fn bind_group_layout(device: &wgpu::Device, uniform_table: bool) -> wgpu::BindGr
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("fanin"),
         entries: &[
-            // As much as the shader needs, which differs: one request or many, words or blocks.
+            // The sizes are left to the shader, which binds one request or many, words or blocks.
             layout_entry(0, wgpu::BufferBindingType::Uniform, true, 0),
             layout_entry(1, storage(false), false, 0),
             layout_entry(2, table, false, 0),
@@ -128,8 +128,8 @@ fn bind_group_layout(device: &wgpu::Device, uniform_table: bool) -> wgpu::BindGr
     })
 }
 
-/// A buffer that a compute shader binds; a size of 0 leaves it to the shader.
-pub(super) fn layout_entry(
+/// Returns the layout of a buffer binding. A size of 0 leaves the smallest size to the shader.
+pub(crate) fn layout_entry(
     binding: u32,
     ty: wgpu::BufferBindingType,
     has_dynamic_offset: bool,
