@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 #[cfg(feature = "gpu")]
 use self::measure::ELEMENTS_ON_HARDWARE;
 use self::measure::{CASES, ELEMENTS, affordable};
-use self::report::{AdapterReport, COLUMNS, Machine, Report, Row, verdict};
+use self::report::{AdapterTimes, COLUMNS, Machine, Report, Row, verdict};
 use crate::Failure;
 use crate::args::{BackendKind, BenchArguments};
 use crate::backend::{no_adapter_for_the_cpu, start_threads};
@@ -108,7 +108,7 @@ fn devices(arguments: &BenchArguments) -> Result<Vec<(String, Device)>, Failure>
 
 /// Describes the adapters among the devices.
 #[cfg(feature = "gpu")]
-fn adapters(devices: &[(String, Device)]) -> Vec<AdapterReport> {
+fn adapters(devices: &[(String, Device)]) -> Vec<AdapterTimes> {
     let adapters = devices.iter().filter_map(|(name, device)| match device {
         Device::Cpu(_) => None,
         Device::Gpu(gpu) => Some(adapter::describe(name, gpu)),
@@ -117,7 +117,7 @@ fn adapters(devices: &[(String, Device)]) -> Vec<AdapterReport> {
 }
 
 #[cfg(not(feature = "gpu"))]
-fn adapters(_devices: &[(String, Device)]) -> Vec<AdapterReport> {
+fn adapters(_devices: &[(String, Device)]) -> Vec<AdapterTimes> {
     Vec::new()
 }
 

@@ -9,7 +9,7 @@ use super::measure::{
     Case, Clock, FILL_SHARE, MIN_ELEMENTS, MIN_REPETITIONS, Measured, PLAIN_FILL_SHARE, Timing,
     check,
 };
-use super::report::AdapterReport;
+use super::report::AdapterTimes;
 use crate::Failure;
 use crate::backend::is_hardware;
 use crate::output::status;
@@ -45,9 +45,9 @@ pub fn open(adapter: Option<&str>, required: bool) -> Result<Vec<Gpu>, Failure> 
     Ok(opened)
 }
 
-pub fn describe(device: &str, gpu: &Gpu) -> AdapterReport {
+pub fn describe(device: &str, gpu: &Gpu) -> AdapterTimes {
     let info = gpu.info();
-    AdapterReport {
+    AdapterTimes {
         device: device.to_owned(),
         name: info.name.clone(),
         backend: info.backend.to_str().to_owned(),

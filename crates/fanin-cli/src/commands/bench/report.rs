@@ -13,7 +13,7 @@ pub struct Report {
     pub fanin: &'static str,
     pub stream: u32,
     pub machine: Machine,
-    pub adapters: Vec<AdapterReport>,
+    pub adapters: Vec<AdapterTimes>,
     pub rows: Vec<Row>,
 }
 
@@ -43,7 +43,7 @@ impl Machine {
 
 /// An adapter that is timed.
 #[derive(Serialize)]
-pub struct AdapterReport {
+pub struct AdapterTimes {
     pub device: String,
     pub name: String,
     pub backend: String,
