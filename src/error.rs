@@ -1,7 +1,7 @@
 //! What can go wrong, said so that it can be put right.
 
 use crate::tensor::DType;
-pub(crate) use crate::text::{excerpt, one_line, shown};
+use crate::text::{one_line, shown};
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

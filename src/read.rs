@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
+use crate::text::shown;
 
 /// The file's bytes, if it has no more than `limit`.
 ///

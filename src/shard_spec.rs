@@ -5,11 +5,12 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{Error, Result, one_line};
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::placement::{Mesh, Placement};
 use crate::read::{Places, read_text};
 use crate::recipe::{GlobTexts, Globs};
+use crate::text::one_line;
 
 /// The most bytes that a file may have: far beyond any sensible one.
 const MAX_BYTES: u64 = 4 << 20;

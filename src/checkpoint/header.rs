@@ -14,7 +14,8 @@ use safetensors::Dtype;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::{Error, Result, excerpt, shown};
+use crate::error::{Error, Result};
+use crate::text::{excerpt, shown};
 
 /// The longest header, as in the safetensors crate.
 pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::tensor::DType;
+use crate::text::shown;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 

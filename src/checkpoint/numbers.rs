@@ -9,8 +9,9 @@ use safetensors::Dtype;
 use super::npy;
 use super::source::fault;
 use super::weights::{Reader, Weights};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::tensor::DType;
+use crate::text::shown;
 
 /// A .npy file, or whatever [`Weights::open`] takes.
 pub(super) struct Numbers {

@@ -14,9 +14,10 @@ use serde_json::Value;
 use super::Contents;
 use super::partial::Partial;
 use super::write::{Make, Progress, Writer, has_form};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::shard_spec::{LocalPart, ShardSpec};
+use crate::text::shown;
 
 /// The index of a model that lies in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";

@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::header::{self, MAX_HEADER_BYTES, Pairs};
 use super::weights::Weights;
-use crate::error::{Error, Result, excerpt, shown};
+use crate::error::{Error, Result};
 use crate::read::read_limited;
 use crate::tensor::{ListedTensor, Shape, TensorList};
+use crate::text::{excerpt, shown};
 
 /// The longest name of a tensor: far beyond any sensible one.
 const MAX_NAME_BYTES: usize = 1 << 16;
