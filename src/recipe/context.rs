@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Recipe;
 use super::expression::{Argument, Template, Variable};
-use super::rule::{Gives, Globs, Rule};
+use super::glob::Globs;
+use super::rule::{Gives, Rule};
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init};
 use crate::tensor::{Layout, ListedTensor, Tensor, TensorList};

@@ -3,7 +3,7 @@
 //! Only operations that IEEE 754 defines to the last bit: a recipe gives the same numbers on every
 //! host.
 
-use super::rule::Globs;
+use super::glob::Globs;
 use crate::init::{Init, check_call};
 
 /// Parentheses and signs that may stand within each other.

@@ -1,6 +1,6 @@
 //! A recipe resolved against a list of tensors.
 
-use super::rule::Globs;
+use super::glob::Globs;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
