@@ -649,7 +649,7 @@ fn what_no_mesh_can_place_is_refused() {
         (
             &["replicate", "shard(0)"][..],
             8,
-            "rank 8 of 8 is none of them: ranks are 0 to 7",
+            "rank 8 is out of range: with 8 ranks use 0 to 7",
         ),
         (
             &["shard(0)"],
@@ -659,12 +659,12 @@ fn what_no_mesh_can_place_is_refused() {
         (
             &["replicate", "shard(2)"],
             0,
-            "shard(2) cuts no dimension of shape [8, 6]: use 0 to 1, or -2 to -1",
+            "shard(2) cuts a dimension that shape [8, 6] does not have: use 0 to 1, or -2 to -1",
         ),
         (
             &["replicate", "shard(-3)"],
             0,
-            "shard(-3) cuts no dimension",
+            "shard(-3) cuts a dimension that",
         ),
         (
             &["strided_shard(0,split_factor=0)", "shard(0)"],
@@ -1050,7 +1050,7 @@ fn tensors_that_cannot_be_sharded_are_named() {
         (
             one("norm", &[4]),
             6,
-            "rank 6 of 6 is none of them: ranks are 0 to 5",
+            "rank 6 is out of range: with 6 ranks use 0 to 5",
         ),
     ] {
         let error = spec.local_fills(&[fill], rank).unwrap_err().to_string();
