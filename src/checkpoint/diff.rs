@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
-use safetensors::Dtype;
 use serde::Serialize;
 
+use super::file_dtype::FileDType;
 use super::numbers::{Decoder, decoder};
 use super::source::{fault, listed};
 use super::stats::nan_wins;
@@ -173,25 +173,20 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
 }
 
 /// A tensor of the start: name, shape, dtype.
-type StartTensor<'a> = (&'a str, Vec<u64>, Dtype);
+type StartTensor<'a> = (&'a str, Vec<u64>, FileDType);
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
     (tensor.name(), tensor.shape().to_vec(), tensor.kind())
 }
 
 fn of_fill(fill: &Fill) -> StartTensor<'_> {
-    let dtype = match fill.dtype() {
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-    };
-    (fill.name(), fill.local().dims(), dtype)
+    (fill.name(), fill.local().dims(), fill.dtype().into())
 }
 
 /// A tensor that both have, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
-    start_dtype: Dtype,
+    start_dtype: FileDType,
     /// How the start is read, and how the trained weights.
     start: Decoder,
     end: Decoder,
@@ -221,7 +216,7 @@ impl<'a> Found<'a> {
             only_in_trained: Vec::new(),
             not_compared: Vec::new(),
         };
-        let by_name: HashMap<&str, (Vec<u64>, Dtype)> = start
+        let by_name: HashMap<&str, (Vec<u64>, FileDType)> = start
             .map(|(name, shape, dtype)| (name, (shape, dtype)))
             .collect();
         for tensor in trained.tensors() {
@@ -297,7 +292,7 @@ impl<'a> Found<'a> {
             TensorDiff {
                 name: pair.trained.name().to_owned(),
                 shape: pair.trained.shape().to_vec(),
-                start_dtype: pair.start_dtype.to_string().to_lowercase(),
+                start_dtype: pair.start_dtype.name().to_lowercase(),
                 dtype: pair.trained.dtype_name(),
                 change: sums.change(),
             }

@@ -10,10 +10,10 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use safetensors::Dtype;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::file_dtype::FileDType;
 use crate::error::{Error, Result};
 use crate::text::{excerpt, shown};
 
@@ -27,7 +27,7 @@ pub(super) const METADATA: &str = "__metadata__";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub name: String,
-    pub dtype: Dtype,
+    pub dtype: FileDType,
     pub shape: Vec<u64>,
     /// Where its bytes lie, counted from the end of the header.
     pub bytes: Range<u64>,
@@ -201,7 +201,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
 
 /// Checks one tensor by itself.
 fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
-    let Some(dtype) = dtype(&info.dtype) else {
+    let Some(dtype) = FileDType::of_name(&info.dtype) else {
         return Err(Fault::of(
             &name,
             format!(
@@ -220,7 +220,7 @@ fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
     let bits = info
         .shape
         .iter()
-        .try_fold(dtype.bitsize() as u64, |bits, &dim| bits.checked_mul(dim));
+        .try_fold(dtype.bits(), |bits, &dim| bits.checked_mul(dim));
     if bits.is_none_or(|bits| !bits.is_multiple_of(8) || bits / 8 != end - start) {
         return Err(Fault::of(
             &name,
@@ -242,11 +242,6 @@ fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
         shape: info.shape,
         bytes: start..end,
     })
-}
-
-/// The dtype of this name in safetensors.
-pub(super) fn dtype(name: &str) -> Option<Dtype> {
-    serde_json::from_value(serde_json::Value::from(name)).ok()
 }
 
 /// A tensor as the header has it.
@@ -343,7 +338,7 @@ mod tests {
         assert_eq!(data_start, 8 + header.len() as u64);
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "e"]);
-        assert_eq!(entries[1].dtype, Dtype::BF16);
+        assert_eq!(entries[1].dtype, FileDType::BF16);
         assert_eq!(entries[1].bytes, 0..4);
         assert_eq!(parse(b"{}", 0).unwrap().entries, []);
         let without = parse(br#"{"__metadata__": null}"#, 0).unwrap();

@@ -24,6 +24,7 @@
 mod contents;
 mod diff;
 mod examine;
+mod file_dtype;
 mod header;
 mod histogram;
 mod npy;

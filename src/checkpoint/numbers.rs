@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::Dtype;
 
+use super::file_dtype::FileDType;
 use super::npy;
 use super::source::fault;
 use super::weights::{Reader, Weights};
@@ -141,9 +141,9 @@ impl Numbers {
 fn npy_array(path: &Path) -> Result<Array> {
     let (_, array) = npy::read(path)?;
     let (dtype, decoder) = match array.descr.as_str() {
-        "f8" => ("f64", decoder(Dtype::F64)),
-        "f4" => ("f32", decoder(Dtype::F32)),
-        "f2" => ("f16", decoder(Dtype::F16)),
+        "f8" => ("f64", decoder(FileDType::F64)),
+        "f4" => ("f32", decoder(FileDType::F32)),
+        "f2" => ("f16", decoder(FileDType::F16)),
         other => (other, None),
     };
     Ok(Array {
@@ -177,13 +177,10 @@ macro_rules! decoder {
 }
 
 /// How a dtype's numbers are read; `None` for integers, and for floats of a byte or less.
-pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
+pub(super) fn decoder(dtype: FileDType) -> Option<Decoder> {
     match dtype {
-        Dtype::F64 => Some(decoder!(8, f64)),
-        Dtype::F32 => Some(decoder_of(DType::F32)),
-        Dtype::F16 => Some(decoder_of(DType::F16)),
-        Dtype::BF16 => Some(decoder_of(DType::BF16)),
-        _ => None,
+        FileDType::F64 => Some(decoder!(8, f64)),
+        dtype => dtype.filled().map(decoder_of),
     }
 }
 

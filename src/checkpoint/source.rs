@@ -86,10 +86,10 @@ pub fn parse_tensor_list(json: &[u8]) -> Result<TensorList> {
 pub fn parse_safetensors(file: &[u8]) -> Result<TensorList> {
     let path = Path::new(IN_MEMORY);
     let header = header::parse_file(file).map_err(|fault| fault.in_file(path))?;
-    let tensors = header.entries.into_iter().map(|entry| {
-        let dtype = entry.dtype.to_string();
-        listed(path, entry.name, entry.shape, Some(&dtype))
-    });
+    let tensors = header
+        .entries
+        .into_iter()
+        .map(|entry| listed(path, entry.name, entry.shape, Some(entry.dtype.name())));
     TensorList::new(tensors.collect::<Result<_>>()?)
 }
 

@@ -8,8 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use safetensors::Dtype;
-
+use super::file_dtype::FileDType;
 use super::header::{self, Entry, Header, MAX_HEADER_BYTES};
 use super::shards::{INDEX, SINGLE};
 use super::source::{Json, fault, listed, read_json};
@@ -59,7 +58,7 @@ pub struct Weights {
 pub struct StoredTensor {
     name: String,
     shape: Vec<u64>,
-    kind: Dtype,
+    kind: FileDType,
     file: Arc<Path>,
     bytes: Range<u64>,
 }
@@ -80,22 +79,17 @@ impl StoredTensor {
     /// The dtype, if it is one that fanin fills.
     #[must_use]
     pub fn dtype(&self) -> Option<DType> {
-        match self.kind {
-            Dtype::F32 => Some(DType::F32),
-            Dtype::F16 => Some(DType::F16),
-            Dtype::BF16 => Some(DType::BF16),
-            _ => None,
-        }
+        self.kind.filled()
     }
 
     /// The dtype's name in lower case: `f32`, `bf16`, `i64`, `f8_e4m3`, ...
     #[must_use]
     pub fn dtype_name(&self) -> String {
-        self.kind.to_string().to_lowercase()
+        self.kind.name().to_lowercase()
     }
 
     /// The dtype, as safetensors has it.
-    pub(super) fn kind(&self) -> Dtype {
+    pub(super) fn kind(&self) -> FileDType {
         self.kind
     }
 
@@ -294,7 +288,7 @@ impl Weights {
                 &tensor.file,
                 tensor.name.clone(),
                 tensor.shape.clone(),
-                Some(&tensor.kind.to_string()),
+                Some(tensor.kind.name()),
             )
         });
         TensorList::new(tensors.collect::<Result<_>>()?)
@@ -378,7 +372,7 @@ impl Reader {
         let bytes = tensor.bytes.end - tensor.bytes.start;
         let left = bytes.saturating_sub(offset);
         if out.len() as u64 > left {
-            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bitsize() as u64;
+            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bits();
             return Err(Error::LengthMismatch {
                 tensor: tensor.name.clone(),
                 expected: elements(left),
