@@ -6,13 +6,14 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::file_dtype::FileDType;
+use super::json::listed;
 use super::numbers::{Decoder, decoder};
-use super::source::{fault, listed};
 use super::stats::nan_wins;
-use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
+use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
+use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
 /// Where training started.
@@ -125,7 +126,7 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
         Start::Weights(weights) => {
             let found = Found::of(trained, weights.tensors().iter().map(of_stored))?;
             let mut reader = Reader::new();
-            let read = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+            let read = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(tensor) = weights.get(pair.trained.name()) else {
                     return Ok(());
                 };
@@ -139,7 +140,7 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
             let by_name: HashMap<&str, &Fill> =
                 fills.iter().map(|fill| (fill.name(), fill)).collect();
             let found = Found::of(trained, fills.iter().map(of_fill))?;
-            let make = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+            let make = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(fill) = by_name.get(pair.trained.name()) else {
                     return Ok(());
                 };
@@ -229,7 +230,7 @@ impl<'a> Found<'a> {
                     "has shape {:?}, at the start it is {shape:?}",
                     tensor.shape()
                 );
-                return Err(fault(tensor.file(), Some(tensor.name()), reason));
+                return Err(format_error(tensor.file(), Some(tensor.name()), reason));
             }
             match (decoder(*dtype), decoder(tensor.kind())) {
                 (Some(start), Some(end)) => found.pairs.push(Pair {
@@ -248,8 +249,8 @@ impl<'a> Found<'a> {
     /// or `make` puts of the start's elements into a buffer; the other one does nothing.
     fn compare(
         self,
-        mut read: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()> + Send,
-        mut make: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()>,
+        mut read: impl FnMut(&Pair<'_>, &TensorPiece, &mut Vec<u8>) -> Result<()> + Send,
+        mut make: impl FnMut(&Pair<'_>, &TensorPiece, &mut Vec<u8>) -> Result<()>,
         progress: &mut Progress<'_>,
     ) -> Result<Diff> {
         let pairs = &self.pairs;
@@ -266,7 +267,7 @@ impl<'a> Found<'a> {
             (i, pair.trained.elements(), (PIECE_BYTES / largest) as u64)
         }));
         let mut reader = Reader::new();
-        let read_both = |piece: &Piece, [start, trained]: &mut [Vec<u8>; 2]| {
+        let read_both = |piece: &TensorPiece, [start, trained]: &mut [Vec<u8>; 2]| {
             let pair = &pairs[piece.tensor];
             read(pair, piece, start)?;
             let size = pair.end.size as u64;

@@ -6,13 +6,14 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::numbers::{Array, Numbers};
-use super::source::{fault, listed};
+use super::json::listed;
+use super::numbers::{FileArray, Numbers};
 use super::stats::{Moments, Seen, TensorStats, read_all};
 use crate::cpu;
 use crate::error::Result;
 use crate::fill::Fill;
 use crate::init::{Distribution, Law};
+use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
 /// The probability that [`examine`] flags anything at all in a file of weights that are what they
@@ -114,7 +115,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
         let reason = format!(
             "says that it holds slice {slice:?} of whole tensors: a recipe speaks of whole ones"
         );
-        return Err(fault(path, None, reason));
+        return Err(format_error(path, None, reason));
     }
     let floats = numbers.arrays().iter().filter_map(|array| {
         let dtype = array.made_as()?;
@@ -180,7 +181,7 @@ pub fn examine(path: impl AsRef<Path>, fills: &[Fill]) -> Result<Vec<Examined>> 
 }
 
 fn examined(
-    array: &Array,
+    array: &FileArray,
     seen: Option<&Seen>,
     fills: &HashMap<&str, &Fill>,
     alpha: f64,

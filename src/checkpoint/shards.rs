@@ -11,7 +11,7 @@ use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
 
-use super::Contents;
+use super::contents::Contents;
 use super::partial::Partial;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};

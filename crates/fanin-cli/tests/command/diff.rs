@@ -472,12 +472,12 @@ fn what_cannot_be_compared_is_refused() {
     refused(
         &["no/x", "w.safetensors"],
         1,
-        &["no/x: is of no kind that is read"],
+        &["no/x: has an unsupported file type"],
     );
     refused(
         &["w.safetensors", "w.npy"],
         1,
-        &["w.npy: is of no kind that is read"],
+        &["w.npy: has an unsupported file type"],
     );
     refused(&["torch", "w.safetensors"], 2, &["no seed: give --seed N"]);
     refused(

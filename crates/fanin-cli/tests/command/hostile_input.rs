@@ -60,7 +60,7 @@ fn safetensors_headers_are_not_believed() {
         (not_utf8, &["header is not UTF-8 from byte 2"]),
         (
             good[..good.len() - 1].to_vec(),
-            &["tensor \"w\"", "do not lie within the file's 7"],
+            &["tensor \"w\"", "the file has 7 bytes"],
         ),
         (
             [&good[..], b"x"].concat(),
@@ -229,7 +229,7 @@ fn json_lists_are_not_believed() {
     run.refused(
         &init("all.toml"),
         1,
-        &["all.toml: is no tensor list", ".safetensors", ".json"],
+        &["all.toml: is not a tensor list", ".safetensors", ".json"],
     );
 }
 
@@ -503,8 +503,8 @@ fn statistics_of_other_files_are_refused() {
         ("c.npy", "ends within its header"),
         ("d.npy", "does not begin with"),
         ("e.npy", "more than 65535 bytes"),
-        ("f.npy", "needs another number"),
-        ("g.npy", "needs another number"),
+        ("f.npy", "which do not fit shape"),
+        ("g.npy", "which do not fit shape"),
         ("h.bin", "use .safetensors or .npy"),
         ("none.npy", "cannot open"),
         ("none.safetensors", "cannot open"),
@@ -702,15 +702,15 @@ fn lists_cannot_exhaust_the_machine() {
         ),
         (
             r#"{"weight_map": {"w": "zero.safetensors"}}"#.to_owned(),
-            &["zero.safetensors: is no regular file"],
+            &["zero.safetensors: is not a regular file"],
         ),
         (
             r#"{"weight_map": {"w": "pipe.safetensors"}}"#.to_owned(),
-            &["pipe.safetensors: is no regular file"],
+            &["pipe.safetensors: is not a regular file"],
         ),
         (
             r#"{"weight_map": {"w": "folder.safetensors"}}"#.to_owned(),
-            &["folder.safetensors: is no regular file"],
+            &["folder.safetensors: is not a regular file"],
         ),
     ] {
         if !run.files().contains(&"pipe.safetensors".to_owned()) {

@@ -717,7 +717,7 @@ fn a_second_writer_of_a_file_is_refused() {
     let contents = Contents::raw(&fill);
     let mut tried = None;
     let mut make = |fill: &Fill, start: u64, out: &mut [u8]| {
-        // While the first is at it.
+        // While the first is writing it.
         tried = Some(checkpoint::save(
             &path,
             &contents,
@@ -730,7 +730,7 @@ fn a_second_writer_of_a_file_is_refused() {
     let error = tried.unwrap().unwrap_err();
     assert!(matches!(error, Error::Io { .. }));
     assert!(
-        error.to_string().contains("another process is at it"),
+        error.to_string().contains("another process is writing it"),
         "{error}"
     );
     assert_eq!(fs::read(&path).unwrap().len(), 400);

@@ -674,7 +674,7 @@ fn what_cannot_be_verified_is_refused() {
         verify
     };
     run.refused(&with("no.safetensors"), 1, &["no.safetensors: cannot open"]);
-    run.refused(&with("m.npy"), 1, &["m.npy: is of no kind that is read"]);
+    run.refused(&with("m.npy"), 1, &["m.npy: has an unsupported file type"]);
     run.refused(
         &with("."),
         1,
