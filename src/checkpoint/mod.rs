@@ -24,6 +24,7 @@
 mod contents;
 mod diff;
 mod examine;
+mod expected;
 mod file_dtype;
 mod header;
 mod histogram;
@@ -40,7 +41,8 @@ mod write;
 
 pub use contents::Contents;
 pub use diff::{Change, Diff, Start, TensorDiff, diff, start_list};
-pub use examine::{Bounds, Examined, Expected, FALSE_ALARMS, Flag, examine, float_tensors};
+pub use examine::{Examined, FALSE_ALARMS, examine, float_tensors};
+pub use expected::{Bounds, Expected, Flag};
 pub use histogram::{Histogram, histograms};
 pub use shards::{RankParts, Saved, Shard, Shards, Share, rank_file_name};
 pub use stats::{Moments, TensorStats, stats};
