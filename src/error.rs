@@ -1,7 +1,7 @@
 //! What can go wrong, said so that it can be put right.
 
 use crate::tensor::DType;
-use crate::text::{one_line, shown};
+use crate::text::one_line;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -305,11 +305,12 @@ impl Error {
     }
 
     /// For use in `map_err`: names the file and what was being done with it.
+    #[cfg(feature = "recipe")]
     pub(crate) fn io(
         path: &std::path::Path,
         action: &'static str,
     ) -> impl FnOnce(std::io::Error) -> Self + use<> {
-        let path = shown(path);
+        let path = crate::text::shown(path);
         move |source| Error::Io {
             path,
             action,

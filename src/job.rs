@@ -232,6 +232,7 @@ impl Job {
     }
 
     /// Sets how many elements lie between two rows of the matrix in the table.
+    #[cfg(any(feature = "gpu", feature = "orthogonal"))]
     pub fn set_stride(&mut self, stride: u32) {
         self.pattern[3] = stride;
     }

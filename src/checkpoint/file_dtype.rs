@@ -15,7 +15,7 @@ macro_rules! file_dtypes {
         /// The dtype of a tensor in a file: every dtype of the safetensors format.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         // The variants have the names that stand in files.
-        #[allow(non_camel_case_types)]
+        #[allow(clippy::upper_case_acronyms, non_camel_case_types)]
         pub(super) enum FileDType {
             $($(#[$attribute])* $name,)*
         }

@@ -16,7 +16,7 @@ use super::partial::Partial;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::shard_spec::{LocalPart, ShardSpec};
+use crate::placement::{LocalPart, ShardSpec};
 use crate::text::shown;
 
 /// The index of a model that lies in several files.

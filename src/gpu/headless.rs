@@ -3,8 +3,6 @@
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
-
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::Distribution;
@@ -339,7 +337,8 @@ impl Gpu {
 }
 
 /// An adapter and what it offers, for people and programs that choose one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AdapterReport {
     /// The adapter's name, such as "NVIDIA H200".

@@ -2,7 +2,8 @@
 //! `docs/INITIALIZERS.md` shows.
 
 /// One initializer of the catalogue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Entry {
     /// The name, as text has it.

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use crate::error::{Error, Result};
 
 /// What the elements of a tensor are drawn from, as the numbers that the stream uses.
@@ -16,8 +14,9 @@ use crate::error::{Error, Result};
 ///
 /// As text, what decides the elements: `normal(mean=0,std=0.02)`. serde writes all fields, and the
 /// variant's name as `kind`; in JSON an infinite bound is `null`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Distribution {
     /// Every element is `value`; no random number is drawn.

@@ -30,6 +30,7 @@ pub use models::{MupRole, TransformerSide};
 pub(crate) use position::{log_table, position_table};
 pub(crate) use quantile::{Quantile, inverse_softplus_of_exp, ln};
 pub(crate) use scaling::Scaling;
+#[cfg(feature = "recipe")]
 pub(crate) use spec::check_call;
 
 /// A rule that initializes a tensor.

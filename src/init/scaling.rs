@@ -10,6 +10,7 @@ use super::quantile::{Table, power_of_two};
 
 impl Distribution {
     /// The distance from one value of elements to the next, where they are normal or uniform.
+    #[cfg(feature = "checkpoint")]
     pub(crate) fn step(&self) -> Option<f64> {
         let scaling = match *self {
             Distribution::Normal { mean, std }

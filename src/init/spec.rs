@@ -73,6 +73,7 @@ impl FromStr for Init {
 /// # Errors
 ///
 /// What is wrong with them, and what would be accepted.
+#[cfg(feature = "recipe")]
 pub(crate) fn check_call(spec: &str) -> Result<(), String> {
     Call::parse(spec).map(drop)
 }

@@ -37,6 +37,8 @@
 //! [`FlatParameter`] is the other way to shard flat: many tensors as one.
 
 mod flat;
+#[cfg(feature = "recipe")]
+mod shard_spec;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -49,6 +51,8 @@ use crate::fill::Fill;
 use crate::tensor::{Shape, check_rank, chunk};
 
 pub use flat::{FlatParameter, FlatPart, FlatShard};
+#[cfg(feature = "recipe")]
+pub use shard_spec::{LocalPart, ShardSpec};
 
 /// Ranks of a mesh at most, and the largest split factor: 2^20.
 const MAX_RANKS: u64 = 1 << 20;

@@ -7,6 +7,7 @@
 mod dtype;
 mod layout;
 mod list;
+#[cfg(feature = "serde")]
 mod serialize;
 mod shape;
 mod slice;

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::{Mesh, Placement};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::placement::{Mesh, Placement};
 use crate::read::{Places, read_text};
 use crate::recipe::{GlobTexts, Globs};
 use crate::text::one_line;
