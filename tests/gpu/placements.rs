@@ -671,7 +671,7 @@ fn what_no_mesh_can_place_is_refused() {
             0,
             "strided_shard(0,split_factor=0) has a split factor out of range: use 1 to 1048576",
         ),
-        (&["flat", "flat"], 0, "flat stands twice"),
+        (&["flat", "flat"], 0, "flat is used twice"),
         (
             &["flat", "shard(1)"],
             1,
@@ -686,7 +686,7 @@ fn what_no_mesh_can_place_is_refused() {
         (vec![("a", 0)], "mesh \"a=0\" has a dimension of 0 ranks"),
         (
             vec![("a", 2), ("a", 2)],
-            "mesh \"a=2,a=2\" has dimension \"a\": names must",
+            "mesh \"a=2,a=2\" has dimension \"a\": each needs",
         ),
         (vec![("", 2)], "has dimension \"\""),
         (
@@ -924,8 +924,8 @@ fn strided_rows_are_one_tensor() {
     let error = columns.local_fills(&[whole], 1).unwrap_err().to_string();
     assert_eq!(
         error,
-        "tensor \"w\": slice \"0:10,3:5+7:9\" is several slices that do not lie one after the \
-         other: use strided shards along the first dimension, or a split that leaves one slice"
+        "tensor \"w\": slice \"0:10,3:5+7:9\" has several slices that do not follow each other \
+         in memory: use strided shards along the first dimension, or a split that leaves one slice"
     );
 }
 
@@ -963,13 +963,7 @@ fn shard_specs_say_where_they_are_wrong() {
         ("\"norm\"", "\"[\"", 19, 9, "is not a glob"),
         ("size = 3", "size = three", 7, 8, ""),
         ("size = 3", "size = 0", 2, 1, "has a dimension of 0 ranks"),
-        (
-            "\"tp\"",
-            "\"fsdp\"",
-            2,
-            1,
-            "names must not be empty, and differ",
-        ),
+        ("\"tp\"", "\"fsdp\"", 2, 1, "each needs a name of its own"),
     ] {
         assert!(SPEC.contains(from));
         let error = ShardSpec::from_toml(&SPEC.replacen(from, to, 1)).unwrap_err();
@@ -1044,8 +1038,8 @@ fn tensors_that_cannot_be_sharded_are_named() {
         (
             one("norm", &[4]).slice([0..4]).unwrap().flat(0..2).unwrap(),
             0,
-            "tensor \"norm\": slice \"flat 0:2\" is a part already: give the fill of the whole \
-             tensor",
+            "tensor \"norm\": slice \"flat 0:2\" is a part of the tensor: give the fill of the \
+             whole",
         ),
         (
             one("norm", &[4]),
