@@ -1,7 +1,9 @@
 //! What can go wrong, said so that it can be put right.
 
 use crate::tensor::{DType, Shape};
-pub(crate) use crate::text::{excerpt, one_line, shown};
+use crate::text::one_line;
+#[cfg(feature = "recipe")]
+use crate::text::shown;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,16 +14,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// fault, and what would be accepted. Text from outside (names, file contents) is quoted and
 /// escaped, so that no message can break out of its line.
 ///
-/// A few checks run before the tensor is known, as in [`Shape::new`](crate::Shape::new);
-/// their variants hold `tensor: None`, and [`Error::named`] fills it in.
+/// An error that concerns one tensor is wrapped in [`Error::Tensor`]; [`Error::fault`] returns the
+/// error without the tensor and the rule that it concerns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An error that concerns one tensor.
+    #[error("tensor {name:?}: {fault}")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong.
+        fault: Box<Error>,
+    },
+
     /// A shape with more elements than a stream can number, or one that an initializer has no use for.
-    #[error("{}shape {shape} {reason}", of(.tensor))]
+    #[error("shape {shape} {reason}")]
     Shape {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The shape as it was given.
         shape: String,
         /// What is wrong with it, and what would be accepted.
@@ -29,10 +38,8 @@ pub enum Error {
     },
 
     /// A slice that does not lie within its tensor, or text that is no slice.
-    #[error("{}slice {slice:?} {reason}", of(.tensor))]
+    #[error("slice {slice:?} {reason}")]
     Slice {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The slice as it was given.
         slice: String,
         /// What is wrong with it, and what would be accepted.
@@ -40,10 +47,8 @@ pub enum Error {
     },
 
     /// A placement that a tensor cannot have, or a rank or mesh that there is not.
-    #[error("{}{placement} {reason}", of(.tensor))]
+    #[error("{placement} {reason}")]
     Placement {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The placement, rank or mesh as it was given.
         placement: String,
         /// What is wrong with it, and what would be accepted.
@@ -51,10 +56,8 @@ pub enum Error {
     },
 
     /// A number that an initializer cannot work with.
-    #[error("{}{parameter} = {value} is out of range: {accepted}", of(.tensor))]
+    #[error("{parameter} = {value} is out of range: {accepted}")]
     Parameter {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The parameter's name.
         parameter: &'static str,
         /// Its value as it was given.
@@ -64,10 +67,8 @@ pub enum Error {
     },
 
     /// fan_in and fan_out of a shape that has none, or with groups that do not divide it.
-    #[error("{}shape {shape} {reason}", of(.tensor))]
+    #[error("shape {shape} {reason}")]
     Fans {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The shape whose fans were asked for.
         shape: String,
         /// Why there are none, and what would be accepted.
@@ -76,10 +77,8 @@ pub enum Error {
 
     /// An initializer that takes a number from elsewhere (a sibling, the layer count) which
     /// is not to be had.
-    #[error("{}{init} {reason}", of(.tensor))]
+    #[error("{init} {reason}")]
     Context {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The initializer, as in a recipe.
         init: String,
         /// What it lacks, and how to give it.
@@ -87,10 +86,8 @@ pub enum Error {
     },
 
     /// Text that is no initializer: see [`Init`](crate::Init) for the grammar.
-    #[error("{}{spec:?} is not an initializer: {reason}", of(.tensor))]
+    #[error("{spec:?} is not an initializer: {reason}")]
     Spec {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// The text as it was given.
         spec: String,
         /// What is wrong with it, and what would be accepted.
@@ -98,10 +95,8 @@ pub enum Error {
     },
 
     /// A name from a closed list (a dtype, a layout, a preset, ...) that is not in it.
-    #[error("{}unknown {kind} {value:?}: {accepted}", of(.tensor))]
+    #[error("unknown {kind} {value:?}: {accepted}")]
     Unknown {
-        /// The tensor, where it is known.
-        tensor: Option<String>,
         /// What kind of name was expected.
         kind: &'static str,
         /// The name as it was given.
@@ -281,32 +276,52 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same error, naming `tensor` where it names none yet.
+    /// Returns the same error with the name of the tensor that it concerns, unless it has one.
     ///
     /// ```
     /// let error = fanin::Shape::new([1 << 51]).unwrap_err().named("encoder.weight");
     /// assert!(error.to_string().starts_with(r#"tensor "encoder.weight": shape [2251799813685248]"#));
     /// ```
     #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        if let Error::Shape { tensor, .. }
-        | Error::Slice { tensor, .. }
-        | Error::Placement { tensor, .. }
-        | Error::Parameter { tensor, .. }
-        | Error::Fans { tensor, .. }
-        | Error::Context { tensor, .. }
-        | Error::Spec { tensor, .. }
-        | Error::Unknown { tensor, .. }
-        | Error::Format { tensor, .. } = &mut self
-        {
-            tensor.get_or_insert_with(|| name.to_owned());
+    pub fn named(self, name: &str) -> Self {
+        match self {
+            Error::Shape { .. }
+            | Error::Slice { .. }
+            | Error::Placement { .. }
+            | Error::Parameter { .. }
+            | Error::Fans { .. }
+            | Error::Context { .. }
+            | Error::Spec { .. }
+            | Error::Unknown { .. } => Error::Tensor {
+                name: name.to_owned(),
+                fault: Box::new(self),
+            },
+            // The file comes first in the message.
+            Error::Format {
+                path,
+                tensor: None,
+                reason,
+            } => Error::Format {
+                path,
+                tensor: Some(name.to_owned()),
+                reason,
+            },
+            // The others have a tensor already, or concern a file or a device.
+            error => error,
         }
-        self
+    }
+
+    /// Returns the error without the tensor and the rule of a recipe that it concerns.
+    #[must_use]
+    pub fn fault(&self) -> &Error {
+        match self {
+            Error::Tensor { fault, .. } | Error::Rule { fault, .. } => fault.fault(),
+            error => error,
+        }
     }
 
     pub(crate) fn parameter(parameter: &'static str, value: f64, accepted: &'static str) -> Self {
         Error::Parameter {
-            tensor: None,
             parameter,
             value,
             accepted,
@@ -315,7 +330,6 @@ impl Error {
 
     pub(crate) fn shape(shape: &Shape, reason: impl Into<String>) -> Self {
         Error::Shape {
-            tensor: None,
             shape: shape.to_string(),
             reason: reason.into(),
         }
@@ -323,7 +337,6 @@ impl Error {
 
     pub(crate) fn context(init: impl Into<String>, reason: impl Into<String>) -> Self {
         Error::Context {
-            tensor: None,
             init: init.into(),
             reason: reason.into(),
         }
@@ -331,13 +344,13 @@ impl Error {
 
     pub(crate) fn spec(spec: &str, reason: impl Into<String>) -> Self {
         Error::Spec {
-            tensor: None,
             spec: spec.to_owned(),
             reason: reason.into(),
         }
     }
 
     /// For use in `map_err`: names the file and what was being done with it.
+    #[cfg(feature = "recipe")]
     pub(crate) fn io(
         path: &std::path::Path,
         action: &'static str,

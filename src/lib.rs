@@ -2,13 +2,13 @@
 //! same bits on every device and for every slice.
 //!
 //! A weight is a pure function of the seed, the tensor's name, the element's index in the whole
-//! tensor and the initializer. You say what is wanted:
+//! tensor and the initializer. A program describes the weights in three steps:
 //!
-//! 1. a [`Tensor`]: a name, a shape and, where it matters for the fans, a [`Layout`];
+//! 1. a [`Tensor`]: a name, a shape and, if the fans depend on it, a [`Layout`];
 //! 2. an [`Init`]: normal, uniform, constant, xavier, kaiming, lecun, ...;
-//! 3. a [`Fill`]: both of them with a seed, a [`DType`] and, if only a part is needed, a slice;
+//! 3. a [`Fill`]: both of them with a seed, a [`DType`] and, if only a part is needed, a slice.
 //!
-//! and hand it to who does it: [`cpu::fill`], or `gpu::Initializer::fill` for a `wgpu` buffer.
+//! Then [`cpu::fill`] fills host memory, and `gpu::Initializer::fill` a `wgpu` buffer.
 //!
 //! ```
 //! use fanin::{Fill, Init, Tensor, cpu};
@@ -21,18 +21,25 @@
 //! ```
 //!
 //! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
-//! [`checkpoint`] reads tensor lists, writes safetensors, verifies and compares them. Models over
-//! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions say what a rank holds
-//! of a tensor, a [`ShardSpec`] says it for a whole model; [`placement`] has the details.
+//! [`checkpoint`] reads tensor lists, writes safetensors files, verifies and compares them. Models on
+//! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions give the part of a
+//! tensor that a rank holds, and a [`ShardSpec`] gives it for a whole model; see [`placement`].
 //!
 //! # Features
 //!
-//! - `gpu` (default): the module `gpu`, on wgpu 30.
-//! - `raw` (part of `gpu`): only `gpu::raw`, fills as data, for hosts other than wgpu.
+//! - `gpu` (default): the module `gpu`, which fills buffers of wgpu 30.
+//! - `raw` (part of `gpu`): only `gpu::raw`, fills as data for hosts other than wgpu.
+//! - `checkpoint` (default): the module `checkpoint`, which reads and writes safetensors files.
+//! - `recipe` (part of `checkpoint`): the module `recipe` and [`ShardSpec`], for files of rules.
+//! - `orthogonal` (default): orthogonal initializers on the CPU, which are an error without it.
+//! - `serde` (part of `recipe`): `Serialize` for dtypes, layouts, shapes and distributions.
+//!
+//! Without any of them the library resolves initializers and fills slices on the CPU.
 //!
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
 
+#[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 pub mod cpu;
 mod error;
@@ -44,9 +51,10 @@ mod job;
 pub mod kernel;
 mod part;
 pub mod placement;
+#[cfg(feature = "recipe")]
 mod read;
+#[cfg(feature = "recipe")]
 pub mod recipe;
-mod shard_spec;
 mod tensor;
 #[doc(hidden)]
 pub mod text;
@@ -56,11 +64,13 @@ pub use fill::Fill;
 pub use init::Init;
 pub use kernel::STREAM_VERSION;
 pub use part::Part;
+#[cfg(feature = "recipe")]
+pub use placement::{LocalPart, ShardSpec};
 pub use placement::{Mesh, Placement};
+#[cfg(feature = "recipe")]
 pub use recipe::{Plan, Recipe};
-pub use shard_spec::{LocalPart, ShardSpec};
-/// The version of wgpu that the module [`gpu`] works with, so that a program needs no dependency of
-/// its own whose version could differ.
+/// The version of wgpu that the module [`gpu`] uses. A program that takes it from here cannot end up
+/// with two versions.
 #[cfg(feature = "gpu")]
 pub use wgpu;
 

@@ -93,7 +93,6 @@ impl Part {
             return Ok(part);
         }
         Err(Error::Slice {
-            tensor: None,
             slice: part.to_string(),
             reason: format!(
                 "does not lie within shape {shape}: it needs 0 <= start <= end <= {elements}"
@@ -113,7 +112,6 @@ impl Part {
         let refused = |reason: &str| {
             let shown: Vec<String> = slices.iter().map(Slice::to_string).collect();
             Err(Error::Slice {
-                tensor: None,
                 slice: shown.join(";"),
                 reason: reason.to_owned(),
             })

@@ -1,55 +1,63 @@
-//! Reading small files that others wrote.
+//! Small files from elsewhere: reading them within limits, and saying what is wrong with them.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
+use crate::text::shown;
 
-/// The file's bytes, if it has no more than `limit`.
+/// Makes the error for a file that is not as it should be, naming the tensor at fault if there is one.
+pub(crate) fn format_error(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
+    Error::Format {
+        path: shown(path),
+        tensor: tensor.map(str::to_owned),
+        reason: reason.into(),
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where it cannot be read, [`Error::Format`] where it is larger.
+/// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is larger.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path, "open"))?;
     let mut bytes = Vec::new();
-    // One byte past the limit tells too large from just large enough. The length that the
-    // file system gives is not relied on: a pipe has none.
+    // One byte past the limit tells a file that is too large from one that just fits. The length
+    // that the file system reports is not used, because a pipe has none.
     file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
-        return Err(Error::Format {
-            path: shown(path),
-            tensor: None,
-            reason: format!("is larger than {limit} bytes, the most that is read"),
-        });
+        let reason = format!("is larger than {limit} bytes, the most that is read");
+        return Err(format_error(path, None, reason));
     }
     Ok(bytes)
 }
 
-/// The text of a file, if it has no more than `limit` bytes of UTF-8, and the file's name without
-/// folders, as messages show it. `what` says what the file is: "a recipe is TOML".
+/// Reads a text of at most `limit` bytes of UTF-8. Returns it with the file's name without folders,
+/// as messages show it. `expected` describes the file for messages: "a recipe is TOML".
 ///
 /// # Errors
 ///
-/// Those of [`read_limited`]; [`Error::Format`] where it is not UTF-8.
-pub(crate) fn read_text(path: &Path, limit: u64, what: &str) -> Result<(String, String)> {
-    let text = String::from_utf8(read_limited(path, limit)?).map_err(|error| Error::Format {
-        path: shown(path),
-        tensor: None,
-        reason: format!(
-            "is not UTF-8 from byte {} on: {what}",
-            error.utf8_error().valid_up_to()
-        ),
+/// Those of [`read_limited`], and [`Error::Format`] for a file that is not UTF-8.
+pub(crate) fn read_text(path: &Path, limit: u64, expected: &str) -> Result<(String, String)> {
+    let text = String::from_utf8(read_limited(path, limit)?).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        format_error(
+            path,
+            None,
+            format!("is not UTF-8 from byte {valid} on: {expected}"),
+        )
     })?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok((text, shown(Path::new(name))))
 }
 
-/// Tells lines and columns, both from 1, of bytes that come in the text's order; columns count
-/// characters.
+/// Finds the lines and columns of bytes of a text, both counted from 1. Columns count characters.
+///
+/// Asking for ascending bytes takes one pass over the text in all.
 pub(crate) struct Places<'a> {
     text: &'a str,
     byte: usize,
@@ -58,6 +66,7 @@ pub(crate) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
+    /// Starts at the beginning of a text.
     pub fn new(text: &'a str) -> Self {
         Places {
             text,
@@ -67,6 +76,7 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// Returns the line and the column of a byte.
     pub fn line_and_column(&mut self, byte: usize) -> (usize, usize) {
         let byte = byte.min(self.text.len());
         if byte < self.byte {
@@ -75,7 +85,7 @@ impl<'a> Places<'a> {
         for b in &self.text.as_bytes()[self.byte..byte] {
             (self.line, self.column) = match b {
                 b'\n' => (self.line + 1, 1),
-                // Not the first byte of its character.
+                // A continuation byte of UTF-8: its character is counted already.
                 0x80..0xc0 => (self.line, self.column),
                 _ => (self.line, self.column + 1),
             };

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
-use safetensors::Dtype;
 use serde::Serialize;
 
+use super::file_dtype::FileDType;
+use super::json::listed;
 use super::numbers::{Decoder, decoder};
-use super::source::{fault, listed};
 use super::stats::nan_wins;
-use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
+use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
+use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
 /// Where training started.
@@ -125,7 +126,7 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
         Start::Weights(weights) => {
             let found = Found::of(trained, weights.tensors().iter().map(of_stored))?;
             let mut reader = Reader::new();
-            let read = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+            let read = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(tensor) = weights.get(pair.trained.name()) else {
                     return Ok(());
                 };
@@ -139,7 +140,7 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
             let by_name: HashMap<&str, &Fill> =
                 fills.iter().map(|fill| (fill.name(), fill)).collect();
             let found = Found::of(trained, fills.iter().map(of_fill))?;
-            let make = |pair: &Pair<'_>, piece: &Piece, buffer: &mut Vec<u8>| {
+            let make = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(fill) = by_name.get(pair.trained.name()) else {
                     return Ok(());
                 };
@@ -173,25 +174,20 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
 }
 
 /// A tensor of the start: name, shape, dtype.
-type StartTensor<'a> = (&'a str, Vec<u64>, Dtype);
+type StartTensor<'a> = (&'a str, Vec<u64>, FileDType);
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
     (tensor.name(), tensor.shape().to_vec(), tensor.kind())
 }
 
 fn of_fill(fill: &Fill) -> StartTensor<'_> {
-    let dtype = match fill.dtype() {
-        DType::F32 => Dtype::F32,
-        DType::F16 => Dtype::F16,
-        DType::BF16 => Dtype::BF16,
-    };
-    (fill.name(), fill.local().dims(), dtype)
+    (fill.name(), fill.local().dims(), fill.dtype().into())
 }
 
 /// A tensor that both have, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
-    start_dtype: Dtype,
+    start_dtype: FileDType,
     /// How the start is read, and how the trained weights.
     start: Decoder,
     end: Decoder,
@@ -221,7 +217,7 @@ impl<'a> Found<'a> {
             only_in_trained: Vec::new(),
             not_compared: Vec::new(),
         };
-        let by_name: HashMap<&str, (Vec<u64>, Dtype)> = start
+        let by_name: HashMap<&str, (Vec<u64>, FileDType)> = start
             .map(|(name, shape, dtype)| (name, (shape, dtype)))
             .collect();
         for tensor in trained.tensors() {
@@ -234,7 +230,7 @@ impl<'a> Found<'a> {
                     "has shape {:?}, at the start it is {shape:?}",
                     tensor.shape()
                 );
-                return Err(fault(tensor.file(), Some(tensor.name()), reason));
+                return Err(format_error(tensor.file(), Some(tensor.name()), reason));
             }
             match (decoder(*dtype), decoder(tensor.kind())) {
                 (Some(start), Some(end)) => found.pairs.push(Pair {
@@ -253,8 +249,8 @@ impl<'a> Found<'a> {
     /// or `make` puts of the start's elements into a buffer; the other one does nothing.
     fn compare(
         self,
-        mut read: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()> + Send,
-        mut make: impl FnMut(&Pair<'_>, &Piece, &mut Vec<u8>) -> Result<()>,
+        mut read: impl FnMut(&Pair<'_>, &TensorPiece, &mut Vec<u8>) -> Result<()> + Send,
+        mut make: impl FnMut(&Pair<'_>, &TensorPiece, &mut Vec<u8>) -> Result<()>,
         progress: &mut Progress<'_>,
     ) -> Result<Diff> {
         let pairs = &self.pairs;
@@ -271,7 +267,7 @@ impl<'a> Found<'a> {
             (i, pair.trained.elements(), (PIECE_BYTES / largest) as u64)
         }));
         let mut reader = Reader::new();
-        let read_both = |piece: &Piece, [start, trained]: &mut [Vec<u8>; 2]| {
+        let read_both = |piece: &TensorPiece, [start, trained]: &mut [Vec<u8>; 2]| {
             let pair = &pairs[piece.tensor];
             read(pair, piece, start)?;
             let size = pair.end.size as u64;
@@ -297,7 +293,7 @@ impl<'a> Found<'a> {
             TensorDiff {
                 name: pair.trained.name().to_owned(),
                 shape: pair.trained.shape().to_vec(),
-                start_dtype: pair.start_dtype.to_string().to_lowercase(),
+                start_dtype: pair.start_dtype.name().to_lowercase(),
                 dtype: pair.trained.dtype_name(),
                 change: sums.change(),
             }

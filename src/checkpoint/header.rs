@@ -1,8 +1,9 @@
-//! The safetensors header: 8 bytes of length, little-endian, then JSON that says for each
-//! tensor its dtype, its shape and where its bytes lie.
+//! The safetensors header: 8 bytes of length, little-endian, then JSON that gives the dtype, the
+//! shape and the byte range of each tensor.
 //!
-//! <https://huggingface.co/docs/safetensors>. The file may come from anyone: nothing in it is
-//! believed before it is checked, and nothing is allocated on its word.
+//! <https://huggingface.co/docs/safetensors>. The file is untrusted input: every number is checked
+//! before it is used, and no size that the file claims is allocated before it is checked against the
+//! file's length.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -10,79 +11,80 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use safetensors::Dtype;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::error::{Error, Result, excerpt, shown};
+use super::file_dtype::FileDType;
+use crate::error::{Error, Result};
+use crate::read::format_error;
+use crate::text::excerpt;
 
-/// The longest header, as in the safetensors crate.
+/// The longest header in bytes: the limit of the safetensors library, so that no file that others
+/// read is refused here.
 pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// The one key of the header that is no tensor.
+/// The one key of a header that does not name a tensor.
 pub(super) const METADATA: &str = "__metadata__";
 
-/// A tensor of a safetensors file. Its shape may hold zeros: the format allows empty tensors.
+/// One tensor in a header. Its shape may hold zeros: the format allows empty tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct HeaderEntry {
     pub name: String,
-    pub dtype: Dtype,
+    pub dtype: FileDType,
     pub shape: Vec<u64>,
-    /// Where its bytes lie, counted from the end of the header.
+    /// Its bytes, counted from the end of the header.
     pub bytes: Range<u64>,
 }
 
-/// What a header says, once it is checked.
+/// The contents of a header that passed all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
     /// The tensors, in the header's order.
-    pub entries: Vec<Entry>,
-    /// `__metadata__`: keys and texts, in the header's order.
+    pub entries: Vec<HeaderEntry>,
+    /// The keys and texts of `__metadata__`, in the header's order.
     pub metadata: Vec<(String, String)>,
-    /// Where the data begins, in bytes from the start of the file.
+    /// The start of the data, in bytes from the start of the file.
     pub data_start: u64,
 }
 
-/// What is wrong with a header, and with which tensor.
+/// A fault of a header, with the tensor that has it. The file is added later, since bytes in memory
+/// have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct HeaderFault {
     tensor: Option<String>,
     reason: String,
 }
 
-impl Fault {
+impl HeaderFault {
     fn new(reason: impl Into<String>) -> Self {
-        Fault {
+        HeaderFault {
             tensor: None,
             reason: reason.into(),
         }
     }
 
     fn of(tensor: &str, reason: impl Into<String>) -> Self {
-        Fault {
+        HeaderFault {
             tensor: Some(tensor.to_owned()),
             reason: reason.into(),
         }
     }
 
+    /// Makes the error for a fault in this file.
     pub fn in_file(self, path: &Path) -> Error {
-        Error::Format {
-            path: shown(path),
-            tensor: self.tensor,
-            reason: self.reason,
-        }
+        format_error(path, self.tensor.as_deref(), self.reason)
     }
 }
 
-/// Bytes that give the header's length.
+/// The bytes before the header, which give its length.
 const LENGTH_BYTES: u64 = 8;
 
 /// Reads and checks the header of a file.
 pub(super) fn read(path: &Path) -> Result<Header> {
-    // To open a pipe is to wait for who writes to it, and it has no length to hold claims against.
+    // Opening a pipe would wait for a writer, and a pipe has no length to check the header against.
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if !metadata.is_file() {
-        return Err(Fault::new("is no regular file").in_file(path));
+        return Err(HeaderFault::new("is not a regular file").in_file(path));
     }
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let io = || Error::io(path, "read");
@@ -96,8 +98,8 @@ pub(super) fn read(path: &Path) -> Result<Header> {
     parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
 }
 
-/// The same for a file that is in memory.
-pub(super) fn parse_file(file: &[u8]) -> Result<Header, Fault> {
+/// Reads and checks the header of a file in memory.
+pub(super) fn parse_file(file: &[u8]) -> Result<Header, HeaderFault> {
     check_size(file.len() as u64)?;
     let (length, rest) = file.split_at(LENGTH_BYTES as usize);
     let mut bytes = [0; LENGTH_BYTES as usize];
@@ -106,77 +108,82 @@ pub(super) fn parse_file(file: &[u8]) -> Result<Header, Fault> {
     parse(&rest[..length], data_bytes)
 }
 
-/// Whether a file has room for the length of its header.
-fn check_size(file_bytes: u64) -> Result<(), Fault> {
+/// Checks that a file has room for the length of its header.
+fn check_size(file_bytes: u64) -> Result<(), HeaderFault> {
     if file_bytes >= LENGTH_BYTES {
         return Ok(());
     }
-    Err(Fault::new(format!(
+    Err(HeaderFault::new(format!(
         "has {file_bytes} bytes: a safetensors file begins with 8 that give its header's length"
     )))
 }
 
-/// The lengths of the header and of the data, of a file of at least 8 bytes that begins with these.
-fn lengths(first: [u8; LENGTH_BYTES as usize], file_bytes: u64) -> Result<(usize, u64), Fault> {
+/// Returns the lengths of the header and of the data, from the first 8 bytes of a file and its length,
+/// which is at least 8.
+fn lengths(
+    first: [u8; LENGTH_BYTES as usize],
+    file_bytes: u64,
+) -> Result<(usize, u64), HeaderFault> {
     let length = u64::from_le_bytes(first);
     if length > MAX_HEADER_BYTES {
-        return Err(Fault::new(format!(
+        return Err(HeaderFault::new(format!(
             "claims a header of {length} bytes: at most {MAX_HEADER_BYTES} are read; is it a \
              safetensors file?"
         )));
     }
     match (file_bytes - LENGTH_BYTES).checked_sub(length) {
         Some(data_bytes) => Ok((length as usize, data_bytes)),
-        None => Err(Fault::new(format!(
-            "claims a header of {length} bytes, but only {} follow: it is cut short",
+        None => Err(HeaderFault::new(format!(
+            "claims a header of {length} bytes, but only {} follow: the file is cut short",
             file_bytes - LENGTH_BYTES
         ))),
     }
 }
 
-/// Checks a header of a file that has `data_bytes` bytes after it.
-pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
+/// Parses and checks a header that `data_bytes` bytes of data follow.
+pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFault> {
     let text = std::str::from_utf8(header).map_err(|error| {
-        Fault::new(format!(
+        HeaderFault::new(format!(
             "its header is not UTF-8 from byte {} on",
             error.valid_up_to()
         ))
     })?;
     if !text.starts_with('{') {
-        return Err(Fault::new("its header does not begin with \"{\""));
+        return Err(HeaderFault::new("its header does not begin with \"{\""));
     }
-    let Listed { tensors, metadata } = serde_json::from_str(text).map_err(|error| {
-        Fault::new(format!(
+    let HeaderObject { tensors, metadata } = serde_json::from_str(text).map_err(|error| {
+        HeaderFault::new(format!(
             "its header is refused: {}",
             excerpt(&error.to_string())
         ))
     })?;
 
-    let entries: Vec<Entry> = tensors
+    let entries: Vec<HeaderEntry> = tensors
         .into_iter()
         .map(|(name, info)| entry(name, info, data_bytes))
         .collect::<Result<_, _>>()?;
 
-    // Sorted by name, twins stand side by side; sorted by place, so do overlaps and gaps.
-    let mut by_name: Vec<&Entry> = entries.iter().collect();
+    // Sorting makes these checks O(n log n): equal names become neighbours when sorted by name,
+    // overlaps and gaps when sorted by place.
+    let mut by_name: Vec<&HeaderEntry> = entries.iter().collect();
     by_name.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(twins) = by_name.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(Fault::of(
-            &twins[0].name,
+    if let Some(pair) = by_name.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(HeaderFault::of(
+            &pair[0].name,
             "is listed twice: names must differ",
         ));
     }
-    let mut by_place = by_name;
-    by_place.sort_by_key(|entry| (entry.bytes.start, entry.bytes.end));
+    let mut by_offset = by_name;
+    by_offset.sort_by_key(|entry| (entry.bytes.start, entry.bytes.end));
     let mut end = 0;
-    for entry in by_place {
+    for entry in by_offset {
         if entry.bytes.start != end {
             let fault = if entry.bytes.start < end {
                 "overlap"
             } else {
                 "leave a gap after"
             };
-            return Err(Fault::of(
+            return Err(HeaderFault::of(
                 &entry.name,
                 format!(
                     "bytes {}..{} {fault} those before it, which end at {end}",
@@ -187,7 +194,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
         end = entry.bytes.end;
     }
     if end != data_bytes {
-        return Err(Fault::new(format!(
+        return Err(HeaderFault::new(format!(
             "its tensors end at byte {end} of the data, which has {data_bytes}"
         )));
     }
@@ -198,30 +205,33 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, Fault> {
     })
 }
 
-/// Checks one tensor by itself.
-fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
-    let Some(dtype) = dtype(&info.dtype) else {
-        return Err(Fault::of(
+/// Checks one tensor without regard to the others.
+fn entry(name: String, info: Info, data_bytes: u64) -> Result<HeaderEntry, HeaderFault> {
+    let Some(dtype) = FileDType::of_name(&info.dtype) else {
+        return Err(HeaderFault::of(
             &name,
             format!(
-                "has dtype {:?}, which safetensors does not know",
+                "has dtype {:?}, which is not one of safetensors",
                 info.dtype
             ),
         ));
     };
     let (start, end) = info.data_offsets;
     if start > end || end > data_bytes {
-        return Err(Fault::of(
+        return Err(HeaderFault::of(
             &name,
-            format!("bytes {start}..{end} do not lie within the file's {data_bytes} bytes of data"),
+            format!(
+                "bytes {start}..{end} are out of range: the file has {data_bytes} bytes of data"
+            ),
         ));
     }
+    // In bits, because the smallest dtypes have fewer than 8.
     let bits = info
         .shape
         .iter()
-        .try_fold(dtype.bitsize() as u64, |bits, &dim| bits.checked_mul(dim));
+        .try_fold(dtype.bits(), |bits, &dim| bits.checked_mul(dim));
     if bits.is_none_or(|bits| !bits.is_multiple_of(8) || bits / 8 != end - start) {
-        return Err(Fault::of(
+        return Err(HeaderFault::of(
             &name,
             format!(
                 "bytes {start}..{end} are {}, shape {:?} of {dtype} needs {}",
@@ -235,7 +245,7 @@ fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
             ),
         ));
     }
-    Ok(Entry {
+    Ok(HeaderEntry {
         name,
         dtype,
         shape: info.shape,
@@ -243,12 +253,7 @@ fn entry(name: String, info: Info, data_bytes: u64) -> Result<Entry, Fault> {
     })
 }
 
-/// The dtype of this name in safetensors.
-pub(super) fn dtype(name: &str) -> Option<Dtype> {
-    serde_json::from_value(serde_json::Value::from(name)).ok()
-}
-
-/// A tensor as the header has it.
+/// The JSON of one tensor.
 #[derive(Deserialize)]
 struct Info {
     dtype: String,
@@ -256,42 +261,42 @@ struct Info {
     data_offsets: (u64, u64),
 }
 
-/// The header as it stands, twins and all: a map would drop one of them unseen.
-struct Listed {
+/// The JSON of a header. The tensors are a list, because a map would hide a name that is listed twice.
+struct HeaderObject {
     tensors: Vec<(String, Info)>,
     metadata: Vec<(String, String)>,
 }
 
-impl<'de> Deserialize<'de> for Listed {
+impl<'de> Deserialize<'de> for HeaderObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Tensors;
         impl<'de> Visitor<'de> for Tensors {
-            type Value = Listed;
+            type Value = HeaderObject;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object with a key for each tensor")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderObject, A::Error> {
                 let mut tensors = Vec::new();
                 let mut metadata = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
-                        // Only texts may stand there, or null: the format says so.
+                        // The format allows texts only; its own library reads null as none, too.
                         let Pairs(pairs) = map.next_value::<Option<Pairs>>()?.unwrap_or_default();
                         metadata.extend(pairs);
                     } else {
                         tensors.push((name, map.next_value()?));
                     }
                 }
-                Ok(Listed { tensors, metadata })
+                Ok(HeaderObject { tensors, metadata })
             }
         }
         deserializer.deserialize_map(Tensors)
     }
 }
 
-/// An object of texts, in the file's order, twins and all.
+/// A JSON object of texts as a list, in the file's order, with keys that are listed twice.
 #[derive(Default)]
 pub(super) struct Pairs(pub Vec<(String, String)>);
 
@@ -342,7 +347,7 @@ mod tests {
         assert_eq!(data_start, 8 + header.len() as u64);
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "e"]);
-        assert_eq!(entries[1].dtype, Dtype::BF16);
+        assert_eq!(entries[1].dtype, FileDType::BF16);
         assert_eq!(entries[1].bytes, 0..4);
         assert_eq!(parse(b"{}", 0).unwrap().entries, []);
         let without = parse(br#"{"__metadata__": null}"#, 0).unwrap();
@@ -350,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_refused() {
+    fn false_headers_are_refused() {
         let one = |dtype: &str, shape: &str, offsets: &str| {
             format!(
                 r#"{{"w": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}}}"#
@@ -365,12 +370,12 @@ mod tests {
             (
                 one("F32", "[2]", "[0, 8]"),
                 4,
-                "w: bytes 0..8 do not lie within the file's 4",
+                "w: bytes 0..8 are out of range: the file has 4",
             ),
             (
                 one("F32", "[2]", "[8, 0]"),
                 8,
-                "w: bytes 8..0 do not lie within",
+                "w: bytes 8..0 are out of range",
             ),
             (
                 one("F32", "[2]", "[4, 12]"),
@@ -395,7 +400,7 @@ mod tests {
             (
                 one("F33", "[2]", "[0, 8]"),
                 8,
-                "w: has dtype \"F33\", which safetensors",
+                "w: has dtype \"F33\", which is not",
             ),
             (
                 one("F32", "[-2]", "[0, 8]"),
@@ -437,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_and_overlaps_are_refused() {
+    fn duplicates_and_overlaps_are_refused() {
         let pair = |name: &str, first: &str, second: &str| {
             format!(
                 r#"{{"a": {{"dtype": "F16", "shape": [2], "data_offsets": {first}}},
@@ -459,7 +464,7 @@ mod tests {
             let _ = parse(&bytes, data_bytes);
         }
 
-        /// Text that comes close to a header reaches further than bytes at random.
+        /// Text that resembles a header gets further into the parser than random bytes.
         #[test]
         fn any_near_header_is_parsed_or_refused(
             names in proptest::collection::vec(".{0,3}", 0..4),

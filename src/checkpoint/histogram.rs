@@ -135,18 +135,17 @@ pub fn histograms(
             .position(|array| array.name == *name);
         let found = found.and_then(|i| Some((i, numbers.arrays()[i].decoder?)));
         let (i, decoder) = found.ok_or_else(|| Error::Unknown {
-            tensor: None,
             kind: "tensor",
             value: (*name).to_owned(),
             accepted: "use one of the file whose dtype is f64, f32, f16 or bf16".to_owned(),
         })?;
         if !(range.start < range.end && (range.end - range.start).is_finite()) {
             return Err(Error::Parameter {
-                tensor: Some((*name).to_owned()),
                 parameter: "low",
                 value: range.start,
                 accepted: "it must be below the upper end, and both finite",
-            });
+            }
+            .named(name));
         }
         let empty = || Histogram::new(range.start, range.end);
         let mut histogram = empty();

@@ -1,25 +1,28 @@
-//! numpy's file format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The file format of numpy: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
+use crate::read::format_error;
 use crate::tensor::DType;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// The longest header that is read; version 1.0 cannot have a longer one.
+/// The longest header that is read, in bytes: the limit of format version 1.0, whose length field has
+/// 16 bits.
 const MAX_HEADER_BYTES: u32 = 65_535;
 
-/// The header of a format 1.0 file in C order; `None` where the shape is too long for it.
+/// Makes the header of a format 1.0 file in C order. Returns `None` for bf16, and for a shape that is
+/// too long for it.
 pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
     let descr = match dtype {
         DType::F32 => "<f4",
         DType::F16 => "<f2",
         DType::BF16 => return None,
     };
-    // A Python tuple: one element needs its comma.
+    // In a Python tuple, a single element needs a comma.
     let shape = match dims {
         [dim] => format!("({dim},)"),
         dims => format!(
@@ -31,7 +34,8 @@ pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
         ),
     };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // Magic, version and length make 10 bytes; a line break ends the header at a multiple of 64.
+    // Magic, version and length take 10 bytes. The format wants a line break at the end, and the data
+    // at a multiple of 64.
     let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
     text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
     text.push('\n');
@@ -43,36 +47,34 @@ pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
     Some(header)
 }
 
-/// What an array's header says.
+/// The contents of an array's header.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Array {
-    /// Without its byte order: `f4`, `f2`, `f8`, ...
+pub(super) struct NpyHeader {
+    /// The dtype without its byte order: `f4`, `f2`, `f8`, ...
     pub descr: String,
     pub shape: Vec<u64>,
 }
 
-/// Reads and checks the header; the file is left at its first byte of data.
-pub(super) fn read(path: &Path) -> Result<(File, Array)> {
-    let fault = |reason: &str| Error::Format {
-        path: shown(path),
-        tensor: None,
-        reason: reason.to_owned(),
-    };
+/// Reads and checks the header. The file is left at its first byte of data.
+pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
+    let fault = |reason: &str| format_error(path, None, reason);
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
-    // A file that ends within its header is not one: no need to tell the two apart.
+    // A length that the file claims is at most 65535 bytes here, so allocating it is safe.
     let mut take = |count: u32| -> Result<Vec<u8>> {
         let mut bytes = vec![0; count as usize];
         match file.read_exact(&mut bytes) {
             Ok(()) => Ok(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(fault("is no npy file: it ends within its header"))
+                Err(fault("is not an npy file: it ends within its header"))
             }
             Err(error) => Err(Error::io(path, "read")(error)),
         }
     };
     let start = take(8)?;
     if !start.starts_with(MAGIC) {
-        return Err(fault("is no npy file: it does not begin with \\x93NUMPY"));
+        return Err(fault(
+            "is not an npy file: it does not begin with \\x93NUMPY",
+        ));
     }
     let length = match start[6] {
         1 => take(2)?
@@ -83,7 +85,7 @@ pub(super) fn read(path: &Path) -> Result<(File, Array)> {
             .iter()
             .rev()
             .fold(0, |n, &byte| n << 8 | u32::from(byte)),
-        _ => return Err(fault("is of an npy format other than 1, 2 and 3")),
+        _ => return Err(fault("has an npy format version other than 1, 2 and 3")),
     };
     if length > MAX_HEADER_BYTES {
         return Err(fault("has a header of more than 65535 bytes"));
@@ -92,7 +94,12 @@ pub(super) fn read(path: &Path) -> Result<(File, Array)> {
     let array = std::str::from_utf8(&text)
         .ok()
         .and_then(parse)
-        .ok_or_else(|| fault("has an npy header that cannot be read: it needs descr, fortran_order and shape of a plain little-endian array"))?;
+        .ok_or_else(|| {
+            fault(
+                "has an npy header that cannot be read: it needs descr, fortran_order and shape of a \
+                 plain little-endian array",
+            )
+        })?;
     let file_bytes = file.metadata().map_err(Error::io(path, "read"))?.len();
     let data_bytes =
         file_bytes.saturating_sub(8 + if start[6] == 1 { 2 } else { 4 } + u64::from(length));
@@ -106,15 +113,15 @@ pub(super) fn read(path: &Path) -> Result<(File, Array)> {
     });
     if needed != Some(data_bytes) {
         return Err(fault(&format!(
-            "holds {data_bytes} bytes of data, shape {:?} of {} needs another number",
+            "has {data_bytes} bytes of data, which do not fit shape {:?} of {}",
             array.shape, array.descr
         )));
     }
     Ok((file, array))
 }
 
-/// Reads the three keys of the dict literal that numpy writes.
-fn parse(text: &str) -> Option<Array> {
+/// Parses the three keys of the dict literal that numpy writes.
+fn parse(text: &str) -> Option<NpyHeader> {
     let after = |key: &str| {
         let at = text.find(&format!("'{key}'"))? + key.len() + 2;
         text[at..]
@@ -123,9 +130,9 @@ fn parse(text: &str) -> Option<Array> {
             .map(str::trim_start)
     };
     let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0;
-    // Elements of one byte have no order; big-endian ones are not read.
+    // `|` marks elements of one byte, which have no order. Big-endian elements (`>`) are not read.
     let descr = descr.strip_prefix(['<', '|', '='])?;
-    // In either order the elements are the same: statistics do not care.
+    // Both orders are accepted: statistics do not depend on the order of the elements.
     after("fortran_order")?;
     let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
     let shape = shape
@@ -134,7 +141,7 @@ fn parse(text: &str) -> Option<Array> {
         .filter(|dim| !dim.is_empty())
         .map(|dim| dim.parse().ok())
         .collect::<Option<_>>()?;
-    Some(Array {
+    Some(NpyHeader {
         descr: descr.to_owned(),
         shape,
     })
@@ -163,7 +170,7 @@ mod tests {
             let array = parse(std::str::from_utf8(&header[10..]).unwrap()).unwrap();
             assert_eq!(
                 array,
-                Array {
+                NpyHeader {
                     descr: "f2".into(),
                     shape: dims.to_vec()
                 }

@@ -1,39 +1,40 @@
-//! The numbers of a file's tensors, whatever kind of file it is, piece by piece.
+//! The numbers of a file's tensors, read piece by piece from every kind of file.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::Dtype;
 
+use super::file_dtype::FileDType;
 use super::npy;
-use super::source::fault;
 use super::weights::{Reader, Weights};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
+use crate::read::format_error;
 use crate::tensor::DType;
+use crate::text::shown;
 
-/// A .npy file, or whatever [`Weights::open`] takes.
+/// A .npy file, or the weights that [`Weights::open`] finds.
 pub(super) struct Numbers {
     path: PathBuf,
-    arrays: Vec<Array>,
-    /// None for a .npy file.
+    arrays: Vec<FileArray>,
+    /// `None` for a .npy file.
     weights: Option<Weights>,
     reader: Reader,
 }
 
 /// A tensor of [`Numbers`].
-pub(super) struct Array {
-    /// The tensor's name; for a .npy file, the file's without its ending.
+pub(super) struct FileArray {
+    /// The tensor's name. For a .npy file it is the file's name without its ending.
     pub name: String,
     pub shape: Vec<u64>,
-    /// As the file has it, in lower case.
+    /// The dtype in the file, in lower case.
     pub dtype: String,
-    /// How its numbers are read; None for integers, and for floats of a byte or less.
+    /// The decoder of its numbers, or `None` for integers and for floats of a byte or less.
     pub decoder: Option<Decoder>,
 }
 
-impl Array {
-    /// The dtype in which fanin would make it: f32 for f64.
+impl FileArray {
+    /// Returns the dtype in which fanin would fill it: f32 for f64.
     pub fn made_as(&self) -> Option<DType> {
         match self.dtype.as_str() {
             "f64" => Some(DType::F32),
@@ -42,12 +43,12 @@ impl Array {
     }
 }
 
-/// Bytes that are read at a time; a multiple of every element's size and of what is computed at a
-/// time.
+/// The bytes that are read at a time. It is a multiple of every element's size and of the chunks of
+/// the statistics, so that results do not depend on it.
 const READ_BYTES: usize = 8 << 20;
 
 impl Numbers {
-    /// Reads what there is, but no elements.
+    /// Reads the headers.
     pub fn open(path: &Path) -> Result<Self> {
         let weights = match path.extension().and_then(|extension| extension.to_str()) {
             Some("npy") => {
@@ -61,15 +62,15 @@ impl Numbers {
             Some("safetensors" | "json") => Weights::open(path)?,
             _ if path.is_dir() => Weights::open(path)?,
             _ => {
-                return Err(fault(
+                return Err(format_error(
                     path,
                     None,
-                    "is of no kind that is read: use .safetensors or .npy, a \
+                    "has an unsupported file type: use .safetensors or .npy, a \
                      model.safetensors.index.json, or a folder that holds one",
                 ));
             }
         };
-        let arrays = weights.tensors().iter().map(|tensor| Array {
+        let arrays = weights.tensors().iter().map(|tensor| FileArray {
             name: tensor.name().to_owned(),
             shape: tensor.shape().to_vec(),
             dtype: tensor.dtype_name(),
@@ -84,16 +85,16 @@ impl Numbers {
     }
 
     /// The tensors, in the file's order.
-    pub fn arrays(&self) -> &[Array] {
+    pub fn arrays(&self) -> &[FileArray] {
         &self.arrays
     }
 
-    /// What the file says of itself under a key.
+    /// Returns the text of a key in the file's metadata.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.weights.as_ref()?.metadata(key)
     }
 
-    /// Indices of the tensors, in the order in which they are read fastest.
+    /// Returns the indices of the tensors in the order of their bytes, so that reading is sequential.
     pub fn front_to_back(&self) -> Vec<usize> {
         match &self.weights {
             Some(weights) => weights.front_to_back(),
@@ -101,8 +102,8 @@ impl Numbers {
         }
     }
 
-    /// Hands over the bytes of a tensor's elements, from the first to the last, whole elements at a
-    /// time.
+    /// Calls `take` with the bytes of a tensor's elements, from the first to the last, whole elements
+    /// at a time.
     pub fn read(&mut self, i: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
         let (path, reader) = (&self.path, &mut self.reader);
         let mut buffer = Vec::new();
@@ -128,7 +129,7 @@ impl Numbers {
                     .decoder
                     .map_or(0, |decoder| decoder.size as u64);
                 let bytes = size * array.shape.iter().product::<u64>();
-                // The array is read from its beginning to its end: where that is, the file knows.
+                // The file is at its first element, and is read in order: no seeking is needed.
                 all(bytes, &mut |_, out| {
                     file.read_exact(out).map_err(Error::io(path, "read"))
                 })
@@ -137,15 +138,15 @@ impl Numbers {
     }
 }
 
-fn npy_array(path: &Path) -> Result<Array> {
+fn npy_array(path: &Path) -> Result<FileArray> {
     let (_, array) = npy::read(path)?;
     let (dtype, decoder) = match array.descr.as_str() {
-        "f8" => ("f64", decoder(Dtype::F64)),
-        "f4" => ("f32", decoder(Dtype::F32)),
-        "f2" => ("f16", decoder(Dtype::F16)),
+        "f8" => ("f64", decoder(FileDType::F64)),
+        "f4" => ("f32", decoder(FileDType::F32)),
+        "f2" => ("f16", decoder(FileDType::F16)),
         other => (other, None),
     };
-    Ok(Array {
+    Ok(FileArray {
         name: shown(Path::new(path.file_stem().unwrap_or_default())),
         dtype: dtype.to_owned(),
         shape: array.shape,
@@ -153,16 +154,17 @@ fn npy_array(path: &Path) -> Result<Array> {
     })
 }
 
-/// How numbers are read.
+/// Decodes the numbers of one dtype.
 #[derive(Clone, Copy)]
 pub(super) struct Decoder {
-    /// Bytes of an element.
+    /// The bytes of an element.
     pub size: usize,
-    /// Appends the numbers that these bytes, whole elements, hold.
+    /// Appends the numbers in these bytes, which are whole elements.
     pub decode: fn(&[u8], &mut Vec<f64>),
 }
 
-/// Decoding of a whole chunk, so that the loop knows the element's type.
+/// Makes a decoder of whole chunks. One call for each element would be slower: here the loop knows the
+/// element's type.
 macro_rules! decoder {
     ($size:literal, $number:ty) => {
         Decoder {
@@ -175,18 +177,15 @@ macro_rules! decoder {
     };
 }
 
-/// How a dtype's numbers are read; `None` for integers, and for floats of a byte or less.
-pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
+/// Returns the decoder of a dtype, or `None` for integers and for floats of a byte or less.
+pub(super) fn decoder(dtype: FileDType) -> Option<Decoder> {
     match dtype {
-        Dtype::F64 => Some(decoder!(8, f64)),
-        Dtype::F32 => Some(decoder_of(DType::F32)),
-        Dtype::F16 => Some(decoder_of(DType::F16)),
-        Dtype::BF16 => Some(decoder_of(DType::BF16)),
-        _ => None,
+        FileDType::F64 => Some(decoder!(8, f64)),
+        dtype => dtype.filled().map(decoder_of),
     }
 }
 
-/// How numbers of a dtype that fanin makes are read.
+/// Returns the decoder of a dtype that fanin fills.
 pub(super) fn decoder_of(dtype: DType) -> Decoder {
     match dtype {
         DType::F32 => decoder!(4, f32),

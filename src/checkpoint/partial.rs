@@ -1,4 +1,4 @@
-//! The file that is written before it gets its name.
+//! A partial file: it is written beside its target, and renamed to it once it is complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -7,52 +7,50 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::write::folder_of;
-
-/// What was being done when it failed, for a message.
+/// The action that failed, for a message, and the error.
 type Failed = (&'static str, io::Error);
 
-/// A file on its way: beside its target, under a name that says whose it is, so that the next
-/// run finds what one that was killed has left.
+/// A file that is being written beside its target. Its name contains the target's, so that the next run
+/// finds what a killed run has left.
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
-    /// Where the next byte goes.
+    /// The offset of the next byte.
     at: u64,
-    /// Bytes that an earlier run has left: what is to be written there is compared first.
+    /// The bytes that an earlier run has left. They are compared with new ones before those are written.
     left: u64,
-    /// Whether it stays when this goes: it has its name, or the next run is to find it.
+    /// If true, dropping this keeps the file: it has its final name, or is left for the next run.
     stays: bool,
     buffer: Vec<u8>,
 }
 
-/// The most bytes that are compared at a time.
+/// The bytes that are compared at a time.
 const WINDOW: usize = 1 << 20;
 
-/// The longest name that file systems take.
+/// The longest file name in bytes that common file systems accept.
 const MAX_NAME: usize = 255;
 
 impl Partial {
-    /// Opens the partial file of a target, for this process alone.
+    /// Opens the partial file of a target, locked for this process.
     ///
-    /// With `resume` it keeps what is in it, and stays if it is not finished; else it is emptied,
-    /// and removed in the end unless it has got its name.
+    /// With `resume` the file keeps its contents, and is kept if it is not completed. Without, it is
+    /// emptied, and removed if it is not completed.
     pub fn open(target: &Path, resume: bool) -> Result<Self, Failed> {
         let path = folder_of(target).join(partial_name(target));
         loop {
             let file = open_alone(&path).map_err(|error| ("create a file beside it", error))?;
             let file = match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => file,
-                // Whoever held it has finished between the two calls, and given it its name.
+                // Between opening and locking, the process that held it has renamed it to its target.
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => {
                     let error = io::Error::new(
                         ErrorKind::ResourceBusy,
-                        format!("another process is at it, in {:?}", path.display()),
+                        format!("another process is writing it, in {:?}", path.display()),
                     );
                     return Err(("write", error));
                 }
-                // A file system that locks nothing: a name that nobody else has, then.
+                // The file system has no locks. Only a unique name keeps two processes apart then.
                 Err(TryLockError::Error(_)) => {
                     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
                         let _ = fs::remove_file(&path);
@@ -77,20 +75,20 @@ impl Partial {
         }
     }
 
-    /// One of a random name, which is nobody else's, and is not found again.
+    /// Creates a partial file with a random name. A later run does not find it.
     pub fn unique(target: &Path) -> Result<Self, Failed> {
         let failed = |error: io::Error| ("create a file beside it", error);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".fanin-").suffix(".partial");
-        // Temporary files are their owner's alone; this one is going to be a file like any
-        // other, with the permissions that the process' umask leaves.
+        // tempfile makes files that only their owner can read. This one will be an ordinary file, with
+        // the permissions that the process' umask leaves.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let temporary = builder.tempfile_in(folder_of(target)).map_err(|error| {
-            // tempfile names a file that the caller never heard of; the cause is what counts.
+            // tempfile's message names the temporary file, which the caller does not know.
             failed(match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::from(error.kind()),
@@ -107,7 +105,7 @@ impl Partial {
         })
     }
 
-    /// Gives the file its name, once all its bytes are on the disk.
+    /// Waits until all bytes are on the disk, then renames the file to its target.
     pub fn persist(&mut self, target: &Path) -> Result<(), Failed> {
         if self.left > self.at {
             self.file
@@ -117,8 +115,8 @@ impl Partial {
         self.file.sync_all().map_err(|error| ("write", error))?;
         fs::rename(&self.path, target).map_err(|error| ("replace", error))?;
         self.stays = true;
-        // The new name is on the disk once its folder is. Not every system can do this, and the
-        // file is complete either way.
+        // The new name is on the disk once the folder is. Errors are ignored: some systems cannot sync
+        // a folder, and the file is complete either way.
         if let Ok(folder) = File::open(folder_of(target)) {
             let _ = folder.sync_all();
         }
@@ -129,7 +127,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.stays {
-            // Before the lock is given up: another process may begin one of this name.
+            // Remove it before the lock is released: after that, another process may be writing it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -159,7 +157,8 @@ impl Write for Partial {
     }
 }
 
-/// `.fanin-NAME.partial`; of a name that would get too long, its hash.
+/// Returns the partial file's name: `.fanin-NAME.partial`, with a hash in place of a name that would
+/// make it too long.
 fn partial_name(target: &Path) -> OsString {
     let name = target.file_name().unwrap_or_default();
     let mut partial = OsString::from(".fanin-");
@@ -173,8 +172,16 @@ fn partial_name(target: &Path) -> OsString {
     format!(".fanin-{hex}.partial").into()
 }
 
-/// Opens or creates a file, but follows no link: the name can be foreseen, and somebody else
-/// may have put one there that leads to another file.
+/// Returns the folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens or creates a file without following a symbolic link. The name is predictable, so somebody
+/// else may have put a link there to have another file overwritten.
 fn open_alone(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
@@ -186,7 +193,7 @@ fn open_alone(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether the open file is the one that has this name.
+/// Returns true if the path still leads to the open file.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -196,7 +203,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// An open file cannot lose its name here.
+/// Returns true: other systems do not rename or remove a file that is open.
 #[cfg(not(unix))]
 fn is_at(_file: &File, _path: &Path) -> bool {
     true
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_compared_and_mended() {
+    fn a_file_left_by_an_earlier_run_is_compared_and_corrected() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("w");
         let whole: Vec<u8> = (0..3_000_000u32)
@@ -248,7 +255,7 @@ mod tests {
         let Err((_, error)) = Partial::open(&target, false) else {
             panic!("two at once");
         };
-        assert!(error.to_string().contains("another process is at it"));
+        assert!(error.to_string().contains("another process is writing it"));
         drop(first);
         drop(Partial::open(&target, false).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -11,12 +11,13 @@ use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
 
-use super::Contents;
+use super::contents::Contents;
 use super::partial::Partial;
 use super::write::{Make, Progress, Writer, has_form};
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::shard_spec::{LocalPart, ShardSpec};
+use crate::placement::{LocalPart, ShardSpec};
+use crate::text::shown;
 
 /// The index of a model that lies in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";

@@ -5,7 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::numbers::{Array, Numbers};
+use super::numbers::{FileArray, Numbers};
 use crate::error::Result;
 
 /// Count, mean, central moments and extremes of a sample, in binary64.
@@ -200,7 +200,7 @@ pub struct TensorStats {
 }
 
 impl TensorStats {
-    pub(super) fn new(array: &Array, seen: Option<&Seen>) -> Self {
+    pub(super) fn new(array: &FileArray, seen: Option<&Seen>) -> Self {
         let moments = seen.map(|seen| seen.moments);
         TensorStats {
             name: array.name.clone(),

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::source::fault;
-use super::weights::{Piece, Reader, StoredTensor, Weights, pieces, read_ahead};
+use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::DistributionKind;
+use crate::read::format_error;
 use crate::tensor::DType;
 
 /// What [`verify`] found.
@@ -230,7 +230,7 @@ pub fn verify(
     });
     let mut ahead = Ahead::new(fills_to_come, make);
     let mut reader = Reader::new();
-    let read = |piece: &Piece, buffer: &mut Vec<u8>| {
+    let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
         let size = wanted[piece.tensor].dtype().size();
         buffer.resize((piece.elements * size) as usize, 0);
         let stored = &weights.tensors()[piece.tensor];
@@ -240,7 +240,7 @@ pub fn verify(
     read_ahead(cut(), read, |piece, stored| {
         let fill = &wanted[piece.tensor];
         made.resize(stored.len(), 0);
-        ahead.say(make)?;
+        ahead.announce(make)?;
         make.make(fill, piece.start, &mut made)?;
         tensors[piece.tensor].compare(piece.start, stored, &made);
         if progress(stored.len() as u64).is_break() {
@@ -260,7 +260,7 @@ pub fn verify(
 
 /// The fill that a stored tensor is compared with.
 fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
-    let refused = |reason: String| fault(stored.file(), Some(stored.name()), reason);
+    let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
     let fill = fill.ok_or_else(|| refused("is not among the tensors that are expected".into()))?;
     let dims = fill.local().dims();
     if dims != stored.shape() {

@@ -1,4 +1,4 @@
-//! Weights that are there: one safetensors file, or the shards of an index, read piece by piece.
+//! Existing weights: one safetensors file, or the shards of an index, read piece by piece.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,22 +8,21 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use safetensors::Dtype;
-
-use super::header::{self, Entry, Header, MAX_HEADER_BYTES};
+use super::file_dtype::FileDType;
+use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
+use super::json::{Json, listed, read_json};
 use super::shards::{INDEX, SINGLE};
-use super::source::{Json, fault, listed, read_json};
 use crate::error::{Error, Result};
+use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
-/// The most bytes that the headers of all shards may have together. They list what the index
-/// lists, which is read up to [`MAX_HEADER_BYTES`], and some more for each tensor.
+/// The limit in bytes for the headers of all shards together. They list the tensors of the index,
+/// which has at most [`MAX_HEADER_BYTES`], and have some more bytes for each tensor.
 const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
 
-/// The weights of a model, where they stand: what tensors there are, in which file, and where in
-/// it.
+/// The weights of a model on disk: the tensors, with the file and the byte range of each.
 ///
-/// Opening reads headers and nothing else; a [`Reader`] gets the elements.
+/// Opening reads the headers only. A [`Reader`] reads the elements.
 ///
 /// ```
 /// use fanin::checkpoint::{self, Contents, Reader, Weights};
@@ -50,7 +49,7 @@ pub struct Weights {
     path: PathBuf,
     tensors: Vec<StoredTensor>,
     metadata: Vec<(String, String)>,
-    /// Indices of the tensors, sorted by their names.
+    /// Indices of the tensors, sorted by name, so that `get` takes O(log n) without a copy of the names.
     by_name: Vec<usize>,
 }
 
@@ -59,7 +58,7 @@ pub struct Weights {
 pub struct StoredTensor {
     name: String,
     shape: Vec<u64>,
-    kind: Dtype,
+    kind: FileDType,
     file: Arc<Path>,
     bytes: Range<u64>,
 }
@@ -71,31 +70,26 @@ impl StoredTensor {
         &self.name
     }
 
-    /// The dimensions, outermost first. Some may be 0: files can hold empty tensors.
+    /// The dimensions, outermost first. Some may be 0, because files can hold empty tensors.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
         &self.shape
     }
 
-    /// The dtype, if it is one that fanin fills.
+    /// The dtype, if fanin can fill it.
     #[must_use]
     pub fn dtype(&self) -> Option<DType> {
-        match self.kind {
-            Dtype::F32 => Some(DType::F32),
-            Dtype::F16 => Some(DType::F16),
-            Dtype::BF16 => Some(DType::BF16),
-            _ => None,
-        }
+        self.kind.filled()
     }
 
     /// The dtype's name in lower case: `f32`, `bf16`, `i64`, `f8_e4m3`, ...
     #[must_use]
     pub fn dtype_name(&self) -> String {
-        self.kind.to_string().to_lowercase()
+        self.kind.name().to_lowercase()
     }
 
-    /// The dtype, as safetensors has it.
-    pub(super) fn kind(&self) -> Dtype {
+    /// The dtype in the file.
+    pub(super) fn kind(&self) -> FileDType {
         self.kind
     }
 
@@ -105,13 +99,13 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
-    /// The file that it is in.
+    /// The file that holds the tensor.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Where in the file its elements lie, in bytes from the file's start.
+    /// The byte range of the elements, from the start of the file.
     #[must_use]
     pub fn bytes(&self) -> Range<u64> {
         self.bytes.clone()
@@ -119,26 +113,26 @@ impl StoredTensor {
 }
 
 impl Weights {
-    /// Finds the weights and reads their headers; each file is closed again.
+    /// Opens weights: finds the files, reads their headers and closes them again.
     ///
     /// | path | what is read |
     /// |---|---|
     /// | `*.safetensors` | that file |
-    /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the shards that it names, which lie beside it; tensors that it does not name are left out |
-    /// | a folder | `model.safetensors` in it, else `model.safetensors.index.json`, as transformers has it |
+    /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the shards that it names, which lie beside it, without tensors that it does not name |
+    /// | a folder | its `model.safetensors`, or else its `model.safetensors.index.json`, as in transformers |
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for one that is none of
-    /// these or not sound, [`Error::Duplicate`] for a name that an index has twice.
+    /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for a file of another kind or
+    /// one that is damaged, [`Error::Duplicate`] for a name that an index lists twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
             let mut inside = [SINGLE, INDEX].map(|name| path.join(name)).into_iter();
             return match inside.find(|path| path.exists()) {
-                // A folder by that name is refused when it is read.
+                // A folder of that name is not searched in turn.
                 Some(path) if !path.is_dir() => Weights::open(path),
-                _ => Err(fault(
+                _ => Err(format_error(
                     path,
                     None,
                     format!("is a folder that holds neither {SINGLE} nor {INDEX}"),
@@ -149,18 +143,19 @@ impl Weights {
             Some("safetensors") => Weights::of_file(path),
             Some("json") => match read_json(path)? {
                 Json::Index(map) => Weights::of_index(path, &map),
-                Json::List(_) => Err(fault(
+                Json::List(_) => Err(format_error(
                     path,
                     None,
-                    "is a list of tensors, without their weights: use an index with a \
+                    "is a list of tensors without their weights: use an index with a \
                      \"weight_map\", or a .safetensors file",
                 )),
             },
-            _ => Err(fault(
+            _ => Err(format_error(
                 path,
                 None,
                 format!(
-                    "is of no kind that is read: use a .safetensors file, a {INDEX} or a folder that holds one"
+                    "has an unsupported file type: use a .safetensors file, a {INDEX} or a folder \
+                     that holds one"
                 ),
             )),
         }
@@ -174,25 +169,25 @@ impl Weights {
         Weights::new(path, tensors.collect(), header.metadata)
     }
 
-    /// The tensors that an index names, each as its shard's header has it.
+    /// Finds the tensors that an index names in the headers of its shards.
     pub(super) fn of_index(path: &Path, map: &[(String, String)]) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut shards: HashMap<&str, Shard> = HashMap::new();
+        let mut shards: HashMap<&str, ShardHeader> = HashMap::new();
         let mut metadata: Vec<(String, String)> = Vec::new();
         let mut headers_bytes = 0;
         for (name, file) in map {
             if shards.contains_key(file.as_str()) {
                 continue;
             }
-            // An index is data: it may name files beside it, and no others.
+            // The index is untrusted input: a path in it must not lead out of its folder.
             let mut components = Path::new(file).components();
             let plain = matches!(components.next(), Some(Component::Normal(_)))
                 && components.next().is_none()
                 && !file.contains(['/', '\\']);
             if !plain {
                 let reason =
-                    format!("is said to be in {file:?}: a shard must lie beside its index");
-                return Err(fault(path, Some(name), reason));
+                    format!("is listed in shard {file:?}: a shard must lie beside its index");
+                return Err(format_error(path, Some(name), reason));
             }
             let shard_path = folder.join(file);
             let header = header::read(&shard_path)?;
@@ -202,20 +197,20 @@ impl Weights {
                     "names shards whose headers have more than {MAX_HEADERS_BYTES} bytes \
                      together, the most that is read"
                 );
-                return Err(fault(path, None, reason));
+                return Err(format_error(path, None, reason));
             }
             for (key, value) in &header.metadata {
                 if metadata.iter().all(|(known, _)| known != key) {
                     metadata.push((key.clone(), value.clone()));
                 }
             }
-            shards.insert(file, Shard::new(shard_path, header));
+            shards.insert(file, ShardHeader::new(shard_path, header));
         }
         let tensors = map.iter().map(|(name, file)| {
             let shard = shards.get(file.as_str());
             shard.and_then(|shard| shard.get(name)).ok_or_else(|| {
-                let reason = format!("is said to be in {file:?}, which lacks it");
-                fault(path, Some(name), reason)
+                let reason = format!("is listed in shard {file:?}, which lacks it");
+                format_error(path, Some(name), reason)
             })
         });
         Weights::new(path, tensors.collect::<Result<_>>()?, metadata)
@@ -229,9 +224,9 @@ impl Weights {
         let name = |i: &usize| tensors[*i].name.as_str();
         let mut by_name: Vec<usize> = (0..tensors.len()).collect();
         by_name.sort_by(|a, b| name(a).cmp(name(b)));
-        if let Some(twins) = by_name.windows(2).find(|w| name(&w[0]) == name(&w[1])) {
+        if let Some(pair) = by_name.windows(2).find(|w| name(&w[0]) == name(&w[1])) {
             return Err(Error::Duplicate {
-                tensor: name(&twins[0]).to_owned(),
+                tensor: name(&pair[0]).to_owned(),
             });
         }
         Ok(Weights {
@@ -242,7 +237,7 @@ impl Weights {
         })
     }
 
-    /// The file or index that was opened; within a folder, the one that was found there.
+    /// The file or index that was opened. For a folder, it is the one that was found in it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -254,7 +249,7 @@ impl Weights {
         &self.tensors
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&StoredTensor> {
         let found = self
@@ -263,8 +258,8 @@ impl Weights {
         found.ok().map(|at| &self.tensors[self.by_name[at]])
     }
 
-    /// What the files say of themselves under this key, in `__metadata__`; where shards say
-    /// different things, the first of them. Anyone can have written it.
+    /// Returns the text of a key in the files' `__metadata__`. If shards differ, the first one wins.
+    /// The text is untrusted input.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut pairs = self.metadata.iter();
@@ -282,26 +277,26 @@ impl Weights {
             .sum()
     }
 
-    /// The tensors as a list that a recipe resolves against.
+    /// Returns the tensors as a list that a recipe can be resolved against.
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for
-    /// a shape with a 0.
+    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for a shape
+    /// with too many elements.
     pub fn tensor_list(&self) -> Result<TensorList> {
         let tensors = self.tensors.iter().map(|tensor| {
             listed(
                 &tensor.file,
                 tensor.name.clone(),
                 tensor.shape.clone(),
-                Some(&tensor.kind.to_string()),
+                Some(tensor.kind.name()),
             )
         });
         TensorList::new(tensors.collect::<Result<_>>()?)
     }
 
-    /// Indices of the tensors in the order of their bytes, a file after the other: to read it
-    /// all from front to back.
+    /// Returns the indices of the tensors in the order of their bytes, file by file, so that reading
+    /// is sequential.
     pub(super) fn front_to_back(&self) -> Vec<usize> {
         let mut files = HashMap::new();
         for tensor in &self.tensors {
@@ -318,17 +313,17 @@ impl Weights {
     }
 }
 
-/// The header of one shard.
-struct Shard {
+/// The header of one shard of an index.
+struct ShardHeader {
     path: Arc<Path>,
     data_start: u64,
-    by_name: HashMap<String, Entry>,
+    by_name: HashMap<String, HeaderEntry>,
 }
 
-impl Shard {
+impl ShardHeader {
     fn new(path: PathBuf, header: Header) -> Self {
         let entries = header.entries.into_iter();
-        Shard {
+        ShardHeader {
             path: Arc::from(path),
             data_start: header.data_start,
             by_name: entries.map(|entry| (entry.name.clone(), entry)).collect(),
@@ -341,44 +336,43 @@ impl Shard {
     }
 }
 
-fn stored(entry: Entry, file: &Arc<Path>, data_start: u64) -> StoredTensor {
+fn stored(entry: HeaderEntry, file: &Arc<Path>, data_start: u64) -> StoredTensor {
     StoredTensor {
         name: entry.name,
         shape: entry.shape,
         kind: entry.dtype,
         file: Arc::clone(file),
-        // The header was checked against the file's length: this is no more than that.
+        // No overflow: the header was checked against the file's length.
         bytes: data_start + entry.bytes.start..data_start + entry.bytes.end,
     }
 }
 
-/// Reads elements of [`Weights`]. It keeps one file open at a time, however many shards there
-/// are.
+/// Reads elements of [`Weights`]. It keeps one file open at a time, because a model may have more
+/// shards than a process may have open files.
 #[derive(Debug, Default)]
 pub struct Reader {
     open: Option<(Arc<Path>, File)>,
 }
 
 impl Reader {
-    /// A reader without a file.
+    /// Makes a reader without an open file.
     #[must_use]
     pub fn new() -> Self {
         Reader::default()
     }
 
-    /// Fills `out` with the tensor's bytes from `offset` on, counted from its first; elements
-    /// are little-endian, in row-major order.
+    /// Fills `out` with the tensor's bytes from `offset` on, counted from its first byte. Elements are
+    /// little-endian, in row-major order.
     ///
     /// # Errors
     ///
-    /// [`Error::LengthMismatch`] if `out` reaches past the end of the tensor, [`Error::Io`]
-    /// where the file cannot be read, [`Error::Format`] where it has become shorter since its
-    /// header was read.
+    /// [`Error::LengthMismatch`] if `out` reaches past the end of the tensor, [`Error::Io`] if the
+    /// file cannot be read, [`Error::Format`] if it has become shorter since its header was read.
     pub fn read(&mut self, tensor: &StoredTensor, offset: u64, out: &mut [u8]) -> Result<()> {
         let bytes = tensor.bytes.end - tensor.bytes.start;
         let left = bytes.saturating_sub(offset);
         if out.len() as u64 > left {
-            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bitsize() as u64;
+            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bits();
             return Err(Error::LengthMismatch {
                 tensor: tensor.name.clone(),
                 expected: elements(left),
@@ -389,7 +383,7 @@ impl Reader {
         let file = match &mut self.open {
             Some((open, file)) if **open == *path => file,
             open => {
-                // The old file is closed before the next is opened.
+                // Close the old file first: only one is open at a time.
                 *open = None;
                 let file = File::open(path).map_err(Error::io(path, "open"))?;
                 &mut open.insert((Arc::clone(&tensor.file), file)).1
@@ -400,11 +394,11 @@ impl Reader {
             .seek(SeekFrom::Start(start))
             .and_then(|_| file.read_exact(out));
         read.map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => fault(
+            ErrorKind::UnexpectedEof => format_error(
                 path,
                 Some(&tensor.name),
                 format!(
-                    "ends before byte {}, which was there when its header was read",
+                    "ends before byte {}, but was longer when its header was read",
                     start + out.len() as u64
                 ),
             ),
@@ -413,8 +407,8 @@ impl Reader {
     }
 }
 
-/// Some elements of a tensor, to be read and compared.
-pub(super) struct Piece {
+/// A range of elements of a tensor, to be read and compared.
+pub(super) struct TensorPiece {
     /// The tensor's index.
     pub tensor: usize,
     /// The first element.
@@ -423,15 +417,15 @@ pub(super) struct Piece {
     pub elements: u64,
 }
 
-/// Cuts tensors into pieces of at most so many elements: pairs of a tensor's index and its
-/// elements, in the given order. Tensors without elements have no piece.
+/// Cuts tensors into pieces, in the given order. Each tensor is given by its index, its elements and
+/// the most elements of a piece. Tensors without elements have no piece.
 pub(super) fn pieces(
     tensors: impl Iterator<Item = (usize, u64, u64)>,
-) -> impl Iterator<Item = Piece> {
+) -> impl Iterator<Item = TensorPiece> {
     tensors.flat_map(|(tensor, elements, most)| {
         let mut start = 0;
         std::iter::from_fn(move || {
-            let piece = Piece {
+            let piece = TensorPiece {
                 tensor,
                 start,
                 elements: most.min(elements - start),
@@ -442,17 +436,17 @@ pub(super) fn pieces(
     })
 }
 
-/// Buffers of pieces: while one is used, the next is read.
+/// The number of buffers: while one piece is used, the next one is read.
 const BUFFERS: usize = 2;
 
-/// Has a thread `read` the pieces one ahead of `take`, which runs on this thread. Buffers come
-/// back for reuse.
+/// Runs `read` on a thread of its own, one piece ahead of `take`, which runs on this thread. Buffers are
+/// reused.
 pub(super) fn read_ahead<B: Default + Send>(
-    pieces: impl Iterator<Item = Piece> + Send,
-    mut read: impl FnMut(&Piece, &mut B) -> Result<()> + Send,
-    mut take: impl FnMut(&Piece, &B) -> Result<()>,
+    pieces: impl Iterator<Item = TensorPiece> + Send,
+    mut read: impl FnMut(&TensorPiece, &mut B) -> Result<()> + Send,
+    mut take: impl FnMut(&TensorPiece, &B) -> Result<()>,
 ) -> Result<()> {
-    let (full, to_take) = mpsc::sync_channel::<(Piece, B)>(1);
+    let (full, to_take) = mpsc::sync_channel::<(TensorPiece, B)>(1);
     let (empty, to_fill) = mpsc::channel::<B>();
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || -> Result<()> {
@@ -464,7 +458,7 @@ pub(super) fn read_ahead<B: Default + Send>(
                 } else {
                     match to_fill.recv() {
                         Ok(buffer) => buffer,
-                        // The other side has failed, and will say why.
+                        // `take` has failed, and its error is returned below.
                         Err(mpsc::RecvError) => return Ok(()),
                     }
                 };
@@ -477,14 +471,14 @@ pub(super) fn read_ahead<B: Default + Send>(
         });
         let taken = to_take.iter().try_for_each(|(piece, buffer)| {
             take(&piece, &buffer)?;
-            // The other side is gone once it has read its last piece.
+            // An error only means that the reader has read its last piece and has ended.
             let _ = empty.send(buffer);
             Ok(())
         });
-        // Tells the reader that no more is wanted.
+        // Ends the reader if `take` failed: it may be waiting for a buffer or for room.
         drop((to_take, empty));
         match reader.join() {
-            // Where the reader failed, this side only knows that there is no more.
+            // If the reader failed, `take` only saw fewer pieces, so the reader's error comes first.
             Ok(read) => taken.and(read),
             Err(panic) => std::panic::resume_unwind(panic),
         }

@@ -1,4 +1,4 @@
-//! Writing weights piece by piece, all or nothing.
+//! Writing files piece by piece, in bounded memory. A file appears complete, or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,35 +6,35 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use super::Contents;
+use super::contents::Contents;
 use super::partial::Partial;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 
-/// What makes the weights: [`cpu::fill_range`](crate::cpu::fill_range), a
-/// [`gpu::ReadBack`](crate::gpu::ReadBack), or any closure of the first's form.
+/// A source of weights: [`cpu::fill_range`](crate::cpu::fill_range), a
+/// [`gpu::ReadBack`](crate::gpu::ReadBack), or any closure of the signature of `fill_range`.
 pub trait Make {
-    /// Makes the elements from `start` on, counted in the slice's own row-major order: `out`
-    /// has room for whole elements.
+    /// Makes the elements from `start` on, counted in the slice's own row-major order. `out` has room
+    /// for whole elements.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the weights from being made.
+    /// Any error that prevents it.
     fn make(&mut self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()>;
 
-    /// How many pieces beyond the one that is asked for it wants to hear of, to work ahead.
+    /// Returns the number of pieces that it can work ahead of the one that is asked for.
     fn depth(&self) -> usize {
         0
     }
 
-    /// Forgets the pieces that were said and have not been asked for: others come now.
+    /// Discards the pieces that were announced but not asked for.
     fn reset(&mut self) {}
 
-    /// Says that this piece will be asked for, after those that were said before.
+    /// Announces a piece that will be asked for, after those that were announced before.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the work from being begun.
+    /// Any error that prevents the work from starting.
     fn ahead(&mut self, _fill: &Fill, _range: Range<u64>) -> Result<()> {
         Ok(())
     }
@@ -65,47 +65,50 @@ impl Make for crate::gpu::ReadBack<'_> {
     }
 }
 
-/// Tells a [`Make`] of the pieces to come, as many ahead as it wants to hear of.
+/// Announces the next pieces to a [`Make`], as many as it can work ahead.
 pub(super) struct Ahead<I> {
     pieces: I,
-    news: usize,
+    /// The pieces that the next call announces.
+    due: usize,
 }
 
 impl<'a, I: Iterator<Item = (&'a Fill, Range<u64>)>> Ahead<I> {
-    /// For all pieces that will be asked for, in order.
+    /// Takes all pieces that will be asked for, in order.
     pub fn new(pieces: I, make: &mut dyn Make) -> Self {
         make.reset();
         Ahead {
             pieces,
-            news: make.depth() + 1,
+            // The first call announces the piece that follows it, and those ahead of that one.
+            due: make.depth() + 1,
         }
     }
 
-    /// To be called before each piece is asked for.
-    pub fn say(&mut self, make: &mut dyn Make) -> Result<()> {
+    /// Announces what is due. Call it before each piece is asked for.
+    pub fn announce(&mut self, make: &mut dyn Make) -> Result<()> {
         if make.depth() > 0 {
-            for (fill, range) in self.pieces.by_ref().take(self.news) {
+            for (fill, range) in self.pieces.by_ref().take(self.due) {
                 make.ahead(fill, range)?;
             }
         }
-        self.news = 1;
+        self.due = 1;
         Ok(())
     }
 }
 
-/// Is told the bytes of weights made since the last call; [`ControlFlow::Break`] stops.
+/// A callback for progress. It gets the bytes of weights since the last call, and stops the work with
+/// [`ControlFlow::Break`].
 pub type Progress<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
-/// A [`Progress`] that says nothing and never stops.
+/// Ignores the progress and never stops: a [`Progress`].
 pub fn silent(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Bytes that are made, read or written at a time at most: enough for a backend to stretch in, and
-/// more makes nothing faster.
+/// The largest piece, in bytes, that is made, read or written at a time. It keeps a GPU and all cores
+/// busy; larger ones were not faster.
 pub(super) const PIECE_BYTES: usize = 32 << 20;
 
-/// Writes a file: completely, or not at all. [`Writer::save`] with the defaults.
+/// Writes a file completely or not at all, as [`Writer::save`] does with the defaults.
 ///
 /// # Errors
 ///
@@ -119,7 +122,7 @@ pub fn save(
     Writer::default().save(path, contents, make, progress)
 }
 
-/// Writes header and weights to `out`. [`Writer::write_to`] with the defaults.
+/// Writes header and weights to `out`, as [`Writer::write_to`] does with the defaults.
 ///
 /// # Errors
 ///
@@ -168,55 +171,53 @@ impl Writer {
     /// The default of [`Writer::with_memory`]: 256 MiB.
     pub const MEMORY: u64 = 256 << 20;
 
-    /// How many pieces the memory is shared by: three that a GPU works at, each once in its
-    /// own memory and once on the way out of it (a software driver has both on the host), one
-    /// that is being made or compared, one that is being written.
+    /// The number of pieces that share the memory: three in work on a GPU, each once in its own memory
+    /// and once in the buffer that is read back (with a software driver both are host memory), one
+    /// that is being made or compared, and one that is being written.
     const PIECES: u64 = 8;
 
-    /// The smallest piece: below it, each costs more than its bytes.
+    /// The smallest piece in bytes. Below it, the cost of a piece exceeds that of its bytes.
     const MIN_PIECE_BYTES: u64 = 64 << 10;
 
-    /// Bounds the memory, in bytes, that weights on their way to a file take up, whatever the
-    /// size of the model. Less than 512 KiB is taken for 512 KiB. An orthogonal matrix alone
-    /// needs room for itself besides.
+    /// Sets the memory, in bytes, for weights on their way to a file. It does not grow with the model.
+    /// Less than 512 KiB counts as 512 KiB. An orthogonal matrix needs memory for itself besides.
     #[must_use]
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Whether to go on with what an earlier run has left: what is there is compared with what
-    /// should be, to the bit, and only what is missing or differs is written.
+    /// Sets whether to continue from what an earlier run has left. Existing bytes are compared with
+    /// the right ones, and only missing or different bytes are written.
     ///
-    /// With this, a run that fails leaves the beginning of a file for the next one; it has
-    /// another name (`.fanin-NAME.partial`) until it is complete.
+    /// With `true`, a run that fails leaves the beginning of a file for the next one. It has another
+    /// name (`.fanin-NAME.partial`) until it is complete.
     #[must_use]
     pub fn with_resume(mut self, resume: bool) -> Self {
         self.resume = resume;
         self
     }
 
-    /// Bytes that are made, and written, at a time.
+    /// The bytes that are made and written at a time.
     #[must_use]
     pub fn piece_bytes(&self) -> u64 {
         let share = self.memory / Writer::PIECES;
-        // Whole elements of every dtype, and whole words of a GPU.
+        // A multiple of 4 is whole elements of every dtype, and whole words of a GPU.
         share.clamp(Writer::MIN_PIECE_BYTES, PIECE_BYTES as u64) / 4 * 4
     }
 
-    /// Writes a file: completely, or not at all.
+    /// Writes a file completely or not at all.
     ///
-    /// The bytes go to `.fanin-NAME.partial` beside the target, which takes the target's place
-    /// once it is complete and on the disk. Whatever fails before, be it the power, leaves the
-    /// target as it was. An error leaves nothing beside it, unless
-    /// [`with_resume`](Writer::with_resume) asks for it; a process that is killed cannot tidy
-    /// up, and the next run takes over what it left. A symbolic link is followed. A target that
-    /// exists and is no regular file (a device, a pipe) is written to directly.
+    /// The bytes go to `.fanin-NAME.partial` beside the target. Once it is complete and on the disk, it
+    /// is renamed to the target. A failure before that, even of the power, leaves the target as it
+    /// was. An error also removes the partial file, unless [`with_resume`](Writer::with_resume) keeps
+    /// it. A killed process leaves its partial file, and the next run takes it over. A symbolic link is
+    /// followed. A target that is not a regular file (a device, a pipe) is written directly.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be written, or another process is writing it;
-    /// [`Error::Interrupted`] where `progress` stops it, and what `make` reports.
+    /// [`Error::Io`] if the file cannot be written or another process is writing it,
+    /// [`Error::Interrupted`] if `progress` stops it, and the errors of `make`.
     pub fn save(
         &self,
         path: impl AsRef<Path>,
@@ -230,16 +231,16 @@ impl Writer {
         }
     }
 
-    /// Writes a file all but for its name; nothing is left to do where it has its contents already,
-    /// or is no regular file.
+    /// Writes a file, but does not rename it to its target yet. Returns `None` if nothing is left to do:
+    /// the target has these contents already, or is not a regular file.
     pub(super) fn write_partial(
         &self,
         path: &Path,
         contents: &Contents<'_>,
         make: &mut dyn Make,
         progress: &mut Progress<'_>,
-    ) -> Result<Option<Written>> {
-        // The file that a link leads to is replaced, not the link. What does not exist is itself.
+    ) -> Result<Option<CompleteFile>> {
+        // Resolve links, so that the file is replaced and not the link. This fails for a new file.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         match fs::metadata(&target) {
             Ok(metadata) if metadata.is_dir() => {
@@ -261,14 +262,14 @@ impl Writer {
         let mut partial = Partial::open(&target, self.resume)
             .map_err(|(action, error)| Error::io(path, action)(error))?;
         self.write_to(&mut partial, path, contents, make, progress)?;
-        Ok(Some(Written {
+        Ok(Some(CompleteFile {
             partial,
             target,
             path: path.to_owned(),
         }))
     }
 
-    /// Whether the file holds these contents already, to the bit.
+    /// Returns true if the file has these contents already, to the bit.
     fn holds(
         &self,
         target: &Path,
@@ -295,11 +296,11 @@ impl Writer {
 
     /// Writes header and weights to `out`, making one piece while the one before is written.
     ///
-    /// `path` is what messages call it.
+    /// Messages call the output `path`.
     ///
     /// # Errors
     ///
-    /// As [`Writer::save`]; part of the contents may have been written by then.
+    /// As [`Writer::save`]. Part of the contents may have been written then.
     pub fn write_to(
         &self,
         out: &mut (dyn Write + Send),
@@ -317,24 +318,25 @@ impl Writer {
             let writer = scope.spawn(move || -> io::Result<()> {
                 for piece in to_write {
                     out.write_all(&piece)?;
-                    // The other side is gone once it has sent its last piece.
+                    // An error only means that the maker has sent its last piece and has ended.
                     let _ = empty.send(piece);
                 }
                 out.flush()
             });
             let made = self.make_pieces(contents, make, progress, &full, &to_fill);
-            // Tells the writer that there is no more.
+            // Closing the channel ends the writer's loop.
             drop(full);
             let written = match writer.join() {
                 Ok(written) => written.map_err(Error::io(path, "write")),
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // Where the writer failed, the maker only knows that it is gone.
+            // If the writer failed, the maker only saw a closed channel, so the writer's error comes
+            // first.
             written.and(made)
         })
     }
 
-    /// Makes all weights and sends them off, in at most two buffers that come back for reuse.
+    /// Makes all weights and sends them to the writer, in at most two buffers that are reused.
     fn make_pieces(
         &self,
         contents: &Contents<'_>,
@@ -346,14 +348,14 @@ impl Writer {
         let mut ahead = Ahead::new(self.pieces(contents), make);
         let mut buffers = 0;
         for (fill, range) in self.pieces(contents) {
-            ahead.say(make)?;
+            ahead.announce(make)?;
             let mut piece = if buffers < 2 {
                 buffers += 1;
                 Vec::new()
             } else {
                 match to_fill.recv() {
                     Ok(piece) => piece,
-                    // The writer has failed, and will say why.
+                    // The writer has failed. `write_to` returns its error.
                     Err(mpsc::RecvError) => return Ok(()),
                 }
             };
@@ -370,7 +372,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The pieces of all fills, in the file's order: ranges of elements of the slice's own
+    /// Returns the pieces of all fills, in the file's order: ranges of elements in the slice's own
     /// row-major order.
     fn pieces<'a>(
         &self,
@@ -385,31 +387,31 @@ impl Writer {
     }
 }
 
-/// A file that is complete, but may not be on the disk yet, and has no name.
-pub(super) struct Written {
+/// A complete file that does not have its final name yet, and may not be on the disk yet.
+pub(super) struct CompleteFile {
     partial: Partial,
     target: PathBuf,
-    /// What messages call it.
+    /// The path that messages name.
     path: PathBuf,
 }
 
-impl Written {
-    /// Waits for the disk, then gives the file its name.
+impl CompleteFile {
+    /// Waits for the disk, then renames the file to its target.
     pub fn persist(mut self) -> Result<()> {
         let persisted = self.partial.persist(&self.target);
         persisted.map_err(|(action, error)| Error::io(&self.path, action)(error))
     }
 }
 
-/// Writes bytes to a file, completely or not at all, as [`Writer::save`] does.
+/// Writes bytes to a file completely or not at all, as [`Writer::save`] does.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be written; a file that was there before is then unchanged.
+/// [`Error::Io`] if the file cannot be written. An existing file is unchanged then.
 pub fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
-        // A device or a pipe takes it; a folder says what it is.
+        // A device or a pipe is written directly. A folder gives the system's own error.
         return fs::write(&target, bytes).map_err(Error::io(path, "write"));
     }
     let written = Partial::open(&target, false).and_then(|mut partial| {
@@ -419,11 +421,11 @@ pub fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(|(action, error)| Error::io(path, action)(error))
 }
 
-/// Whether a file has the header and the length of these contents: all that can be known
+/// Returns true if a file has the header and the length of these contents: all that can be checked
 /// without making the weights.
 ///
-/// A file under its final name was whole when it got that name, so one of the same header,
-/// which tells recipe and seed, holds the same weights unless somebody has changed them since.
+/// A file was complete when it got its final name, and its header contains recipe and seed. So if the
+/// header is the same, the weights are the same, unless somebody has changed them since.
 pub(super) fn has_form(path: &Path, contents: &Contents<'_>) -> io::Result<bool> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -439,7 +441,7 @@ pub(super) fn has_form(path: &Path, contents: &Contents<'_>) -> io::Result<bool>
     Ok(header == contents.header())
 }
 
-/// Takes what is written for what a file should hold; fails where the file holds other.
+/// A writer that compares what is written with a file, and fails at the first difference.
 struct Compare {
     file: File,
     buffer: Vec<u8>,
@@ -448,7 +450,7 @@ struct Compare {
 
 impl Write for Compare {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Two small windows, not a third piece in memory.
+        // Compare in small windows: a third piece would exceed the memory limit.
         let part = &bytes[..bytes.len().min(1 << 20)];
         self.buffer.resize(part.len(), 0);
         io::Read::read_exact(&mut self.file, &mut self.buffer)?;
@@ -461,13 +463,5 @@ impl Write for Compare {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The folder that a file lies in.
-pub(super) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
     }
 }

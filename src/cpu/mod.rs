@@ -21,6 +21,7 @@
 //! ```
 
 mod batch;
+#[cfg_attr(not(feature = "orthogonal"), path = "no_orthogonal.rs")]
 mod orthogonal;
 mod simd;
 

@@ -3,8 +3,6 @@
 use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
-
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind};
@@ -332,7 +330,8 @@ impl Gpu {
 }
 
 /// The properties of an adapter, for people and programs that choose one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AdapterReport {
     /// The adapter's name, such as "NVIDIA H200".

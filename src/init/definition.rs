@@ -193,6 +193,7 @@ impl Key {
     }
 
     /// True if the value is a number, so that a recipe can compute it.
+    #[cfg(feature = "recipe")]
     pub(crate) fn is_numeric(&self) -> bool {
         !matches!(self.kind, KeyKind::Word(_))
     }
@@ -224,6 +225,7 @@ impl Key {
     }
 
     /// Takes a computed number as the value.
+    #[cfg(feature = "recipe")]
     ///
     /// # Errors
     ///

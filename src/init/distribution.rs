@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use crate::error::{Error, Result};
 
 /// The distribution of the elements of one tensor, as the numbers that the stream uses.
@@ -15,13 +13,17 @@ use crate::error::{Error, Result};
 /// As text it shows the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
 /// fields, with the kind as `kind`; in JSON an infinite bound is `null`. [`Distribution::law`] gives
 /// moments and probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Distribution(DistributionKind);
 
 /// The numbers of a [`Distribution`], to be read by the fills.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "kind", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum DistributionKind {
     /// Every element is `value`; no random number is drawn.

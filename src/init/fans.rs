@@ -47,7 +47,6 @@ impl FromStr for FanMode {
             "fan_out" => Ok(FanMode::FanOut),
             "fan_avg" => Ok(FanMode::FanAvg),
             _ => Err(Error::Unknown {
-                tensor: None,
                 kind: "mode",
                 value: text.to_owned(),
                 accepted: "use fan_in, fan_out or fan_avg".to_owned(),
@@ -103,10 +102,12 @@ impl Fans {
     pub fn of(tensor: &Tensor) -> Result<Self> {
         let dims = tensor.shape().dims();
         let groups = tensor.groups();
-        let refused = |reason: String| Error::Fans {
-            tensor: Some(tensor.name().to_owned()),
-            shape: tensor.shape().to_string(),
-            reason,
+        let refused = |reason: String| {
+            Error::Fans {
+                shape: tensor.shape().to_string(),
+                reason,
+            }
+            .named(tensor.name())
         };
         if let Some(axes) = tensor.fan_axes() {
             return Fans::of_axes(dims, axes, groups).map_err(refused);

@@ -38,4 +38,5 @@ pub(crate) use quantile::{Quantile, inverse_softplus_of_exp, ln};
 pub(crate) use rule::Missing;
 use rule::Rule;
 pub(crate) use scaling::Scaling;
+#[cfg(feature = "recipe")]
 pub(crate) use text::Call;

@@ -6,8 +6,10 @@
 use crate::kernel::box_muller::RADIUS_BITS;
 
 use super::quantile::{Table, power_of_two};
+#[cfg(feature = "checkpoint")]
 use super::{Distribution, DistributionKind};
 
+#[cfg(feature = "checkpoint")]
 impl Distribution {
     /// The distance from one value of elements to the next, where they are normal or uniform.
     pub(crate) fn step(&self) -> Option<f64> {

@@ -156,11 +156,13 @@ impl Job {
                     width,
                 };
                 let bounds = within(fill.dtype(), low, high);
-                let bounds = bounds.ok_or_else(|| Error::Parameter {
-                    tensor: Some(fill.name().to_owned()),
-                    parameter: "lower bound",
-                    value: low.into(),
-                    accepted: "some number of the dtype must lie between the bounds",
+                let bounds = bounds.ok_or_else(|| {
+                    Error::Parameter {
+                        parameter: "lower bound",
+                        value: low.into(),
+                        accepted: "some number of the dtype must lie between the bounds",
+                    }
+                    .named(fill.name())
                 })?;
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
             }
@@ -285,6 +287,7 @@ impl Job {
     }
 
     /// Sets the number of elements from one row of the matrix to the next in memory.
+    #[cfg(any(feature = "gpu", feature = "orthogonal"))]
     pub fn with_stride(self, stride: u32) -> Job {
         let matrix = self.matrix.map(|matrix| MatrixLayout { stride, ..matrix });
         Job { matrix, ..self }
@@ -342,11 +345,13 @@ impl Job {
     ) -> Result<Job> {
         let table = quantile.table();
         let scaling = Scaling::quantile(&table, anchor, scale, bounds);
-        let scaling = scaling.ok_or_else(|| Error::Parameter {
-            tensor: Some(fill.name().to_owned()),
-            parameter: "std",
-            value: scale.into(),
-            accepted: "it must be small enough that values fit the dtype",
+        let scaling = scaling.ok_or_else(|| {
+            Error::Parameter {
+                parameter: "std",
+                value: scale.into(),
+                accepted: "it must be small enough that values fit the dtype",
+            }
+            .named(fill.name())
         })?;
         Ok(Job {
             core: Core::Quantile,

@@ -1,16 +1,16 @@
-//! Many tensors as one: the flat parameter of `FullyShardedDataParallel`.
+//! Many tensors as one vector: the flat parameter of `FullyShardedDataParallel`.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::tensor::{check_rank, chunk};
 
-/// Several tensors, flattened and put one after the other, to be cut into equal chunks: the
-/// `FlatParameter` of `torch.distributed.fsdp` (FSDP1).
+/// Several tensors, flattened and concatenated, then cut into equal chunks: the `FlatParameter` of
+/// `torch.distributed.fsdp` (FSDP1).
 ///
-/// The last chunks are padded with zeros to the length of the first. A rank makes its chunk by
-/// filling the elements that [`FlatPart::range`] gives of each tensor ([`Fill::flat`]) at
-/// [`FlatPart::offset`] of a buffer of zeros.
+/// The last chunks are padded with zeros to the length of the first. To make its chunk, a rank takes a
+/// buffer of zeros and fills the elements [`FlatPart::range`] of each tensor ([`Fill::flat`]) at
+/// [`FlatPart::offset`].
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, cpu};
@@ -37,41 +37,41 @@ use crate::tensor::{check_rank, chunk};
 /// [`Fill::flat`]: crate::Fill::flat
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatParameter {
-    /// Where each tensor lies.
+    /// The elements of each tensor in the flat parameter.
     tensors: Vec<Range<u64>>,
 }
 
 /// A rank's chunk of a [`FlatParameter`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatShard {
-    /// Elements of the chunk, padding included: the same for all ranks.
+    /// The elements of the chunk, padding included: the same for all ranks.
     pub elements: u64,
-    /// The zeros at its end that lie past the last element of the flat parameter.
+    /// The zeros at the end of the chunk, past the last element of the flat parameter.
     pub padding: u64,
-    /// What of each tensor is in it, in the order of the tensors.
+    /// The parts of the tensors in the chunk, one for each tensor, in their order.
     pub parts: Vec<FlatPart>,
 }
 
-/// What of one tensor lies in a [`FlatShard`].
+/// The part of one tensor in a [`FlatShard`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatPart {
-    /// The elements in the tensor's row-major order; empty where none are in the chunk.
+    /// The elements, in the tensor's row-major order. The range is empty if none is in the chunk.
     pub range: Range<u64>,
-    /// Where in the chunk the first of them stands; 0 where there is none.
+    /// The position of the first of them in the chunk, or 0 if there is none.
     pub offset: u64,
 }
 
 impl FlatParameter {
-    /// The flat parameter of tensors with so many elements, in this order.
+    /// Makes the flat parameter of tensors with these numbers of elements, in this order.
     ///
-    /// With `use_orig_params=True`, FSDP1 has each tensor start at a multiple of 16 bytes and the
-    /// whole divisible by the number of ranks: then `align` is 16 by the bytes of an element (4 for
-    /// f32, 8 for 16 bits). Without, it is 0. What lies between the tensors is in no
-    /// [`FlatPart`]; torch never reads it.
+    /// With `use_orig_params=True`, FSDP1 aligns each tensor to 16 bytes and makes the whole divisible
+    /// by the number of ranks. Give 16 divided by the bytes of an element for `align` then: 4 for f32,
+    /// 8 for 16 bits. Give 0 without it. The gaps between tensors are in no [`FlatPart`]; torch never
+    /// reads them.
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] if all of it has 2^63 elements or more.
+    /// [`Error::Placement`] if the whole has 2^63 elements or more.
     pub fn new(numels: impl IntoIterator<Item = u64>, align: u64) -> Result<Self> {
         let mut end = 0u64;
         let mut tensors = Vec::new();
@@ -80,9 +80,8 @@ impl FlatParameter {
             let range = start.and_then(|start| Some(start..start.checked_add(numel)?));
             let range = range.filter(|range| range.end < 1 << 63);
             let range = range.ok_or_else(|| Error::Placement {
-                tensor: None,
                 placement: "flat parameter".to_owned(),
-                reason: "has more than 2^63 elements: make several of its tensors".to_owned(),
+                reason: "has 2^63 elements or more: divide the tensors among several".to_owned(),
             })?;
             end = range.end;
             tensors.push(range);
@@ -90,13 +89,13 @@ impl FlatParameter {
         Ok(FlatParameter { tensors })
     }
 
-    /// The elements of all tensors and what lies between them.
+    /// The elements of all tensors, and of the gaps between them.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.tensors.last().map_or(0, |range| range.end)
     }
 
-    /// The chunk of rank `rank` of `size`.
+    /// Returns the chunk of rank `rank` of `size`.
     ///
     /// # Errors
     ///

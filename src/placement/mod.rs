@@ -1,10 +1,10 @@
-//! Which part of a tensor a rank holds, in the terms of `torch.distributed`.
+//! The part of a tensor that a rank holds, in the terms of `torch.distributed`.
 //!
-//! The ranks of a training run form a [`Mesh`]; a tensor has one [`Placement`] for each of the
-//! mesh's dimensions, as `torch.distributed.tensor.DTensor` has. [`Mesh::local`] says what a rank
-//! holds then, index by index as torch would cut it, and how many elements it is short of the
-//! largest rank (its padding). Since any part of a tensor can be filled on its own, a rank fills
-//! what it holds, and all ranks together hold one model, whatever the mesh.
+//! The ranks of a training run form a [`Mesh`]. A tensor has one [`Placement`] for each of the mesh's
+//! dimensions, as in `torch.distributed.tensor.DTensor`. [`Mesh::local`] gives the indices that a rank
+//! holds then, the same ones as in torch, and its padding: the elements that it has less than the
+//! largest rank. Any part of a tensor can be filled on its own. So each rank fills its part, and all
+//! ranks together hold the same model for every mesh.
 //!
 //! ```
 //! use fanin::{Fill, Init, Mesh, Placement, Tensor, cpu};
@@ -22,21 +22,23 @@
 //! # Ok::<(), fanin::Error>(())
 //! ```
 //!
-//! # Which placements make which part
+//! # The parts that placements make
 //!
-//! | placements | the part |
+//! | placements | part |
 //! |---|---|
 //! | `Replicate`, `Shard` | one [`Slice`](crate::Slice) |
-//! | `StridedShard`, then `Shard` of the same dimension, evenly divided | one slice too |
-//! | `StridedShard` otherwise | several slices, put together along the dimension |
+//! | `StridedShard`, then `Shard` of the same dimension, evenly divided | one slice |
+//! | other uses of `StridedShard` | several slices, concatenated along the dimension |
 //! | `Flat` | a run of elements |
 //!
-//! Several slices are one [`Fill`], and one tensor in a file, where they lie one after the other in
-//! memory, as blocks of rows do: see [`Local::fill`].
+//! Several slices are one [`Fill`], and one tensor in a file, if they follow each other in memory, as
+//! blocks of rows do: see [`Local::fill`].
 //!
-//! [`FlatParameter`] is the other way to shard flat: many tensors as one.
+//! [`FlatParameter`] shards many tensors together, as one flat vector.
 
 mod flat;
+#[cfg(feature = "recipe")]
+mod shard_spec;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -49,12 +51,15 @@ use crate::fill::Fill;
 use crate::tensor::{Shape, check_rank, chunk};
 
 pub use flat::{FlatParameter, FlatPart, FlatShard};
+#[cfg(feature = "recipe")]
+pub use shard_spec::{LocalPart, ShardSpec};
 
-/// Ranks of a mesh at most, and the largest split factor: 2^20.
+/// The most ranks of a mesh, and the largest split factor. The limit bounds the work for untrusted
+/// input.
 const MAX_RANKS: u64 = 1 << 20;
 
-/// The ranks of a training run in a grid of named dimensions, the first outermost: rank numbers
-/// are row-major, as in torch's `init_device_mesh`.
+/// The ranks of a training run, in a grid of named dimensions. The first dimension is the outermost:
+/// rank numbers are row-major, as in torch's `init_device_mesh`.
 ///
 /// ```
 /// use fanin::Mesh;
@@ -69,17 +74,16 @@ const MAX_RANKS: u64 = 1 << 20;
 pub struct Mesh(Vec<(String, u64)>);
 
 impl Mesh {
-    /// A mesh of these names and sizes, the first outermost.
+    /// Makes a mesh of dimensions with these names and sizes, the first outermost.
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for no dimension, a size of 0, more than 2^20 ranks, an empty name and
-    /// one that stands twice.
+    /// [`Error::Placement`] for no dimension, a size of 0, more than 2^20 ranks, an empty name and a
+    /// name that is used twice.
     pub fn new<N: Into<String>>(dims: impl IntoIterator<Item = (N, u64)>) -> Result<Self> {
         let dims = dims.into_iter().map(|(name, size)| (name.into(), size));
         let mesh = Mesh(dims.collect());
         let refused = |reason: String| Error::Placement {
-            tensor: None,
             placement: format!("mesh {:?}", mesh.to_string()),
             reason,
         };
@@ -90,7 +94,7 @@ impl Mesh {
         for (name, _) in &mesh.0 {
             if name.is_empty() || !names.insert(name) {
                 return Err(refused(format!(
-                    "has dimension {name:?}: names must not be empty, and differ"
+                    "has dimension {name:?}: each needs a name of its own, which is not empty"
                 )));
             }
         }
@@ -105,7 +109,7 @@ impl Mesh {
         }
     }
 
-    /// Names and sizes of the dimensions, outermost first.
+    /// The names and sizes of the dimensions, outermost first.
     #[must_use]
     pub fn dims(&self) -> &[(String, u64)] {
         &self.0
@@ -117,11 +121,11 @@ impl Mesh {
         self.0.iter().map(|(_, size)| size).product()
     }
 
-    /// Where a rank stands along each dimension.
+    /// Returns the position of a rank along each dimension.
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for a rank that the mesh has not.
+    /// [`Error::Placement`] for a rank that the mesh does not have.
     pub fn coordinate(&self, rank: u64) -> Result<Vec<u64>> {
         check_rank(rank, self.ranks())?;
         let mut rest = rank;
@@ -139,31 +143,31 @@ impl Mesh {
         Ok(coordinate)
     }
 
-    /// What a rank holds of a tensor of this shape, with one placement for each dimension of the
-    /// mesh.
+    /// Returns the part of a tensor of this shape that a rank holds, with one placement for each
+    /// dimension of the mesh.
     ///
-    /// Placements are applied from the first to the last, each to what the ones before have left,
-    /// as DTensor does; [`Placement::Flat`] comes after all others.
+    /// Placements are applied from the first to the last, as DTensor does: each one cuts the part that
+    /// the ones before it have left. [`Placement::Flat`] is applied after all others.
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for a rank that the mesh has not, for another number of placements than
-    /// the mesh has dimensions, for a dimension that the shape has not, for a split factor of 0 or
-    /// beyond 2^20, for more than one `Flat`, and for one of which the other placements leave
-    /// elements that are not a run of the whole tensor's.
+    /// [`Error::Placement`] for a rank that the mesh does not have, for another number of placements
+    /// than the mesh has dimensions, for a dimension that the shape does not have, for a split factor
+    /// of 0 or above 2^20, for more than one `Flat`, and for a `Flat` if the other placements leave
+    /// elements that do not follow each other in the whole tensor.
     pub fn local(&self, shape: &Shape, placements: &[Placement], rank: u64) -> Result<Local> {
         let coordinate = self.coordinate(rank)?;
         self.check_count(placements)?;
         let dims = shape.dims();
         let mut indices: Vec<Vec<Range<u64>>> =
             dims.iter().map(|&dim| once(0..dim).collect()).collect();
-        // All sizes that any rank has along each dimension, for the largest of them.
+        // All sizes that any rank has along each dimension: the largest one gives the padding. Sizes of
+        // one cut take few values, so this stays small for 2^20 ranks.
         let mut sizes: Vec<BTreeSet<u64>> = dims.iter().map(|&dim| once(dim).collect()).collect();
         let mut flat = None;
         let cuts = placements.iter().zip(&coordinate).zip(&self.0);
         for ((placement, &at), (_, ranks)) in cuts {
             let refused = |reason: String| Error::Placement {
-                tensor: None,
                 placement: placement.to_string(),
                 reason,
             };
@@ -172,8 +176,8 @@ impl Mesh {
                 Placement::Flat => {
                     if flat.replace((at, *ranks)).is_some() {
                         return Err(refused(
-                            "stands twice: a tensor is flattened once, over one dimension of the \
-                             mesh"
+                            "is used twice: a tensor can be flattened over one dimension of the mesh \
+                             only"
                                 .into(),
                         ));
                     }
@@ -216,16 +220,17 @@ impl Mesh {
         }
     }
 
+    /// Checks that there is one placement for each dimension.
+    ///
     /// # Errors
     ///
-    /// [`Error::Placement`] unless there is a placement for each dimension.
+    /// [`Error::Placement`] if there is not.
     pub(crate) fn check_count(&self, placements: &[Placement]) -> Result<()> {
         if placements.len() == self.0.len() {
             return Ok(());
         }
         let shown: Vec<String> = placements.iter().map(Placement::to_string).collect();
         Err(Error::Placement {
-            tensor: None,
             placement: format!("[{}]", shown.join(", ")),
             reason: format!(
                 "has {} placements, mesh {:?} needs {}, one for each dimension",
@@ -247,8 +252,8 @@ impl fmt::Display for Mesh {
     }
 }
 
-/// What the ranks along one dimension of a mesh hold of a tensor: the placements of
-/// `torch.distributed.tensor`, and the flat shards of `FullyShardedDataParallel`.
+/// A way to divide a tensor among the ranks along one dimension of a mesh: a placement of
+/// `torch.distributed.tensor`, or a flat shard of `FullyShardedDataParallel`.
 ///
 /// As text: `replicate`, `shard(0)`, `strided_shard(0,split_factor=2)`, `flat`. A negative `dim`
 /// counts from the tensor's last dimension.
@@ -261,31 +266,31 @@ impl fmt::Display for Mesh {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Placement {
-    /// `Replicate()`: every rank the whole.
+    /// `Replicate()`: every rank holds the whole.
     Replicate,
-    /// `Shard(dim)`: a piece of one dimension each, as `torch.chunk` cuts it. See
+    /// `Shard(dim)`: each rank holds a piece of one dimension, cut as by `torch.chunk`. See
     /// [`Slice::tensor_parallel`](crate::Slice::tensor_parallel).
     Shard {
         /// The dimension that is cut.
         dim: i64,
     },
-    /// `_StridedShard(dim, split_factor)`: the dimension is first cut into `split_factor` chunks,
-    /// then each of them into one for each rank; a rank holds its piece of every chunk.
+    /// `_StridedShard(dim, split_factor)`: the dimension is cut into `split_factor` chunks, and each
+    /// chunk into one piece for each rank. A rank holds its piece of every chunk.
     ///
-    /// It says in a mesh whose first dimension is fully sharded and whose last is tensor-parallel
-    /// that tensor parallelism cuts first: `[strided_shard(0,split_factor=T), shard(0)]` with T the
-    /// ranks of the tensor-parallel dimension.
+    /// It is for a mesh whose first dimension is fully sharded and whose last one is tensor-parallel,
+    /// if tensor parallelism cuts first: `[strided_shard(0,split_factor=T), shard(0)]`, where T is the
+    /// number of ranks of the tensor-parallel dimension.
     StridedShard {
         /// The dimension that is cut.
         dim: i64,
-        /// Chunks that are cut first, from 1 to 2^20.
+        /// The number of chunks of the first cut, from 1 to 2^20.
         split_factor: u64,
     },
-    /// What FSDP1 does with a tensor on its own: what the other placements leave is flattened and
-    /// cut as `torch.chunk` does, and the last ranks are padded to the length of the first.
+    /// FSDP1's division of a single tensor: the part that the other placements leave is flattened and
+    /// cut as by `torch.chunk`. The last ranks are padded to the length of the first.
     ///
-    /// The other placements must leave a run of the tensor's elements: the whole, or a piece of
-    /// the first dimension.
+    /// The other placements must leave elements that follow each other in the tensor: the whole, or a
+    /// piece of the first dimension.
     Flat,
 }
 
@@ -327,7 +332,6 @@ impl FromStr for Placement {
             })
         };
         placement.ok_or_else(|| Error::Unknown {
-            tensor: None,
             kind: "placement",
             value: text.to_owned(),
             accepted: "use replicate, shard(DIM), strided_shard(DIM,split_factor=N) or flat"
@@ -336,52 +340,53 @@ impl FromStr for Placement {
     }
 }
 
-/// What a rank holds of a tensor: [`Mesh::local`].
+/// The part of a tensor that a rank holds, from [`Mesh::local`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     flat: bool,
-    /// At least one range a dimension: an empty one where there are no others.
+    /// The ranges of each dimension: at least one, which is empty if the rank holds nothing.
     indices: Vec<Vec<Range<u64>>>,
     padding: Vec<u64>,
 }
 
 impl Local {
-    /// Whether the part is a run of elements: then it has one dimension, the elements in row-major
-    /// order.
+    /// Returns true if the part is a run of elements. It has one dimension then: the elements in
+    /// row-major order.
     #[must_use]
     pub fn is_flat(&self) -> bool {
         self.flat
     }
 
-    /// The indices that the rank holds along each dimension of the tensor, ascending ranges that
-    /// do not touch; one range except where [`Placement::StridedShard`] makes several. A dimension
-    /// of which the rank holds nothing has one empty range, at the dimension's end.
+    /// The indices that the rank holds along each dimension of the tensor.
     ///
-    /// The rank holds the elements all of whose indices are in these ranges, with the ranges of a
-    /// dimension put together.
+    /// A dimension has one range, or several if [`Placement::StridedShard`] makes them. Ranges ascend
+    /// and do not touch. If the rank holds nothing of a dimension, it has one empty range, at the
+    /// dimension's end. The rank holds an element if all its indices are in these ranges.
     #[must_use]
     pub fn indices(&self) -> &[Vec<Range<u64>>] {
         &self.indices
     }
 
-    /// The dimensions of the rank's part, without padding; one of them is 0 where it holds nothing.
+    /// The dimensions of the rank's part, without padding. One of them is 0 if it holds nothing.
     #[must_use]
     pub fn dims(&self) -> Vec<u64> {
         self.indices.iter().map(|held| length(held)).collect()
     }
 
-    /// The first index along each dimension: the global offset, as torch's
-    /// `compute_local_shape_and_global_offset` gives it. That of a dimension of which the rank
-    /// holds nothing is the dimension itself.
+    /// The first index along each dimension: the global offset of torch's
+    /// `compute_local_shape_and_global_offset`. If the rank holds nothing of a dimension, the offset is
+    /// the dimension itself.
     #[must_use]
     pub fn offsets(&self) -> Vec<u64> {
         let first = |held: &Vec<Range<u64>>| held.first().map_or(0, |range| range.start);
         self.indices.iter().map(first).collect()
     }
 
-    /// How many indices the part is short of the largest rank's along each dimension: what torch
-    /// appends in zeros before collectives that need equal sizes. For [`Placement::Flat`] the
-    /// elements that it is short of those of the first rank that shares its other coordinates.
+    /// The padding along each dimension: the indices that the part has less than the largest rank's.
+    ///
+    /// torch appends as many zeros before collectives that need equal sizes. With
+    /// [`Placement::Flat`], the padding is the elements that the part has less than that of the first
+    /// rank with the same other coordinates.
     #[must_use]
     pub fn padding(&self) -> &[u64] {
         &self.padding
@@ -391,10 +396,10 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`], naming the tensor, for a fill of another shape. [`Error::Placement`],
-    /// naming it, where [`Placement::StridedShard`] makes several slices that do not lie one after
-    /// the other in memory, since dimensions further out have more than one index: there,
-    /// [`Local::indices`] says what to fill, slice by slice.
+    /// [`Error::Slice`], naming the tensor, for a fill of another shape. [`Error::Placement`], naming
+    /// the tensor, if [`Placement::StridedShard`] makes several slices that do not follow each other
+    /// in memory, because an outer dimension has more than one index. Fill such a part slice by slice,
+    /// as [`Local::indices`] gives it.
     pub fn fill(&self, fill: Fill) -> Result<Fill> {
         let firsts: Vec<Range<u64>> = self
             .indices
@@ -411,12 +416,12 @@ impl Local {
         let inner = (axis + 1..firsts.len()).any(|axis| several(&axis));
         if inner || self.dims()[..axis].iter().any(|&dim| dim > 1) {
             return Err(Error::Placement {
-                tensor: Some(fill.name().to_owned()),
                 placement: format!("slice {:?}", shown(&self.indices)),
-                reason: "is several slices that do not lie one after the other: use strided \
+                reason: "has several slices that do not follow each other in memory: use strided \
                          shards along the first dimension, or a split that leaves one slice"
                     .to_owned(),
-            });
+            }
+            .named(fill.name()));
         }
         fill.blocks(self.indices[axis].iter().map(|range| {
             let mut slice = firsts.clone();
@@ -425,13 +430,14 @@ impl Local {
         }))
     }
 
-    /// What rank `at` of `ranks` holds of this part if it is flattened and cut again.
+    /// Flattens this part, cuts it again, and returns the piece of rank `at` of `ranks`.
     fn flattened(self, shape: &Shape, at: u64, ranks: u64) -> Result<Local> {
         let dims = self.dims();
         let elements: u64 = dims.iter().product();
         let mut stride = 1;
         let mut start = 0;
-        // Inside of the outermost dimension with several indices, all must be whole.
+        // The elements follow each other in the whole tensor if every dimension within the outermost one
+        // with several indices is whole.
         let outermost = dims.iter().position(|&dim| dim != 1);
         let mut run = true;
         for (axis, &dim) in shape.dims().iter().enumerate().rev() {
@@ -444,11 +450,10 @@ impl Local {
             start = shape.elements();
         } else if !run {
             return Err(Error::Placement {
-                tensor: None,
                 placement: Placement::Flat.to_string(),
                 reason: format!(
                     "needs a run of elements, but the other placements leave {} of shape {shape}: \
-                     cut the first dimension, or use no flat",
+                     cut the first dimension, or do not use flat",
                     shown(&self.indices)
                 ),
             });
@@ -463,6 +468,7 @@ impl Local {
     }
 }
 
+/// Returns the ranges as text for messages: `0:10,3:5+7:9`.
 fn shown(indices: &[Vec<Range<u64>>]) -> String {
     let dimension = |held: &Vec<Range<u64>>| {
         let ranges = held.iter().map(|r| format!("{}:{}", r.start, r.end));
@@ -471,11 +477,11 @@ fn shown(indices: &[Vec<Range<u64>>]) -> String {
     indices.iter().map(dimension).collect::<Vec<_>>().join(",")
 }
 
-/// How the ranks along one dimension of a mesh cut a dimension of a tensor: into `split_factor`
-/// chunks, and each of them into `ranks`.
+/// The cut of a tensor's dimension by the ranks along one dimension of a mesh: into `split_factor`
+/// chunks, and each chunk into `ranks` pieces.
 ///
-/// As `_StridedShard._split_tensor` of `torch.distributed.tensor.placement_types`; `Shard` is the
-/// case of one chunk.
+/// It is that of `_StridedShard._split_tensor` in `torch.distributed.tensor.placement_types`. `Shard` is
+/// the case of one chunk.
 #[derive(Clone, Copy)]
 struct Cut {
     split_factor: u64,
@@ -483,14 +489,14 @@ struct Cut {
 }
 
 impl Cut {
-    /// The first cut's chunks of n indices that are not empty: how many are full, how long those
-    /// are, and how long the one after them is.
+    /// Cuts n indices into chunks. Returns the number of full chunks, their length, and the length of the
+    /// last, shorter one.
     fn chunks(self, n: u64) -> (u64, u64, u64) {
         let full = n.div_ceil(self.split_factor).max(1);
         (n / full, full, n % full)
     }
 
-    /// What a rank holds of n indices: ascending ranges.
+    /// Returns the ranges, of n indices, that a rank holds. They ascend.
     fn ranges(self, n: u64, rank: u64) -> impl Iterator<Item = Range<u64>> {
         let (count, full, rest) = self.chunks(n);
         (0..=count).map(move |i| {
@@ -500,7 +506,7 @@ impl Cut {
         })
     }
 
-    /// How many indices that is.
+    /// Returns the number of indices in these ranges.
     fn size(self, n: u64, rank: u64) -> u64 {
         let (count, full, rest) = self.chunks(n);
         let piece = |length| {
@@ -511,19 +517,20 @@ impl Cut {
     }
 }
 
+/// Returns the number of indices in ranges.
 fn length(held: &[Range<u64>]) -> u64 {
     held.iter().map(|range| range.end - range.start).sum()
 }
 
-/// The indices at ascending `positions` of the ranges put together, neighbours merged; an empty
-/// range at `end` if there are none.
+/// Returns the indices at ascending `positions` of the concatenated ranges, with adjacent ranges merged,
+/// or an empty range at `end` if there are none.
 fn select(
     held: &[Range<u64>],
     positions: impl Iterator<Item = Range<u64>>,
     end: u64,
 ) -> Vec<Range<u64>> {
     let mut selected: Vec<Range<u64>> = Vec::new();
-    // Position of the first index of the range that is looked at.
+    // The position of the first index of the current range.
     let mut passed = 0;
     let mut rest = held.iter().peekable();
     for wanted in positions {

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Recipe;
 use super::expression::Variable;
-use super::rule::{Gives, Globs, Rule};
+use super::glob::Globs;
+use super::rule::{Gives, Rule};
 use super::template::Template;
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init, Missing};
@@ -73,7 +74,6 @@ impl<'a> Context<'a> {
         name: &str,
     ) -> Result<((&'a ListedTensor, usize), &'a Template)> {
         let refused = |reason: String| Error::Context {
-            tensor: None,
             init: format!("tied_to {name:?}"),
             reason,
         };
@@ -133,7 +133,6 @@ impl<'a> Context<'a> {
     /// What a variable stands for.
     fn look_up(&self, variable: &Variable, rule: &Rule, listed: &ListedTensor) -> Result<f64> {
         let refused = |what: &str, reason: String| Error::Context {
-            tensor: None,
             init: what.to_owned(),
             reason,
         };
@@ -212,7 +211,6 @@ impl<'a> Context<'a> {
 
     fn fan_in_of_sibling(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
         let sibling = self.sibling(listed).ok_or_else(|| Error::Context {
-            tensor: None,
             init: init.to_string(),
             reason: "finds no <prefix>.weight beside it in the list to take fan_in from: write \
                      bias_uniform(fan_in=N), or give the tensor another rule"
@@ -230,7 +228,6 @@ impl<'a> Context<'a> {
     /// `asking` is named where they cannot be counted.
     fn count_layers(&self, asking: &str, listed: &ListedTensor) -> Result<u64> {
         let refused = |reason: String| Error::Context {
-            tensor: None,
             init: asking.to_owned(),
             reason,
         };

@@ -3,7 +3,7 @@
 //! Only operations that IEEE 754 defines to the last bit: a recipe gives the same numbers on every
 //! host.
 
-use super::rule::Globs;
+use super::glob::Globs;
 
 /// Parentheses and signs that may stand within each other.
 const MAX_DEPTH: usize = 64;

@@ -104,6 +104,7 @@
 
 mod context;
 mod expression;
+mod glob;
 mod plan;
 mod rule;
 mod source;
@@ -119,8 +120,8 @@ use context::Context;
 use rule::{Gives, Rule};
 use source::{Layer, Place, Source};
 
+pub(crate) use glob::{GlobTexts, Globs};
 pub use plan::{Plan, PlanEntry, PlanRule, select};
-pub(crate) use rule::{GlobTexts, Globs};
 
 /// The presets: each is a recipe file within the crate.
 const PRESETS: [(&str, &str); 16] = [
@@ -200,7 +201,6 @@ impl Recipe {
         match preset_text(name) {
             Some(text) => Recipe::parse(name, text),
             None => Err(Error::Unknown {
-                tensor: None,
                 kind: "preset",
                 value: name.to_owned(),
                 accepted: format!(

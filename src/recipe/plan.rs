@@ -1,6 +1,6 @@
 //! A recipe resolved against a list of tensors.
 
-use super::rule::Globs;
+use super::glob::Globs;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
@@ -131,7 +131,6 @@ pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
         return Ok(vec![i]);
     }
     let refused = |accepted: String| Error::Unknown {
-        tensor: None,
         kind: "tensor",
         value: pattern.to_owned(),
         accepted,

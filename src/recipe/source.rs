@@ -9,9 +9,10 @@ use toml::Spanned;
 
 use super::rule::Written;
 use super::{Recipe, preset_text};
-use crate::error::{Error, Result, excerpt, shown};
+use crate::error::{Error, Result};
 use crate::read::{Places, read_text};
 use crate::tensor::{DType, Layout};
+use crate::text::{excerpt, shown};
 
 /// The most bytes that a recipe file may have: far beyond any sensible one.
 const MAX_BYTES: u64 = 4 << 20;

@@ -309,7 +309,7 @@ proptest! {
             let Some(expected) = held(&shape, &sizes, &placements, rank) else {
                 // Only flat shards may be an error.
                 let refused = matches!(
-                    &local,
+                    local.as_ref().map_err(Error::fault),
                     Err(Error::Placement { placement, .. }) if placement == "flat"
                 );
                 prop_assert!(refused, "{:?}", local);
@@ -337,7 +337,8 @@ proptest! {
                     prop_assert!(local.dims()[..axis].iter().any(|&dim| dim > 1), "{}", error);
                     let named = matches!(
                         &error,
-                        Error::Placement { tensor: Some(name), .. } if name == "w"
+                        Error::Tensor { name, fault }
+                            if name == "w" && matches!(**fault, Error::Placement { .. })
                     );
                     prop_assert!(named, "{}", error);
                     // It can still be filled slice by slice.
@@ -381,7 +382,7 @@ proptest! {
         let slice = Slice::tensor_parallel(&shape, dim, rank, size);
         let axis = if dim < 0 { dim + dims.len() as i64 } else { dim };
         if rank >= size || !(0..dims.len() as i64).contains(&axis) {
-            let refused = matches!(slice, Err(Error::Placement { .. }));
+            let refused = slice.is_err_and(|error| matches!(error.fault(), Error::Placement { .. }));
             prop_assert!(refused);
             return Ok(());
         }
@@ -611,7 +612,8 @@ fn blocks_that_are_no_tensor_are_refused() {
         ),
     ] {
         let error = whole().blocks(&blocks).unwrap_err();
-        assert!(matches!(&error, Error::Slice { tensor: Some(name), .. } if name == "w"));
+        assert!(matches!(error.fault(), Error::Slice { .. }));
+        assert!(matches!(&error, Error::Tensor { name, .. } if name == "w"));
         assert!(error.to_string().contains(message), "{error}");
     }
     // Blocks of an inner dimension do, if the outer dimension has one index.
@@ -641,14 +643,14 @@ fn impossible_placements_are_refused() {
     let local = |placements: &[&str], rank| {
         let placements: Vec<Placement> = placements.iter().map(|p| p.parse().unwrap()).collect();
         let error = mesh.local(&shape, &placements, rank).unwrap_err();
-        assert!(matches!(error, Error::Placement { .. }));
+        assert!(matches!(error.fault(), Error::Placement { .. }));
         error.to_string()
     };
     for (placements, rank, message) in [
         (
             &["replicate", "shard(0)"][..],
             8,
-            "rank 8 of 8 is none of them: ranks are 0 to 7",
+            "rank 8 is out of range: with 8 ranks use 0 to 7",
         ),
         (
             &["shard(0)"],
@@ -658,19 +660,19 @@ fn impossible_placements_are_refused() {
         (
             &["replicate", "shard(2)"],
             0,
-            "shard(2) cuts no dimension of shape [8, 6]: use 0 to 1, or -2 to -1",
+            "shard(2) cuts a dimension that shape [8, 6] does not have: use 0 to 1, or -2 to -1",
         ),
         (
             &["replicate", "shard(-3)"],
             0,
-            "shard(-3) cuts no dimension",
+            "shard(-3) cuts a dimension that",
         ),
         (
             &["strided_shard(0,split_factor=0)", "shard(0)"],
             0,
             "strided_shard(0,split_factor=0) has a split factor out of range: use 1 to 1048576",
         ),
-        (&["flat", "flat"], 0, "flat stands twice"),
+        (&["flat", "flat"], 0, "flat is used twice"),
         (
             &["flat", "shard(1)"],
             1,
@@ -685,7 +687,7 @@ fn impossible_placements_are_refused() {
         (vec![("a", 0)], "mesh \"a=0\" has a dimension of 0 ranks"),
         (
             vec![("a", 2), ("a", 2)],
-            "mesh \"a=2,a=2\" has dimension \"a\": names must",
+            "mesh \"a=2,a=2\" has dimension \"a\": each needs",
         ),
         (vec![("", 2)], "has dimension \"\""),
         (
@@ -924,8 +926,8 @@ fn strided_rows_are_one_tensor() {
     let error = columns.local_fills(&[whole], 1).unwrap_err().to_string();
     assert_eq!(
         error,
-        "tensor \"w\": slice \"0:10,3:5+7:9\" is several slices that do not lie one after the \
-         other: use strided shards along the first dimension, or a split that leaves one slice"
+        "tensor \"w\": slice \"0:10,3:5+7:9\" has several slices that do not follow each other \
+         in memory: use strided shards along the first dimension, or a split that leaves one slice"
     );
 }
 
@@ -963,13 +965,7 @@ fn shard_specs_say_where_they_are_wrong() {
         ("\"norm\"", "\"[\"", 19, 9, "is not a glob"),
         ("size = 3", "size = three", 7, 8, ""),
         ("size = 3", "size = 0", 2, 1, "has a dimension of 0 ranks"),
-        (
-            "\"tp\"",
-            "\"fsdp\"",
-            2,
-            1,
-            "names must not be empty, and differ",
-        ),
+        ("\"tp\"", "\"fsdp\"", 2, 1, "each needs a name of its own"),
     ] {
         assert!(SPEC.contains(from));
         let error = ShardSpec::from_toml(&SPEC.replacen(from, to, 1)).unwrap_err();
@@ -1032,8 +1028,8 @@ fn tensors_that_cannot_be_sharded_are_named() {
         (
             one("0.down.weight", &[4]),
             0,
-            "tensor \"0.down.weight\": shard(1) cuts no dimension of shape [4]: use 0 to 0, or -1 \
-             to -1",
+            "tensor \"0.down.weight\": shard(1) cuts a dimension that shape [4] does not have: use 0 to 0, \
+             or -1 to -1",
         ),
         (
             one("0.up.weight", &[]),
@@ -1044,13 +1040,13 @@ fn tensors_that_cannot_be_sharded_are_named() {
         (
             one("norm", &[4]).slice([0..4]).unwrap().flat(0..2).unwrap(),
             0,
-            "tensor \"norm\": slice \"flat 0:2\" is a part already: give the fill of the whole \
-             tensor",
+            "tensor \"norm\": slice \"flat 0:2\" is a part of the tensor: give the fill of the \
+             whole",
         ),
         (
             one("norm", &[4]),
             6,
-            "rank 6 of 6 is none of them: ranks are 0 to 5",
+            "rank 6 is out of range: with 6 ranks use 0 to 5",
         ),
     ] {
         let error = spec.local_fills(&[fill], rank).unwrap_err().to_string();

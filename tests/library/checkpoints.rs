@@ -469,7 +469,7 @@ fn weights_are_read_from_files_indices_and_folders() {
     .unwrap();
     let lacks = Weights::open(at("lacks.json")).unwrap_err().to_string();
     assert!(
-        lacks.ends_with("tensor \"c\": is said to be in \"one.safetensors\", which lacks it"),
+        lacks.ends_with("tensor \"c\": is listed in shard \"one.safetensors\", which lacks it"),
         "{lacks}"
     );
 }

@@ -76,7 +76,6 @@ pub fn request(request: &JsValue) -> Result<fanin::Fill> {
         let key = key.as_string().unwrap_or_default();
         if !KEYS.contains(&key.as_str()) {
             return Err(fanin::Error::Unknown {
-                tensor: None,
                 kind: "key of a request",
                 value: key,
                 accepted: format!("it can have {}", KEYS.join(", ")),

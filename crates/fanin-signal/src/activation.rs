@@ -133,7 +133,6 @@ impl FromStr for Activation {
     fn from_str(name: &str) -> Result<Self> {
         let found = Activation::ALL.into_iter().find(|a| a.name() == name);
         found.ok_or_else(|| Error::Unknown {
-            tensor: None,
             kind: "activation",
             value: name.to_owned(),
             accepted: "use linear, tanh, sigmoid, relu, gelu or selu".to_owned(),

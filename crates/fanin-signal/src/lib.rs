@@ -139,7 +139,6 @@ impl Network {
     fn check(&self) -> Result<()> {
         let out_of_range = |parameter, value: usize, accepted| {
             Err(Error::Parameter {
-                tensor: None,
                 parameter,
                 value: value as f64,
                 accepted,

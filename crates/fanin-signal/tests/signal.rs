@@ -651,6 +651,6 @@ fn invalid_networks_are_refused() {
     let error = network
         .propagate(Activation::Tanh, &"dirac".parse().unwrap())
         .unwrap_err();
-    assert!(matches!(error, Error::Shape { .. }), "{error:?}");
+    assert!(matches!(error.fault(), Error::Shape { .. }), "{error:?}");
     assert!(error.to_string().contains("layers.0.weight"), "{error}");
 }

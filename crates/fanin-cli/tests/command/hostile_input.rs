@@ -214,7 +214,10 @@ fn invalid_json_lists_are_refused() {
         init(&run, "list.json").refused(1, texts);
     }
     init(&run, "missing.json").refused(1, &["missing.json: cannot open"]);
-    init(&run, "all.toml").refused(1, &["all.toml: is no tensor list", ".safetensors", ".json"]);
+    init(&run, "all.toml").refused(
+        1,
+        &["all.toml: is not a tensor list", ".safetensors", ".json"],
+    );
 }
 
 #[test]

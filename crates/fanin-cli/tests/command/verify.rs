@@ -601,7 +601,7 @@ fn invalid_requests_are_refused() {
     run.write("steps.safetensors", safetensors(header, 8));
     for (file, texts) in [
         ("no.safetensors", &["no.safetensors: cannot open"][..]),
-        ("m.npy", &["m.npy: is of no kind that is read"]),
+        ("m.npy", &["m.npy: has an unsupported file type"]),
         (".", &["holds neither model.safetensors nor model.saf"]),
         ("list.json", &["without their weights"]),
         (

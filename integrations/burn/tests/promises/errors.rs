@@ -79,10 +79,10 @@ fn initializers_say_what_they_lack() {
         std: -1.0,
     });
     let error = normal.seeded(1, "w").init::<1>([3], &device).unwrap_err();
-    assert!(matches!(
-        error,
-        Error::Fanin(fanin::Error::Parameter { .. })
-    ));
+    let Error::Fanin(error) = error else {
+        panic!("{error}");
+    };
+    assert!(matches!(error.fault(), fanin::Error::Parameter { .. }));
     let error = FaninInitializer::Ones
         .seeded(1, "w")
         .init::<2>(vec![3], &device)

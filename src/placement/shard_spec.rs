@@ -1,21 +1,22 @@
-//! Which part of each tensor of a model a rank holds, by rules in a file.
+//! Shard specs: files of rules that place each tensor of a model on a mesh.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{Error, Result, one_line};
+use super::{Mesh, Placement};
+use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::placement::{Mesh, Placement};
 use crate::read::{Places, read_text};
 use crate::recipe::{GlobTexts, Globs};
+use crate::text::one_line;
 
-/// The most bytes that a file may have: far beyond any sensible one.
+/// The largest file in bytes, far larger than any sensible one.
 const MAX_BYTES: u64 = 4 << 20;
-/// The most globs: each has its place in memory once compiled.
+/// The most globs in a file: each one takes memory when it is compiled.
 const MAX_GLOBS: usize = 10_000;
-/// Characters of a reason that a message shows: it may quote the file.
+/// The characters of a reason that a message shows: the parser may quote the whole file.
 const MAX_QUOTED: usize = 1000;
 
 /// A mesh of ranks, and rules that give each tensor of a model its placements on it.
@@ -39,8 +40,8 @@ const MAX_QUOTED: usize = 1000;
 /// placements = ["shard(0)", "replicate"]
 /// ```
 ///
-/// Globs are as in a [`Recipe`](crate::Recipe), placements as [`Placement`] reads them, and
-/// [`Mesh::local`] says which part they make. A tensor that no rule matches is an error, and so is
+/// Globs are those of a [`Recipe`](crate::Recipe). Placements are texts that [`Placement`] reads, and
+/// [`Mesh::local`] gives the part that they make. A tensor that no rule matches is an error, and so is
 /// a key that is not listed here.
 ///
 /// ```
@@ -76,27 +77,27 @@ pub struct ShardSpec {
     name: String,
     text: String,
     mesh: Mesh,
-    rules: Vec<Rule>,
+    rules: Vec<SpecRule>,
 }
 
-/// What a rank holds of one tensor: [`ShardSpec::local_fills`].
+/// The part of one tensor that a rank holds, from [`ShardSpec::local_fills`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalPart {
-    /// The fill of the part; it may have no elements. [`Fill::shape`] is that of the whole tensor,
-    /// [`Fill::local`] the part.
+    /// The fill of the part, which may have no elements. [`Fill::shape`] is that of the whole tensor,
+    /// [`Fill::local`] is the part.
     pub fill: Fill,
-    /// The first index of the part along each of its dimensions, in the whole tensor; of a run of
-    /// elements, the first element.
+    /// The first index of the part along each of its dimensions, in the whole tensor. For a run of
+    /// elements it is the first element.
     pub offsets: Vec<u64>,
-    /// How many indices the part is short of the largest rank's along each of its dimensions:
-    /// [`Local::padding`](crate::placement::Local::padding). The fill leaves them out.
+    /// The indices that the part has less than the largest rank's, along each of its dimensions:
+    /// [`Local::padding`](crate::placement::Local::padding). The fill does not contain them.
     pub padding: Vec<u64>,
 }
 
 impl LocalPart {
-    /// What a file should say of the part beyond its own shape: the whole tensor's shape by the key
-    /// `shape:NAME`, as in `[4096, 4096]`, and by `slice:NAME` the part, as
-    /// [`Part`](crate::Part) writes it. Nothing where it is the whole tensor.
+    /// Returns the metadata for a file with this part: the whole tensor's shape under the key
+    /// `shape:NAME`, as in `[4096, 4096]`, and the part under `slice:NAME`, as [`Part`](crate::Part)
+    /// writes it. Returns nothing if the part is the whole tensor.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, String)> {
         if self.fill.is_whole() {
@@ -110,32 +111,32 @@ impl LocalPart {
     }
 }
 
-/// The file.
+/// The TOML of a shard spec.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    mesh: Spanned<Vec<Dimension>>,
-    rule: Vec<Written>,
+struct SpecFile {
+    mesh: Spanned<Vec<MeshDimension>>,
+    rule: Vec<WrittenRule>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Dimension {
+struct MeshDimension {
     name: String,
     size: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenRule {
     #[serde(rename = "match")]
     globs: Spanned<GlobTexts>,
     placements: Spanned<Vec<Spanned<String>>>,
 }
 
-/// A rule that can be used.
+/// A rule that passed all checks.
 #[derive(Clone, Debug)]
-struct Rule {
+struct SpecRule {
     globs: Globs,
     placements: Vec<Placement>,
 }
@@ -145,19 +146,19 @@ impl ShardSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, globs and
-    /// placements that are none, meshes that [`Mesh::new`] refuses, and rules with another number
-    /// of placements than the mesh has dimensions.
+    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, invalid globs
+    /// and placements, meshes that [`Mesh::new`] refuses, and rules with another number of placements
+    /// than the mesh has dimensions.
     pub fn from_toml(text: &str) -> Result<Self> {
         ShardSpec::parse("shard spec", text)
     }
 
-    /// Reads a shard spec from a file; it gets the file's name, without folders, for its name.
+    /// Reads a shard spec from a file. Its name is the file's, without folders.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is not UTF-8 or
-    /// larger than 4 MiB, and as [`ShardSpec::from_toml`].
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not UTF-8 or larger than
+    /// 4 MiB, and as [`ShardSpec::from_toml`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let (text, name) = read_text(path.as_ref(), MAX_BYTES, "a shard spec is TOML")?;
         ShardSpec::parse(&name, &text)
@@ -167,10 +168,10 @@ impl ShardSpec {
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
             position: byte.map(|byte| Places::new(text).line_and_column(byte)),
-            // What the parser says may quote the file: it must not break the line.
+            // The parser may quote the file, whose line breaks must not get into the message.
             reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
         };
-        let file: File = toml::from_str(text)
+        let file: SpecFile = toml::from_str(text)
             .map_err(|error| refused(error.span().map(|span| span.start), error.message()))?;
         let mesh_at = file.mesh.span().start;
         let dims = file.mesh.into_inner().into_iter();
@@ -188,7 +189,7 @@ impl ShardSpec {
             let reason = format!("has {globs} globs: at most {MAX_GLOBS} are read");
             return Err(refused(None, &reason));
         }
-        let rule = |written: Written| {
+        let rule = |written: WrittenRule| {
             let at = written.placements.span().start;
             let placements = written.placements.into_inner().into_iter();
             let placements = placements.map(|text| {
@@ -200,7 +201,7 @@ impl ShardSpec {
                 .map_err(|error| refused(Some(at), &error.to_string()))?;
             let at = written.globs.span().start;
             let globs = Globs::new(&written.globs.into_inner().0);
-            Ok(Rule {
+            Ok(SpecRule {
                 globs: globs.map_err(|reason| refused(Some(at), &reason))?,
                 placements,
             })
@@ -214,13 +215,13 @@ impl ShardSpec {
         })
     }
 
-    /// The file's name.
+    /// The name: the file's, or `shard spec` for text.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The TOML that it was read from.
+    /// The TOML that the shard spec was read from.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -238,25 +239,25 @@ impl ShardSpec {
         self.mesh.ranks()
     }
 
-    /// The placements of a tensor by its name, one for each dimension of the mesh; nothing where no
-    /// rule matches.
+    /// Returns the placements of a tensor by its name, one for each dimension of the mesh, or `None` if
+    /// no rule matches.
     #[must_use]
     pub fn placements(&self, name: &str) -> Option<&[Placement]> {
         let rule = self.rules.iter().find(|rule| rule.globs.matches(name))?;
         Some(&rule.placements)
     }
 
-    /// What a rank holds of the tensors of a model, such as those of
-    /// [`Plan::fills`](crate::Plan::fills), in the same order.
+    /// Returns the parts of a model's tensors that a rank holds, in the order of the fills, such as
+    /// those of [`Plan::fills`](crate::Plan::fills).
     ///
-    /// A part may be empty, and tensors that are replicated are whole. The fills can be written to
-    /// one file for the rank: each is a tensor of its own shape, [`Part::dims`](crate::Part::dims).
+    /// A part may be empty, and replicated tensors are whole. The fills can be written to one file for
+    /// the rank: each is a tensor of its own shape, [`Part::dims`](crate::Part::dims).
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for a rank that the mesh has not, and, naming the tensor, as
-    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill); [`Error::Unmatched`] for
-    /// a tensor without a rule; [`Error::Slice`] for a fill that is a part already.
+    /// [`Error::Placement`] for a rank that the mesh does not have, and, naming the tensor, as
+    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill). [`Error::Unmatched`] for a
+    /// tensor without a rule. [`Error::Slice`] for a fill that is a part of its tensor.
     pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
         self.mesh.coordinate(rank)?;
         let part = |fill: &Fill| {
@@ -269,10 +270,10 @@ impl ShardSpec {
                 })?;
             if !fill.is_whole() {
                 return Err(Error::Slice {
-                    tensor: Some(fill.name().to_owned()),
                     slice: fill.local().to_string(),
-                    reason: "is a part already: give the fill of the whole tensor".to_owned(),
-                });
+                    reason: "is a part of the tensor: give the fill of the whole".to_owned(),
+                }
+                .named(fill.name()));
             }
             let local = self
                 .mesh

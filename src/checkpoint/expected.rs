@@ -1,0 +1,524 @@
+//! The statistics that weights of an initializer should have, with bounds for chance.
+
+use serde::Serialize;
+
+use super::numbers::decoder_of;
+use super::stats::{Moments, Seen};
+use crate::cpu;
+use crate::error::Result;
+use crate::fill::Fill;
+use crate::init::{Distribution, DistributionKind, Law};
+use crate::tensor::DType;
+
+/// Something about a tensor that cannot be chance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flag {
+    /// The statistic that shows it: `mean`, `std`, `min`, `max`, `kurtosis`, `zeros`, `values`.
+    pub statistic: &'static str,
+    /// What it is, in a few words.
+    pub text: String,
+}
+
+/// What the statistics of a tensor should be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Expected {
+    /// What its elements are drawn from, as text.
+    pub distribution: String,
+    /// The mean.
+    pub mean: Bounds,
+    /// The standard deviation.
+    pub std: Bounds,
+    /// The smallest element: expected is the median of its distribution.
+    pub min: Bounds,
+    /// The largest element: expected is the median of its distribution.
+    pub max: Bounds,
+    /// The kurtosis.
+    pub kurtosis: Bounds,
+    /// The number of zeros.
+    pub zeros: Bounds,
+}
+
+/// What a number should be, and bounds that chance does not lead past. In JSON, what is not finite
+/// is `null`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bounds {
+    /// What is expected.
+    pub expected: f64,
+    /// It is not below this.
+    pub low: f64,
+    /// It is not above this.
+    pub high: f64,
+}
+
+impl Bounds {
+    fn around(expected: f64, slack: f64) -> Self {
+        Bounds {
+            expected,
+            low: expected - slack,
+            high: expected + slack,
+        }
+    }
+
+    /// Says nothing of what is not a number: that has a flag of its own.
+    fn flag(&self, statistic: &'static str, seen: f64) -> Option<Flag> {
+        let text = if seen < self.low {
+            format!("{statistic} too small")
+        } else if seen > self.high {
+            format!("{statistic} too large")
+        } else {
+            return None;
+        };
+        Some(Flag { statistic, text })
+    }
+}
+
+/// What rounding does to a number.
+#[derive(Clone, Copy)]
+pub(super) struct Grain {
+    /// The most by which it changes, as a part of it.
+    relative: f64,
+    /// The most by which a small one changes: half of the smallest number above 0.
+    absolute: f64,
+}
+
+impl Grain {
+    pub fn of(dtype: DType) -> Self {
+        let (bits, smallest) = match dtype {
+            DType::F32 => (24, -149),
+            DType::F16 => (11, -24),
+            DType::BF16 => (8, -133),
+        };
+        Grain {
+            // Twice, for f32 comes first.
+            relative: 2f64.powi(-bits) + 2f64.powi(-24),
+            absolute: 2f64.powi(smallest - 1),
+        }
+    }
+
+    fn at(self, x: f64) -> f64 {
+        self.relative * x.abs() + self.absolute
+    }
+}
+
+/// How a tensor is compared.
+pub(super) struct Check {
+    /// Its elements.
+    pub n: f64,
+    /// The probability of a false alarm of one comparison.
+    pub alpha: f64,
+    pub grain: Grain,
+}
+
+/// Generators differ in how fine their numbers are: some fill 24 bits only.
+const COARSEST: f64 = 1.0 / (1 << 23) as f64;
+
+/// Elements below which shortness could be chance: each is short with a probability of 2^-13.
+const FEWEST_SHORT: u64 = 8;
+
+impl Check {
+    pub fn compare(&self, fill: &Fill, dtype: &str, seen: &Seen) -> Result<(Expected, Vec<Flag>)> {
+        let distribution = fill.distribution();
+        let moments = &seen.moments;
+        let expected = match (distribution.law(), distribution.kind()) {
+            (Some(law), _) => {
+                let fixed = fixed_zeros(distribution, self.n);
+                return Ok(self.compare_random(distribution, &law, fixed, dtype, seen));
+            }
+            (
+                _,
+                &DistributionKind::Orthogonal {
+                    gain,
+                    rows,
+                    columns,
+                    ..
+                },
+            ) => {
+                let expected = self.orthogonal(gain.into(), rows as f64, columns as f64);
+                Expected {
+                    distribution: distribution.to_string(),
+                    ..expected
+                }
+            }
+            _ => self.made(fill)?,
+        };
+        let flags = [
+            expected.mean.flag("mean", moments.mean()),
+            expected.std.flag("std", moments.std()),
+            expected.min.flag("min", moments.min()),
+            expected.max.flag("max", moments.max()),
+            expected.kurtosis.flag("kurtosis", moments.kurtosis()),
+            expected.zeros.flag("zeros", moments.zeros() as f64),
+        ];
+        Ok((expected, flags.into_iter().flatten().collect()))
+    }
+
+    /// No number is drawn: what is expected is what is made.
+    fn made(&self, fill: &Fill) -> Result<Expected> {
+        const ELEMENTS: u64 = 1 << 18;
+        let decoder = decoder_of(fill.dtype());
+        let mut made = Moments::default();
+        let mut start = 0;
+        let (mut bytes, mut sample) = (Vec::new(), Vec::new());
+        while start < fill.elements() {
+            let elements = ELEMENTS.min(fill.elements() - start);
+            bytes.resize((elements * fill.dtype().size()) as usize, 0);
+            cpu::fill_range(fill, start, &mut bytes)?;
+            sample.clear();
+            (decoder.decode)(&bytes, &mut sample);
+            made.merge(&Moments::of(&sample));
+            start += elements;
+        }
+        let largest = made.min().abs().max(made.max().abs());
+        // Others make the same numbers in their own way.
+        let slack = 4.0 * self.grain.at(largest);
+        let exact = !matches!(
+            fill.distribution().kind(),
+            DistributionKind::Sinusoid { .. } | DistributionKind::LogRamp { .. }
+        );
+        let zeros = made.zeros() as f64;
+        Ok(Expected {
+            distribution: fill.distribution().to_string(),
+            mean: Bounds::around(made.mean(), slack),
+            std: Bounds::around(made.std(), slack),
+            min: Bounds::around(made.min(), slack),
+            max: Bounds::around(made.max(), slack),
+            kurtosis: Bounds::around(made.kurtosis(), 0.01 * made.kurtosis()),
+            zeros: Bounds::around(zeros, if exact { 0.0 } else { self.n }),
+        })
+    }
+
+    /// The elements of a random orthogonal matrix are coordinates of unit vectors in as many
+    /// dimensions as its longer side has: squared, of a beta distribution, whose tail beyond t is
+    /// below exp(-(dimensions - 1) t^2 / 2).
+    fn orthogonal(&self, gain: f64, rows: f64, columns: f64) -> Expected {
+        /// What is promised of orthogonality, with room for other makers.
+        const TOLERANCE: f64 = 2e-3;
+        let gain = gain.abs();
+        let (dimensions, vectors) = (rows.max(columns), rows.min(columns));
+        let matrix = rows * columns;
+        let beyond = |probability: f64| {
+            let t = (2.0 * (2.0 / probability).ln() / (dimensions - 1.0)).sqrt();
+            t.min(1.0)
+        };
+        let off = gain * matrix.sqrt() * beyond(self.alpha) / self.n;
+        let square = gain * gain * vectors / self.n;
+        let slack = TOLERANCE + self.grain.relative;
+        let std = Bounds {
+            expected: square.sqrt(),
+            low: (square - off * off).max(0.0).sqrt() * (1.0 - slack) - self.grain.absolute,
+            high: square.sqrt() * (1.0 + slack) + self.grain.absolute,
+        };
+        let largest = gain * beyond(self.alpha / matrix) * (1.0 + slack);
+        let entry = Law::normal(0.0, gain / dimensions.sqrt());
+        let typical = entry
+            .quantile_above((0.5f64.ln() / -matrix).min(0.5))
+            .min(gain);
+        let fixed = self.n - matrix;
+        Expected {
+            distribution: String::new(),
+            mean: Bounds::around(0.0, off + self.grain.at(gain)),
+            std,
+            min: Bounds {
+                expected: -typical,
+                low: -largest,
+                high: f64::INFINITY,
+            },
+            max: Bounds {
+                expected: typical,
+                low: f64::NEG_INFINITY,
+                high: largest,
+            },
+            kurtosis: Bounds {
+                expected: 3.0 * dimensions / (dimensions + 2.0) * self.n / matrix,
+                low: 1.0,
+                high: f64::INFINITY,
+            },
+            // Small matrices and small gains have zeros by themselves.
+            zeros: Bounds {
+                expected: fixed,
+                low: fixed,
+                high: f64::INFINITY,
+            },
+        }
+    }
+
+    /// Elements drawn independently of each other, and so many zeros besides.
+    fn compare_random(
+        &self,
+        distribution: &Distribution,
+        law: &Law,
+        fixed: f64,
+        dtype: &str,
+        seen: &Seen,
+    ) -> (Expected, Vec<Flag>) {
+        let all = &seen.moments;
+        let n = self.n - fixed;
+        let text = distribution.to_string();
+        if n <= 0.0 {
+            // All of them are fixed.
+            let zero = Bounds::around(0.0, 0.0);
+            let expected = Expected {
+                distribution: text,
+                mean: zero,
+                std: zero,
+                min: zero,
+                max: zero,
+                kurtosis: Bounds::around(f64::NAN, 0.0),
+                zeros: Bounds::around(fixed, 0.0),
+            };
+            let flags = expected.zeros.flag("zeros", all.zeros() as f64);
+            return (expected, flags.into_iter().collect());
+        }
+        let (mean, std, kurtosis) = (law.mean(), law.std(), law.kurtosis());
+        let tail = 0.5 * self.alpha;
+        // The draws lie within these, but for a probability of alpha.
+        let (lowest, highest) = (law.quantile_below(tail / n), law.quantile_above(tail / n));
+        let rounded = |x: f64| self.grain.at(x) + COARSEST * std;
+        let slack =
+            self.grain.relative * (1.0 + mean.abs() / std) + self.grain.absolute / std + COARSEST;
+
+        // Standardized.
+        let (low, high) = ((mean - lowest) / std, (highest - mean) / std);
+        let off_mean = std
+            * (self
+                .deviation(n, 1.0, low)
+                .max(self.deviation(n, 1.0, high))
+                + slack);
+        let square = Moment {
+            variance: kurtosis - 1.0,
+            above: low.max(high).powi(2) - 1.0,
+            below: 1.0,
+        };
+        let (less, more) = (self.below(n, &square), self.above(n, &square));
+        let std_bounds = Bounds {
+            expected: std,
+            low: std * ((1.0 - less).max(0.0).sqrt() - slack),
+            high: std * ((1.0 + more).sqrt() + slack),
+        };
+        // z^4 - 2 k z^2, whose mean is -k.
+        let shape = |z: f64| z.powi(4) - 2.0 * kurtosis * z * z;
+        let least = if low.max(high) > kurtosis.sqrt() {
+            -kurtosis * kurtosis
+        } else {
+            shape(low.max(high))
+        };
+        let fourth = Moment {
+            variance: law.standardized(8) - 4.0 * kurtosis * law.standardized(6)
+                + 4.0 * kurtosis.powi(3)
+                - kurtosis * kurtosis,
+            above: shape(low).max(shape(high)).max(0.0) + kurtosis,
+            below: -kurtosis - least,
+        };
+        let shape_slack = 8.0 * kurtosis * slack;
+        let off_shape = self.below(n, &fourth).max(self.above(n, &fourth)) + shape_slack;
+        // The extremes: too far out for so many, or too near for so many.
+        let inner = -(tail.ln() / n).exp_m1();
+        let median = -(0.5f64.ln() / n).exp_m1();
+        let min = Bounds {
+            expected: law.quantile_below(median),
+            low: lowest - rounded(lowest),
+            high: law.quantile_below(inner) + rounded(law.quantile_below(inner)),
+        };
+        let max = Bounds {
+            expected: law.quantile_above(median),
+            low: law.quantile_above(inner) - rounded(law.quantile_above(inner)),
+            high: highest + rounded(highest),
+        };
+        // Elements are whole numbers of steps: those within half a step of 0 are 0.
+        let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
+        let zeros = self.zeros(law, step / 2.0, n, fixed);
+
+        // Seen, of the drawn elements alone: the others are zeros.
+        let about = |point: f64| {
+            let sums = all.about(point);
+            let mut powers = [0.0; 4];
+            for (i, power) in powers.iter_mut().enumerate() {
+                *power = (self.n * sums[i] - fixed * (-point).powi(i as i32 + 1)) / n;
+            }
+            powers
+        };
+        let drawn_mean = all.mean() * self.n / n;
+        let [_, m2, _, m4] = about(mean);
+        let [_, own_m2, _, own_m4] = about(drawn_mean);
+        let own_std = own_m2.max(0.0).sqrt();
+        let mut flags = Vec::new();
+        let mean_bounds = Bounds::around(mean, off_mean);
+        flags.extend(mean_bounds.flag("mean", drawn_mean));
+        // A mean that is off makes the spread about the expected one larger, and a std that is off
+        // the fourth moment: neither is to blame for it.
+        if let Some(flag) = std_bounds.flag("std", m2.max(0.0).sqrt()) {
+            flags.extend(std_bounds.flag("std", own_std).filter(|own| *own == flag));
+        }
+        flags.extend(with_zeros(min, fixed).flag("min", all.min()));
+        flags.extend(with_zeros(max, fixed).flag("max", all.max()));
+        let kurtosis_bounds = Bounds::around(kurtosis, off_shape);
+        let z2 = m2 / (std * std);
+        let z4 = m4 / (std * std * std * std);
+        let by_shape = kurtosis_bounds.flag("kurtosis", z4 - 2.0 * kurtosis * z2 + 2.0 * kurtosis);
+        if by_shape.is_some() {
+            flags.extend(kurtosis_bounds.flag("kurtosis", own_m4 / (own_m2 * own_m2)));
+        }
+        flags.extend(zeros.flag("zeros", all.zeros() as f64));
+        // f32 and f64 have the digits that f16 and bf16 lack.
+        let nonzero = all.n() - all.zeros();
+        let has_digits = matches!(dtype, "f32" | "f64");
+        if has_digits && nonzero >= FEWEST_SHORT && seen.short == all.n() {
+            flags.push(Flag {
+                statistic: "values",
+                text: format!("all were rounded to f16 or bf16 before they were {dtype}"),
+            });
+        }
+
+        // Of all elements: the statistics that the table shows.
+        let share = n / self.n;
+        let whole_mean = share * mean;
+        let drawn_square = std * std + mean * mean;
+        let variance = share * drawn_square - whole_mean * whole_mean;
+        let whole_std = |std: f64| {
+            let square = share * (std * std + mean * mean) - whole_mean * whole_mean;
+            square.max(0.0).sqrt()
+        };
+        let centred = |kurtosis: f64| {
+            // Of the drawn ones about the mean of all, and of the zeros.
+            let d = mean - whole_mean;
+            let skewness = law.standardized(3) * std.powi(3);
+            let drawn =
+                kurtosis * std.powi(4) + 4.0 * d * skewness + 6.0 * d * d * std * std + d.powi(4);
+            (share * drawn + (1.0 - share) * whole_mean.powi(4)) / (variance * variance)
+        };
+        let expected = Expected {
+            distribution: text,
+            mean: Bounds::around(whole_mean, share * off_mean),
+            std: Bounds {
+                expected: variance.sqrt(),
+                low: whole_std(std_bounds.low.max(0.0)),
+                high: whole_std(std_bounds.high),
+            },
+            min: with_zeros(min, fixed),
+            max: with_zeros(max, fixed),
+            kurtosis: Bounds {
+                expected: centred(kurtosis),
+                low: centred(kurtosis_bounds.low),
+                high: centred(kurtosis_bounds.high),
+            },
+            zeros,
+        };
+        (expected, flags)
+    }
+
+    /// How far above what is expected the mean of n draws gets, by Bennett's inequality, for a
+    /// variance and the most by which one draw gets above it.
+    fn deviation(&self, n: f64, variance: f64, most: f64) -> f64 {
+        let needed = -(0.5 * self.alpha).ln() / n;
+        if variance.is_nan() || variance <= 0.0 || most <= 0.0 {
+            return 0.0;
+        }
+        // (v / b^2) h(b t / v) = needed, h(u) = (1 + u) ln(1 + u) - u, which rises with u.
+        let h = |u: f64| (1.0 + u) * u.ln_1p() - u;
+        let wanted = needed * most * most / variance;
+        let (mut low, mut high) = (0.0, 2.0 * wanted + 2.0 * wanted.sqrt());
+        for _ in 0..80 {
+            let middle = 0.5 * (low + high);
+            if h(middle) < wanted {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        // No mean is further out than a draw.
+        (high * variance / most).min(most)
+    }
+
+    fn above(&self, n: f64, moment: &Moment) -> f64 {
+        self.deviation(n, moment.variance, moment.above)
+    }
+
+    fn below(&self, n: f64, moment: &Moment) -> f64 {
+        self.deviation(n, moment.variance, moment.below)
+    }
+
+    /// Zeros among n draws, and the fixed ones. What rounds to 0 is known but for how fine the
+    /// generator is.
+    fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: f64) -> Bounds {
+        let (mean, std) = (law.mean(), law.std());
+        let half = self.grain.absolute;
+        let coarse = COARSEST * (std * 3f64.sqrt() + mean.abs());
+        let within = |x: f64| {
+            if x <= 0.0 {
+                return 0.0;
+            }
+            let p = law.below(x) - law.below(-x);
+            // Close to 0 the difference has no digits, and the density is even.
+            if p < 1e-6 {
+                (2.0 * x * law.density(0.0)).max(p.max(0.0))
+            } else {
+                p
+            }
+        };
+        let (least, most) = (within(half - coarse), within(half + coarse));
+        let needed = -(0.5 * self.alpha).ln() / n;
+        Bounds {
+            expected: fixed + n * within(half.max(half_step)),
+            low: fixed + (n * share_beyond(least, needed, false)).floor(),
+            high: fixed + (n * share_beyond(most, needed, true)).ceil(),
+        }
+    }
+}
+
+/// The variance of a quantity, and how far it gets above and below its mean.
+struct Moment {
+    variance: f64,
+    above: f64,
+    below: f64,
+}
+
+/// The share at which the relative entropy to a probability comes to what is needed: by Chernoff's
+/// bound, more or fewer of n independent events are less likely than exp(-n needed).
+fn share_beyond(p: f64, needed: f64, above: bool) -> f64 {
+    let entropy = |q: f64| {
+        let part = |a: f64, b: f64| if a <= 0.0 { 0.0 } else { a * (a / b).ln() };
+        part(q, p) + part(1.0 - q, 1.0 - p)
+    };
+    if p <= 0.0 || p >= 1.0 {
+        return p.clamp(0.0, 1.0);
+    }
+    let end = if above { 1.0 } else { 0.0 };
+    let (mut near, mut far) = (p, end);
+    for _ in 0..80 {
+        let middle = 0.5 * (near + far);
+        if entropy(middle) < needed {
+            near = middle;
+        } else {
+            far = middle;
+        }
+    }
+    far
+}
+
+/// An extreme's bounds, where there are zeros besides.
+fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
+    if fixed > 0.0 {
+        let upper = bounds.expected > 0.0;
+        let include = |x: f64| if upper { x.max(0.0) } else { x.min(0.0) };
+        bounds = Bounds {
+            expected: include(bounds.expected),
+            low: include(bounds.low),
+            high: include(bounds.high),
+        };
+    }
+    bounds
+}
+
+/// Zeros that are no draws.
+fn fixed_zeros(distribution: &Distribution, n: f64) -> f64 {
+    match *distribution.kind() {
+        DistributionKind::NormalWithZeroRow { columns, .. } => (columns as f64).min(n),
+        DistributionKind::Sparse {
+            rows,
+            columns,
+            zeros,
+            ..
+        } => (zeros.min(rows) as f64 * columns as f64).min(n),
+        _ => 0.0,
+    }
+}

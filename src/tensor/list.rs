@@ -1,0 +1,66 @@
+//! The tensors of a model.
+
+use std::collections::HashSet;
+
+use super::{DType, Shape};
+use crate::error::{Error, Result};
+
+/// One tensor of a [`TensorList`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTensor {
+    /// The tensor's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its dtype, if the list gives one.
+    pub dtype: Option<DType>,
+}
+
+/// The tensors of a model. A recipe is resolved against them.
+///
+/// ```
+/// use fanin::{ListedTensor, Shape, TensorList};
+///
+/// let list = TensorList::new(vec![
+///     ListedTensor { name: "0.weight".into(), shape: Shape::new([512, 784])?, dtype: None },
+///     ListedTensor { name: "0.bias".into(), shape: Shape::new([512])?, dtype: None },
+/// ])?;
+/// assert_eq!(list.elements(), 512 * 784 + 512);
+/// # Ok::<(), fanin::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TensorList(Vec<ListedTensor>);
+
+impl TensorList {
+    /// Makes a list of these tensors, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Duplicate`] if two tensors have the same name: they would get the same weights.
+    pub fn new(tensors: Vec<ListedTensor>) -> Result<Self> {
+        let mut seen = HashSet::with_capacity(tensors.len());
+        for tensor in &tensors {
+            if !seen.insert(tensor.name.as_str()) {
+                return Err(Error::Duplicate {
+                    tensor: tensor.name.clone(),
+                });
+            }
+        }
+        Ok(TensorList(tensors))
+    }
+
+    /// The tensors, in the list's order.
+    #[must_use]
+    pub fn tensors(&self) -> &[ListedTensor] {
+        &self.0
+    }
+
+    /// The number of elements of all tensors together: the model's parameters.
+    ///
+    /// The sum has 128 bits, because each tensor alone may have
+    /// [`MAX_ELEMENTS`](crate::MAX_ELEMENTS).
+    #[must_use]
+    pub fn elements(&self) -> u128 {
+        self.0.iter().map(|t| u128::from(t.shape.elements())).sum()
+    }
+}
