@@ -121,7 +121,7 @@ fn what_safetensors_cannot_hold_is_refused() {
         Contents::safetensors(&fills, &[]).unwrap_err().to_string()
     };
     assert!(refused(["a", "a"]).starts_with("tensor \"a\" is listed twice"));
-    assert!(refused(["a", "__metadata__"]).contains("keeps for itself: use another name"));
+    assert!(refused(["a", "__metadata__"]).contains("which is reserved: use another name"));
 }
 
 #[test]
