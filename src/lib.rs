@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Whole models: a [`Recipe`] gives each tensor of a list its initializer and makes a [`Plan`];
-//! [`checkpoint`] reads tensor lists, writes safetensors files, verifies and compares them. Models on
-//! several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions give the part of a
+//! [`checkpoint`] reads tensor lists, writes safetensors files, verifies and compares them. Models
+//! on several devices: a [`Mesh`] and a [`Placement`] for each of its dimensions give the part of a
 //! tensor that a rank holds, and a [`ShardSpec`] gives it for a whole model; see [`placement`].
 //!
 //! # Features
@@ -69,8 +69,8 @@ pub use placement::{LocalPart, ShardSpec};
 pub use placement::{Mesh, Placement};
 #[cfg(feature = "recipe")]
 pub use recipe::{Plan, Recipe};
-/// The version of wgpu that the module [`gpu`] uses. A program that takes it from here cannot end up
-/// with two versions.
+/// The version of wgpu that the module [`gpu`] uses. A program that takes it from here cannot end
+/// up with two versions.
 #[cfg(feature = "gpu")]
 pub use wgpu;
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::text::shown;
 
-/// Makes the error for a file that is not as it should be, naming the tensor at fault if there is one.
+/// Makes the error for a file that is not as it should be, naming the tensor at fault if there is
+/// one.
 pub(crate) fn format_error(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
     Error::Format {
         path: shown(path),

@@ -1,4 +1,4 @@
-//! What a file will hold, and the header that says so.
+//! The contents of a file that is to be written: header and fills.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::tensor::DType;
 
-/// What a file will hold: the bytes before the weights, and the fills in the file's order.
+/// The contents of a file: the bytes before the weights, and the fills in the file's order.
 ///
-/// It is a function of the fills alone, so that a file is the same to the byte whichever
-/// backend made its weights.
+/// They depend on the fills and the metadata only. So a file has the same bytes whichever backend
+/// makes its weights.
 #[derive(Clone, Debug)]
 pub struct Contents<'a> {
     header: Vec<u8>,
@@ -21,18 +21,17 @@ pub struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    /// A safetensors file of these fills.
+    /// Makes a safetensors file of these fills.
     ///
-    /// The tensors stand in the given order, except that f32 goes before f16 and bf16: so each
-    /// starts at a multiple of its element's size, which readers that map the file rely on.
-    /// The header is padded with blanks to a multiple of 8 bytes. `metadata` goes into
-    /// `__metadata__` in the given order.
+    /// The tensors keep the given order, except that f32 comes before f16 and bf16. So each one
+    /// starts at a multiple of its element's size, as readers that map the file need. The header is
+    /// padded with blanks to a multiple of 8 bytes. `metadata` goes into `__metadata__` in the
+    /// given order.
     ///
     /// # Errors
     ///
-    /// [`Error::Duplicate`] for a name that stands twice; [`Error::Unsupported`] for a tensor
-    /// by the name `__metadata__`, and for a header that would be longer than the 100 MB that
-    /// readers accept.
+    /// [`Error::Duplicate`] for a name that is used twice. [`Error::Unsupported`] for a tensor with
+    /// the name `__metadata__`, and for a header longer than the 100 MB that readers accept.
     pub fn safetensors(fills: &'a [Fill], metadata: &[(&str, String)]) -> Result<Self> {
         let mut names = HashSet::with_capacity(fills.len());
         for fill in fills {
@@ -40,7 +39,7 @@ impl<'a> Contents<'a> {
                 return Err(Error::Unsupported {
                     tensor: fill.name().to_owned(),
                     format: "safetensors",
-                    what: "a tensor of this name, which it keeps for itself".to_owned(),
+                    what: "a tensor of this name, which is reserved".to_owned(),
                     accepted: "use another name",
                 });
             }
@@ -53,7 +52,8 @@ impl<'a> Contents<'a> {
         let mut fills: Vec<&Fill> = fills.iter().collect();
         fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().size()));
 
-        // Written by hand for its order, which a map would not keep; `Value` does the quoting.
+        // Written by hand, because a map of serde_json would not keep the order. `Value` quotes the
+        // texts.
         let quoted = |text: &str| Value::from(text).to_string();
         let mut members = Vec::with_capacity(fills.len() + 1);
         if !metadata.is_empty() {
@@ -66,7 +66,7 @@ impl<'a> Contents<'a> {
         let mut offset = 0u64;
         for fill in &fills {
             let dims: Vec<String> = fill.local().dims().iter().map(u64::to_string).collect();
-            // 2^13 fills of the largest size would overflow; a header cannot say it then.
+            // 2^13 fills of the largest size would overflow the 64 bits of an offset.
             let end = offset.checked_add(fill.bytes());
             let end = end.ok_or_else(|| too_large(fill, "more than 2^64 bytes of weights"))?;
             members.push(format!(
@@ -93,11 +93,12 @@ impl<'a> Contents<'a> {
         Ok(Contents { header, fills })
     }
 
-    /// A numpy file, format 1.0, of one tensor in C order.
+    /// Makes a numpy file, format 1.0, of one tensor in C order.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for bf16, which numpy does not have.
+    /// [`Error::Unsupported`] for bf16, which numpy does not have, and for a shape whose text
+    /// exceeds the 65535 bytes of a header.
     pub fn npy(fill: &'a Fill) -> Result<Self> {
         if fill.dtype() == DType::BF16 {
             return Err(Error::Unsupported {
@@ -120,7 +121,7 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// The elements of one tensor, little-endian, and nothing else.
+    /// Makes a file of one tensor's elements, little-endian, without a header.
     #[must_use]
     pub fn raw(fill: &'a Fill) -> Self {
         Contents {
@@ -129,8 +130,8 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The weights of these fills, one after the other, without a header: what is filled to be
-    /// measured and thrown away.
+    /// Makes a file of the weights of these fills, one after the other, without a header. It is for
+    /// measurements, which discard the weights.
     #[must_use]
     pub fn bare(fills: &'a [Fill]) -> Self {
         Contents {
@@ -151,7 +152,7 @@ impl<'a> Contents<'a> {
         &self.fills
     }
 
-    /// The bytes of the weights together.
+    /// The bytes of all weights together.
     #[must_use]
     pub fn weight_bytes(&self) -> u128 {
         self.fills.iter().map(|fill| u128::from(fill.bytes())).sum()

@@ -1,4 +1,4 @@
-//! How far weights have moved from where they started.
+//! Comparison: how far trained weights have moved from their start.
 
 use std::collections::HashMap;
 
@@ -16,30 +16,30 @@ use crate::fill::Fill;
 use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
-/// Where training started.
+/// The weights at the start of training.
 pub enum Start<'a, 'b> {
-    /// From weights that were kept.
+    /// Weights on disk.
     Weights(&'a Weights),
-    /// From weights that were not kept, since they can be made again: the fills of a
-    /// [`Plan`](crate::Plan), and what makes them.
+    /// Weights that can be made again: the fills of a [`Plan`](crate::Plan), and the backend that
+    /// makes them.
     Fills(&'a [Fill], &'a mut (dyn Make + 'b)),
 }
 
-/// What [`diff`] found.
+/// The result of [`diff`].
 ///
-/// In JSON, what is not a finite number is `null`.
+/// In JSON, a number that is not finite is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diff {
-    /// The tensors that both have, in the order of the trained weights.
+    /// The tensors that are in both, in the order of the trained weights.
     pub tensors: Vec<TensorDiff>,
-    /// All of them as one vector.
+    /// All these tensors as one vector.
     pub total: Change,
-    /// Tensors of the start that the trained weights lack.
+    /// The tensors of the start that the trained weights lack.
     pub only_in_start: Vec<String>,
-    /// Tensors of the trained weights that the start lacks.
+    /// The tensors of the trained weights that the start lacks.
     pub only_in_trained: Vec<String>,
-    /// Tensors that both have, in a dtype other than f64, f32, f16 and bf16.
+    /// The tensors that are in both, but in a dtype other than f64, f32, f16 and bf16.
     pub not_compared: Vec<String>,
 }
 
@@ -55,20 +55,20 @@ pub struct TensorDiff {
     pub start_dtype: String,
     /// Its dtype after training, in lower case.
     pub dtype: String,
-    /// How far it moved.
+    /// Its change.
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// How far a vector moved, in binary64.
+/// The change of a vector, in binary64.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
     /// The number of elements.
     pub elements: u64,
-    /// Elements of the same value to the bit; +0 and -0 are two.
+    /// The elements whose value has the same bits: +0 and -0 differ.
     pub untouched: u64,
-    /// `untouched / elements`, from 0 to 1; NaN of nothing.
+    /// `untouched / elements`, from 0 to 1, or NaN without elements.
     pub untouched_share: f64,
     /// The L2 norm of the start.
     pub start_norm: f64,
@@ -76,30 +76,31 @@ pub struct Change {
     pub trained_norm: f64,
     /// The L2 norm of the change, trained minus start.
     pub change_norm: f64,
-    /// `change_norm / start_norm`; `None` where the start is all zeros.
+    /// `change_norm / start_norm`, or `None` if the start is all zeros.
     pub relative: Option<f64>,
-    /// The cosine of the angle between start and trained weights, from -1 to 1; `None` where one
-    /// of them is all zeros.
+    /// The cosine of the angle between start and trained weights, from -1 to 1, or `None` if one of
+    /// them is all zeros.
     pub cosine: Option<f64>,
-    /// The largest absolute change of an element; 0 of nothing.
+    /// The largest absolute change of an element, or 0 without elements.
     pub max_change: f64,
 }
 
 /// Compares trained weights with their start, tensor by tensor, as values.
 ///
-/// All is computed in binary64, in an order that depends on nothing but the tensors: the result
-/// is the same for any number of threads. A thread reads the files ahead. It takes memory for at
-/// most five pieces of 32 MiB, whatever the model.
+/// Sums are computed in binary64, in an order that depends on the tensors only. So the result is
+/// the same for any number of threads. A thread reads the files ahead. The memory is at most five
+/// pieces of 32 MiB for every model.
 ///
-/// Tensors that only one of the two has are listed, and do not count. Dtypes may differ; a start
-/// in f32 of a model that is stored in bf16 then differs by the rounding, too.
+/// Tensors that are in only one of the two are listed, but not compared. Dtypes may differ. If the
+/// start is f32 and the model is stored in bf16, the rounding counts as a change.
+///
+/// `progress` gets the bytes of the trained weights.
 ///
 /// # Errors
 ///
-/// [`Error::Format`], naming the tensor, where shapes differ, and for files that are cut short
-/// while they are read; [`Error::Io`] where they cannot be read, [`Error::Interrupted`] where
-/// `progress` stops it, and what a start's `make` reports. `progress` is told the bytes of the
-/// trained weights.
+/// [`Error::Format`], naming the tensor, if shapes differ, and for files that are cut short while
+/// they are read. [`Error::Io`] if they cannot be read, [`Error::Interrupted`] if `progress` stops
+/// it, and the errors of the start's `make`.
 ///
 /// ```
 /// use fanin::checkpoint::{self, Contents, Start, Weights, silent};
@@ -108,7 +109,7 @@ pub struct Change {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("trained.safetensors");
 /// let tensor = Tensor::new("w", [30, 20])?;
-/// // As if training had doubled the weights.
+/// // Training has doubled the weights.
 /// let trained = [Fill::new(&tensor, &Init::normal(0.0, 0.04), 42)?];
 /// let contents = Contents::safetensors(&trained, &[])?;
 /// checkpoint::save(&path, &contents, &mut cpu::fill_range, &mut silent)?;
@@ -124,7 +125,7 @@ pub struct Change {
 pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>) -> Result<Diff> {
     match start {
         Start::Weights(weights) => {
-            let found = Found::of(trained, weights.tensors().iter().map(of_stored))?;
+            let matched = Matched::of(trained, weights.tensors().iter().map(of_stored))?;
             let mut reader = Reader::new();
             let read = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(tensor) = weights.get(pair.trained.name()) else {
@@ -134,12 +135,12 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
                 buffer.resize((piece.elements * size) as usize, 0);
                 reader.read(tensor, piece.start * size, buffer)
             };
-            found.compare(read, |_, _, _| Ok(()), progress)
+            matched.compare(read, |_, _, _| Ok(()), progress)
         }
         Start::Fills(fills, make) => {
             let by_name: HashMap<&str, &Fill> =
                 fills.iter().map(|fill| (fill.name(), fill)).collect();
-            let found = Found::of(trained, fills.iter().map(of_fill))?;
+            let matched = Matched::of(trained, fills.iter().map(of_fill))?;
             let make = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(fill) = by_name.get(pair.trained.name()) else {
                     return Ok(());
@@ -147,17 +148,18 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
                 buffer.resize((piece.elements * fill.dtype().size()) as usize, 0);
                 make.make(fill, piece.start, buffer)
             };
-            found.compare(|_, _, _| Ok(()), make, progress)
+            matched.compare(|_, _, _| Ok(()), make, progress)
         }
     }
 }
 
-/// The tensors of trained weights that a recipe can have started, with their dtypes: those of
-/// f32, f16, bf16 and, with the recipe's own dtype, f64. Counters and the like are left out.
+/// Returns the tensors of trained weights that a recipe can have made: those of f32, f16, bf16 and
+/// f64. An f64 tensor has no dtype in the list, so the recipe's dtype holds for it. Tensors of
+/// other dtypes, such as counters, are left out.
 ///
 /// # Errors
 ///
-/// [`Error::Format`], naming the tensor, for a shape with a 0.
+/// [`Error::Format`], naming the tensor, for a shape with too many elements.
 pub fn start_list(trained: &Weights) -> Result<TensorList> {
     let tensors = trained.tensors().iter();
     let floats = tensors.filter(|tensor| decoder(tensor.kind()).is_some());
@@ -173,7 +175,7 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
     TensorList::new(listed.collect::<Result<_>>()?)
 }
 
-/// A tensor of the start: name, shape, dtype.
+/// A tensor of the start: its name, shape and dtype.
 type StartTensor<'a> = (&'a str, Vec<u64>, FileDType);
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
@@ -184,17 +186,17 @@ fn of_fill(fill: &Fill) -> StartTensor<'_> {
     (fill.name(), fill.local().dims(), fill.dtype().into())
 }
 
-/// A tensor that both have, in dtypes that can be compared.
+/// A tensor that is in both, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
     start_dtype: FileDType,
-    /// How the start is read, and how the trained weights.
+    /// The decoders of the start and of the trained weights.
     start: Decoder,
     end: Decoder,
 }
 
-/// Which tensors are where.
-struct Found<'a> {
+/// The tensors of both, matched by name.
+struct Matched<'a> {
     weights: &'a Weights,
     pairs: Vec<Pair<'a>>,
     only_in_start: Vec<String>,
@@ -202,7 +204,7 @@ struct Found<'a> {
     not_compared: Vec<String>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Matched<'a> {
     fn of<'s>(
         trained: &'a Weights,
         start: impl Iterator<Item = StartTensor<'s>> + Clone,
@@ -210,7 +212,7 @@ impl<'a> Found<'a> {
         let lacking = start
             .clone()
             .filter(|(name, ..)| trained.get(name).is_none());
-        let mut found = Found {
+        let mut matched = Matched {
             weights: trained,
             pairs: Vec::new(),
             only_in_start: lacking.map(|(name, ..)| name.to_owned()).collect(),
@@ -222,31 +224,30 @@ impl<'a> Found<'a> {
             .collect();
         for tensor in trained.tensors() {
             let Some((shape, dtype)) = by_name.get(tensor.name()) else {
-                found.only_in_trained.push(tensor.name().to_owned());
+                matched.only_in_trained.push(tensor.name().to_owned());
                 continue;
             };
             if *shape != tensor.shape() {
-                let reason = format!(
-                    "has shape {:?}, at the start it is {shape:?}",
-                    tensor.shape()
-                );
+                let reason = format!("has shape {:?}, but {shape:?} at the start", tensor.shape());
                 return Err(format_error(tensor.file(), Some(tensor.name()), reason));
             }
             match (decoder(*dtype), decoder(tensor.kind())) {
-                (Some(start), Some(end)) => found.pairs.push(Pair {
+                (Some(start), Some(end)) => matched.pairs.push(Pair {
                     trained: tensor,
                     start_dtype: *dtype,
                     start,
                     end,
                 }),
-                _ => found.not_compared.push(tensor.name().to_owned()),
+                _ => matched.not_compared.push(tensor.name().to_owned()),
             }
         }
-        Ok(found)
+        Ok(matched)
     }
 
-    /// Goes through the trained weights from front to back, with what `read` (on a thread, ahead)
-    /// or `make` puts of the start's elements into a buffer; the other one does nothing.
+    /// Compares all pairs, with the trained weights read from front to back.
+    ///
+    /// Either `read`, which runs ahead on a thread, or `make` puts the start's elements into a
+    /// buffer. The other one does nothing.
     fn compare(
         self,
         mut read: impl FnMut(&Pair<'_>, &TensorPiece, &mut Vec<u8>) -> Result<()> + Send,
@@ -308,11 +309,11 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Elements whose sums are made by one task, then merged in the tensor's order. Pieces are whole
-/// multiples of it, so that no sum depends on them.
+/// The elements whose sums one task computes. Sums are then merged in the tensor's order. Pieces
+/// are multiples of it, so that no sum depends on the division into pieces.
 const CHUNK: usize = 1 << 14;
 
-/// Sums that run side by side: one alone would wait for each addition.
+/// The number of independent sums: a single one would wait for the latency of each addition.
 const LANES: usize = 8;
 
 /// Sums over some elements.
@@ -320,7 +321,7 @@ const LANES: usize = 8;
 struct Sums {
     elements: u64,
     untouched: u64,
-    /// Of squares: of the start, the trained weights, the change; and of start times trained.
+    /// The sums of the squares of start, trained weights and change, and of start times trained.
     start: f64,
     trained: f64,
     change: f64,
@@ -329,7 +330,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// Of elements that stand side by side in both.
+    /// Computes the sums of elements at the same positions of both.
     fn of(start: &[f64], trained: &[f64]) -> Self {
         let mut lanes = [Sums::default(); LANES];
         for (start, trained) in start.chunks(LANES).zip(trained.chunks(LANES)) {
@@ -350,7 +351,7 @@ impl Sums {
         sums
     }
 
-    /// Adds the elements of a piece of a tensor.
+    /// Adds the elements of one piece of a tensor.
     fn add(&mut self, pair: &Pair<'_>, start: &[u8], trained: &[u8]) {
         let starts = start.par_chunks(CHUNK * pair.start.size);
         let chunks: Vec<Sums> = starts
@@ -388,7 +389,7 @@ impl Sums {
             trained_norm: trained,
             change_norm,
             relative: (start != 0.0).then(|| change_norm / start),
-            // Rounding must not carry it beyond what a cosine can be. NaN stays.
+            // Clamped, because rounding can carry it past 1. NaN stays NaN.
             cosine: (start != 0.0 && trained != 0.0)
                 .then(|| (self.product / (start * trained)).clamp(-1.0, 1.0)),
             max_change: self.max_change,
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_direction_has_no_cosine() {
+    fn a_zero_vector_has_no_cosine() {
         let change = Sums::of(&[0.0, 0.0], &[3.0, -0.0]).change();
         assert_eq!((change.relative, change.cosine), (None, None));
         assert_eq!((change.untouched, change.untouched_share), (0, 0.0));

@@ -1,4 +1,5 @@
-//! Statistics of weights against what they should be, and what of it cannot be chance.
+//! Examination: statistics of weights, compared with the expected ones, and flags for differences
+//! that are too large for chance.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,42 +17,41 @@ use crate::init::Law;
 use crate::read::format_error;
 use crate::tensor::TensorList;
 
-/// The probability that [`examine`] flags anything at all in a file of weights that are what they
-/// should be.
+/// The probability that [`examine`] flags anything in a file of weights that follow their recipe.
 ///
-/// It is shared out evenly among the comparisons (Bonferroni): six of each tensor. Each is made by
-/// an inequality that holds for every number of elements, not by an approximation for many.
+/// It is divided evenly among the comparisons (Bonferroni), six of each tensor. Each comparison
+/// uses an inequality that holds for every number of elements, not an approximation for many.
 pub const FALSE_ALARMS: f64 = 1e-6;
 
-/// Comparisons of a tensor: mean, std, min, max, kurtosis, zeros.
+/// The number of comparisons of a tensor: mean, std, min, max, kurtosis, zeros.
 const COMPARISONS: f64 = 6.0;
 
-/// Statistics of one tensor, what they should be, and what is wrong with them.
+/// The statistics of one tensor, the expected ones, and flags.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examined {
     /// The statistics.
     #[serde(flatten)]
     pub stats: TensorStats,
-    /// What they should be, where that is known.
+    /// The expected statistics, if they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
-    /// What cannot be chance; none where all is well.
+    /// The differences that are too large for chance. It is empty if there are none.
     pub flags: Vec<Flag>,
 }
 
-/// The tensors of a file that a recipe can speak of: those in floats of 16, 32 or 64 bits. `path` is
-/// what [`stats`](super::stats) takes.
+/// Returns the tensors of a file that a recipe can describe: those in floats of 16, 32 or 64 bits.
+/// `path` leads to a file as for [`stats`](super::stats).
 ///
 /// # Errors
 ///
 /// As [`stats`](super::stats), and [`Error::Format`](crate::Error::Format) for a file that holds a
-/// slice of each tensor: statistics of a part are not those of the whole.
+/// slice of each tensor: statistics of a part differ from those of the whole.
 pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
     let numbers = Numbers::open(path)?;
     if let Some(slice) = numbers.metadata("slice") {
         let reason = format!(
-            "says that it holds slice {slice:?} of whole tensors: a recipe speaks of whole ones"
+            "holds slice {slice:?} of each tensor by its metadata: a recipe describes whole tensors"
         );
         return Err(format_error(path, None, reason));
     }
@@ -67,22 +67,23 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     TensorList::new(floats.collect::<Result<_>>()?)
 }
 
-/// [`stats`](super::stats), with what they should be by these fills, found by name and shape, and what
-/// cannot be chance.
+/// Computes statistics as [`stats`](super::stats) does, and compares them with those that these
+/// fills should have. A fill belongs to the tensor of its name and shape.
 ///
-/// A fill gives each statistic bounds that weights of its initializer pass with a probability that
-/// adds up to [`FALSE_ALARMS`] over the file, whoever drew them: mean, std and kurtosis by Bennett's
-/// inequality ("Probability inequalities for the sum of independent random variables", 1962), the
-/// extremes and the zeros by their distribution. Rounding to the file's dtype is allowed for. The
-/// kurtosis is compared by the fourth moment less 2 k times the second, k being the expected
-/// kurtosis, which a small change of the std does not move. What draws no number (constants,
-/// diagonals, tables) is compared with the thing itself. Of an orthogonal matrix the sum of squares
-/// is known, and how far the mean and the largest element of a random one stray.
+/// Each statistic has bounds. The probability that weights of the fills' initializers exceed any
+/// bound in the file is at most [`FALSE_ALARMS`], whichever library drew them. The bounds of mean,
+/// std and kurtosis follow from Bennett's inequality ("Probability inequalities for the sum of
+/// independent random variables", 1962), those of the extremes and the zeros from their
+/// distribution. All bounds allow for rounding to the file's dtype. The kurtosis k is compared by
+/// the fourth moment minus 2 k times the second, because a small change of the std does not change
+/// it. Initializers that draw no number (constants, diagonals, tables) are compared with the
+/// weights that they make. For an orthogonal matrix, the sum of squares is known, and the mean and
+/// the largest element have bounds.
 ///
-/// Without a fill a tensor is flagged for what no initializer gives: NaN and infinities; an element
-/// further from the mean than a normal one gets among so many (unless most elements are zeros);
-/// a matrix or larger tensor whose elements are all 0, which passes nothing on, or all equal and not
-/// 1, whose units stay alike.
+/// A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
+/// an element further from the mean than the largest of as many normal numbers (unless most
+/// elements are zeros), and a tensor of rank 2 or more with elements that are all 0, which passes
+/// no signal on, or all equal and not 1, which keeps its units identical.
 ///
 /// ```
 /// use fanin::{Recipe, checkpoint};
@@ -118,6 +119,7 @@ pub fn examine(path: impl AsRef<Path>, fills: &[Fill]) -> Result<Vec<Examined>> 
     rows
 }
 
+/// Examines one tensor. `alpha` is the probability of a false alarm of one comparison.
 fn examined(
     array: &FileArray,
     seen: Option<&Seen>,
@@ -155,6 +157,7 @@ fn examined(
     Ok(row)
 }
 
+/// Flags NaN and infinities.
 fn not_finite(seen: &Moments) -> Option<Flag> {
     let text = if seen.min().is_nan() {
         "not a number among them"
@@ -169,7 +172,7 @@ fn not_finite(seen: &Moments) -> Option<Flag> {
     })
 }
 
-/// What no initializer gives, whatever the recipe.
+/// Flags properties that no initializer gives.
 fn no_initializer(shape: &[u64], seen: &Moments, alpha: f64) -> Vec<Flag> {
     let mut flags = Vec::new();
     let is_matrix = shape.iter().filter(|&&dim| dim > 1).count() >= 2;
@@ -187,7 +190,7 @@ fn no_initializer(shape: &[u64], seen: &Moments, alpha: f64) -> Vec<Flag> {
         return flags;
     }
     let n = seen.n() as f64;
-    // Mostly zeros: a diagonal, or a sparse matrix, whose few others are far out by design.
+    // A diagonal or a sparse matrix is mostly zeros, and its other elements are far from the mean.
     if seen.zeros() as f64 > 0.5 * n {
         return flags;
     }

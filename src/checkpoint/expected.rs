@@ -10,27 +10,27 @@ use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind, Law};
 use crate::tensor::DType;
 
-/// Something about a tensor that cannot be chance.
+/// A property of a tensor that cannot be chance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Flag {
-    /// The statistic that shows it: `mean`, `std`, `min`, `max`, `kurtosis`, `zeros`, `values`.
+    /// The statistic that is off: `mean`, `std`, `min`, `max`, `kurtosis`, `zeros` or `values`.
     pub statistic: &'static str,
-    /// What it is, in a few words.
+    /// A short description.
     pub text: String,
 }
 
-/// What the statistics of a tensor should be.
+/// The expected statistics of a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Expected {
-    /// What its elements are drawn from, as text.
+    /// The distribution of its elements, as text.
     pub distribution: String,
     /// The mean.
     pub mean: Bounds,
     /// The standard deviation.
     pub std: Bounds,
-    /// The smallest element: expected is the median of its distribution.
+    /// The smallest element. The median of its distribution is expected.
     pub min: Bounds,
-    /// The largest element: expected is the median of its distribution.
+    /// The largest element. The median of its distribution is expected.
     pub max: Bounds,
     /// The kurtosis.
     pub kurtosis: Bounds,
@@ -38,19 +38,20 @@ pub struct Expected {
     pub zeros: Bounds,
 }
 
-/// What a number should be, and bounds that chance does not lead past. In JSON, what is not finite
-/// is `null`.
+/// The expected value of a statistic, and bounds that chance does not exceed. In JSON, a number
+/// that is not finite is `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bounds {
-    /// What is expected.
+    /// The expected value.
     pub expected: f64,
-    /// It is not below this.
+    /// The lower bound.
     pub low: f64,
-    /// It is not above this.
+    /// The upper bound.
     pub high: f64,
 }
 
 impl Bounds {
+    /// Makes bounds at the same distance on both sides.
     fn around(expected: f64, slack: f64) -> Self {
         Bounds {
             expected,
@@ -59,7 +60,7 @@ impl Bounds {
         }
     }
 
-    /// Says nothing of what is not a number: that has a flag of its own.
+    /// Flags a statistic out of bounds. NaN is not flagged here: it has a flag of its own.
     fn flag(&self, statistic: &'static str, seen: f64) -> Option<Flag> {
         let text = if seen < self.low {
             format!("{statistic} too small")
@@ -72,50 +73,55 @@ impl Bounds {
     }
 }
 
-/// What rounding does to a number.
+/// The largest change of a number by rounding to a dtype.
 #[derive(Clone, Copy)]
 pub(super) struct Grain {
-    /// The most by which it changes, as a part of it.
+    /// The largest relative change.
     relative: f64,
-    /// The most by which a small one changes: half of the smallest number above 0.
+    /// The largest change of a subnormal number: half of the smallest number above 0.
     absolute: f64,
 }
 
 impl Grain {
     pub fn of(dtype: DType) -> Self {
+        // The bits of the significand, and the exponent of the smallest subnormal.
         let (bits, smallest) = match dtype {
             DType::F32 => (24, -149),
             DType::F16 => (11, -24),
             DType::BF16 => (8, -133),
         };
         Grain {
-            // Twice, for f32 comes first.
+            // Rounded twice: to f32 first, then to the dtype.
             relative: 2f64.powi(-bits) + 2f64.powi(-24),
             absolute: 2f64.powi(smallest - 1),
         }
     }
 
+    /// Returns the largest change of a number by its rounding.
     fn at(self, x: f64) -> f64 {
         self.relative * x.abs() + self.absolute
     }
 }
 
-/// How a tensor is compared.
+/// The comparison of one tensor.
 pub(super) struct Check {
-    /// Its elements.
+    /// The number of elements.
     pub n: f64,
     /// The probability of a false alarm of one comparison.
     pub alpha: f64,
     pub grain: Grain,
 }
 
-/// Generators differ in how fine their numbers are: some fill 24 bits only.
+/// The coarsest step of common generators, relative to the range of their numbers: some draw 24
+/// bits only.
 const COARSEST: f64 = 1.0 / (1 << 23) as f64;
 
-/// Elements below which shortness could be chance: each is short with a probability of 2^-13.
+/// The fewest elements that are flagged as rounded before. Each one has a short significand by
+/// chance with a probability of 2^-13, so 8 of them with 2^-104.
 const FEWEST_SHORT: u64 = 8;
 
 impl Check {
+    /// Compares the statistics with those of a fill.
     pub fn compare(&self, fill: &Fill, dtype: &str, seen: &Seen) -> Result<(Expected, Vec<Flag>)> {
         let distribution = fill.distribution();
         let moments = &seen.moments;
@@ -152,7 +158,8 @@ impl Check {
         Ok((expected, flags.into_iter().flatten().collect()))
     }
 
-    /// No number is drawn: what is expected is what is made.
+    /// Returns what to expect of an initializer that draws no number: the statistics of what it
+    /// makes.
     fn made(&self, fill: &Fill) -> Result<Expected> {
         const ELEMENTS: u64 = 1 << 18;
         let decoder = decoder_of(fill.dtype());
@@ -169,8 +176,9 @@ impl Check {
             start += elements;
         }
         let largest = made.min().abs().max(made.max().abs());
-        // Others make the same numbers in their own way.
+        // Other libraries may round differently on the way to the same numbers.
         let slack = 4.0 * self.grain.at(largest);
+        // Where sines and logarithms are computed, another library's value next to 0 may be 0.
         let exact = !matches!(
             fill.distribution().kind(),
             DistributionKind::Sinusoid { .. } | DistributionKind::LogRamp { .. }
@@ -187,11 +195,13 @@ impl Check {
         })
     }
 
-    /// The elements of a random orthogonal matrix are coordinates of unit vectors in as many
-    /// dimensions as its longer side has: squared, of a beta distribution, whose tail beyond t is
-    /// below exp(-(dimensions - 1) t^2 / 2).
+    /// Returns what to expect of a random orthogonal matrix.
+    ///
+    /// Its elements are coordinates of unit vectors, with as many dimensions as its longer side.
+    /// The square of a coordinate has a beta distribution, and the probability of a coordinate
+    /// beyond t is at most 2 exp(-(dimensions - 1) t^2 / 2).
     fn orthogonal(&self, gain: f64, rows: f64, columns: f64) -> Expected {
-        /// What is promised of orthogonality, with room for other makers.
+        /// The tolerance of orthogonality, with room for other libraries.
         const TOLERANCE: f64 = 2e-3;
         let gain = gain.abs();
         let (dimensions, vectors) = (rows.max(columns), rows.min(columns));
@@ -233,7 +243,7 @@ impl Check {
                 low: 1.0,
                 high: f64::INFINITY,
             },
-            // Small matrices and small gains have zeros by themselves.
+            // No upper bound: small matrices and small gains have zeros of their own.
             zeros: Bounds {
                 expected: fixed,
                 low: fixed,
@@ -242,7 +252,7 @@ impl Check {
         }
     }
 
-    /// Elements drawn independently of each other, and so many zeros besides.
+    /// Compares elements that are drawn independently of each other, with `fixed` zeros besides.
     fn compare_random(
         &self,
         distribution: &Distribution,
@@ -255,7 +265,7 @@ impl Check {
         let n = self.n - fixed;
         let text = distribution.to_string();
         if n <= 0.0 {
-            // All of them are fixed.
+            // All elements are fixed zeros.
             let zero = Bounds::around(0.0, 0.0);
             let expected = Expected {
                 distribution: text,
@@ -271,13 +281,13 @@ impl Check {
         }
         let (mean, std, kurtosis) = (law.mean(), law.std(), law.kurtosis());
         let tail = 0.5 * self.alpha;
-        // The draws lie within these, but for a probability of alpha.
+        // All draws lie within these bounds, except with a probability of alpha.
         let (lowest, highest) = (law.quantile_below(tail / n), law.quantile_above(tail / n));
         let rounded = |x: f64| self.grain.at(x) + COARSEST * std;
         let slack =
             self.grain.relative * (1.0 + mean.abs() / std) + self.grain.absolute / std + COARSEST;
 
-        // Standardized.
+        // From here on in standard deviations from the mean.
         let (low, high) = ((mean - lowest) / std, (highest - mean) / std);
         let off_mean = std
             * (self
@@ -295,7 +305,8 @@ impl Check {
             low: std * ((1.0 - less).max(0.0).sqrt() - slack),
             high: std * ((1.0 + more).sqrt() + slack),
         };
-        // z^4 - 2 k z^2, whose mean is -k.
+        // The kurtosis k is compared by the mean of z^4 - 2 k z^2, which is -k. Its derivative by
+        // the std is 0, so a small error of the std does not show as one of the kurtosis.
         let shape = |z: f64| z.powi(4) - 2.0 * kurtosis * z * z;
         let least = if low.max(high) > kurtosis.sqrt() {
             -kurtosis * kurtosis
@@ -311,7 +322,8 @@ impl Check {
         };
         let shape_slack = 8.0 * kurtosis * slack;
         let off_shape = self.below(n, &fourth).max(self.above(n, &fourth)) + shape_slack;
-        // The extremes: too far out for so many, or too near for so many.
+        // The extremes of n draws: `inner` is exceeded by at least one draw, except with a
+        // probability of `tail`.
         let inner = -(tail.ln() / n).exp_m1();
         let median = -(0.5f64.ln() / n).exp_m1();
         let min = Bounds {
@@ -324,11 +336,11 @@ impl Check {
             low: law.quantile_above(inner) - rounded(law.quantile_above(inner)),
             high: highest + rounded(highest),
         };
-        // Elements are whole numbers of steps: those within half a step of 0 are 0.
+        // Elements are multiples of a step: those within half a step of 0 are 0.
         let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
         let zeros = self.zeros(law, step / 2.0, n, fixed);
 
-        // Seen, of the drawn elements alone: the others are zeros.
+        // The statistics of the drawn elements alone, without the fixed zeros.
         let about = |point: f64| {
             let sums = all.about(point);
             let mut powers = [0.0; 4];
@@ -344,8 +356,9 @@ impl Check {
         let mut flags = Vec::new();
         let mean_bounds = Bounds::around(mean, off_mean);
         flags.extend(mean_bounds.flag("mean", drawn_mean));
-        // A mean that is off makes the spread about the expected one larger, and a std that is off
-        // the fourth moment: neither is to blame for it.
+        // A wrong mean also increases the spread about the expected mean, and a wrong std the
+        // fourth moment. So std and kurtosis are flagged only if they are also wrong about their
+        // own mean.
         if let Some(flag) = std_bounds.flag("std", m2.max(0.0).sqrt()) {
             flags.extend(std_bounds.flag("std", own_std).filter(|own| *own == flag));
         }
@@ -359,7 +372,7 @@ impl Check {
             flags.extend(kurtosis_bounds.flag("kurtosis", own_m4 / (own_m2 * own_m2)));
         }
         flags.extend(zeros.flag("zeros", all.zeros() as f64));
-        // f32 and f64 have the digits that f16 and bf16 lack.
+        // f32 and f64 have more digits than f16 and bf16.
         let nonzero = all.n() - all.zeros();
         let has_digits = matches!(dtype, "f32" | "f64");
         if has_digits && nonzero >= FEWEST_SHORT && seen.short == all.n() {
@@ -369,7 +382,7 @@ impl Check {
             });
         }
 
-        // Of all elements: the statistics that the table shows.
+        // The statistics of all elements, fixed zeros included, as tables show them.
         let share = n / self.n;
         let whole_mean = share * mean;
         let drawn_square = std * std + mean * mean;
@@ -379,7 +392,7 @@ impl Check {
             square.max(0.0).sqrt()
         };
         let centred = |kurtosis: f64| {
-            // Of the drawn ones about the mean of all, and of the zeros.
+            // The fourth moment about the mean of all elements, of drawn ones and of zeros.
             let d = mean - whole_mean;
             let skewness = law.standardized(3) * std.powi(3);
             let drawn =
@@ -406,14 +419,15 @@ impl Check {
         (expected, flags)
     }
 
-    /// How far above what is expected the mean of n draws gets, by Bennett's inequality, for a
-    /// variance and the most by which one draw gets above it.
+    /// Returns the largest deviation of the mean of n draws above its expectation, by Bennett's
+    /// inequality, from the variance and the largest deviation of a single draw.
     fn deviation(&self, n: f64, variance: f64, most: f64) -> f64 {
         let needed = -(0.5 * self.alpha).ln() / n;
         if variance.is_nan() || variance <= 0.0 || most <= 0.0 {
             return 0.0;
         }
-        // (v / b^2) h(b t / v) = needed, h(u) = (1 + u) ln(1 + u) - u, which rises with u.
+        // Solve (v / b^2) h(b t / v) = needed for t by bisection; h(u) = (1 + u) ln(1 + u) - u
+        // rises with u.
         let h = |u: f64| (1.0 + u) * u.ln_1p() - u;
         let wanted = needed * most * most / variance;
         let (mut low, mut high) = (0.0, 2.0 * wanted + 2.0 * wanted.sqrt());
@@ -425,7 +439,7 @@ impl Check {
                 high = middle;
             }
         }
-        // No mean is further out than a draw.
+        // A mean cannot deviate more than a single draw.
         (high * variance / most).min(most)
     }
 
@@ -437,8 +451,8 @@ impl Check {
         self.deviation(n, moment.variance, moment.below)
     }
 
-    /// Zeros among n draws, and the fixed ones. What rounds to 0 is known but for how fine the
-    /// generator is.
+    /// Returns the bounds for the number of zeros: those among n draws, and the fixed ones. Numbers
+    /// that round to 0 depend on the step of the generator, which is known within limits.
     fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: f64) -> Bounds {
         let (mean, std) = (law.mean(), law.std());
         let half = self.grain.absolute;
@@ -448,7 +462,8 @@ impl Check {
                 return 0.0;
             }
             let p = law.below(x) - law.below(-x);
-            // Close to 0 the difference has no digits, and the density is even.
+            // For a small interval the difference loses its digits, and the density is nearly
+            // constant.
             if p < 1e-6 {
                 (2.0 * x * law.density(0.0)).max(p.max(0.0))
             } else {
@@ -465,15 +480,15 @@ impl Check {
     }
 }
 
-/// The variance of a quantity, and how far it gets above and below its mean.
+/// The variance of a quantity, and its largest deviations above and below its mean.
 struct Moment {
     variance: f64,
     above: f64,
     below: f64,
 }
 
-/// The share at which the relative entropy to a probability comes to what is needed: by Chernoff's
-/// bound, more or fewer of n independent events are less likely than exp(-n needed).
+/// Returns the share whose relative entropy to the probability `p` is `needed`. By Chernoff's
+/// bound, a share of n independent events beyond it has a probability below exp(-n needed).
 fn share_beyond(p: f64, needed: f64, above: bool) -> f64 {
     let entropy = |q: f64| {
         let part = |a: f64, b: f64| if a <= 0.0 { 0.0 } else { a * (a / b).ln() };
@@ -495,7 +510,7 @@ fn share_beyond(p: f64, needed: f64, above: bool) -> f64 {
     far
 }
 
-/// An extreme's bounds, where there are zeros besides.
+/// Returns the bounds of an extreme, with fixed zeros included.
 fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
     if fixed > 0.0 {
         let upper = bounds.expected > 0.0;
@@ -509,7 +524,7 @@ fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
     bounds
 }
 
-/// Zeros that are no draws.
+/// Returns the number of fixed zeros: elements that are 0 and not drawn.
 fn fixed_zeros(distribution: &Distribution, n: f64) -> f64 {
     match *distribution.kind() {
         DistributionKind::NormalWithZeroRow { columns, .. } => (columns as f64).min(n),

@@ -1,9 +1,9 @@
 //! The dtypes of the safetensors format.
 //!
-//! The crate `safetensors` is not used for them, nor for its parser. `SafeTensors::read_metadata` wants
-//! the whole file in memory or mapped, while this module reads headers only; it collects the tensors
-//! in a map, which loses the header's order and hides a name that is listed twice; and its errors do
-//! not say which tensor is at fault. The crate is a dev-dependency: tests compare both.
+//! The crate `safetensors` is not used for them, nor for its parser. `SafeTensors::read_metadata`
+//! wants the whole file in memory or mapped, while this module reads headers only; it collects the
+//! tensors in a map, which loses the header's order and hides a name that is listed twice; and its
+//! errors do not say which tensor is at fault. The crate is a dev-dependency: tests compare both.
 
 use std::fmt;
 

@@ -2,8 +2,8 @@
 //! shape and the byte range of each tensor.
 //!
 //! <https://huggingface.co/docs/safetensors>. The file is untrusted input: every number is checked
-//! before it is used, and no size that the file claims is allocated before it is checked against the
-//! file's length.
+//! before it is used, and no size that the file claims is allocated before it is checked against
+//! the file's length.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -118,8 +118,8 @@ fn check_size(file_bytes: u64) -> Result<(), HeaderFault> {
     )))
 }
 
-/// Returns the lengths of the header and of the data, from the first 8 bytes of a file and its length,
-/// which is at least 8.
+/// Returns the lengths of the header and of the data, from the first 8 bytes of a file and its
+/// length, which is at least 8.
 fn lengths(
     first: [u8; LENGTH_BYTES as usize],
     file_bytes: u64,
@@ -261,7 +261,8 @@ struct Info {
     data_offsets: (u64, u64),
 }
 
-/// The JSON of a header. The tensors are a list, because a map would hide a name that is listed twice.
+/// The JSON of a header. The tensors are a list, because a map would hide a name that is listed
+/// twice.
 struct HeaderObject {
     tensors: Vec<(String, Info)>,
     metadata: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! How the elements of tensors are distributed, counted in a second pass over a file.
+//! Histograms of tensors, counted in a second pass over a file.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::numbers::Numbers;
 use crate::error::{Error, Result};
 
-/// How many elements of a tensor lie in each of many bins of one width.
+/// The counts of a tensor's elements in many bins of equal width.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, checkpoint};
@@ -33,7 +33,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// The number of bins: of 20 standard deviations, each is 3e-4 of one wide.
+    /// The number of bins. If they cover 20 standard deviations, each is 3e-4 of one wide.
     pub const BINS: usize = 1 << 16;
 
     fn new(low: f64, high: f64) -> Self {
@@ -54,7 +54,7 @@ impl Histogram {
             } else if x > self.high {
                 self.above += 1;
             } else if !x.is_nan() {
-                // The upper end belongs to the last bin.
+                // The upper end of the range belongs to the last bin.
                 let bin = ((x - self.low) * scale) as usize;
                 self.counts[bin.min(Histogram::BINS - 1)] += 1;
             }
@@ -69,19 +69,19 @@ impl Histogram {
         self.above += other.above;
     }
 
-    /// The elements that were counted, in bins or outside; NaN is not.
+    /// The number of elements in bins or outside of them. NaN is not counted.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.outside() + self.counts.iter().sum::<u64>()
     }
 
-    /// The elements below the first bin or above the last.
+    /// The number of elements below the first bin or above the last.
     #[must_use]
     pub fn outside(&self) -> u64 {
         self.below + self.above
     }
 
-    /// About the value that this share of the elements lies below, to a bin.
+    /// Returns the value that this share of the elements lies below, with the precision of a bin.
     #[must_use]
     pub fn quantile(&self, share: f64) -> f64 {
         let wanted = share * self.total() as f64 - self.below as f64;
@@ -98,8 +98,8 @@ impl Histogram {
         self.high
     }
 
-    /// The same in about so many bins: left edge, right edge and density, of which the integral is
-    /// the share of the elements in bins.
+    /// Returns about `count` wider bins: left edge, right edge and density. The integral of the
+    /// density is the share of the elements that lie in bins.
     #[must_use]
     pub fn bars(&self, count: usize) -> Vec<(f64, f64, f64)> {
         let each = (Histogram::BINS / count.clamp(1, Histogram::BINS)).max(1);
@@ -115,13 +115,14 @@ impl Histogram {
     }
 }
 
-/// Counts the elements of tensors of a file, given by their names and the range of their bins, in
-/// one pass. `path` is what [`stats`](super::stats) takes.
+/// Counts the elements of tensors of a file in one pass. Each tensor is given by its name and the
+/// range of its bins. `path` leads to a file as for [`stats`](super::stats).
 ///
 /// # Errors
 ///
-/// As [`stats`](super::stats), and [`Error::Unknown`] for a tensor that is not in the file or whose
-/// numbers are not read, [`Error::Parameter`] for a range that is none.
+/// As [`stats`](super::stats), [`Error::Unknown`] for a tensor that is not in the file or has a
+/// dtype other than f64, f32, f16 and bf16, and [`Error::Parameter`] for a range that is empty or
+/// not finite.
 pub fn histograms(
     path: impl AsRef<Path>,
     wanted: &[(&str, std::ops::Range<f64>)],
@@ -150,7 +151,7 @@ pub fn histograms(
         let empty = || Histogram::new(range.start, range.end);
         let mut histogram = empty();
         numbers.read(i, |bytes| {
-            // One for each thread, not one for each piece: they are large.
+            // One histogram for each thread, not for each chunk, because they take 512 KiB.
             let share = bytes.len() / decoder.size / rayon::current_num_threads() + 1;
             let parts = bytes.par_chunks(decoder.size * share).map(|part| {
                 let mut counted = empty();

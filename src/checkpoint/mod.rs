@@ -1,9 +1,8 @@
-//! Files: what tensors a model has, read from where it stands; weights, written piece by
-//! piece; of weights that are there, statistics, whether they are those of a recipe and a seed,
-//! and how far they are from where training started.
+//! Files of models: reads lists of tensors, writes weights, and reads existing weights for
+//! statistics, verification and comparison.
 //!
-//! Nothing here holds a model in memory: weights pass through buffers of a bounded size, from
-//! whatever makes them (a backend) to whatever takes them (a file, a pipe).
+//! Nothing here holds a model in memory. Weights pass through buffers of a bounded size, from a
+//! backend that makes them to a file or a pipe.
 //!
 //! ```
 //! use fanin::{Recipe, checkpoint};

@@ -1,4 +1,5 @@
-//! The file format of numpy: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The file format of numpy:
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,12 +11,12 @@ use crate::tensor::DType;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// The longest header that is read, in bytes: the limit of format version 1.0, whose length field has
-/// 16 bits.
+/// The longest header that is read, in bytes: the limit of format version 1.0, whose length field
+/// has 16 bits.
 const MAX_HEADER_BYTES: u32 = 65_535;
 
-/// Makes the header of a format 1.0 file in C order. Returns `None` for bf16, and for a shape that is
-/// too long for it.
+/// Makes the header of a format 1.0 file in C order. Returns `None` for bf16, and for a shape that
+/// is too long for it.
 pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
     let descr = match dtype {
         DType::F32 => "<f4",
@@ -34,8 +35,8 @@ pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
         ),
     };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // Magic, version and length take 10 bytes. The format wants a line break at the end, and the data
-    // at a multiple of 64.
+    // Magic, version and length take 10 bytes. The format wants a line break at the end, and the
+    // data at a multiple of 64.
     let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
     text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
     text.push('\n');
@@ -96,8 +97,8 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
         .and_then(parse)
         .ok_or_else(|| {
             fault(
-                "has an npy header that cannot be read: it needs descr, fortran_order and shape of a \
-                 plain little-endian array",
+                "has an npy header that cannot be read: it needs descr, fortran_order and shape of \
+                 a plain little-endian array",
             )
         })?;
     let file_bytes = file.metadata().map_err(Error::io(path, "read"))?.len();

@@ -94,7 +94,8 @@ impl Numbers {
         self.weights.as_ref()?.metadata(key)
     }
 
-    /// Returns the indices of the tensors in the order of their bytes, so that reading is sequential.
+    /// Returns the indices of the tensors in the order of their bytes, so that reading is
+    /// sequential.
     pub fn front_to_back(&self) -> Vec<usize> {
         match &self.weights {
             Some(weights) => weights.front_to_back(),
@@ -102,8 +103,8 @@ impl Numbers {
         }
     }
 
-    /// Calls `take` with the bytes of a tensor's elements, from the first to the last, whole elements
-    /// at a time.
+    /// Calls `take` with the bytes of a tensor's elements, from the first to the last, whole
+    /// elements at a time.
     pub fn read(&mut self, i: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
         let (path, reader) = (&self.path, &mut self.reader);
         let mut buffer = Vec::new();
@@ -163,8 +164,8 @@ pub(super) struct Decoder {
     pub decode: fn(&[u8], &mut Vec<f64>),
 }
 
-/// Makes a decoder of whole chunks. One call for each element would be slower: here the loop knows the
-/// element's type.
+/// Makes a decoder of whole chunks. One call for each element would be slower: here the loop knows
+/// the element's type.
 macro_rules! decoder {
     ($size:literal, $number:ty) => {
         Decoder {

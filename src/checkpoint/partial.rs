@@ -10,14 +10,15 @@ use sha2::{Digest, Sha256};
 /// The action that failed, for a message, and the error.
 type Failed = (&'static str, io::Error);
 
-/// A file that is being written beside its target. Its name contains the target's, so that the next run
-/// finds what a killed run has left.
+/// A file that is being written beside its target. Its name contains the target's, so that the next
+/// run finds what a killed run has left.
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
     /// The offset of the next byte.
     at: u64,
-    /// The bytes that an earlier run has left. They are compared with new ones before those are written.
+    /// The bytes that an earlier run has left. They are compared with new ones before those are
+    /// written.
     left: u64,
     /// If true, dropping this keeps the file: it has its final name, or is left for the next run.
     stays: bool,
@@ -33,15 +34,16 @@ const MAX_NAME: usize = 255;
 impl Partial {
     /// Opens the partial file of a target, locked for this process.
     ///
-    /// With `resume` the file keeps its contents, and is kept if it is not completed. Without, it is
-    /// emptied, and removed if it is not completed.
+    /// With `resume` the file keeps its contents, and is kept if it is not completed. Without, it
+    /// is emptied, and removed if it is not completed.
     pub fn open(target: &Path, resume: bool) -> Result<Self, Failed> {
         let path = folder_of(target).join(partial_name(target));
         loop {
             let file = open_alone(&path).map_err(|error| ("create a file beside it", error))?;
             let file = match file.try_lock() {
                 Ok(()) if is_at(&file, &path) => file,
-                // Between opening and locking, the process that held it has renamed it to its target.
+                // Between opening and locking, the process that held it has renamed it to its
+                // target.
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) => {
                     let error = io::Error::new(
@@ -80,8 +82,8 @@ impl Partial {
         let failed = |error: io::Error| ("create a file beside it", error);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".fanin-").suffix(".partial");
-        // tempfile makes files that only their owner can read. This one will be an ordinary file, with
-        // the permissions that the process' umask leaves.
+        // tempfile makes files that only their owner can read. This one will be an ordinary file,
+        // with the permissions that the process' umask leaves.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -115,8 +117,8 @@ impl Partial {
         self.file.sync_all().map_err(|error| ("write", error))?;
         fs::rename(&self.path, target).map_err(|error| ("replace", error))?;
         self.stays = true;
-        // The new name is on the disk once the folder is. Errors are ignored: some systems cannot sync
-        // a folder, and the file is complete either way.
+        // The new name is on the disk once the folder is. Errors are ignored: some systems cannot
+        // sync a folder, and the file is complete either way.
         if let Ok(folder) = File::open(folder_of(target)) {
             let _ = folder.sync_all();
         }
@@ -157,8 +159,8 @@ impl Write for Partial {
     }
 }
 
-/// Returns the partial file's name: `.fanin-NAME.partial`, with a hash in place of a name that would
-/// make it too long.
+/// Returns the partial file's name: `.fanin-NAME.partial`, with a hash in place of a name that
+/// would make it too long.
 fn partial_name(target: &Path) -> OsString {
     let name = target.file_name().unwrap_or_default();
     let mut partial = OsString::from(".fanin-");

@@ -1,4 +1,4 @@
-//! A model in a folder, as Hugging Face keeps it: one file, or several with an index.
+//! A model in a folder, as Hugging Face lays it out: one file, or several with an index.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -17,22 +17,21 @@ use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::placement::{LocalPart, ShardSpec};
-use crate::text::shown;
+use crate::read::format_error;
 
-/// The index of a model that lies in several files.
+/// The name of the index of a model in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
-/// The file of a model that lies in one.
+/// The name of a model in one file.
 pub(super) const SINGLE: &str = "model.safetensors";
 
 /// A model split over the files of a folder.
 ///
-/// It is a function of the fills and the size alone, so that any number of processes that
-/// never talk to each other split it alike. As
-/// [Hugging Face](https://huggingface.co/docs/transformers/big_models) has it, a model that
-/// fits in one shard is `model.safetensors`; a larger one is
-/// `model-00001-of-000NN.safetensors` and so on, with a `model.safetensors.index.json` that
-/// tells which tensor is where.
+/// The split depends on the fills and the size only. So any number of processes split a model alike
+/// without communication. File names are those of [Hugging
+/// Face](https://huggingface.co/docs/transformers/big_models): a model that fits in one shard is
+/// `model.safetensors`; a larger one is `model-00001-of-000NN.safetensors` and so on, with a
+/// `model.safetensors.index.json` that maps each tensor to its shard.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, checkpoint, cpu};
@@ -44,7 +43,7 @@ pub(super) const SINGLE: &str = "model.safetensors";
 /// let shards = checkpoint::Shards::split(&fills, 40_000, &[("format", "pt".into())])?;
 /// assert_eq!(shards.files()[1].name(), "model-00002-of-00002.safetensors");
 ///
-/// // Two processes, which never talk to each other, make what one would make.
+/// // Two processes make the same files as one, without communication.
 /// let writer = checkpoint::Writer::default();
 /// for rank in [1, 0] {
 ///     let share = checkpoint::Share { rank, size: 2 };
@@ -73,35 +72,35 @@ impl<'a> Shard<'a> {
         &self.name
     }
 
-    /// What it will hold.
+    /// The file's contents.
     #[must_use]
     pub fn contents(&self) -> &Contents<'a> {
         &self.contents
     }
 }
 
-/// Which part of the work is one process': rank `rank` of `size`.
+/// One process' share of the work: rank `rank` of `size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// From 0 to `size - 1`.
+    /// The process' rank, from 0 to `size - 1`.
     pub rank: u64,
     /// The number of processes, at least 1.
     pub size: u64,
 }
 
 impl Share {
-    /// All of it, by one process.
+    /// All of the work, by one process.
     pub const ALL: Share = Share { rank: 0, size: 1 };
 }
 
-/// What [`Writer::save_shards`] has done.
+/// The result of [`Writer::save_shards`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Saved {
-    /// Files that this process was to write, and has written.
+    /// The number of files in this process' share, all of which are written.
     pub files: usize,
-    /// Names of files that other processes have not completed yet, all or some of them. Where there
-    /// are none, the model is complete, and its index is written.
+    /// The names of files that other processes have not completed yet, or some of them. If it is
+    /// empty, the model is complete and its index is written.
     pub missing: Vec<String>,
 }
 
@@ -109,20 +108,20 @@ impl<'a> Shards<'a> {
     /// The default size of a shard in bytes, that of transformers: 5 GB.
     pub const MAX_BYTES: u64 = 5_000_000_000;
 
-    /// Splits a model in the order of its tensors: a shard takes tensors as long as their bytes
-    /// stay within `max_bytes`. A tensor that is larger has a shard for itself.
+    /// Splits a model in the order of its tensors. A shard takes tensors until their bytes would
+    /// exceed `max_bytes`. A larger tensor has a shard of its own.
     ///
     /// `metadata` goes into each file's `__metadata__`, and into that of the index.
     ///
     /// # Errors
     ///
-    /// Those of [`Contents::safetensors`], and [`Error::Duplicate`] for a name that stands twice
+    /// Those of [`Contents::safetensors`], and [`Error::Duplicate`] for a name that is used twice
     /// in the model.
     pub fn split(fills: &'a [Fill], max_bytes: u64, metadata: &[(&str, String)]) -> Result<Self> {
         let mut names = HashSet::with_capacity(fills.len());
-        if let Some(twin) = fills.iter().find(|fill| !names.insert(fill.name())) {
+        if let Some(second) = fills.iter().find(|fill| !names.insert(fill.name())) {
             return Err(Error::Duplicate {
-                tensor: twin.name().to_owned(),
+                tensor: second.name().to_owned(),
             });
         }
         let files = Shards::layout(fills.iter().map(Fill::bytes), max_bytes)
@@ -136,8 +135,8 @@ impl<'a> Shards<'a> {
         Ok(Shards { files, index })
     }
 
-    /// The names of the files, and the tensors of each, for tensors of so many bytes: what
-    /// [`Shards::split`] goes by.
+    /// Returns the names of the files and the tensors of each one, for tensors with these numbers
+    /// of bytes. [`Shards::split`] uses it.
     #[must_use]
     pub fn layout(
         bytes: impl IntoIterator<Item = u64>,
@@ -157,7 +156,7 @@ impl<'a> Shards<'a> {
         &self.files
     }
 
-    /// The text of the index, where the model has more than one file.
+    /// The text of the index, if the model has more than one file.
     #[must_use]
     pub fn index(&self) -> Option<&str> {
         self.index.as_deref()
@@ -170,10 +169,10 @@ impl<'a> Shards<'a> {
         bytes.sum()
     }
 
-    /// The names of the files that are not complete in a folder.
+    /// Returns the names of the files that are missing or incomplete in a folder.
     fn missing(&self, folder: &Path) -> Result<Vec<String>> {
-        // One look at the folder first: a thousand processes that each open a thousand files would
-        // be a load on a file system, and all but the last would find some missing.
+        // List the folder first. A thousand processes that each open a thousand files would
+        // overload a file system, and all processes but the last find some file missing.
         let io = || Error::io(folder, "read the folder");
         let mut there = HashSet::new();
         for entry in fs::read_dir(folder).map_err(io())? {
@@ -197,15 +196,16 @@ impl<'a> Shards<'a> {
         Ok(missing)
     }
 
-    /// The files that are one process' to write, in order: the largest first to whoever has
-    /// the least to write so far, so that all take about as long.
+    /// Returns the files in one process' share, in order.
     ///
-    /// Each file belongs to exactly one rank; a rank may have none.
+    /// Files are assigned from the largest to the smallest, each to the rank with the fewest bytes
+    /// so far, so that all ranks take about as long. Each file belongs to exactly one rank. A rank
+    /// may have none.
     #[must_use]
     pub fn of(&self, share: Share) -> Vec<&Shard<'a>> {
         let mut by_size: Vec<usize> = (0..self.files.len()).collect();
         by_size.sort_by_key(|&file| Reverse(self.files[file].contents.weight_bytes()));
-        // There is nothing to do for more ranks than there are files.
+        // Ranks beyond the number of files get none. This also bounds the heap for any `size`.
         let busy = share.size.min(self.files.len() as u64);
         let mut ranks: BinaryHeap<_> = (0..busy).map(|rank| Reverse((0u128, rank))).collect();
         let mut mine = Vec::new();
@@ -224,8 +224,8 @@ impl<'a> Shards<'a> {
     }
 }
 
-/// Ranges of tensors whose bytes stay within a limit; none is empty, but the only one of no
-/// tensors.
+/// Returns ranges of tensors whose bytes stay within a limit. No range is empty, except the single
+/// one of a model without tensors.
 fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<Range<usize>> {
     let (mut ranges, mut start, mut end, mut sum) = (Vec::new(), 0, 0, 0u64);
     for bytes in bytes {
@@ -245,6 +245,7 @@ fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<Range<usize>> 
     ranges
 }
 
+/// Returns the name of a shard, as transformers names it.
 fn shard_name(number: usize, count: usize) -> String {
     match count {
         1 => SINGLE.to_owned(),
@@ -252,7 +253,7 @@ fn shard_name(number: usize, count: usize) -> String {
     }
 }
 
-/// The index as transformers reads it; tensors in the model's order.
+/// Makes the index in the form that transformers reads, with tensors in the model's order.
 fn index(files: &[Shard<'_>], fills: &[Fill], metadata: &[(&str, String)]) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     let parameters: u128 = fills.iter().map(|fill| u128::from(fill.elements())).sum();
@@ -283,19 +284,18 @@ fn index(files: &[Shard<'_>], fills: &[Fill], metadata: &[(&str, String)]) -> St
 }
 
 impl Writer {
-    /// Writes one process' share of a model into a folder, which is made if it is not there.
+    /// Writes one process' share of a model into a folder, and creates the folder if it is missing.
     ///
-    /// Each file appears as by [`Writer::save`]. The index is written last, by whichever process
-    /// finds all files complete; so it is there once the model is. No process waits for another,
-    /// and none needs to hear of one: call it again, with [`Writer::with_resume`], for a rank that
-    /// failed.
+    /// Each file is written as by [`Writer::save`]. The index is written last, by the process that
+    /// finds all files complete. So if it exists, the model is complete. Processes neither wait for
+    /// each other nor communicate. If a rank fails, run it again with [`Writer::with_resume`].
     ///
-    /// An index of another model is removed before the first file is written.
+    /// The index of another model is removed before the first file is written.
     ///
     /// # Errors
     ///
-    /// Those of [`Writer::save`]; [`Error::Format`] where the folder holds a model of the other
-    /// form, one file or several, which readers might take in place of this one.
+    /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds a model in the other
+    /// form (one file or several), which readers might take for this one.
     pub fn save_shards(
         &self,
         folder: impl AsRef<Path>,
@@ -312,14 +312,11 @@ impl Writer {
             None => INDEX,
         };
         if folder.join(other).exists() {
-            return Err(Error::Format {
-                path: shown(folder),
-                tensor: None,
-                reason: format!(
-                    "holds a {other}, which readers may take for this model: remove it, or take \
-                     another folder"
-                ),
-            });
+            let reason = format!(
+                "holds a {other}, which readers may take for this model: remove it, or use another \
+                 folder"
+            );
+            return Err(format_error(folder, None, reason));
         }
         if let Some(index) = &shards.index
             && !holds_text(&index_path, index)?
@@ -333,7 +330,7 @@ impl Writer {
         }
 
         let mine = shards.of(share);
-        // While one file waits for the disk, the next is made.
+        // Waiting for the disk takes long, so a thread waits for one file while the next is made.
         std::thread::scope(|scope| -> Result<()> {
             let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;
             let wait = |waiting: Option<ScopedJoinHandle<'_, Result<()>>>| match waiting {
@@ -366,6 +363,7 @@ impl Writer {
     }
 }
 
+/// Returns true if a file exists and holds this text.
 fn holds_text(path: &Path, text: &str) -> Result<bool> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -379,8 +377,8 @@ fn holds_text(path: &Path, text: &str) -> Result<bool> {
     }
 }
 
-/// Writes a text completely or not at all, by a name of its own: two processes may find the
-/// model complete at once, and write the same.
+/// Writes a text completely or not at all. The partial file's name is unique, because two processes
+/// may find the model complete at the same time and write the same index.
 fn save_text(path: &Path, text: &str) -> Result<()> {
     let written = Partial::unique(path).and_then(|mut partial| {
         let written = io::Write::write_all(&mut partial, text.as_bytes());
@@ -390,19 +388,19 @@ fn save_text(path: &Path, text: &str) -> Result<()> {
     written.map_err(|(action, error)| Error::io(path, action)(error))
 }
 
-/// The name of the file that holds a rank's part of a model:
-/// `model-rank-00003-of-00008.safetensors`, from 0 as ranks are.
+/// Returns the name of the file with a rank's part of a model:
+/// `model-rank-00003-of-00008.safetensors`. Ranks count from 0.
 #[must_use]
 pub fn rank_file_name(rank: u64, ranks: u64) -> String {
     format!("model-rank-{rank:05}-of-{ranks:05}.safetensors")
 }
 
 impl Writer {
-    /// Writes what a rank of a sharded training holds into a folder, which is made if it is not
-    /// there: one file, by the name of [`rank_file_name`].
+    /// Writes a rank's part of a model into a folder, as one file with the name of
+    /// [`rank_file_name`]. Creates the folder if it is missing.
     ///
-    /// Each tensor is there by its name with the rank's part of it, an empty one included; the
-    /// metadata tells the whole tensor's shape and which part it is
+    /// The file has every tensor under its name, with the rank's part of it, which may be empty.
+    /// The metadata gives the whole tensor's shape and the part
     /// ([`LocalPart::metadata`](crate::LocalPart::metadata)), and `rank`, `ranks` and `mesh`.
     ///
     /// # Errors
@@ -422,7 +420,7 @@ impl Writer {
     }
 }
 
-/// What a rank holds of a model, ready to be written: [`Writer::save_rank`].
+/// A rank's part of a model, for [`Writer::save_rank`].
 #[derive(Clone, Debug)]
 pub struct RankParts {
     rank: u64,
@@ -432,7 +430,7 @@ pub struct RankParts {
 }
 
 impl RankParts {
-    /// The parts of a rank. `metadata` is that of the whole model, such as its seed.
+    /// Makes the parts of a rank. `metadata` is that of the whole model, such as its seed.
     ///
     /// # Errors
     ///
@@ -470,7 +468,7 @@ impl RankParts {
         rank_file_name(self.rank, self.ranks)
     }
 
-    /// What the file will hold.
+    /// Returns the file's contents.
     ///
     /// # Errors
     ///
@@ -483,7 +481,7 @@ impl RankParts {
         Contents::safetensors(&self.fills, &metadata)
     }
 
-    /// The bytes of the weights together.
+    /// The bytes of all weights together.
     #[must_use]
     pub fn weight_bytes(&self) -> u128 {
         self.fills.iter().map(|fill| u128::from(fill.bytes())).sum()

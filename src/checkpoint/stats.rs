@@ -1,4 +1,4 @@
-//! Statistics of the weights in a file, in one pass and bounded memory.
+//! Statistics of the weights in a file, in one pass and in bounded memory.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::numbers::{FileArray, Numbers};
 use crate::error::Result;
 
-/// Count, mean, central moments and extremes of a sample, in binary64.
+/// The count, mean, central moments and extremes of a sample, in binary64.
 ///
-/// Two halves of a sample merge into the whole by the formulas of Pébay, "Formulas for robust,
-/// one-pass parallel computation of covariances and arbitrary-order statistical moments",
-/// Sandia report SAND2008-6212, 2008: nothing is subtracted that is much larger than what is
-/// left, so that a small spread about a large mean keeps its digits.
+/// Parts of a sample merge by the formulas of Pébay, "Formulas for robust, one-pass parallel
+/// computation of covariances and arbitrary-order statistical moments", Sandia report
+/// SAND2008-6212, 2008. They avoid differences of large numbers, so a small spread about a large
+/// mean keeps its digits.
 ///
 /// ```
 /// use fanin::checkpoint::Moments;
@@ -27,7 +27,7 @@ use crate::error::Result;
 pub struct Moments {
     n: u64,
     mean: f64,
-    /// Sums of the second, third and fourth powers of the deviations from the mean.
+    /// The sums of the second, third and fourth powers of the deviations from the mean.
     m2: f64,
     m3: f64,
     m4: f64,
@@ -52,7 +52,7 @@ impl Default for Moments {
 }
 
 impl Moments {
-    /// The moments of these numbers, by two passes over them.
+    /// Computes the moments of these numbers, in two passes over them.
     #[must_use]
     pub fn of(sample: &[f64]) -> Self {
         let n = sample.len() as f64;
@@ -105,7 +105,7 @@ impl Moments {
         self.zeros += other.zeros;
     }
 
-    /// The means of the powers 1 to 4 of the deviations from a point.
+    /// Returns the means of the powers 1 to 4 of the deviations from a point.
     pub(super) fn about(&self, point: f64) -> [f64; 4] {
         let n = self.n as f64;
         let d = self.mean() - point;
@@ -124,33 +124,33 @@ impl Moments {
         self.n
     }
 
-    /// The mean; NaN of nothing.
+    /// The mean, or NaN without elements.
     #[must_use]
     pub fn mean(&self) -> f64 {
         if self.n == 0 { f64::NAN } else { self.mean }
     }
 
-    /// The standard deviation of the sample itself: divided by n, as `numpy.std`. NaN of
-    /// nothing.
+    /// The standard deviation of the sample itself: divided by n, as in `numpy.std`. NaN without
+    /// elements.
     #[must_use]
     pub fn std(&self) -> f64 {
         (self.m2 / self.n as f64).sqrt()
     }
 
-    /// The fourth central moment over the squared variance: 3 for a normal distribution, 1.8
-    /// for a uniform one. NaN where all elements are equal.
+    /// The kurtosis, the fourth central moment divided by the squared variance: 3 for a normal
+    /// distribution, 1.8 for a uniform one. NaN if all elements are equal.
     #[must_use]
     pub fn kurtosis(&self) -> f64 {
         self.n as f64 * self.m4 / (self.m2 * self.m2)
     }
 
-    /// The smallest element; NaN of nothing.
+    /// The smallest element, or NaN without elements.
     #[must_use]
     pub fn min(&self) -> f64 {
         if self.n == 0 { f64::NAN } else { self.min }
     }
 
-    /// The largest element; NaN of nothing.
+    /// The largest element, or NaN without elements.
     #[must_use]
     pub fn max(&self) -> f64 {
         if self.n == 0 { f64::NAN } else { self.max }
@@ -163,7 +163,8 @@ impl Moments {
     }
 }
 
-/// The least or greatest of two, NaN if one of them is: what is wrong in a tensor must show.
+/// Returns the smaller or the larger of two numbers, or NaN if one of them is NaN: `f64::min` would
+/// hide a NaN in a tensor.
 pub(super) fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
@@ -174,18 +175,19 @@ pub(super) fn nan_wins(choose: fn(f64, f64) -> f64, a: f64, b: f64) -> f64 {
 
 /// Statistics of one tensor of a file.
 ///
-/// In JSON, what is not a finite number is `null`.
+/// In JSON, a number that is not finite is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorStats {
-    /// The tensor's name; for a .npy file, the file's without its ending.
+    /// The tensor's name. For a .npy file it is the file's name without its ending.
     pub name: String,
     /// Its shape.
     pub shape: Vec<u64>,
-    /// Its dtype, as the file has it, in lower case: `f32`, `bf16`, `i64`, ...
+    /// Its dtype in the file, in lower case: `f32`, `bf16`, `i64`, ...
     pub dtype: String,
     /// The number of elements.
     pub n: u64,
-    /// The mean. This and what follows is `None` for a dtype other than f64, f32, f16, bf16.
+    /// The mean. This and all further fields are `None` for a dtype other than f64, f32, f16 and
+    /// bf16.
     pub mean: Option<f64>,
     /// The standard deviation, divided by n.
     pub std: Option<f64>,
@@ -193,7 +195,7 @@ pub struct TensorStats {
     pub min: Option<f64>,
     /// The largest element.
     pub max: Option<f64>,
-    /// The kurtosis, 3 for a normal distribution; NaN where all elements are equal.
+    /// The kurtosis: 3 for a normal distribution, NaN if all elements are equal.
     pub kurtosis: Option<f64>,
     /// The number of elements that are 0.
     pub zeros: Option<u64>,
@@ -217,17 +219,16 @@ impl TensorStats {
     }
 }
 
-/// Statistics of every tensor of a .npy file or of whatever
-/// [`Weights::open`](super::Weights::open) takes, in its order.
+/// Computes statistics of every tensor of a .npy file, or of the weights that
+/// [`Weights::open`](super::Weights::open) finds, in their order.
 ///
-/// Elements are read in pieces of a bounded size; the result does not depend on the number of
+/// Elements are read in pieces of a bounded size. The result does not depend on the number of
 /// threads.
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) where a file cannot be read,
-/// [`Error::Format`](crate::Error::Format) where it is of another kind
-/// or not sound.
+/// [`Error::Io`](crate::Error::Io) if a file cannot be read,
+/// [`Error::Format`](crate::Error::Format) if it is of another kind or damaged.
 pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
     let mut numbers = Numbers::open(path.as_ref())?;
     let seen = read_all(&mut numbers)?;
@@ -237,16 +238,16 @@ pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
         .collect())
 }
 
-/// What one pass over a tensor's elements finds.
+/// The results of one pass over a tensor's elements.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
     pub moments: Moments,
-    /// The elements that a float of 10 bits after the point holds too, and so f16 (but for its
-    /// range) and bf16.
+    /// The number of elements whose significand fits in 10 bits after the point. Numbers that were
+    /// rounded to f16 or bf16 before have such significands.
     pub short: u64,
 }
 
-/// Reads all tensors whose numbers can be read, from the file's front to its back.
+/// Reads all tensors whose numbers can be decoded, in the order of their bytes.
 pub(super) fn read_all(numbers: &mut Numbers) -> Result<Vec<Option<Seen>>> {
     let mut seen = vec![None; numbers.arrays().len()];
     for i in numbers.front_to_back() {
@@ -258,6 +259,7 @@ pub(super) fn read_all(numbers: &mut Numbers) -> Result<Vec<Option<Seen>>> {
                     .map(|chunk| {
                         let mut sample = Vec::with_capacity(chunk.len() / decoder.size);
                         (decoder.decode)(chunk, &mut sample);
+                        // A binary64 has 52 bits after the point: the lower 42 must be 0.
                         let short = |x: &&f64| x.to_bits() << 22 == 0;
                         Seen {
                             moments: Moments::of(&sample),
@@ -276,7 +278,8 @@ pub(super) fn read_all(numbers: &mut Numbers) -> Result<Vec<Option<Seen>>> {
     Ok(seen)
 }
 
-/// Bytes whose moments are computed at a time, then merged in the file's order.
+/// The bytes whose moments one task computes. They are then merged in the file's order, so that the
+/// result does not depend on the threads.
 const CHUNK_BYTES: usize = 1 << 16;
 
 #[cfg(test)]
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_shows() {
+    fn nan_is_not_hidden() {
         let mut moments = Moments::of(&[1.0, 2.0]);
         moments.merge(&Moments::of(&[3.0, f64::NAN, 4.0]));
         assert!(moments.mean().is_nan() && moments.min().is_nan() && moments.max().is_nan());

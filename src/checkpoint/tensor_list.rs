@@ -21,8 +21,8 @@ use crate::tensor::TensorList;
 /// # Errors
 ///
 /// [`Error::Io`](crate::Error::Io) for a file that cannot be read.
-/// [`Error::Format`](crate::Error::Format) for a file of another kind, or one that is damaged, has a
-/// shape with too many elements or a dtype other than f32, f16 and bf16; it names the tensor at
+/// [`Error::Format`](crate::Error::Format) for a file of another kind, or one that is damaged, has
+/// a shape with too many elements or a dtype other than f32, f16 and bf16; it names the tensor at
 /// fault. [`Error::Duplicate`](crate::Error::Duplicate) for a name that is listed twice.
 pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
@@ -44,8 +44,8 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     }
 }
 
-/// Reads a tensor list from JSON in memory: `{"tensors": [...]}`, as [`read_tensor_list`] does from a
-/// file.
+/// Reads a tensor list from JSON in memory: `{"tensors": [...]}`, as [`read_tensor_list`] does from
+/// a file.
 ///
 /// ```
 /// let json = br#"{"tensors": [{"name": "fc.weight", "shape": [512, 784]}]}"#;
@@ -56,8 +56,8 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
 ///
 /// # Errors
 ///
-/// As [`read_tensor_list`], and [`Error::Format`](crate::Error::Format) for an index: it names files
-/// beside itself, and JSON in memory has none.
+/// As [`read_tensor_list`], and [`Error::Format`](crate::Error::Format) for an index: it names
+/// files beside itself, and JSON in memory has none.
 pub fn parse_tensor_list(json: &[u8]) -> Result<TensorList> {
     let path = Path::new(IN_MEMORY);
     match parse_json(path, json)? {

@@ -1,4 +1,4 @@
-//! Whether weights are the ones that a recipe and a seed give.
+//! Verification: compares stored weights, to the bit, with those that a recipe and a seed give.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,26 +16,26 @@ use crate::init::DistributionKind;
 use crate::read::format_error;
 use crate::tensor::DType;
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
     /// The tensors of the file, in its order.
     pub tensors: Vec<VerifiedTensor>,
-    /// Tensors that were expected and that the file lacks, in the order of the fills.
+    /// The fills whose tensors the file lacks, in the order of the fills.
     pub missing: Vec<String>,
-    /// The bytes that were compared.
+    /// The number of bytes that were compared.
     pub bytes: u64,
 }
 
 impl Verification {
-    /// Whether no element differs. Tensors that the file lacks are not asked for.
+    /// Returns true if no element differs. Tensors that the file lacks do not count.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.first_difference().is_none()
     }
 
-    /// The first tensor, in the file's order, that has an element which differs.
+    /// Returns the first tensor, in the file's order, with an element that differs.
     #[must_use]
     pub fn first_difference(&self) -> Option<(&VerifiedTensor, &Difference)> {
         let mut tensors = self.tensors.iter();
@@ -55,31 +55,32 @@ pub struct VerifiedTensor {
     pub dtype: DType,
     /// The number of elements.
     pub elements: u64,
-    /// Elements that differ: in any bit; of an orthogonal matrix, by more than `tolerance`.
+    /// The number of elements that differ in any bit, or by more than `tolerance` in an orthogonal
+    /// matrix.
     pub differing: u64,
-    /// Elements of an orthogonal matrix that differ by no more than `tolerance`, as those made
-    /// on another device do.
+    /// The number of elements of an orthogonal matrix that differ, but by no more than `tolerance`.
+    /// Those made on another device do.
     pub close: u64,
-    /// How far an element of an orthogonal matrix may be off: 1e-5 times its gain. (16-bit
-    /// elements may be off by a unit of their last place besides.) `None` for all others.
+    /// The largest accepted difference in an orthogonal matrix: 1e-5 times its gain, and one unit
+    /// in the last place of the dtype besides. `None` for other tensors.
     pub tolerance: Option<f64>,
     /// The first element, in row-major order, that differs.
     pub first: Option<Difference>,
 }
 
-/// An element of the file that is not what it should be.
+/// An element of the file that differs from the expected one.
 ///
 /// As text: `element [1, 2] (7 in row-major order) is 0.25 (0x3e800000), not 0.5 (0x3f000000)`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Its index, a number for each dimension.
+    /// The element's index, a number for each dimension.
     pub index: Vec<u64>,
-    /// Its index in the tensor's row-major order.
+    /// The element's index in the tensor's row-major order.
     pub flat: u64,
-    /// What the file has.
+    /// The element in the file.
     pub stored: StoredValue,
-    /// What the recipe and the seed give.
+    /// The element that the recipe and the seed give.
     pub expected: StoredValue,
 }
 
@@ -93,20 +94,20 @@ impl fmt::Display for Difference {
     }
 }
 
-/// An element, to the bit.
+/// An element with its bits.
 ///
-/// As text: `0.25 (0x3e800000)`. In JSON: `{"value": 0.25, "bits": "0x3e800000"}`; what is not a
-/// finite number has the value `null`.
+/// As text: `0.25 (0x3e800000)`. In JSON: `{"value": 0.25, "bits": "0x3e800000"}`, with the value
+/// `null` for a number that is not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredValue {
     /// The dtype.
     pub dtype: DType,
-    /// The bits, in the lower half where the dtype has 16.
+    /// The bits. A dtype with 16 bits has them in the lower half.
     pub bits: u32,
 }
 
 impl StoredValue {
-    /// From its little-endian bytes, 2 or 4 of them.
+    /// Makes a value of its little-endian bytes, 2 or 4 of them.
     fn new(dtype: DType, bytes: &[u8]) -> Self {
         let bits = bytes
             .iter()
@@ -125,7 +126,7 @@ impl StoredValue {
         }
     }
 
-    /// The bits as `0x` and a digit for every four.
+    /// Returns the bits as `0x` and a hexadecimal digit for every four.
     fn hexadecimal(self) -> String {
         let width = 2 + 2 * self.dtype.size() as usize;
         format!("{:#0width$x}", self.bits)
@@ -147,25 +148,26 @@ impl Serialize for StoredValue {
     }
 }
 
-/// Compares weights with what these fills give, made by `make`, in the dtypes of the file.
+/// Compares stored weights with the weights of these fills, made by `make` in the dtypes of the
+/// file.
 ///
-/// A thread reads the file ahead, so that it takes as long as the slower of reading and filling.
-/// It takes memory for three pieces of 32 MiB, whatever the model.
+/// A thread reads the file ahead, so the time is that of the slower of reading and filling. The
+/// memory is three pieces of 32 MiB for every model.
 ///
-/// All bits must be the same, with one exception: orthogonal matrices, which are made in floating
-/// point, have the same bits on one device and are within 1e-5, times their gain, across devices.
-/// Where the file was made is not known, so elements that close are counted, but do not make a
-/// difference.
+/// All bits must be the same, with one exception. Orthogonal matrices are made in floating point:
+/// they have the same bits on one device, and are within 1e-5 times their gain across devices. The
+/// file does not tell which device made it. So elements that differ by no more than that are
+/// counted, but are not reported as differences.
 ///
-/// Fills of tensors that the file lacks are listed as missing: it may hold a part of the model.
-/// What `fills` gives a slice of must be stored as that slice alone.
+/// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. A
+/// fill of a slice is compared with a tensor that holds this slice only.
 ///
 /// # Errors
 ///
-/// [`Error::Format`] for a tensor of the file that has no fill, another shape than its fill, or
-/// a dtype other than f32, f16 and bf16, and for files that are cut short while they are read;
-/// [`Error::Io`] where they cannot be read, [`Error::Interrupted`] where `progress` stops it,
-/// and what `make` reports. A difference is no error: it is what is reported.
+/// [`Error::Format`] for a tensor of the file that has no fill, another shape than its fill, or a
+/// dtype other than f32, f16 and bf16, and for files that are cut short while they are read.
+/// [`Error::Io`] if they cannot be read, [`Error::Interrupted`] if `progress` stops it, and the
+/// errors of `make`. A difference is not an error: it is in the result.
 ///
 /// ```
 /// use fanin::checkpoint::{self, Contents, Weights, silent};
@@ -182,7 +184,7 @@ impl Serialize for StoredValue {
 /// let weights = Weights::open(&path)?;
 /// let plan = Recipe::preset("lecun")?.resolve(&weights.tensor_list()?, Some(43), None)?;
 /// let found = checkpoint::verify(&weights, &plan.fills(), &mut cpu::fill_range, &mut silent)?;
-/// // It was seed 42.
+/// // The file was made with seed 42.
 /// let (tensor, difference) = found.first_difference().expect("another seed, other weights");
 /// assert_eq!((tensor.name.as_str(), difference.flat), ("0.weight", 0));
 /// # Ok::<(), fanin::Error>(())
@@ -258,13 +260,13 @@ pub fn verify(
     })
 }
 
-/// The fill that a stored tensor is compared with.
+/// Returns the fill that a stored tensor is compared with.
 fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
-    let fill = fill.ok_or_else(|| refused("is not among the tensors that are expected".into()))?;
+    let fill = fill.ok_or_else(|| refused("is not one of the expected tensors".into()))?;
     let dims = fill.local().dims();
     if dims != stored.shape() {
-        let reason = format!("has shape {:?}, expected is {dims:?}", stored.shape());
+        let reason = format!("has shape {:?}, but {dims:?} is expected", stored.shape());
         return Err(refused(reason));
     }
     let dtype = stored.dtype().ok_or_else(|| {
@@ -276,10 +278,11 @@ fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     Ok(fill.clone().with_dtype(dtype))
 }
 
-/// How far an element of an orthogonal matrix of gain 1 may be off across devices: see
-/// docs/STREAM.md.
+/// The largest difference, across devices, of an element of an orthogonal matrix of gain 1, as
+/// promised in docs/STREAM.md.
 const ORTHOGONAL_TOLERANCE: f64 = 1e-5;
 
+/// Returns the tolerance of a fill, which only orthogonal matrices have.
 fn tolerance(fill: &Fill) -> Option<f64> {
     match fill.distribution().kind() {
         DistributionKind::Orthogonal { gain, .. } => {
@@ -289,8 +292,8 @@ fn tolerance(fill: &Fill) -> Option<f64> {
     }
 }
 
-/// Whether an element is within the tolerance of the expected one: numbers this close, rounded to
-/// the dtype, may fall to either side of a boundary and so one more unit of the last place apart.
+/// Returns true if an element is within the tolerance of the expected one, or one unit in the last
+/// place further: two numbers within the tolerance may be rounded to different sides.
 fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool {
     let (relative, smallest) = match stored.dtype {
         DType::F32 => (f32::EPSILON, f32::from_bits(1)),
@@ -299,11 +302,11 @@ fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool 
     };
     let (a, b) = (f64::from(stored.value()), f64::from(expected.value()));
     let unit = (f64::from(relative) * b.abs()).max(smallest.into());
-    // False where the file has no finite number.
+    // False if the file's number is not finite: every comparison with NaN is false.
     (a - b).abs() <= tolerance + unit
 }
 
-/// Bytes that one task compares; a multiple of every element's size.
+/// The bytes that one task compares: a multiple of every element's size.
 const TASK_BYTES: usize = 1 << 18;
 
 impl VerifiedTensor {
@@ -317,6 +320,7 @@ impl VerifiedTensor {
         let found: Vec<(u64, u64, Option<usize>)> = tasks
             .map(|(stored, made)| {
                 let (mut differing, mut close, mut first) = (0, 0, None);
+                // Comparing whole tasks first is the fast path: usually nothing differs.
                 if stored == made {
                     return (differing, close, first);
                 }
@@ -354,7 +358,7 @@ impl VerifiedTensor {
     }
 }
 
-/// The index of an element, a number for each dimension, from that in row-major order.
+/// Returns the index of an element, a number for each dimension, from its index in row-major order.
 fn index(flat: u64, shape: &[u64]) -> Vec<u64> {
     let mut left = flat;
     let mut index = vec![0; shape.len()];

@@ -49,7 +49,8 @@ pub struct Weights {
     path: PathBuf,
     tensors: Vec<StoredTensor>,
     metadata: Vec<(String, String)>,
-    /// Indices of the tensors, sorted by name, so that `get` takes O(log n) without a copy of the names.
+    /// Indices of the tensors, sorted by name, so that `get` takes O(log n) without a copy of the
+    /// names.
     by_name: Vec<usize>,
 }
 
@@ -123,8 +124,8 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for a file of another kind or
-    /// one that is damaged, [`Error::Duplicate`] for a name that an index lists twice.
+    /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for a file of another kind
+    /// or one that is damaged, [`Error::Duplicate`] for a name that an index lists twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -258,8 +259,8 @@ impl Weights {
         found.ok().map(|at| &self.tensors[self.by_name[at]])
     }
 
-    /// Returns the text of a key in the files' `__metadata__`. If shards differ, the first one wins.
-    /// The text is untrusted input.
+    /// Returns the text of a key in the files' `__metadata__`. If shards differ, the first one
+    /// wins. The text is untrusted input.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut pairs = self.metadata.iter();
@@ -281,8 +282,8 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for a shape
-    /// with too many elements.
+    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for a
+    /// shape with too many elements.
     pub fn tensor_list(&self) -> Result<TensorList> {
         let tensors = self.tensors.iter().map(|tensor| {
             listed(
@@ -295,8 +296,8 @@ impl Weights {
         TensorList::new(tensors.collect::<Result<_>>()?)
     }
 
-    /// Returns the indices of the tensors in the order of their bytes, file by file, so that reading
-    /// is sequential.
+    /// Returns the indices of the tensors in the order of their bytes, file by file, so that
+    /// reading is sequential.
     pub(super) fn front_to_back(&self) -> Vec<usize> {
         let mut files = HashMap::new();
         for tensor in &self.tensors {
@@ -361,8 +362,8 @@ impl Reader {
         Reader::default()
     }
 
-    /// Fills `out` with the tensor's bytes from `offset` on, counted from its first byte. Elements are
-    /// little-endian, in row-major order.
+    /// Fills `out` with the tensor's bytes from `offset` on, counted from its first byte. Elements
+    /// are little-endian, in row-major order.
     ///
     /// # Errors
     ///
@@ -417,8 +418,8 @@ pub(super) struct TensorPiece {
     pub elements: u64,
 }
 
-/// Cuts tensors into pieces, in the given order. Each tensor is given by its index, its elements and
-/// the most elements of a piece. Tensors without elements have no piece.
+/// Cuts tensors into pieces, in the given order. Each tensor is given by its index, its elements
+/// and the most elements of a piece. Tensors without elements have no piece.
 pub(super) fn pieces(
     tensors: impl Iterator<Item = (usize, u64, u64)>,
 ) -> impl Iterator<Item = TensorPiece> {
@@ -439,8 +440,8 @@ pub(super) fn pieces(
 /// The number of buffers: while one piece is used, the next one is read.
 const BUFFERS: usize = 2;
 
-/// Runs `read` on a thread of its own, one piece ahead of `take`, which runs on this thread. Buffers are
-/// reused.
+/// Runs `read` on a thread of its own, one piece ahead of `take`, which runs on this thread.
+/// Buffers are reused.
 pub(super) fn read_ahead<B: Default + Send>(
     pieces: impl Iterator<Item = TensorPiece> + Send,
     mut read: impl FnMut(&TensorPiece, &mut B) -> Result<()> + Send,
@@ -478,7 +479,8 @@ pub(super) fn read_ahead<B: Default + Send>(
         // Ends the reader if `take` failed: it may be waiting for a buffer or for room.
         drop((to_take, empty));
         match reader.join() {
-            // If the reader failed, `take` only saw fewer pieces, so the reader's error comes first.
+            // If the reader failed, `take` only saw fewer pieces, so the reader's error comes
+            // first.
             Ok(read) => taken.and(read),
             Err(panic) => std::panic::resume_unwind(panic),
         }

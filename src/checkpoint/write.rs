@@ -14,8 +14,8 @@ use crate::fill::Fill;
 /// A source of weights: [`cpu::fill_range`](crate::cpu::fill_range), a
 /// [`gpu::ReadBack`](crate::gpu::ReadBack), or any closure of the signature of `fill_range`.
 pub trait Make {
-    /// Makes the elements from `start` on, counted in the slice's own row-major order. `out` has room
-    /// for whole elements.
+    /// Makes the elements from `start` on, counted in the slice's own row-major order. `out` has
+    /// room for whole elements.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl<'a, I: Iterator<Item = (&'a Fill, Range<u64>)>> Ahead<I> {
     }
 }
 
-/// A callback for progress. It gets the bytes of weights since the last call, and stops the work with
-/// [`ControlFlow::Break`].
+/// A callback for progress. It gets the bytes of weights since the last call, and stops the work
+/// with [`ControlFlow::Break`].
 pub type Progress<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
 /// Ignores the progress and never stops: a [`Progress`].
@@ -104,8 +104,8 @@ pub fn silent(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// The largest piece, in bytes, that is made, read or written at a time. It keeps a GPU and all cores
-/// busy; larger ones were not faster.
+/// The largest piece, in bytes, that is made, read or written at a time. It keeps a GPU and all
+/// cores busy; larger ones were not faster.
 pub(super) const PIECE_BYTES: usize = 32 << 20;
 
 /// Writes a file completely or not at all, as [`Writer::save`] does with the defaults.
@@ -171,16 +171,17 @@ impl Writer {
     /// The default of [`Writer::with_memory`]: 256 MiB.
     pub const MEMORY: u64 = 256 << 20;
 
-    /// The number of pieces that share the memory: three in work on a GPU, each once in its own memory
-    /// and once in the buffer that is read back (with a software driver both are host memory), one
-    /// that is being made or compared, and one that is being written.
+    /// The number of pieces that share the memory: three in work on a GPU, each once in its own
+    /// memory and once in the buffer that is read back (with a software driver both are host
+    /// memory), one that is being made or compared, and one that is being written.
     const PIECES: u64 = 8;
 
     /// The smallest piece in bytes. Below it, the cost of a piece exceeds that of its bytes.
     const MIN_PIECE_BYTES: u64 = 64 << 10;
 
-    /// Sets the memory, in bytes, for weights on their way to a file. It does not grow with the model.
-    /// Less than 512 KiB counts as 512 KiB. An orthogonal matrix needs memory for itself besides.
+    /// Sets the memory, in bytes, for weights on their way to a file. It does not grow with the
+    /// model. Less than 512 KiB counts as 512 KiB. An orthogonal matrix needs memory for itself
+    /// besides.
     #[must_use]
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -190,8 +191,8 @@ impl Writer {
     /// Sets whether to continue from what an earlier run has left. Existing bytes are compared with
     /// the right ones, and only missing or different bytes are written.
     ///
-    /// With `true`, a run that fails leaves the beginning of a file for the next one. It has another
-    /// name (`.fanin-NAME.partial`) until it is complete.
+    /// With `true`, a run that fails leaves the beginning of a file for the next one. It has
+    /// another name (`.fanin-NAME.partial`) until it is complete.
     #[must_use]
     pub fn with_resume(mut self, resume: bool) -> Self {
         self.resume = resume;
@@ -208,11 +209,12 @@ impl Writer {
 
     /// Writes a file completely or not at all.
     ///
-    /// The bytes go to `.fanin-NAME.partial` beside the target. Once it is complete and on the disk, it
-    /// is renamed to the target. A failure before that, even of the power, leaves the target as it
-    /// was. An error also removes the partial file, unless [`with_resume`](Writer::with_resume) keeps
-    /// it. A killed process leaves its partial file, and the next run takes it over. A symbolic link is
-    /// followed. A target that is not a regular file (a device, a pipe) is written directly.
+    /// The bytes go to `.fanin-NAME.partial` beside the target. Once it is complete and on the
+    /// disk, it is renamed to the target. A failure before that, even of the power, leaves the
+    /// target as it was. An error also removes the partial file, unless
+    /// [`with_resume`](Writer::with_resume) keeps it. A killed process leaves its partial file, and
+    /// the next run takes it over. A symbolic link is followed. A target that is not a regular file
+    /// (a device, a pipe) is written directly.
     ///
     /// # Errors
     ///
@@ -231,8 +233,8 @@ impl Writer {
         }
     }
 
-    /// Writes a file, but does not rename it to its target yet. Returns `None` if nothing is left to do:
-    /// the target has these contents already, or is not a regular file.
+    /// Writes a file, but does not rename it to its target yet. Returns `None` if nothing is left
+    /// to do: the target has these contents already, or is not a regular file.
     pub(super) fn write_partial(
         &self,
         path: &Path,
@@ -330,8 +332,8 @@ impl Writer {
                 Ok(written) => written.map_err(Error::io(path, "write")),
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // If the writer failed, the maker only saw a closed channel, so the writer's error comes
-            // first.
+            // If the writer failed, the maker only saw a closed channel, so the writer's error
+            // comes first.
             written.and(made)
         })
     }
@@ -424,8 +426,8 @@ pub fn save_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Returns true if a file has the header and the length of these contents: all that can be checked
 /// without making the weights.
 ///
-/// A file was complete when it got its final name, and its header contains recipe and seed. So if the
-/// header is the same, the weights are the same, unless somebody has changed them since.
+/// A file was complete when it got its final name, and its header contains recipe and seed. So if
+/// the header is the same, the weights are the same, unless somebody has changed them since.
 pub(super) fn has_form(path: &Path, contents: &Contents<'_>) -> io::Result<bool> {
     let mut file = match File::open(path) {
         Ok(file) => file,

@@ -8,9 +8,9 @@ use crate::tensor::{check_rank, chunk};
 /// Several tensors, flattened and concatenated, then cut into equal chunks: the `FlatParameter` of
 /// `torch.distributed.fsdp` (FSDP1).
 ///
-/// The last chunks are padded with zeros to the length of the first. To make its chunk, a rank takes a
-/// buffer of zeros and fills the elements [`FlatPart::range`] of each tensor ([`Fill::flat`]) at
-/// [`FlatPart::offset`].
+/// The last chunks are padded with zeros to the length of the first. To make its chunk, a rank
+/// takes a buffer of zeros and fills the elements [`FlatPart::range`] of each tensor
+/// ([`Fill::flat`]) at [`FlatPart::offset`].
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, cpu};
@@ -64,10 +64,10 @@ pub struct FlatPart {
 impl FlatParameter {
     /// Makes the flat parameter of tensors with these numbers of elements, in this order.
     ///
-    /// With `use_orig_params=True`, FSDP1 aligns each tensor to 16 bytes and makes the whole divisible
-    /// by the number of ranks. Give 16 divided by the bytes of an element for `align` then: 4 for f32,
-    /// 8 for 16 bits. Give 0 without it. The gaps between tensors are in no [`FlatPart`]; torch never
-    /// reads them.
+    /// With `use_orig_params=True`, FSDP1 aligns each tensor to 16 bytes and makes the whole
+    /// divisible by the number of ranks. Give 16 divided by the bytes of an element for `align`
+    /// then: 4 for f32, 8 for 16 bits. Give 0 without it. The gaps between tensors are in no
+    /// [`FlatPart`]; torch never reads them.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! The part of a tensor that a rank holds, in the terms of `torch.distributed`.
 //!
-//! The ranks of a training run form a [`Mesh`]. A tensor has one [`Placement`] for each of the mesh's
-//! dimensions, as in `torch.distributed.tensor.DTensor`. [`Mesh::local`] gives the indices that a rank
-//! holds then, the same ones as in torch, and its padding: the elements that it has less than the
-//! largest rank. Any part of a tensor can be filled on its own. So each rank fills its part, and all
-//! ranks together hold the same model for every mesh.
+//! The ranks of a training run form a [`Mesh`]. A tensor has one [`Placement`] for each of the
+//! mesh's dimensions, as in `torch.distributed.tensor.DTensor`. [`Mesh::local`] gives the indices
+//! that a rank holds then, the same ones as in torch, and its padding: the elements that it has
+//! less than the largest rank. Any part of a tensor can be filled on its own. So each rank fills
+//! its part, and all ranks together hold the same model for every mesh.
 //!
 //! ```
 //! use fanin::{Fill, Init, Mesh, Placement, Tensor, cpu};
@@ -31,8 +31,8 @@
 //! | other uses of `StridedShard` | several slices, concatenated along the dimension |
 //! | `Flat` | a run of elements |
 //!
-//! Several slices are one [`Fill`], and one tensor in a file, if they follow each other in memory, as
-//! blocks of rows do: see [`Local::fill`].
+//! Several slices are one [`Fill`], and one tensor in a file, if they follow each other in memory,
+//! as blocks of rows do: see [`Local::fill`].
 //!
 //! [`FlatParameter`] shards many tensors together, as one flat vector.
 
@@ -58,8 +58,8 @@ pub use shard_spec::{LocalPart, ShardSpec};
 /// input.
 const MAX_RANKS: u64 = 1 << 20;
 
-/// The ranks of a training run, in a grid of named dimensions. The first dimension is the outermost:
-/// rank numbers are row-major, as in torch's `init_device_mesh`.
+/// The ranks of a training run, in a grid of named dimensions. The first dimension is the
+/// outermost: rank numbers are row-major, as in torch's `init_device_mesh`.
 ///
 /// ```
 /// use fanin::Mesh;
@@ -78,8 +78,8 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for no dimension, a size of 0, more than 2^20 ranks, an empty name and a
-    /// name that is used twice.
+    /// [`Error::Placement`] for no dimension, a size of 0, more than 2^20 ranks, an empty name and
+    /// a name that is used twice.
     pub fn new<N: Into<String>>(dims: impl IntoIterator<Item = (N, u64)>) -> Result<Self> {
         let dims = dims.into_iter().map(|(name, size)| (name.into(), size));
         let mesh = Mesh(dims.collect());
@@ -146,23 +146,23 @@ impl Mesh {
     /// Returns the part of a tensor of this shape that a rank holds, with one placement for each
     /// dimension of the mesh.
     ///
-    /// Placements are applied from the first to the last, as DTensor does: each one cuts the part that
-    /// the ones before it have left. [`Placement::Flat`] is applied after all others.
+    /// Placements are applied from the first to the last, as DTensor does: each one cuts the part
+    /// that the ones before it have left. [`Placement::Flat`] is applied after all others.
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for a rank that the mesh does not have, for another number of placements
-    /// than the mesh has dimensions, for a dimension that the shape does not have, for a split factor
-    /// of 0 or above 2^20, for more than one `Flat`, and for a `Flat` if the other placements leave
-    /// elements that do not follow each other in the whole tensor.
+    /// [`Error::Placement`] for a rank that the mesh does not have, for another number of
+    /// placements than the mesh has dimensions, for a dimension that the shape does not have, for a
+    /// split factor of 0 or above 2^20, for more than one `Flat`, and for a `Flat` if the other
+    /// placements leave elements that do not follow each other in the whole tensor.
     pub fn local(&self, shape: &Shape, placements: &[Placement], rank: u64) -> Result<Local> {
         let coordinate = self.coordinate(rank)?;
         self.check_count(placements)?;
         let dims = shape.dims();
         let mut indices: Vec<Vec<Range<u64>>> =
             dims.iter().map(|&dim| once(0..dim).collect()).collect();
-        // All sizes that any rank has along each dimension: the largest one gives the padding. Sizes of
-        // one cut take few values, so this stays small for 2^20 ranks.
+        // All sizes that any rank has along each dimension: the largest one gives the padding.
+        // Sizes of one cut take few values, so this stays small for 2^20 ranks.
         let mut sizes: Vec<BTreeSet<u64>> = dims.iter().map(|&dim| once(dim).collect()).collect();
         let mut flat = None;
         let cuts = placements.iter().zip(&coordinate).zip(&self.0);
@@ -176,8 +176,8 @@ impl Mesh {
                 Placement::Flat => {
                     if flat.replace((at, *ranks)).is_some() {
                         return Err(refused(
-                            "is used twice: a tensor can be flattened over one dimension of the mesh \
-                             only"
+                            "is used twice: a tensor can be flattened over one dimension of the \
+                             mesh only"
                                 .into(),
                         ));
                     }
@@ -274,23 +274,23 @@ pub enum Placement {
         /// The dimension that is cut.
         dim: i64,
     },
-    /// `_StridedShard(dim, split_factor)`: the dimension is cut into `split_factor` chunks, and each
-    /// chunk into one piece for each rank. A rank holds its piece of every chunk.
+    /// `_StridedShard(dim, split_factor)`: the dimension is cut into `split_factor` chunks, and
+    /// each chunk into one piece for each rank. A rank holds its piece of every chunk.
     ///
-    /// It is for a mesh whose first dimension is fully sharded and whose last one is tensor-parallel,
-    /// if tensor parallelism cuts first: `[strided_shard(0,split_factor=T), shard(0)]`, where T is the
-    /// number of ranks of the tensor-parallel dimension.
+    /// It is for a mesh whose first dimension is fully sharded and whose last one is
+    /// tensor-parallel, if tensor parallelism cuts first: `[strided_shard(0,split_factor=T),
+    /// shard(0)]`, where T is the number of ranks of the tensor-parallel dimension.
     StridedShard {
         /// The dimension that is cut.
         dim: i64,
         /// The number of chunks of the first cut, from 1 to 2^20.
         split_factor: u64,
     },
-    /// FSDP1's division of a single tensor: the part that the other placements leave is flattened and
-    /// cut as by `torch.chunk`. The last ranks are padded to the length of the first.
+    /// FSDP1's division of a single tensor: the part that the other placements leave is flattened
+    /// and cut as by `torch.chunk`. The last ranks are padded to the length of the first.
     ///
-    /// The other placements must leave elements that follow each other in the tensor: the whole, or a
-    /// piece of the first dimension.
+    /// The other placements must leave elements that follow each other in the tensor: the whole, or
+    /// a piece of the first dimension.
     Flat,
 }
 
@@ -359,9 +359,9 @@ impl Local {
 
     /// The indices that the rank holds along each dimension of the tensor.
     ///
-    /// A dimension has one range, or several if [`Placement::StridedShard`] makes them. Ranges ascend
-    /// and do not touch. If the rank holds nothing of a dimension, it has one empty range, at the
-    /// dimension's end. The rank holds an element if all its indices are in these ranges.
+    /// A dimension has one range, or several if [`Placement::StridedShard`] makes them. Ranges
+    /// ascend and do not touch. If the rank holds nothing of a dimension, it has one empty range,
+    /// at the dimension's end. The rank holds an element if all its indices are in these ranges.
     #[must_use]
     pub fn indices(&self) -> &[Vec<Range<u64>>] {
         &self.indices
@@ -374,19 +374,20 @@ impl Local {
     }
 
     /// The first index along each dimension: the global offset of torch's
-    /// `compute_local_shape_and_global_offset`. If the rank holds nothing of a dimension, the offset is
-    /// the dimension itself.
+    /// `compute_local_shape_and_global_offset`. If the rank holds nothing of a dimension, the
+    /// offset is the dimension itself.
     #[must_use]
     pub fn offsets(&self) -> Vec<u64> {
         let first = |held: &Vec<Range<u64>>| held.first().map_or(0, |range| range.start);
         self.indices.iter().map(first).collect()
     }
 
-    /// The padding along each dimension: the indices that the part has less than the largest rank's.
+    /// The padding along each dimension: the indices that the part has less than the largest
+    /// rank's.
     ///
     /// torch appends as many zeros before collectives that need equal sizes. With
-    /// [`Placement::Flat`], the padding is the elements that the part has less than that of the first
-    /// rank with the same other coordinates.
+    /// [`Placement::Flat`], the padding is the elements that the part has less than that of the
+    /// first rank with the same other coordinates.
     #[must_use]
     pub fn padding(&self) -> &[u64] {
         &self.padding
@@ -396,10 +397,10 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`], naming the tensor, for a fill of another shape. [`Error::Placement`], naming
-    /// the tensor, if [`Placement::StridedShard`] makes several slices that do not follow each other
-    /// in memory, because an outer dimension has more than one index. Fill such a part slice by slice,
-    /// as [`Local::indices`] gives it.
+    /// [`Error::Slice`], naming the tensor, for a fill of another shape. [`Error::Placement`],
+    /// naming the tensor, if [`Placement::StridedShard`] makes several slices that do not follow
+    /// each other in memory, because an outer dimension has more than one index. Fill such a part
+    /// slice by slice, as [`Local::indices`] gives it.
     pub fn fill(&self, fill: Fill) -> Result<Fill> {
         let firsts: Vec<Range<u64>> = self
             .indices
@@ -436,8 +437,8 @@ impl Local {
         let elements: u64 = dims.iter().product();
         let mut stride = 1;
         let mut start = 0;
-        // The elements follow each other in the whole tensor if every dimension within the outermost one
-        // with several indices is whole.
+        // The elements follow each other in the whole tensor if every dimension within the
+        // outermost one with several indices is whole.
         let outermost = dims.iter().position(|&dim| dim != 1);
         let mut run = true;
         for (axis, &dim) in shape.dims().iter().enumerate().rev() {
@@ -480,8 +481,8 @@ fn shown(indices: &[Vec<Range<u64>>]) -> String {
 /// The cut of a tensor's dimension by the ranks along one dimension of a mesh: into `split_factor`
 /// chunks, and each chunk into `ranks` pieces.
 ///
-/// It is that of `_StridedShard._split_tensor` in `torch.distributed.tensor.placement_types`. `Shard` is
-/// the case of one chunk.
+/// It is that of `_StridedShard._split_tensor` in `torch.distributed.tensor.placement_types`.
+/// `Shard` is the case of one chunk.
 #[derive(Clone, Copy)]
 struct Cut {
     split_factor: u64,
@@ -489,8 +490,8 @@ struct Cut {
 }
 
 impl Cut {
-    /// Cuts n indices into chunks. Returns the number of full chunks, their length, and the length of the
-    /// last, shorter one.
+    /// Cuts n indices into chunks. Returns the number of full chunks, their length, and the length
+    /// of the last, shorter one.
     fn chunks(self, n: u64) -> (u64, u64, u64) {
         let full = n.div_ceil(self.split_factor).max(1);
         (n / full, full, n % full)
@@ -522,8 +523,8 @@ fn length(held: &[Range<u64>]) -> u64 {
     held.iter().map(|range| range.end - range.start).sum()
 }
 
-/// Returns the indices at ascending `positions` of the concatenated ranges, with adjacent ranges merged,
-/// or an empty range at `end` if there are none.
+/// Returns the indices at ascending `positions` of the concatenated ranges, with adjacent ranges
+/// merged, or an empty range at `end` if there are none.
 fn select(
     held: &[Range<u64>],
     positions: impl Iterator<Item = Range<u64>>,

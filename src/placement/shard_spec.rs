@@ -40,9 +40,9 @@ const MAX_QUOTED: usize = 1000;
 /// placements = ["shard(0)", "replicate"]
 /// ```
 ///
-/// Globs are those of a [`Recipe`](crate::Recipe). Placements are texts that [`Placement`] reads, and
-/// [`Mesh::local`] gives the part that they make. A tensor that no rule matches is an error, and so is
-/// a key that is not listed here.
+/// Globs are those of a [`Recipe`](crate::Recipe). Placements are texts that [`Placement`] reads,
+/// and [`Mesh::local`] gives the part that they make. A tensor that no rule matches is an error,
+/// and so is a key that is not listed here.
 ///
 /// ```
 /// use fanin::{Recipe, ShardSpec, checkpoint, cpu};
@@ -83,8 +83,8 @@ pub struct ShardSpec {
 /// The part of one tensor that a rank holds, from [`ShardSpec::local_fills`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalPart {
-    /// The fill of the part, which may have no elements. [`Fill::shape`] is that of the whole tensor,
-    /// [`Fill::local`] is the part.
+    /// The fill of the part, which may have no elements. [`Fill::shape`] is that of the whole
+    /// tensor, [`Fill::local`] is the part.
     pub fill: Fill,
     /// The first index of the part along each of its dimensions, in the whole tensor. For a run of
     /// elements it is the first element.
@@ -96,8 +96,8 @@ pub struct LocalPart {
 
 impl LocalPart {
     /// Returns the metadata for a file with this part: the whole tensor's shape under the key
-    /// `shape:NAME`, as in `[4096, 4096]`, and the part under `slice:NAME`, as [`Part`](crate::Part)
-    /// writes it. Returns nothing if the part is the whole tensor.
+    /// `shape:NAME`, as in `[4096, 4096]`, and the part under `slice:NAME`, as
+    /// [`Part`](crate::Part) writes it. Returns nothing if the part is the whole tensor.
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, String)> {
         if self.fill.is_whole() {
@@ -146,9 +146,9 @@ impl ShardSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, invalid globs
-    /// and placements, meshes that [`Mesh::new`] refuses, and rules with another number of placements
-    /// than the mesh has dimensions.
+    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, invalid
+    /// globs and placements, meshes that [`Mesh::new`] refuses, and rules with another number of
+    /// placements than the mesh has dimensions.
     pub fn from_toml(text: &str) -> Result<Self> {
         ShardSpec::parse("shard spec", text)
     }
@@ -157,8 +157,8 @@ impl ShardSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not UTF-8 or larger than
-    /// 4 MiB, and as [`ShardSpec::from_toml`].
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not UTF-8 or larger
+    /// than 4 MiB, and as [`ShardSpec::from_toml`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let (text, name) = read_text(path.as_ref(), MAX_BYTES, "a shard spec is TOML")?;
         ShardSpec::parse(&name, &text)
@@ -239,8 +239,8 @@ impl ShardSpec {
         self.mesh.ranks()
     }
 
-    /// Returns the placements of a tensor by its name, one for each dimension of the mesh, or `None` if
-    /// no rule matches.
+    /// Returns the placements of a tensor by its name, one for each dimension of the mesh, or
+    /// `None` if no rule matches.
     #[must_use]
     pub fn placements(&self, name: &str) -> Option<&[Placement]> {
         let rule = self.rules.iter().find(|rule| rule.globs.matches(name))?;
@@ -250,14 +250,14 @@ impl ShardSpec {
     /// Returns the parts of a model's tensors that a rank holds, in the order of the fills, such as
     /// those of [`Plan::fills`](crate::Plan::fills).
     ///
-    /// A part may be empty, and replicated tensors are whole. The fills can be written to one file for
-    /// the rank: each is a tensor of its own shape, [`Part::dims`](crate::Part::dims).
+    /// A part may be empty, and replicated tensors are whole. The fills can be written to one file
+    /// for the rank: each is a tensor of its own shape, [`Part::dims`](crate::Part::dims).
     ///
     /// # Errors
     ///
     /// [`Error::Placement`] for a rank that the mesh does not have, and, naming the tensor, as
-    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill). [`Error::Unmatched`] for a
-    /// tensor without a rule. [`Error::Slice`] for a fill that is a part of its tensor.
+    /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill). [`Error::Unmatched`] for
+    /// a tensor without a rule. [`Error::Slice`] for a fill that is a part of its tensor.
     pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
         self.mesh.coordinate(rank)?;
         let part = |fill: &Fill| {

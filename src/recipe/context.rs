@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::Recipe;
 use super::expression::Variable;
 use super::glob::Globs;
 use super::rule::{Gives, Rule};
+use super::source::Chain;
 use super::template::Template;
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init, Missing};
@@ -17,7 +17,7 @@ pub(super) type LayoutOf<'a> = &'a dyn Fn(&ListedTensor) -> Layout;
 
 /// A list, made ready for the questions that rules ask of it.
 pub(super) struct Context<'a> {
-    recipe: &'a Recipe,
+    recipe: &'a Chain,
     list: &'a TensorList,
     layout_of: LayoutOf<'a>,
     by_name: HashMap<&'a str, &'a ListedTensor>,
@@ -35,7 +35,7 @@ struct Found<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(recipe: &'a Recipe, list: &'a TensorList, layout_of: LayoutOf<'a>) -> Self {
+    pub fn new(recipe: &'a Chain, list: &'a TensorList, layout_of: LayoutOf<'a>) -> Self {
         let mut layers: HashMap<&str, BTreeSet<u64>> = HashMap::new();
         for tensor in list.tensors() {
             if let Some((prefix, layer)) = layer_of(&tensor.name) {

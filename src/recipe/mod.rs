@@ -106,6 +106,7 @@ mod context;
 mod expression;
 mod glob;
 mod plan;
+mod presets;
 mod rule;
 mod source;
 mod template;
@@ -117,53 +118,16 @@ use crate::fill::Fill;
 use crate::init::{Fans, Init};
 use crate::tensor::{DType, Layout, ListedTensor, TensorList, stream_id};
 use context::Context;
-use rule::{Gives, Rule};
-use source::{Layer, Place, Source};
+use rule::Gives;
+use source::{Chain, Source};
 
 pub(crate) use glob::{GlobTexts, Globs};
 pub use plan::{Plan, PlanEntry, PlanRule, select};
 
-/// The presets: each is a recipe file within the crate.
-const PRESETS: [(&str, &str); 16] = [
-    ("bert", include_str!("presets/bert.toml")),
-    ("burn", include_str!("presets/burn.toml")),
-    ("convnext", include_str!("presets/convnext.toml")),
-    ("gpt2", include_str!("presets/gpt2.toml")),
-    ("kaiming", include_str!("presets/kaiming.toml")),
-    ("lecun", include_str!("presets/lecun.toml")),
-    ("llama", include_str!("presets/llama.toml")),
-    (
-        "llama_torchtitan",
-        include_str!("presets/llama_torchtitan.toml"),
-    ),
-    ("mixtral", include_str!("presets/mixtral.toml")),
-    ("mobilenet_v3", include_str!("presets/mobilenet_v3.toml")),
-    ("resnet", include_str!("presets/resnet.toml")),
-    ("t5", include_str!("presets/t5.toml")),
-    ("torch", include_str!("presets/torch.toml")),
-    ("vit", include_str!("presets/vit.toml")),
-    ("whisper", include_str!("presets/whisper.toml")),
-    ("xavier", include_str!("presets/xavier.toml")),
-];
-
 /// Rules that give each tensor of a model its initializer: see the [module](self).
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The recipe itself, then what it extends, then what that extends.
-    layers: Vec<Layer>,
-    seed: Option<u64>,
-    dtype: Option<DType>,
-    layout: Option<Layout>,
-    /// In the order in which they are looked at.
-    rules: Vec<Rule>,
-    /// Where each rule stands.
-    places: Vec<Place>,
-}
-
-/// The text of a preset.
-fn preset_text(name: &str) -> Option<&'static str> {
-    let found = PRESETS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text)
+    chain: Chain,
 }
 
 impl Recipe {
@@ -189,7 +153,7 @@ impl Recipe {
     /// | `xavier` | weights Xavier uniform, biases 0, normalization 1 |
     #[must_use]
     pub fn presets() -> impl ExactSizeIterator<Item = &'static str> {
-        PRESETS.iter().map(|(name, _)| *name)
+        presets::names()
     }
 
     /// A preset, by its name.
@@ -198,7 +162,7 @@ impl Recipe {
     ///
     /// [`Error::Unknown`] for a name that is not in [`Recipe::presets`].
     pub fn preset(name: &str) -> Result<Self> {
-        match preset_text(name) {
+        match presets::text(name) {
             Some(text) => Recipe::parse(name, text),
             None => Err(Error::Unknown {
                 kind: "preset",
@@ -232,27 +196,29 @@ impl Recipe {
     /// [`Recipe::from_toml`], and for more than 8 recipes that extend each other, or one that
     /// extends itself.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        source::read(Source::read(path.as_ref())?)
+        let chain = Chain::read(Source::read(path.as_ref())?)?;
+        Ok(Recipe { chain })
     }
 
     fn parse(name: &str, text: &str) -> Result<Self> {
-        source::read(Source {
+        let chain = Chain::read(Source {
             name: name.to_owned(),
             text: text.to_owned(),
             path: None,
-        })
+        })?;
+        Ok(Recipe { chain })
     }
 
     /// The preset's name, or the file's.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.layers[0].name
+        &self.chain.layers[0].name
     }
 
     /// The TOML that the recipe was read from, without what it extends.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.layers[0].text
+        &self.chain.layers[0].text
     }
 
     /// What tells this recipe from every other, in hexadecimal: the SHA-256 of its text.
@@ -262,7 +228,7 @@ impl Recipe {
     /// `sha256sum own.toml base.toml | cut -c -64 | sha256sum` has it.
     #[must_use]
     pub fn sha256(&self) -> String {
-        match &self.layers[..] {
+        match &self.chain.layers[..] {
             [own] => source::sha256(&own.text),
             layers => {
                 let lines = layers
@@ -276,7 +242,7 @@ impl Recipe {
     /// The seed that the recipe itself gives.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
-        self.seed
+        self.chain.seed
     }
 
     /// Gives each tensor of the list its initializer, resolved to numbers.
@@ -328,10 +294,10 @@ impl Recipe {
         dtype: Option<DType>,
         layout_of: &dyn Fn(&ListedTensor) -> Layout,
     ) -> Result<Plan> {
-        let seed = seed.or(self.seed).ok_or_else(|| Error::NoSeed {
+        let seed = seed.or(self.chain.seed).ok_or_else(|| Error::NoSeed {
             recipe: self.name().to_owned(),
         })?;
-        let context = Context::new(self, list, layout_of);
+        let context = Context::new(&self.chain, list, layout_of);
         let tensors = list.tensors().iter();
         let entries = tensors.map(|listed| self.entry(&context, listed, seed, dtype));
         Ok(Plan {
@@ -353,7 +319,7 @@ impl Recipe {
             shape: listed.shape.to_string(),
             recipe: self.name().to_owned(),
         })?;
-        let rule = &self.rules[index];
+        let rule = &self.chain.rules[index];
         let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
         // What the weights are made as: the tensor itself, or what it is tied to.
         let (source, template, tied_to) = match &rule.gives {
@@ -363,7 +329,7 @@ impl Recipe {
                 (source, template, Some(name.clone()))
             }
         };
-        let (made, by) = (source.0, &self.rules[source.1]);
+        let (made, by) = (source.0, &self.chain.rules[source.1]);
         let mut tensor = context.tensor(listed, by);
         if tied_to.is_some() {
             tensor = tensor.with_stream_id(stream_id(&made.name));
@@ -382,7 +348,7 @@ impl Recipe {
         } else {
             None
         };
-        let dtype = dtype.or(rule.dtype).or(self.dtype).or(listed.dtype);
+        let dtype = dtype.or(rule.dtype).or(self.chain.dtype).or(listed.dtype);
         Ok(PlanEntry {
             fill: fill.with_dtype(dtype.unwrap_or_default()),
             init,
@@ -395,19 +361,20 @@ impl Recipe {
 
     /// The same error, with the place of a rule.
     fn at_rule(&self, error: Error, rule: usize) -> Error {
-        let place = &self.places[rule];
+        let place = &self.chain.places[rule];
         Error::Rule {
-            recipe: self.layers[place.layer].name.clone(),
+            recipe: self.chain.layers[place.layer].name.clone(),
             position: place.gives,
             fault: Box::new(error),
         }
     }
 
     fn plan_rules(&self) -> Vec<PlanRule> {
-        self.places
+        self.chain
+            .places
             .iter()
             .map(|place| PlanRule {
-                recipe: self.layers[place.layer].name.clone(),
+                recipe: self.chain.layers[place.layer].name.clone(),
                 line: place.rule.0,
                 column: place.rule.1,
             })

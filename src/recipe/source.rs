@@ -7,8 +7,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
-use super::rule::Written;
-use super::{Recipe, preset_text};
+use super::presets;
+use super::rule::{Rule, Written};
 use crate::error::{Error, Result};
 use crate::read::{Places, read_text};
 use crate::tensor::{DType, Layout};
@@ -43,7 +43,7 @@ pub(super) struct Source {
 impl Source {
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Format`], as [`Recipe::load`] says.
+    /// [`Error::Io`] and [`Error::Format`], as [`Recipe::load`](super::Recipe::load) says.
     pub fn read(path: &Path) -> Result<Self> {
         let (text, name) = read_text(path, MAX_BYTES, "a recipe is TOML")?;
         Ok(Source {
@@ -77,14 +77,14 @@ impl Source {
         let name = extends.get_ref();
         let at = Some(extends.span().start);
         if !name.ends_with(".toml") {
-            return match preset_text(name) {
+            return match presets::text(name) {
                 Some(text) => Ok(Source {
                     name: name.clone(),
                     text: text.to_owned(),
                     path: None,
                 }),
                 None => {
-                    let presets = Vec::from_iter(Recipe::presets()).join(", ");
+                    let presets = Vec::from_iter(presets::names()).join(", ");
                     let reason = format!(
                         "extends {name:?}, which is no preset: use one of {presets}, or the path of \
                          a .toml file"
@@ -139,87 +139,104 @@ pub(super) struct Place {
     pub gives: (usize, usize),
 }
 
-/// Reads a recipe and what it extends: the first one's rules come first, and what it says of seed,
-/// dtype and layout holds.
-pub(super) fn read(source: Source) -> Result<Recipe> {
-    let mut recipe = Recipe {
-        layers: Vec::new(),
-        seed: None,
-        dtype: None,
-        layout: None,
-        rules: Vec::new(),
-        places: Vec::new(),
-    };
-    let mut globs = 0;
-    let mut seen = Vec::new();
-    let mut next = Some(source);
-    while let Some(source) = next.take() {
-        // Two paths may lead to one file.
-        seen.extend(
-            source
-                .path
-                .as_ref()
-                .and_then(|path| fs::canonicalize(path).ok()),
-        );
-        let file = source.parse()?;
-        recipe.seed = recipe.seed.or(file.seed);
-        recipe.dtype = recipe.dtype.or(file.dtype);
-        recipe.layout = recipe.layout.or(file.layout);
+/// A recipe with those that it extends, read and checked.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    /// The recipe itself, then the one that it extends, and so on.
+    pub layers: Vec<Layer>,
+    pub seed: Option<u64>,
+    pub dtype: Option<DType>,
+    pub layout: Option<Layout>,
+    /// All rules, in the order in which they are tried.
+    pub rules: Vec<Rule>,
+    /// The place of each rule.
+    pub places: Vec<Place>,
+}
 
-        globs += file
-            .rule
-            .iter()
-            .map(|rule| rule.get_ref().globs.get_ref().0.len())
-            .sum::<usize>();
-        if globs > MAX_GLOBS {
-            let reason =
-                format!("has {globs} globs, with what it extends: at most {MAX_GLOBS} are read");
-            return Err(source.refused(None, reason));
-        }
-        let mut places = Places::new(&source.text);
-        for rule in file.rule {
-            let start = rule.span().start;
-            let (rule, gives) = rule
-                .into_inner()
-                .rule(start)
-                .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
-            recipe.rules.push(rule);
-            recipe.places.push(Place {
-                layer: recipe.layers.len(),
-                rule: places.line_and_column(start),
-                gives: places.line_and_column(gives),
+impl Chain {
+    /// Reads a recipe and those that it extends. The first one's rules come first, and its seed, dtype
+    /// and layout win over those of the others.
+    pub fn read(source: Source) -> Result<Self> {
+        let mut chain = Chain {
+            layers: Vec::new(),
+            seed: None,
+            dtype: None,
+            layout: None,
+            rules: Vec::new(),
+            places: Vec::new(),
+        };
+        let mut globs = 0;
+        let mut seen = Vec::new();
+        let mut next = Some(source);
+        while let Some(source) = next.take() {
+            // Two paths may lead to one file.
+            seen.extend(
+                source
+                    .path
+                    .as_ref()
+                    .and_then(|path| fs::canonicalize(path).ok()),
+            );
+            let file = source.parse()?;
+            chain.seed = chain.seed.or(file.seed);
+            chain.dtype = chain.dtype.or(file.dtype);
+            chain.layout = chain.layout.or(file.layout);
+
+            globs += file
+                .rule
+                .iter()
+                .map(|rule| rule.get_ref().globs.get_ref().0.len())
+                .sum::<usize>();
+            if globs > MAX_GLOBS {
+                let reason = format!(
+                    "has {globs} globs, with what it extends: at most {MAX_GLOBS} are read"
+                );
+                return Err(source.refused(None, reason));
+            }
+            let mut places = Places::new(&source.text);
+            for rule in file.rule {
+                let start = rule.span().start;
+                let (rule, gives) = rule
+                    .into_inner()
+                    .rule(start)
+                    .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
+                chain.rules.push(rule);
+                chain.places.push(Place {
+                    layer: chain.layers.len(),
+                    rule: places.line_and_column(start),
+                    gives: places.line_and_column(gives),
+                });
+            }
+            if let Some(extends) = &file.extends {
+                let at = Some(extends.span().start);
+                if chain.layers.len() + 1 == MAX_CHAIN {
+                    let reason = format!(
+                        "is the last of {MAX_CHAIN} recipes that extend each other: more are not read"
+                    );
+                    return Err(source.refused(at, reason));
+                }
+                let base = source.base(extends)?;
+                let canonical = base
+                    .path
+                    .as_ref()
+                    .and_then(|path| fs::canonicalize(path).ok());
+                if canonical.is_some_and(|path| seen.contains(&path)) {
+                    let name = extends.get_ref();
+                    let reason = format!(
+                        "extends {name:?}, which extends this one in turn: one of them must stop"
+                    );
+                    return Err(source.refused(at, reason));
+                }
+                next = Some(base);
+            } else if chain.rules.is_empty() {
+                return Err(source.refused(None, "has no [[rule]]: it needs at least one"));
+            }
+            chain.layers.push(Layer {
+                name: source.name,
+                text: source.text,
             });
         }
-        if let Some(extends) = &file.extends {
-            let at = Some(extends.span().start);
-            if recipe.layers.len() + 1 == MAX_CHAIN {
-                let reason = format!(
-                    "is the last of {MAX_CHAIN} recipes that extend each other: more are not read"
-                );
-                return Err(source.refused(at, reason));
-            }
-            let base = source.base(extends)?;
-            let canonical = base
-                .path
-                .as_ref()
-                .and_then(|path| fs::canonicalize(path).ok());
-            if canonical.is_some_and(|path| seen.contains(&path)) {
-                let name = extends.get_ref();
-                let reason = format!(
-                    "extends {name:?}, which extends this one in turn: one of them must stop"
-                );
-                return Err(source.refused(at, reason));
-            }
-            next = Some(base);
-        } else if recipe.rules.is_empty() {
-            return Err(source.refused(None, "has no [[rule]]: it needs at least one"));
-        }
-        recipe.layers.push(Layer {
-            name: source.name,
-            text: source.text,
-        });
+        Ok(chain)
     }
-    Ok(recipe)
 }
 
 /// The SHA-256 of a text, in hexadecimal.

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 
 /// The axes of a weight that hold its inputs and outputs.
 ///
-/// Only the fans depend on the layout. The order in which elements are stored and numbered does not.
+/// Only the fans depend on the layout. The order in which elements are stored and numbered does
+/// not.
 ///
 /// As text: `out_in`, `in_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 //! Tensors as the generator sees them: a name, a shape, a layout; and parts of them.
 //!
-//! The name selects the stream. The position of an element in the row-major order of the whole tensor
-//! selects a number of that stream. So a weight depends on its tensor, the seed and the initializer
-//! only: not on other tensors, and not on the order in which tensors are filled.
+//! The name selects the stream. The position of an element in the row-major order of the whole
+//! tensor selects a number of that stream. So a weight depends on its tensor, the seed and the
+//! initializer only: not on other tensors, and not on the order in which tensors are filled.
 
 mod dtype;
 mod layout;
@@ -37,8 +37,8 @@ pub fn stream_id(name: &str) -> u64 {
     u64::from_le_bytes(id)
 }
 
-/// A tensor to be initialized: its name, which selects its stream, its whole (global) shape, and the
-/// meaning of its axes.
+/// A tensor to be initialized: its name, which selects its stream, its whole (global) shape, and
+/// the meaning of its axes.
 ///
 /// ```
 /// use fanin::{Layout, Tensor};

@@ -84,8 +84,8 @@ impl Slice {
     ///
     /// # Errors
     ///
-    /// [`Error::Placement`] for a dimension that the shape does not have, and for a rank that is not
-    /// below `size`.
+    /// [`Error::Placement`] for a dimension that the shape does not have, and for a rank that is
+    /// not below `size`.
     pub fn tensor_parallel(shape: &Shape, dim: i64, rank: u64, size: u64) -> Result<Self> {
         let axis = shape.axis(dim).ok_or_else(|| Error::Placement {
             placement: format!("shard({dim})"),
@@ -178,8 +178,8 @@ impl fmt::Display for Slice {
     }
 }
 
-/// Returns the indices of chunk `rank` of `size`, of n indices, as `torch.chunk` cuts them: each chunk
-/// takes `ceil(n / size)` of the remaining indices, or fewer if fewer remain.
+/// Returns the indices of chunk `rank` of `size`, of n indices, as `torch.chunk` cuts them: each
+/// chunk takes `ceil(n / size)` of the remaining indices, or fewer if fewer remain.
 pub(crate) fn chunk(n: u64, rank: u64, size: u64) -> Range<u64> {
     let length = n.div_ceil(size);
     let start = rank.saturating_mul(length).min(n);

@@ -1028,8 +1028,8 @@ fn tensors_that_cannot_be_sharded_are_named() {
         (
             one("0.down.weight", &[4]),
             0,
-            "tensor \"0.down.weight\": shard(1) cuts a dimension that shape [4] does not have: use 0 to 0, \
-             or -1 to -1",
+            "tensor \"0.down.weight\": shard(1) cuts a dimension that shape [4] does not have: use \
+             0 to 0, or -1 to -1",
         ),
         (
             one("0.up.weight", &[]),

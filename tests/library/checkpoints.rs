@@ -121,7 +121,7 @@ fn names_that_safetensors_cannot_hold_are_errors() {
         Contents::safetensors(&fills, &[]).unwrap_err().to_string()
     };
     assert!(refused(["a", "a"]).starts_with("tensor \"a\" is listed twice"));
-    assert!(refused(["a", "__metadata__"]).contains("keeps for itself: use another name"));
+    assert!(refused(["a", "__metadata__"]).contains("which is reserved: use another name"));
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn tensors_of_one_side_are_listed_and_shapes_must_agree() {
     write(&b, &[("w", "F32", &[1, 2], w())]);
     let error = stored(&a, &b).unwrap_err().to_string();
     assert!(
-        error.ends_with("b.safetensors: tensor \"w\": has shape [1, 2], at the start it is [2]"),
+        error.ends_with("b.safetensors: tensor \"w\": has shape [1, 2], but [2] at the start"),
         "{error}"
     );
 }

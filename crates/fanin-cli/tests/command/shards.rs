@@ -90,7 +90,7 @@ fn a_model_that_fits_is_one_file() {
         1,
         &[
             "folder: holds a model.safetensors",
-            "remove it, or take another folder",
+            "remove it, or use another folder",
         ],
     );
 }

@@ -209,10 +209,10 @@ fn a_part_of_a_model_can_be_verified() {
         assert!(error.contains(text), "{error}");
         assert!(error.contains("w.safetensors: tensor \"b\": "), "{error}");
     };
-    refused(&fills[..1], "is not among the tensors that are expected");
+    refused(&fills[..1], "is not one of the expected tensors");
     let shape = [normal("b", &[2, 3], DType::BF16)];
-    refused(&shape, "has shape [6], expected is [2, 3]");
-    // A slice that is stored alone can be verified.
+    refused(&shape, "has shape [6], but [2, 3] is expected");
+    // A slice that is stored alone is verified alone.
     let part = normal("b", &[9], DType::BF16)
         .slice(std::slice::from_ref(&(2..8)))
         .unwrap();
