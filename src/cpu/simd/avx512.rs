@@ -5,36 +5,14 @@ use std::arch::x86_64::{__m128i, __m512i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEG_I
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{Isa, Registers, Run};
+use super::{Isa, Order, Registers, Run};
 
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(V4, Hidden);
-
-/// Constants that the compiler must not know: it takes shuffles that it sees through apart, to fold
-/// them into the instructions around them, and makes more instructions of them.
-#[derive(Clone, Copy)]
-struct Hidden {
-    /// The lanes that make up [`Registers::zip`].
-    zip: __m512i,
-    /// Those of [`Registers::zip_upper`].
-    zip_upper: __m512i,
-}
-
-impl Hidden {
-    fn new() -> Hidden {
-        // From 16 on they are those of the second register.
-        let zip: [u32; 16] = [0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30];
-        let zip_upper: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
-        std::hint::black_box(Hidden {
-            zip: cast(zip),
-            zip_upper: cast(zip_upper),
-        })
-    }
-}
+pub(super) struct Avx512(V4);
 
 impl Avx512 {
     pub fn try_new() -> Option<Avx512> {
-        V4::try_new().map(|token| Avx512(token, Hidden::new()))
+        V4::try_new().map(Avx512)
     }
 
     /// The fill, compiled for this instruction set.
@@ -48,10 +26,12 @@ impl Registers for Avx512 {
     type V = __m512i;
 
     #[inline(always)]
-    fn blocks(self, first: u32) -> Self::V {
-        // Blocks 0 to 3 in the lower halves of 128-bit lanes, which `interleave` takes first.
-        let order: __m512i = cast([0u64, 4, 1, 5, 2, 6, 3, 7]);
-        self.add64(self.splat64(first.into()), order)
+    fn blocks(self, first: u32, order: Order) -> Self::V {
+        let order: [u64; 8] = match order {
+            Order::Pairs => [0, 1, 2, 3, 4, 5, 6, 7],
+            Order::EvenFirst => [0, 4, 1, 5, 2, 6, 3, 7],
+        };
+        self.add64(self.splat64(first.into()), cast(order))
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -75,15 +55,14 @@ impl Registers for Avx512 {
         cast(self.0.avx512f._mm512_movehdup_ps(cast(a)))
     }
     #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
+    fn pack(self, a: Self::V, b: Self::V) -> Self::V {
         let f = self.0.avx512f;
-        f._mm512_permutex2var_epi32(even, self.1.zip, odd)
+        cast(f._mm512_shuffle_ps::<0b10_00_10_00>(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
-        self.0
-            .avx512f
-            ._mm512_permutex2var_epi32(even, self.1.zip_upper, odd)
+    fn pack_upper(self, a: Self::V, b: Self::V) -> Self::V {
+        let f = self.0.avx512f;
+        cast(f._mm512_shuffle_ps::<0b11_01_11_01>(cast(a), cast(b)))
     }
 }
 
@@ -143,7 +122,8 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 16] = bytemuck::cast_ref(indices);
-        [eight(table, indices, 0), eight(table, indices, 1)]
+        let [a, b] = [eight(table, indices, 0), eight(table, indices, 2)];
+        [self.pack(a, b), self.pack_upper(a, b)]
     }
     #[inline(always)]
     fn convert(self, a: Self::V) -> Self::V {
@@ -155,16 +135,17 @@ impl Isa for Avx512 {
         cast(self.0.avx512f._mm512_cvt_roundepi32_ps::<DOWN>(a))
     }
     #[inline(always)]
+    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.avx512f._mm512_add_ps(cast(a), cast(b)))
+    }
+    #[inline(always)]
     fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
         cast(self.0.avx512f._mm512_mul_ps(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
         let f = self.0.avx512f;
-        [
-            f._mm512_unpacklo_epi32(even, odd),
-            f._mm512_unpackhi_epi32(even, odd),
-        ]
+        cast(f._mm512_mask_movehdup_ps(cast(odd), 0x5555, cast(even)))
     }
     #[inline(always)]
     fn mul16_sum(self, a: Self::V, b: Self::V) -> Self::V {
@@ -192,26 +173,22 @@ impl Isa for Avx512 {
         self.0.avx512f._mm512_cvtepu16_epi32(half)
     }
     #[inline(always)]
-    fn to_bf16(self, a: Self::V) -> Self::V {
+    fn values_bf16(self, a: [Self::V; 2], exponent: i32) -> Self::V {
         let f = self.0.avx512f;
-        let odd = f._mm512_test_epi32_mask(a, self.splat(1 << 16));
-        let up = self.add(a, self.splat(0x7fff));
-        f._mm512_mask_add_epi32(up, odd, up, self.splat(1))
+        let [mut lower, mut upper] = a;
+        for a in [&mut lower, &mut upper] {
+            let value = self.values(*a, exponent);
+            let odd = f._mm512_test_epi32_mask(value, self.splat(1 << 16));
+            let up = self.add(value, self.splat(0x7fff));
+            *a = f._mm512_mask_add_epi32(up, odd, up, self.splat(1));
+        }
+        self.halves(upper, self.shr_u::<16>(lower))
     }
     #[inline(always)]
     fn narrow(self, a: [Self::V; 2]) -> Self::V {
         let f = self.0.avx512f;
         let [low, high] = a.map(|v| f._mm512_cvtepi32_epi16(v));
         f._mm512_inserti64x4::<1>(f._mm512_castsi256_si512(low), high)
-    }
-    #[inline(always)]
-    fn narrow_upper(self, a: [Self::V; 2]) -> Self::V {
-        let order: [u16; 32] = [
-            1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, //
-            33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63,
-        ];
-        let bw = self.0.avx512bw;
-        bw._mm512_permutex2var_epi16(a[0], cast(order), a[1])
     }
     #[inline(always)]
     fn store(self, a: Self::V, out: &mut [u8]) {
@@ -225,18 +202,18 @@ impl Isa for Avx512 {
     }
 }
 
-/// The entries of every second lane.
+/// The entries of two lanes of each 128 bits.
 #[inline(always)]
-fn eight<const N: usize>(table: &[[u32; 2]; N], indices: &[u32; 16], odd: usize) -> __m512i {
+fn eight<const N: usize>(table: &[[u32; 2]; N], indices: &[u32; 16], first: usize) -> __m512i {
     cast([
-        table[indices[odd] as usize % N],
-        table[indices[odd + 2] as usize % N],
-        table[indices[odd + 4] as usize % N],
-        table[indices[odd + 6] as usize % N],
-        table[indices[odd + 8] as usize % N],
-        table[indices[odd + 10] as usize % N],
-        table[indices[odd + 12] as usize % N],
-        table[indices[odd + 14] as usize % N],
+        table[indices[first] as usize % N],
+        table[indices[first + 1] as usize % N],
+        table[indices[first + 4] as usize % N],
+        table[indices[first + 5] as usize % N],
+        table[indices[first + 8] as usize % N],
+        table[indices[first + 9] as usize % N],
+        table[indices[first + 12] as usize % N],
+        table[indices[first + 13] as usize % N],
     ])
 }
 

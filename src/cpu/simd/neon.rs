@@ -5,9 +5,7 @@ use std::arch::aarch64::{int64x2_t, uint32x4_t, uint64x2_t};
 use pulp::aarch64::Neon as Token;
 use pulp::{NullaryFnOnce, cast};
 
-use crate::kernel::value::to_f16;
-
-use super::{Isa, Registers, Run};
+use super::{Isa, Order, Registers, Run};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(Token);
@@ -28,7 +26,7 @@ impl Registers for Neon {
     type V = uint32x4_t;
 
     #[inline(always)]
-    fn blocks(self, first: u32) -> Self::V {
+    fn blocks(self, first: u32, _: Order) -> Self::V {
         self.add64(self.splat64(first.into()), cast([0u64, 1]))
     }
     #[inline(always)]
@@ -54,12 +52,12 @@ impl Registers for Neon {
         cast(self.0.neon.vshrq_n_u64::<32>(cast(a)))
     }
     #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        self.0.neon.vtrn1q_u32(even, odd)
+    fn pack(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vuzp1q_u32(a, b)
     }
     #[inline(always)]
-    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
-        self.0.neon.vtrn2q_u32(even, odd)
+    fn pack_upper(self, a: Self::V, b: Self::V) -> Self::V {
+        self.0.neon.vuzp2q_u32(a, b)
     }
 }
 
@@ -123,33 +121,33 @@ impl Isa for Neon {
     fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let indices: &[u32; 4] = bytemuck::cast_ref(indices);
         let [a, b, c, d] = indices.map(|index| table[index as usize % N]);
-        [cast([a, c]), cast([b, d])]
+        let [first, second] = [cast([a, b]), cast([c, d])];
+        [self.pack(first, second), self.pack_upper(first, second)]
     }
     #[inline(always)]
     fn convert(self, a: Self::V) -> Self::V {
         cast(self.0.neon.vcvtq_f32_s32(cast(a)))
     }
     #[inline(always)]
+    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        cast(self.0.neon.vaddq_f32(cast(a), cast(b)))
+    }
+    #[inline(always)]
     fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
         cast(self.0.neon.vmulq_f32(cast(a), cast(b)))
     }
     #[inline(always)]
-    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
-        let neon = self.0.neon;
-        [neon.vzip1q_u32(even, odd), neon.vzip2q_u32(even, odd)]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.0.neon.vtrn2q_u32(even, odd)
     }
     #[inline(always)]
-    fn to_f16(self, a: Self::V) -> Self::V {
-        cast(cast::<_, [u32; 4]>(a).map(to_f16))
+    fn magnitude(self, a: Self::V) -> Self::V {
+        cast(self.0.neon.vabsq_s32(cast(a)))
     }
     #[inline(always)]
     fn narrow(self, [low, high]: [Self::V; 2]) -> Self::V {
         let neon = self.0.neon;
         cast(neon.vcombine_u16(neon.vmovn_u32(low), neon.vmovn_u32(high)))
-    }
-    #[inline(always)]
-    fn narrow_upper(self, a: [Self::V; 2]) -> Self::V {
-        self.narrow([self.shr_u::<16>(a[0]), self.shr_u::<16>(a[1])])
     }
     #[inline(always)]
     fn store(self, a: Self::V, out: &mut [u8]) {

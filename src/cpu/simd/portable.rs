@@ -2,7 +2,7 @@
 
 use crate::kernel::value::{cut, to_f16, value};
 
-use super::{Isa, Registers};
+use super::{Isa, Order, Registers};
 
 const BLOCKS: usize = 4;
 const WORDS: usize = 2 * BLOCKS;
@@ -37,8 +37,12 @@ impl Registers for Portable {
     type V = [u32; WORDS];
 
     #[inline(always)]
-    fn blocks(self, first: u32) -> Self::V {
-        std::array::from_fn(|i| first.wrapping_add(i as u32 / 2))
+    fn blocks(self, first: u32, order: Order) -> Self::V {
+        let order = match order {
+            Order::Pairs => [0, 1, 2, 3],
+            Order::EvenFirst => [0, 2, 1, 3],
+        };
+        narrow(order.map(|i| u64::from(first) + i))
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -61,12 +65,12 @@ impl Registers for Portable {
         narrow(wide(a).map(|a| a >> 32))
     }
     #[inline(always)]
-    fn zip(self, even: Self::V, odd: Self::V) -> Self::V {
-        std::array::from_fn(|i| if i % 2 == 0 { even[i] } else { odd[i - 1] })
+    fn pack(self, a: Self::V, b: Self::V) -> Self::V {
+        [a[0], a[2], b[0], b[2], a[4], a[6], b[4], b[6]]
     }
     #[inline(always)]
-    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
-        std::array::from_fn(|i| if i % 2 == 0 { even[i + 1] } else { odd[i] })
+    fn pack_upper(self, a: Self::V, b: Self::V) -> Self::V {
+        [a[1], a[3], b[1], b[3], a[5], a[7], b[5], b[7]]
     }
 }
 
@@ -128,11 +132,17 @@ impl Isa for Portable {
     #[inline(always)]
     fn entries<const N: usize>(self, table: &[[u32; 2]; N], indices: &Self::V) -> [Self::V; 2] {
         let entries = indices.map(|index| table[index as usize % N]);
-        [0, 1].map(|odd| std::array::from_fn(|i| entries[i / 2 * 2 + odd][i % 2]))
+        [0, 1].map(|word| entries.map(|entry| entry[word]))
     }
     #[inline(always)]
     fn convert(self, a: Self::V) -> Self::V {
         a.map(|a| (a as i32 as f32).to_bits())
+    }
+    #[inline(always)]
+    fn add_f32(self, a: Self::V, b: Self::V) -> Self::V {
+        map2(a, b, |a, b| {
+            (f32::from_bits(a) + f32::from_bits(b)).to_bits()
+        })
     }
     #[inline(always)]
     fn mul_f32(self, a: Self::V, b: Self::V) -> Self::V {
@@ -146,18 +156,8 @@ impl Isa for Portable {
         a.map(|a| value(cut(a as i32), exponent))
     }
     #[inline(always)]
-    fn interleave(self, even: Self::V, odd: Self::V) -> [Self::V; 2] {
-        let lanes = |i: usize| {
-            if i.is_multiple_of(2) {
-                even[i / 2]
-            } else {
-                odd[i / 2]
-            }
-        };
-        [
-            std::array::from_fn(lanes),
-            std::array::from_fn(|i| lanes(WORDS + i)),
-        ]
+    fn zip_upper(self, even: Self::V, odd: Self::V) -> Self::V {
+        std::array::from_fn(|i| if i % 2 == 0 { even[i + 1] } else { odd[i] })
     }
     #[inline(always)]
     fn to_f16(self, a: Self::V) -> Self::V {
@@ -170,10 +170,6 @@ impl Isa for Portable {
             let at = 2 * (i % BLOCKS);
             from[at] & 0xffff | from[at + 1] << 16
         })
-    }
-    #[inline(always)]
-    fn narrow_upper(self, a: [Self::V; 2]) -> Self::V {
-        self.narrow([self.shr_u::<16>(a[0]), self.shr_u::<16>(a[1])])
     }
     #[inline(always)]
     fn store(self, a: Self::V, out: &mut [u8]) {

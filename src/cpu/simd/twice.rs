@@ -1,7 +1,7 @@
 //! Two registers in place of one. The rounds of Philox wait for each other, and a processor looks
 //! ahead by little more than one chain of them: with chains side by side its multipliers have work.
 
-use super::Registers;
+use super::{Order, Registers};
 
 #[derive(Clone, Copy)]
 pub(super) struct Twice<F>(pub F);
@@ -18,12 +18,13 @@ macro_rules! both {
 
 impl<F: Registers> Registers for Twice<F> {
     const BLOCKS: usize = 2 * F::BLOCKS;
+    const JOINT_KEYS: bool = F::JOINT_KEYS;
     type V = [F::V; 2];
 
     #[inline(always)]
-    fn blocks(self, first: u32) -> Self::V {
+    fn blocks(self, first: u32, order: Order) -> Self::V {
         let second = first.wrapping_add(F::BLOCKS as u32);
-        [self.0.blocks(first), self.0.blocks(second)]
+        [self.0.blocks(first, order), self.0.blocks(second, order)]
     }
     #[inline(always)]
     fn splat(self, number: u32) -> Self::V {
@@ -37,7 +38,7 @@ impl<F: Registers> Registers for Twice<F> {
         xor(a, b);
         mul_u(a, b);
         upper(a);
-        zip(even, odd);
-        zip_upper(even, odd);
+        pack(a, b);
+        pack_upper(a, b);
     }
 }
