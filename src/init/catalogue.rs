@@ -134,9 +134,6 @@ mod tests {
                     init.resolve(&tensor).unwrap();
                 }
             }
-            for (key, _) in definition.keras_defaults {
-                definition.position(key);
-            }
         }
     }
 
