@@ -1,6 +1,7 @@
-//! The table of normal pairs: the curve of Box-Muller's radius, and points of the circle.
+//! The table of the Box-Muller transform: the curve of the radius, and points of the circle.
 //!
-//! Like the tables of `quantile.rs` it is part of the stream, and made with the same arithmetic.
+//! It is part of the stream, like the tables of `quantile.rs`, and uses the same arithmetic. Section
+//! "Normal pairs" of `docs/STREAM.md` is the normative text.
 
 use std::f64::consts::TAU;
 use std::sync::{Arc, OnceLock};
@@ -9,9 +10,9 @@ use crate::kernel::box_muller::{POINTS, RADIUS_BITS, TABLE_ENTRIES};
 
 use super::quantile::{entries, ln, power_of_two, quadratics};
 
-/// The table that [`kernel::box_muller`](crate::kernel::box_muller) looks up: 4096 quadratics of
-/// the radius, then the cosines and sines of 1024 points of the circle. Made on its first use;
-/// `docs/STREAM.md` says how.
+/// Returns the table of [`kernel::box_muller`](crate::kernel::box_muller): 4096 quadratics of the
+/// radius, then the cosines and sines of 1024 points of the circle. It is built on its first use.
+/// `docs/STREAM.md` defines it.
 ///
 /// ```
 /// use fanin::{init::normal_table, kernel::box_muller::normal_pair};
@@ -26,6 +27,7 @@ use super::quantile::{entries, ln, power_of_two, quadratics};
 pub fn normal_table() -> Arc<Vec<[u32; 2]>> {
     static TABLE: OnceLock<Arc<Vec<[u32; 2]>>> = OnceLock::new();
     Arc::clone(TABLE.get_or_init(|| {
+        // r = sqrt(-2 ln u): Box and Muller, 1958.
         let radii = quadratics(|w| (-2.0 * ln(w)).sqrt(), |w| (-2.0 * ln(1.0 - w)).sqrt());
         let mut table = Vec::with_capacity(TABLE_ENTRIES);
         table.extend(entries(&radii, RADIUS_BITS));
@@ -34,18 +36,21 @@ pub fn normal_table() -> Arc<Vec<[u32; 2]>> {
     }))
 }
 
-/// Cosine and sine of `2 pi (k + 1/2 + 2^-17) / 1024` with 30 fraction bits: the middle of the
-/// angles that share the point k, whose rest is a signed number of 16 bits.
+/// Returns cosine and sine of `2 pi (k + 1/2 + 2^-17) / 1024` with 30 fraction bits.
+///
+/// The kernel adds the rest of the angle, `d / 2^16` of a point for a signed d of 16 bits. The 2^-17
+/// is half a step of d, so that each d stands for the middle of its step.
 fn point(k: usize) -> [u32; 2] {
     const QUARTER: usize = POINTS / 4;
-    const MIDDLE: f64 = 1.0 / 131_072.0;
+    const HALF_STEP: f64 = 1.0 / 131_072.0;
     let angle = |place: f64| TAU * place / POINTS as f64;
     let place = k % QUARTER;
-    // Within an eighth of the circle, from the nearer axis.
+    // `cos_sin` takes angles within an eighth of the circle. For larger ones, the angle from the other
+    // axis swaps cosine and sine.
     let (cosine, sine) = if place < QUARTER / 2 {
-        cos_sin(angle(place as f64 + 0.5 + MIDDLE))
+        cos_sin(angle(place as f64 + 0.5 + HALF_STEP))
     } else {
-        let (sine, cosine) = cos_sin(angle((QUARTER - 1 - place) as f64 + 0.5 - MIDDLE));
+        let (sine, cosine) = cos_sin(angle((QUARTER - 1 - place) as f64 + 0.5 - HALF_STEP));
         (cosine, sine)
     };
     let fixed = |x: f64| (x * power_of_two(30)).round() as i32;
@@ -59,7 +64,8 @@ fn point(k: usize) -> [u32; 2] {
     .map(|x| x as u32)
 }
 
-/// Cosine and sine for 0 <= x < 0.79, by Taylor's series to degrees 18 and 19.
+/// Returns cosine and sine for 0 <= x < 0.79, by Taylor series to degrees 18 and 19. The next terms are
+/// below 10^-20.
 fn cos_sin(x: f64) -> (f64, f64) {
     let square = x * x;
     let (mut cosine, mut sine) = (1.0, 1.0);
@@ -84,7 +90,7 @@ mod tests {
             let (sine, cosine) = libm::sincos(angle);
             for (&got, exact) in pair.iter().zip([cosine, sine]) {
                 let error = f64::from(got as i32) - exact * power_of_two(30);
-                // binary64 sines are good to 2^-22 of such a unit.
+                // libm's error is below 2^-22 of a unit.
                 assert!(error.abs() <= 0.5 + 1e-6, "point {k}: off by {error}");
             }
         }

@@ -1,4 +1,4 @@
-//! The table of initializers. Text, recipes, `fanin inits` and `docs/INITIALIZERS.md` stand on it.
+//! The table of initializers. Text, recipes, `fanin inits` and `docs/INITIALIZERS.md` are made from it.
 
 use std::sync::LazyLock;
 
@@ -58,28 +58,34 @@ pub fn markdown() -> String {
 const PREFACE: &str = "\
 # Initializers
 
-Every name that `fanin fill --init`, recipes and `Init`'s `FromStr` accept. This page is what
-`fanin inits --markdown` prints; a test keeps the two the same.
+This page lists the initializers that `fanin fill --init`, recipes and `Init`'s `FromStr` accept.
+`fanin inits --markdown` prints it, and a test compares the two.
 
-`name(key=default,...)`: a key without `=` must be given, one in brackets can be left out (a recipe
-finds `layers` and the `fan_in` of a bias by itself).
-Keras' class names (`HeNormal`) and torch's functions (`kaiming_normal_`) are accepted as they are
-spelled there, and so are the keys `stddev`, `minval`, `maxval` and, for `uniform`, `a` and `b`.
+A title is `name(key=default,...)`. A key without `=` must be given. A key in brackets can be left
+out: a recipe finds `layers` and the `fan_in` of a bias, `gain` follows from `nonlinearity`, `groups`
+are those of the tensor, and without `padding_idx` no row is 0.
 
-`fan` is `fan_in`, `fan_out` or their mean, as `mode` says; in layout `out_in` (torch) of shape
-`[out, in, k...]`, in layout `in_out` (Keras, JAX) of `[k..., in, out]`, times the taps of a
+The class names of Keras (`HeNormal`) and the function names of torch (`kaiming_normal_`) are
+accepted, too. The keys `stddev`, `minval` and `maxval` are accepted for `std`, `low` and `high`.
+`uniform` also accepts `a` and `b`.
+
+`N(m, s^2)` is the normal distribution, `U[a, b)` is the uniform distribution, and `U(±b)` is
+`U[-b, b)`. `fan` is `fan_in`, `fan_out` or their mean, depending on `mode`. A tensor in layout
+`out_in` (torch) has shape `[out, in, k...]`. A tensor in layout `in_out` (Keras, JAX) has shape
+`[k..., in, out]`. Its fans are `in` and `out` times the product of `k...`, the kernel of a
 convolution. Gains are those of `torch.nn.init.calculate_gain`.
 
-## Where names bite
+## Names with different meanings
 
-- `xavier_normal` and `kaiming_normal` are normal, as in torch; `glorot_normal`, `he_normal` and
-  `lecun_normal` are cut off at two standard deviations and widened to keep the variance (by
-  1 / 0.87962566103423978), as in Keras and JAX. JAX uses the first two names for the second kind.
-- `trunc_normal` has absolute bounds, as in torch; `truncated_normal` has bounds in standard
-  deviations, as in Keras and JAX. In neither is the std made up for what the cut takes away.
-- `normal` has torch's default std, 1. Keras' `RandomNormal` has 0.05, JAX' `normal` 0.01.
+- `xavier_normal` and `kaiming_normal` are not truncated, as in torch. `glorot_normal`, `he_normal`
+  and `lecun_normal` are truncated at two standard deviations and widened by
+  1 / 0.87962566103423978 to keep the variance, as in Keras and JAX. (JAX also has the names
+  `xavier_normal` and `kaiming_normal`. There they are truncated.)
+- `trunc_normal` has absolute bounds, as in torch. `truncated_normal` has bounds in standard
+  deviations, as in Keras and JAX. In both, `std` is the one before the truncation.
+- `normal` has torch's default std, 1. Keras' `RandomNormal` has 0.05, and JAX' `normal` has 0.01.
 - `TruncatedNormal`, spelled as in Keras, has Keras' default std, 0.05.
-- A `groups` of a tensor divides fan_out; torch itself does not know of groups there.
+- If a tensor has `groups`, fan_out is divided by them. torch's own function ignores groups.
 
 ## The list
 
@@ -91,9 +97,8 @@ mod tests {
     use super::*;
     use crate::{Init, Tensor};
 
-    /// The page in the repository is the catalogue.
     #[test]
-    fn the_page_is_the_catalogue() {
+    fn the_page_is_up_to_date() {
         let page = include_str!("../../docs/INITIALIZERS.md");
         assert!(
             page == markdown(),
@@ -110,7 +115,7 @@ mod tests {
         assert_eq!(names.len(), all);
     }
 
-    /// Each name reads back, and gives numbers for a tensor unless only a recipe can.
+    /// Each name reads back, and resolves for a tensor unless it needs a recipe.
     #[test]
     fn every_definition_works() {
         for definition in CATALOGUE.iter() {
@@ -134,13 +139,10 @@ mod tests {
                     init.resolve(&tensor).unwrap();
                 }
             }
-            for (key, _) in definition.keras_defaults {
-                definition.position(key);
-            }
         }
     }
 
-    /// Names and keys of the constructors are those of the table.
+    /// The table has the names and keys of all constructors.
     #[test]
     fn every_constructor_works() {
         use crate::init::{Family, FanMode, MupRole, Nonlinearity, TransformerSide};

@@ -3,7 +3,7 @@
 use super::{Init, Rule};
 use crate::error::{Error, Result};
 
-/// The most keys that an initializer has.
+/// The largest number of keys of an initializer.
 pub(super) const MAX_KEYS: usize = 4;
 
 /// One initializer of the [`CATALOGUE`](super::CATALOGUE): its names, its keys with defaults and
@@ -17,8 +17,6 @@ pub struct Definition {
     pub aliases: &'static [&'static str],
     /// The keys, in the order in which they are printed.
     pub keys: &'static [Key],
-    /// Defaults that differ where the name is spelled as a class of Keras.
-    pub(super) keras_defaults: &'static [(&'static str, Value)],
     /// The distribution or value of an element.
     pub formula: &'static str,
     /// The names that frameworks use.
@@ -32,8 +30,8 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Returns `name(key=default,...)` as it could be written: a required key stands without a
-    /// default, and one that can be left out without a replacement stands in brackets.
+    /// Returns `name(key=default,...)`. A required key has no `=default`. A key that can be left out
+    /// but has no default is in brackets.
     #[must_use]
     pub fn signature(&self) -> String {
         if self.keys.is_empty() {
@@ -47,11 +45,11 @@ impl Definition {
         format!("{}({})", self.name, keys.collect::<Vec<_>>().join(","))
     }
 
-    /// Returns the promise about its bits.
+    /// Returns the guarantee about the bits of the elements.
     #[must_use]
     pub fn exactness(&self) -> &'static str {
         if self.name.ends_with("orthogonal") {
-            "1e-5 across devices; same bits on one device; a slice makes the whole"
+            "1e-5 across devices; same bits on one device; a slice computes the whole matrix"
         } else {
             "same bits everywhere, any slice"
         }
@@ -71,7 +69,12 @@ impl Definition {
         values
     }
 
-    /// Returns the position of a key. Every caller names a key of the table, which tests walk.
+    /// Returns the position of a key.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such key. All callers are in this crate, and the tests of the table run each
+    /// of them.
     pub(crate) fn position(&self, key: &str) -> usize {
         let found = self.keys.iter().position(|known| known.name == key);
         found.unwrap_or_else(|| panic!("{} has no key {key}", self.name))
@@ -86,8 +89,10 @@ pub struct Key {
     pub name: &'static str,
     /// The kind and range of its value.
     pub(super) kind: KeyKind,
-    /// The value if the key is not given.
+    /// The value that the key has if it is not given.
     pub(super) default: Value,
+    /// The default if the name is spelled as a class of Keras, where that default differs.
+    pub(super) keras_default: Option<Value>,
     /// True if the key must be given.
     pub required: bool,
 }
@@ -111,13 +116,13 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Anything that a later check, which knows more, accepts. Bounds of truncated normals can be
-    /// infinite, and the bounds of a range must be in order.
+    /// All numbers. The constructors of [`Distribution`](super::Distribution) check these keys:
+    /// bounds of truncated normals can be infinite, and two bounds must be in order.
     pub const ANY: Range = Range {
         holds: |_| true,
         accepted: "",
     };
-    /// A factor that must not vanish: a gain, a scale, an angular frequency.
+    /// A factor that must not be 0: a gain, a scale, an angular frequency.
     pub const POSITIVE: Range = Range {
         holds: |x| x.is_finite() && x > 0.0,
         accepted: "it must be a finite number above 0",
@@ -127,7 +132,8 @@ impl Range {
         holds: f64::is_finite,
         accepted: "it must be a finite number",
     };
-    /// The gain of an orthogonal matrix.
+    /// The gain of an orthogonal matrix. NaN passes, because `Distribution::constant` refuses it with
+    /// the message for numbers that are not finite.
     pub const NOT_NEGATIVE: Range = Range {
         holds: |x| x >= 0.0 || x.is_nan(),
         accepted: "it must be at least 0",
@@ -137,7 +143,7 @@ impl Range {
         holds: |x| x.is_finite() && x >= 1.0,
         accepted: "it must be at least 1 and finite",
     };
-    /// A share of the whole.
+    /// A proportion.
     pub const SHARE: Range = Range {
         holds: |x| (0.0..=1.0).contains(&x),
         accepted: "it must be between 0 and 1",
@@ -145,38 +151,39 @@ impl Range {
 }
 
 impl Key {
+    const fn new(name: &'static str, kind: KeyKind, default: Value) -> Key {
+        Key {
+            name,
+            kind,
+            default,
+            keras_default: None,
+            required: false,
+        }
+    }
+
     /// A number with a default.
     pub(super) const fn number(name: &'static str, range: Range, default: f64) -> Key {
-        Key {
-            name,
-            kind: KeyKind::Number(range),
-            default: Value::Number(default),
-            required: false,
-        }
+        Key::new(name, KeyKind::Number(range), Value::Number(default))
     }
 
-    /// A whole number of at least `least` with a default.
+    /// A whole number of at least `least`, with a default.
     pub(super) const fn count(name: &'static str, least: u64, default: u64) -> Key {
-        Key {
-            name,
-            kind: KeyKind::Count(least),
-            default: Value::Count(default),
-            required: false,
-        }
+        Key::new(name, KeyKind::Count(least), Value::Count(default))
     }
 
-    /// One of some words, with a default.
+    /// One of a list of words, with a default.
     pub(super) const fn word(
         name: &'static str,
         words: &'static [&'static str],
         default: &'static str,
     ) -> Key {
-        Key {
-            name,
-            kind: KeyKind::Word(words),
-            default: Value::Word(default),
-            required: false,
-        }
+        Key::new(name, KeyKind::Word(words), Value::Word(default))
+    }
+
+    /// The key with another default for the spelling of Keras.
+    pub(super) const fn keras(mut self, default: f64) -> Key {
+        self.keras_default = Some(Value::Number(default));
+        self
     }
 
     /// The key without its default: it must be given.
@@ -186,23 +193,23 @@ impl Key {
         self
     }
 
-    /// The key without its default: it can be left out, and the rule knows what that means.
+    /// The key without its default. It can be left out, and the rule handles that case.
     pub(super) const fn optional(mut self) -> Key {
         self.default = Value::Unset;
         self
     }
 
-    /// True if the value is a number, so that a recipe can compute it.
+    /// Returns true if the value is a number. A recipe can compute it then.
     #[cfg(feature = "recipe")]
     pub(crate) fn is_numeric(&self) -> bool {
         !matches!(self.kind, KeyKind::Word(_))
     }
 
-    /// Reads a value.
+    /// Reads a value from text.
     ///
     /// # Errors
     ///
-    /// The reason, without the name of the initializer.
+    /// A message that does not name the initializer.
     pub(crate) fn read(&self, text: &str) -> Result<Value, String> {
         let name = self.name;
         match self.kind {
@@ -224,12 +231,12 @@ impl Key {
         }
     }
 
-    /// Takes a computed number as the value.
+    /// Returns a computed number as a value of this key.
     #[cfg(feature = "recipe")]
     ///
     /// # Errors
     ///
-    /// The reason, where the key counts something and the number is not whole.
+    /// A message, if the key takes whole numbers and the number is not whole.
     pub(crate) fn computed(&self, number: f64) -> Result<Value, String> {
         match self.kind {
             KeyKind::Count(least) => {
@@ -253,7 +260,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`], naming no tensor.
+    /// [`Error::Parameter`] without a tensor's name.
     pub(super) fn check(&self, value: Value) -> Result<()> {
         let (value, accepted) = match (&self.kind, value) {
             (KeyKind::Number(range), Value::Number(x)) if !(range.holds)(x) => (x, range.accepted),
@@ -276,7 +283,7 @@ pub(crate) enum Value {
     Number(f64),
     Count(u64),
     Word(&'static str),
-    /// Not given, and without a default.
+    /// No value: the key is not given and has no default.
     Unset,
 }
 

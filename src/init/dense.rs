@@ -1,4 +1,4 @@
-//! Layer sizes in, parameters out: the helpers of a first tutorial.
+//! Parameters of fully connected networks, made from the sizes of the layers.
 
 use super::{Init, Missing};
 use crate::error::{Error, Result};
@@ -17,8 +17,8 @@ pub struct DenseLayer {
 /// Returns the fully connected layers between consecutive sizes: weights `layers.{i}.weight` and
 /// biases `layers.{i}.bias`, for i from 0.
 ///
-/// Biases are usually [`Init::zeros`]. Small random ones are `Init::normal(0.0, 0.01)`, and those
-/// of torch `"bias_uniform".parse()?`, which takes fan_in from the layer.
+/// Biases are usually [`Init::zeros`]. `Init::normal(0.0, 0.01)` gives small random biases, and
+/// `"bias_uniform".parse()?` gives the biases of torch, with the fan_in of each layer.
 ///
 /// ```
 /// use fanin::{Init, init};
@@ -45,7 +45,7 @@ pub fn dense_layers(
         return Err(Error::parameter(
             "number of layer sizes",
             sizes.len() as f64,
-            "it must be at least 2, the inputs and the outputs",
+            "it must be at least 2: the inputs and the outputs",
         ));
     }
     let layers = sizes.windows(2).enumerate().map(|(i, size)| {
@@ -55,7 +55,7 @@ pub fn dense_layers(
     layers.collect()
 }
 
-/// The parameters of a network with one hidden layer, under the names that tutorials give them.
+/// The parameters of a network with one hidden layer, with the names that tutorials use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TwoLayers {
     /// `W1`, of shape `[hidden_size, input_size]`.
@@ -70,7 +70,7 @@ pub struct TwoLayers {
 
 /// Returns the parameters of a network with one hidden layer: `W1`, `b1`, `W2`, `b2`.
 ///
-/// The rules of tutorials, for a layer with n inputs:
+/// Tutorials use these rules, for a layer with n inputs:
 ///
 /// | variance | `weights` |
 /// |---|---|
@@ -79,8 +79,8 @@ pub struct TwoLayers {
 /// | 2/(inputs + outputs), "Xavier" | [`Init::xavier_normal`] |
 ///
 /// [`Init::lecun_normal`], [`Init::he_normal`] and [`Init::glorot_normal`] have the same variances
-/// and are cut off at two standard deviations, as in Keras and JAX. Biases are as in
-/// [`dense_layers`].
+/// and are truncated at two standard deviations, as in Keras and JAX. [`dense_layers`] describes the
+/// usual biases.
 ///
 /// ```
 /// use fanin::{Init, init};
@@ -136,7 +136,7 @@ fn layer(
 ) -> Result<DenseLayer> {
     let biases = match biases.missing() {
         Some(Missing::FanIn) if inputs > 0 => biases.completed(Missing::FanIn, inputs),
-        // A layer without inputs has biases of 0, as in torch.
+        // As torch.nn.Linear.reset_parameters: biases are 0 if fan_in is 0.
         Some(Missing::FanIn) => Init::zeros(),
         _ => *biases,
     };

@@ -1,4 +1,4 @@
-//! A resolved initializer: numbers only, rounded once, ready for the generator.
+//! Resolved initializers: the numbers that the generator uses, rounded once.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use crate::error::{Error, Result};
 
 /// The distribution of the elements of one tensor, as the numbers that the stream uses.
 ///
-/// [`Init`](crate::Init) with a shape gives one. All arithmetic before it is in binary64; here
-/// every number has been rounded once to binary32. The constructors check their numbers, so a
-/// `Distribution` is always valid.
+/// [`Init::resolve`](crate::Init::resolve) returns one for a tensor. All arithmetic before it is in
+/// binary64, and every result has been rounded once to binary32. The constructors check their
+/// numbers, so a `Distribution` is always valid.
 ///
-/// As text it shows the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
-/// fields, with the kind as `kind`; in JSON an infinite bound is `null`. [`Distribution::law`] gives
-/// moments and probabilities.
+/// Its text has the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
+/// fields, with the kind as `kind`. In JSON an infinite bound is `null`. [`Distribution::law`]
+/// returns moments and probabilities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Distribution(DistributionKind);
 
-/// The numbers of a [`Distribution`], to be read by the fills.
+/// The numbers of a [`Distribution`], which the fills read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -26,46 +26,48 @@ pub struct Distribution(DistributionKind);
 )]
 #[non_exhaustive]
 pub enum DistributionKind {
-    /// Every element is `value`; no random number is drawn.
+    /// The same value in every element. No random number is drawn.
     Constant {
         /// The value of every element.
         value: f32,
     },
-    /// `mean + std * z`, z standard normal with |z| < 6.67, in steps of about 2^-25 standard
-    /// deviations.
+    /// `mean + std * z` for a standard normal z, in steps of about 2^-25 standard deviations. The
+    /// radius of Box-Muller on 32-bit words is at most 6.661, so |z| < 6.67.
     Normal {
         /// The mean.
         mean: f32,
         /// The standard deviation, at least 0.
         std: f32,
     },
-    /// The multiples of a power of two in `[low, high)`, each as likely as any other: at least
-    /// 2^23 of them, unless `low` and `high` are close.
+    /// The multiples of a power of two in `[low, high)`, with equal probabilities. There are at
+    /// least 2^23 of them unless `low` and `high` are close.
     ///
-    /// In binary32 `high` is never reached. float16 and bfloat16 round the binary32 value, and can
-    /// reach it.
+    /// In binary32 no element is `high`. float16 and bfloat16 round the binary32 value and can give
+    /// `high`.
     Uniform {
         /// The lower end, included.
         low: f32,
-        /// The upper end, not included.
+        /// The upper end, excluded.
         high: f32,
     },
-    /// Normal, given that it lies within bounds: no value lies outside, none piles up on a
-    /// bound, however far in a tail or wide apart the bounds are.
+    /// The conditional distribution of a normal number, given that it lies within bounds. No value
+    /// lies outside the bounds, and values do not pile up on a bound. This holds for bounds far in a
+    /// tail and for wide bounds.
     ///
-    /// One word an element goes through the inverse of the distribution function, which is within
-    /// 2^-21 standard deviations of exact: `docs/STREAM.md`. Words have 32 bits: |z| < 6.24 however
-    /// wide the bounds.
+    /// Each element maps one word by the inverse of the distribution function, with an error below
+    /// 2^-21 standard deviations (`docs/STREAM.md`). Words have 32 bits, so |z| < 6.24 even for
+    /// wider bounds.
     TruncatedNormal {
-        /// The mean of the normal distribution, before it is cut.
+        /// The mean of the normal distribution before the truncation.
         mean: f32,
-        /// Its standard deviation, before it is cut; above 0.
+        /// The standard deviation before the truncation, above 0.
         std: f32,
         /// The lower bound, in standard deviations from the mean.
         lower: f64,
         /// The upper bound, in standard deviations from the mean.
         upper: f64,
-        /// `upper - lower`, more exactly than from the two where they are far from the mean.
+        /// `upper - lower`, computed from the bounds as they were given. Far from the mean, the
+        /// difference of the two numbers above would lose its digits.
         width: f64,
         /// The smallest binary32 that is not below the lower bound.
         low: f32,
@@ -79,114 +81,113 @@ pub enum DistributionKind {
         /// The upper end of the number.
         high: f64,
     },
-    /// `ln(e^dt - 1)`, which softplus turns into `dt = max(floor, e^v)`, v drawn uniformly from
-    /// `[ln min, ln max)`: the bias of a time step in state space models.
+    /// `ln(e^dt - 1)` for `dt = max(floor, e^v)`, with v drawn uniformly from `[ln min, ln max)`.
+    /// Softplus turns it into dt. State space models use it as the bias of their time steps.
     TimeStep {
         /// The smallest step, above 0.
         min: f64,
         /// The largest step.
         max: f64,
-        /// No step is below it.
+        /// The lower limit of all steps.
         floor: f64,
     },
-    /// `value` on the diagonal of each group of rows, 0 elsewhere. Rows are runs of `columns`
+    /// `value` on the diagonal of each group of rows, 0 elsewhere. A row is a run of `columns`
     /// elements.
     Diagonal {
         /// The value on the diagonal.
         value: f32,
-        /// Elements of a row, 1 to 2^31 - 1.
+        /// The elements of a row, 1 to 2^31 - 1.
         columns: u64,
-        /// Rows of a group.
+        /// The rows of a group.
         rows: u64,
-        /// Rows of a group that have a one: the first ones.
+        /// The number of rows of a group that hold `value`. They are the first rows.
         ones: u64,
-        /// The one of row r of a group stands in column `r * stride + offset`.
+        /// The distance between the columns of `value` in consecutive rows: row r of a group has it
+        /// in column `r * stride + offset`.
         stride: u64,
-        /// The column of the first row's one.
+        /// The column of `value` in the first row.
         offset: u64,
     },
-    /// Normal, but for one row of zeros.
+    /// Normal, except for one row of zeros.
     NormalWithZeroRow {
         /// The mean of the other rows.
         mean: f32,
         /// The standard deviation of the other rows, above 0.
         std: f32,
-        /// Elements of a row.
+        /// The elements of a row.
         columns: u64,
         /// The row of zeros.
         row: u64,
     },
-    /// Normal of mean 0, with exactly `zeros` zeros in each column of a matrix.
+    /// Normal with mean 0, with exactly `zeros` zeros in each column of a matrix.
     Sparse {
-        /// The standard deviation of what is not zero, above 0.
+        /// The standard deviation of the other elements, above 0.
         std: f32,
-        /// Rows of the matrix, 1 to 2^31 - 1.
+        /// The rows of the matrix, 1 to 2^31 - 1.
         rows: u64,
-        /// Columns of the matrix, 1 to 2^31 - 1.
+        /// The columns of the matrix, 1 to 2^31 - 1.
         columns: u64,
-        /// Zeros in each column.
+        /// The zeros in each column.
         zeros: u64,
     },
-    /// A random orthogonal matrix times `gain`, in the middle tap of a kernel, 0 in its others.
+    /// A random orthogonal matrix times `gain` in the middle tap of a kernel, 0 in the other taps.
     ///
-    /// Made in floating point, all of it for any part: see [`Init::Orthogonal`].
-    ///
-    /// [`Init::Orthogonal`]: crate::Init::Orthogonal
+    /// It is computed in floating point, and a slice computes the whole matrix:
+    /// [`Init::orthogonal`](crate::Init::orthogonal).
     Orthogonal {
         /// The factor.
         gain: f32,
-        /// Rows of the matrix.
+        /// The rows of the matrix.
         rows: u64,
-        /// Columns of the matrix; with the rows below 2^31 elements.
+        /// The columns of the matrix. It has fewer than 2^31 elements.
         columns: u64,
-        /// Taps of the kernel; 1 where the tensor is the matrix.
+        /// The taps of the kernel, 1 if the tensor is the matrix.
         taps: u64,
-        /// The tap that the matrix stands in.
+        /// The tap that holds the matrix.
         middle: u64,
-        /// Whether the taps are the last dimensions of the tensor, or the first.
+        /// True if the taps are the last dimensions of the tensor, false if they are the first.
         taps_last: bool,
     },
-    /// Sines and cosines of the row's number times a frequency that falls geometrically with the
-    /// column: position tables. No random number is drawn; values are within 2^-28 of exact for
-    /// rows below 2^20.
+    /// A position table: sines and cosines of the row's number times a frequency that falls
+    /// geometrically with the column. No random number is drawn. Values are within 2^-28 of exact
+    /// for rows below 2^20.
     Sinusoid {
-        /// Columns of the table, 1 to 2^24; even but for interleaved ones.
+        /// The columns of the table, 1 to 2^24. The number is even unless the table is interleaved.
         columns: u64,
-        /// Frequencies fall from 1 to 1 / `max_timescale`.
+        /// The ratio of the highest frequency, 1, to the lowest.
         max_timescale: f64,
-        /// Sines and cosines in turns; else all sines, then all cosines.
+        /// True if sines and cosines alternate, false if all sines come before all cosines.
         interleaved: bool,
     },
-    /// `ln(c + 1)` in column c; no random number is drawn.
+    /// `ln(c + 1)` in column c. No random number is drawn.
     LogRamp {
-        /// Columns, 1 to 2^24.
+        /// The columns, 1 to 2^24.
         columns: u64,
     },
 }
 
-/// The largest magnitude that rounds to a finite binary32, for messages.
-const FINITE: &str = "it must be a number of magnitude at most 3.4028235e38, as f32 holds";
+/// The accepted range of a number that is rounded to binary32, for messages.
+const FINITE: &str = "it must be a number of magnitude at most 3.4028235e38, the largest f32";
 
 impl Distribution {
-    /// Every element is `value`, rounded once to binary32.
+    /// Returns the constant `value`, rounded once to binary32.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] where `value` is not finite, or not finite in binary32.
+    /// [`Error::Parameter`] if `value` is not finite in binary32.
     pub fn constant(value: f64) -> Result<Self> {
         Ok(Distribution(DistributionKind::Constant {
             value: finite("value", value)?,
         }))
     }
 
-    /// The normal distribution of this mean and standard deviation.
+    /// Returns the normal distribution of this mean and standard deviation.
     ///
-    /// A `std` of 0, or one that rounds to 0 in binary32, gives the constant `mean`.
+    /// If `std` is 0 or rounds to 0 in binary32, the result is the constant `mean`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] where one of the two is not finite, or not finite in binary32, or
-    /// `std` is negative.
+    /// [`Error::Parameter`] if one of the two is not finite in binary32, or `std` is negative.
     pub fn normal(mean: f64, std: f64) -> Result<Self> {
         let (mean32, std32) = (finite("mean", mean)?, finite("std", std)?);
         if std < 0.0 {
@@ -202,12 +203,12 @@ impl Distribution {
         }))
     }
 
-    /// The uniform distribution on `[low, high)`.
+    /// Returns the uniform distribution on `[low, high)`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] where one of the two is not finite, or not finite in binary32, or
-    /// `low` is not below `high` once both are rounded to binary32.
+    /// [`Error::Parameter`] if one of the two is not finite in binary32, or `low` is not below `high`
+    /// after both are rounded to binary32.
     pub fn uniform(low: f64, high: f64) -> Result<Self> {
         let (low32, high32) = (finite("low", low)?, finite("high", high)?);
         if low32 >= high32 {
@@ -215,7 +216,7 @@ impl Distribution {
                 "low",
                 low,
                 if low < high {
-                    "high must still be above it when both are rounded to f32"
+                    "it must be below high after both are rounded to f32"
                 } else {
                     "it must be below high"
                 },
@@ -227,16 +228,16 @@ impl Distribution {
         }))
     }
 
-    /// The normal distribution of this mean and standard deviation, given that it lies in
+    /// Returns the normal distribution of this mean and standard deviation, truncated to
     /// `[low, high]`. Bounds can be infinite.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] where `mean` or `std` is not finite in binary32, `std` is not above 0
-    /// there, `low` is not below `high`, or no binary32 lies between them.
+    /// [`Error::Parameter`] if `mean` or `std` is not finite in binary32, `std` is not above 0 in
+    /// binary32, `low` is not below `high`, or no binary32 lies between them.
     pub fn truncated_normal(mean: f64, std: f64, low: f64, high: f64) -> Result<Self> {
         let (mean32, std32) = (finite("mean", mean)?, positive_std(std)?);
-        // Counted from the rounded parameters: these are what the elements are made with.
+        // The elements are made with the rounded parameters, so the bounds are counted from them.
         let (m, s) = (f64::from(mean32), f64::from(std32));
         Distribution::truncated(
             [mean32, std32],
@@ -246,11 +247,12 @@ impl Distribution {
         )
     }
 
-    /// The same, with the bounds counted in standard deviations from the mean.
+    /// Returns the normal distribution of this mean and standard deviation, truncated to bounds in
+    /// standard deviations from the mean. Bounds can be infinite.
     ///
     /// # Errors
     ///
-    /// As [`Distribution::truncated_normal`].
+    /// The errors of [`Distribution::truncated_normal`].
     pub fn truncated_normal_at(mean: f64, std: f64, lower: f64, upper: f64) -> Result<Self> {
         let (mean32, std32) = (finite("mean", mean)?, positive_std(std)?);
         let (m, s) = (f64::from(mean32), f64::from(std32));
@@ -273,7 +275,7 @@ impl Distribution {
         if low.is_nan() || high.is_nan() {
             return refused(
                 usize::from(!low.is_nan()),
-                "it must be a number, or infinite",
+                "it must be a finite or an infinite number",
             );
         }
         if low >= high || lower >= upper && width <= 0.0 {
@@ -281,7 +283,10 @@ impl Distribution {
         }
         let (low32, high32) = (at_least(low), at_most(high));
         if low32 > high32 || low32.is_infinite() || high32.is_infinite() {
-            return refused(0, "some f32 must lie between the lower and the upper bound");
+            return refused(
+                0,
+                "at least one f32 must lie between the lower and the upper bound",
+            );
         }
         Ok(Distribution(DistributionKind::TruncatedNormal {
             mean,
@@ -294,8 +299,7 @@ impl Distribution {
         }))
     }
 
-    /// `value` on the diagonal of each group of `rows` rows, in the first `ones` of them, 0
-    /// elsewhere: row r has it in column `r * stride + offset`.
+    /// Returns a [`DistributionKind::Diagonal`].
     pub(super) fn diagonal(
         value: f64,
         rows: u64,
@@ -316,7 +320,7 @@ impl Distribution {
         }))
     }
 
-    /// Normal, with a row of zeros. The std must be above 0.
+    /// Returns a normal distribution with a row of zeros. The std must be above 0.
     pub(super) fn normal_with_zero_row(
         mean: f64,
         std: f64,
@@ -332,7 +336,8 @@ impl Distribution {
         }))
     }
 
-    /// Normal of mean 0, with this many zeros in each column of a matrix. The std must be above 0.
+    /// Returns a normal distribution of mean 0 with this number of zeros in each column of a matrix.
+    /// The std must be above 0.
     pub(super) fn sparse(std: f64, rows: u64, columns: u64, zeros: u64) -> Result<Self> {
         below_2_31("rows", rows)?;
         below_2_31("columns", columns)?;
@@ -344,12 +349,12 @@ impl Distribution {
         }))
     }
 
-    /// A random orthogonal matrix times `gain`.
+    /// Returns the distribution of a random orthogonal matrix times `gain`.
     pub(super) fn orthogonal(gain: f64, rows: u64, columns: u64) -> Result<Self> {
         Distribution::orthogonal_in_tap(gain, rows, columns, 1, 0, false)
     }
 
-    /// A random orthogonal matrix times `gain` in one tap of a kernel.
+    /// Returns the distribution of a random orthogonal matrix times `gain` in one tap of a kernel.
     pub(super) fn orthogonal_in_tap(
         gain: f64,
         rows: u64,
@@ -370,7 +375,7 @@ impl Distribution {
         }))
     }
 
-    /// A position table.
+    /// Returns a position table.
     pub(super) fn sinusoid(columns: u64, max_timescale: f64, interleaved: bool) -> Result<Self> {
         table_columns(columns)?;
         Ok(Distribution(DistributionKind::Sinusoid {
@@ -380,29 +385,29 @@ impl Distribution {
         }))
     }
 
-    /// `ln(c + 1)` in column c.
+    /// Returns `ln(c + 1)` in column c.
     pub(super) fn log_ramp(columns: u64) -> Result<Self> {
         table_columns(columns)?;
         Ok(Distribution(DistributionKind::LogRamp { columns }))
     }
 
-    /// Rounds mean and standard deviation, which must be above 0.
+    /// Returns mean and standard deviation in binary32. The standard deviation must be above 0.
     pub(super) fn check_normal(mean: f64, std: f64) -> Result<[f32; 2]> {
         Ok([finite("mean", mean)?, positive_std(std)?])
     }
 
-    /// Returns the numbers.
+    /// Returns the numbers of the distribution.
     #[doc(hidden)]
     #[must_use]
     pub fn kind(&self) -> &DistributionKind {
         &self.0
     }
 
-    /// The logarithm of a number drawn uniformly from `[low, high)`.
+    /// Returns the distribution of the logarithm of a number drawn uniformly from `[low, high)`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 0 < low < high, both finite in binary32.
+    /// [`Error::Parameter`] unless 0 < low < high, and both are normal numbers in binary32.
     pub(crate) fn log_uniform(low: f64, high: f64) -> Result<Self> {
         positive32("low", low)?;
         positive32("high", high)?;
@@ -410,15 +415,16 @@ impl Distribution {
         Ok(Distribution(DistributionKind::LogUniform { low, high }))
     }
 
-    /// The bias of a time step drawn log-uniformly from `[min, max)`.
+    /// Returns the distribution of the bias of a time step drawn log-uniformly from `[min, max)`.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] unless 0 < min < max <= 500 and floor is above 0 and below max.
+    /// [`Error::Parameter`] unless 0 < min < max <= 500 and 0 < floor < max.
     pub(crate) fn time_step(min: f64, max: f64, floor: f64) -> Result<Self> {
         positive32("min", min)?;
         positive32("floor", floor)?;
         ordered("min", min, max)?;
+        // The exponential of the tables takes arguments of at most 700.
         if max > 500.0 || max.is_nan() {
             return Err(Error::parameter("max", max, "it must be at most 500"));
         }
@@ -492,7 +498,8 @@ impl fmt::Display for Distribution {
     }
 }
 
-/// A binary32 in the fewest digits that give it back, with an exponent where there were many zeros.
+/// Shows a binary32 with the fewest digits that read back as the same number. Small and large numbers
+/// have an exponent.
 struct Short(f32);
 
 impl fmt::Display for Short {
@@ -506,7 +513,8 @@ impl fmt::Display for Short {
     }
 }
 
-/// The smallest binary32 that is not below a number; for minus infinity the lowest finite one.
+/// Returns the smallest binary32 that is not below a number. For minus infinity it is the lowest
+/// finite one.
 fn at_least(bound: f64) -> f32 {
     let near = (bound as f32).max(f32::MIN);
     if f64::from(near) < bound {
@@ -516,7 +524,7 @@ fn at_least(bound: f64) -> f32 {
     }
 }
 
-/// The largest binary32 that is not above a number; for infinity the highest finite one.
+/// Returns the largest binary32 that is not above a number. For infinity it is the highest finite one.
 fn at_most(bound: f64) -> f32 {
     -at_least(-bound)
 }
@@ -532,7 +540,7 @@ fn ordered(parameter: &'static str, low: f64, high: f64) -> Result<()> {
     ))
 }
 
-/// A number above 0 that is a normal, finite binary32.
+/// Checks that a number is within the positive normal numbers of binary32.
 fn positive32(parameter: &'static str, value: f64) -> Result<()> {
     let range = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
     if range.contains(&value) {
@@ -541,11 +549,12 @@ fn positive32(parameter: &'static str, value: f64) -> Result<()> {
     Err(Error::parameter(
         parameter,
         value,
-        "it must be above 0, between 1.2e-38 and 3.4e38",
+        "it must be between 1.2e-38 and 3.4e38",
     ))
 }
 
-pub(super) fn below_2_31(parameter: &'static str, value: u64) -> Result<()> {
+/// Checks that a count is between 1 and 2^31 - 1, the range that the kernels take.
+fn below_2_31(parameter: &'static str, value: u64) -> Result<()> {
     if (1..1 << 31).contains(&value) {
         return Ok(());
     }
@@ -556,7 +565,8 @@ pub(super) fn below_2_31(parameter: &'static str, value: u64) -> Result<()> {
     ))
 }
 
-pub(super) fn table_columns(columns: u64) -> Result<()> {
+/// Checks the number of columns of a table. At the limit, a position table has 256 MiB.
+fn table_columns(columns: u64) -> Result<()> {
     if (1..=1 << 24).contains(&columns) {
         return Ok(());
     }
@@ -567,7 +577,7 @@ pub(super) fn table_columns(columns: u64) -> Result<()> {
     ))
 }
 
-/// A standard deviation that is above 0 once rounded to binary32.
+/// Rounds a standard deviation to binary32, and checks that it is above 0 there.
 fn positive_std(std: f64) -> Result<f32> {
     let rounded = finite("std", std)?;
     if rounded > 0.0 {
@@ -580,7 +590,7 @@ fn positive_std(std: f64) -> Result<f32> {
     ))
 }
 
-/// Rounds once to binary32, refusing what is not finite before or after.
+/// Rounds a number to binary32, and checks that it is finite there.
 fn finite(parameter: &'static str, value: f64) -> Result<f32> {
     let rounded = value as f32;
     if rounded.is_finite() {
@@ -613,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_distribution_is_refused() {
+    fn numbers_out_of_range_are_refused() {
         let refused = |result: Result<Distribution>| result.unwrap_err().to_string();
         for bad in [f64::NAN, f64::INFINITY, -f64::INFINITY, 3.41e38, -1e300] {
             assert!(refused(Distribution::constant(bad)).starts_with("value = "));
@@ -652,7 +662,7 @@ mod tests {
         ] {
             assert_eq!(distribution.to_string(), text);
             let written = serde_json::to_string(&distribution).unwrap();
-            // Digits of bounds that are counted in stds of a rounded std are not the point here.
+            // The digits of `lower` depend on the rounding of std, so only the text before is compared.
             let digits = written.find(",\"lower\"").unwrap_or(written.len());
             assert_eq!(written[..digits], json[..digits]);
             let null = |text: &str| text.matches("null").count();

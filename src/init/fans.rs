@@ -1,4 +1,4 @@
-//! fan_in and fan_out of a weight.
+//! The fan_in and the fan_out of a weight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::tensor::{FanAxes, Layout, Tensor};
 
-/// Which fan a rule divides by.
+/// The fan that a rule divides by.
 ///
-/// As text: `fan_in`, `fan_out`, `fan_avg`.
+/// As text it is `fan_in`, `fan_out` or `fan_avg`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FanMode {
-    /// fan_in: keeps the variance of the activations in the forward pass.
+    /// fan_in, which keeps the variance of the activations in the forward pass.
     #[default]
     FanIn,
-    /// fan_out: keeps the variance of the gradients in the backward pass.
+    /// fan_out, which keeps the variance of the gradients in the backward pass.
     FanOut,
-    /// `(fan_in + fan_out) / 2`: the compromise of Glorot and Bengio.
+    /// `(fan_in + fan_out) / 2`, the compromise of Glorot and Bengio.
     FanAvg,
 }
 
 impl FanMode {
-    /// `fan_in`, `fan_out` or `fan_avg`.
+    /// Returns `fan_in`, `fan_out` or `fan_avg`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,24 +55,25 @@ impl FromStr for FanMode {
     }
 }
 
-/// How many inputs feed an output of a layer, and how many outputs an input feeds.
+/// The number of inputs that feed one output of a layer, and the number of outputs that one input
+/// feeds.
 ///
-/// With the receptive field `k = prod(k...)`, 1 where there is none:
+/// `k = prod(k...)` is the size of the receptive field. It is 1 for a matrix.
 ///
 /// | layout | shape | fan_in | fan_out |
 /// |---|---|---|---|
 /// | [`Layout::OutIn`] | `[out, in / groups, k...]` | `in / groups * k` | `out / groups * k` |
 /// | [`Layout::InOut`] | `[k..., in / groups, out]` | `in / groups * k` | `out / groups * k` |
 ///
-/// [`Tensor::with_fan_axes`] takes the place of the layout where it is set.
+/// If [`Tensor::with_fan_axes`] is set, its axes replace the layout.
 ///
-/// For one group this is `torch.nn.init._calculate_fan_in_and_fan_out`, and
-/// `jax.nn.initializers` with its default axes. torch does not know of groups there and gives
-/// fan_out as `out * k`; so does this unless [`Tensor::with_groups`] is set. fan_in needs no such
-/// care: the shape already holds `in / groups`.
+/// For one group the fans are those of `torch.nn.init._calculate_fan_in_and_fan_out`, and of
+/// `jax.nn.initializers` with its default axes. torch's function ignores groups and returns
+/// `out * k` for fan_out. The fans here do the same unless [`Tensor::with_groups`] is set. Groups do
+/// not change fan_in, because the shape already holds `in / groups`.
 ///
-/// An embedding `[vocabulary, dimension]` follows the same rule as any matrix, as it does in
-/// torch: in layout `OutIn` its fan_in is the dimension.
+/// The rule for an embedding `[vocabulary, dimension]` is the rule for any matrix, as in torch: in
+/// layout `OutIn` its fan_in is the dimension.
 ///
 /// ```
 /// use fanin::{Layout, Tensor, init::Fans};
@@ -85,20 +86,20 @@ impl FromStr for FanMode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fans {
-    /// Inputs that feed one output; 0 in an empty tensor that has none.
+    /// The inputs that feed one output. An empty tensor can have 0.
     pub fan_in: u64,
-    /// Outputs that one input feeds; 0 in an empty tensor that has none.
+    /// The outputs that one input feeds. An empty tensor can have 0.
     pub fan_out: u64,
 }
 
 impl Fans {
-    /// The fans of this tensor's shape, layout and groups.
+    /// Returns the fans of a tensor, by its shape, layout or axes, and groups.
     ///
     /// # Errors
     ///
-    /// [`Error::Fans`] for a tensor of rank 0 or 1 in a [`Layout`], for axes that the shape does
-    /// not have or that are named twice, and for groups that do not divide the outputs; it names
-    /// the tensor.
+    /// [`Error::Fans`], with the tensor's name, for a tensor of rank 0 or 1 in a [`Layout`], for
+    /// axes that the shape does not have or that are named twice, and for groups that do not divide
+    /// the outputs.
     pub fn of(tensor: &Tensor) -> Result<Self> {
         let dims = tensor.shape().dims();
         let groups = tensor.groups();
@@ -109,21 +110,22 @@ impl Fans {
             }
             .named(tensor.name())
         };
-        if let Some(axes) = tensor.fan_axes() {
-            return Fans::of_axes(dims, axes, groups).map_err(refused);
-        }
-        let (inputs, outputs, receptive) = match (tensor.layout(), dims) {
-            (Layout::OutIn, [outputs, inputs, receptive @ ..]) => (inputs, outputs, receptive),
-            (Layout::InOut, [receptive @ .., inputs, outputs]) => (inputs, outputs, receptive),
-            _ => {
-                let wanted = match tensor.layout() {
+        // Products of dimensions cannot overflow: a shape has at most 2^50 elements.
+        let (inputs, outputs, receptive) = match (tensor.fan_axes(), tensor.layout(), dims) {
+            (Some(axes), ..) => sizes_of_axes(dims, axes).map_err(refused)?,
+            (None, Layout::OutIn, &[outputs, inputs, ref receptive @ ..])
+            | (None, Layout::InOut, &[ref receptive @ .., inputs, outputs]) => {
+                (inputs, outputs, receptive.iter().product())
+            }
+            (None, layout, _) => {
+                let wanted = match layout {
                     Layout::OutIn => "[out, in, k...]",
                     Layout::InOut => "[k..., in, out]",
                 };
                 return Err(refused(format!(
                     "has no fan_in and fan_out: a rule with fans needs rank 2 or more, {wanted} \
-                     in layout {}; for a vector use zeros, ones, normal, uniform or bias_uniform",
-                    tensor.layout()
+                     in layout {layout}; for a vector use zeros, ones, normal, uniform or \
+                     bias_uniform"
                 )));
             }
         };
@@ -133,51 +135,13 @@ impl Fans {
                  outputs"
             )));
         }
-        // Products of dimensions of a shape, which has at most 2^50 elements.
-        let receptive: u64 = receptive.iter().product();
         Ok(Fans {
             fan_in: inputs * receptive,
             fan_out: outputs / groups * receptive,
         })
     }
 
-    /// `jax.nn.initializers._compute_fans`: the sizes of the input and of the output axes, each
-    /// times the axes that are not named.
-    fn of_axes(dims: &[u64], axes: &FanAxes, groups: u64) -> Result<Self, String> {
-        let rank = dims.len() as i64;
-        let mut rest: Vec<Option<u64>> = dims.iter().copied().map(Some).collect();
-        let mut size = |axes: &[i64]| {
-            axes.iter().try_fold(1u64, |size, &axis| {
-                let index = if axis < 0 { axis + rank } else { axis };
-                let slot = usize::try_from(index)
-                    .ok()
-                    .and_then(|index| rest.get_mut(index))
-                    .ok_or_else(|| {
-                        format!("has no axis {axis}: its axes are {} to {}", -rank, rank - 1)
-                    })?;
-                let dim = slot.take().ok_or_else(|| {
-                    format!("has axis {axis} named twice: an axis is input, output or batch")
-                })?;
-                Ok::<u64, String>(size * dim)
-            })
-        };
-        let inputs = size(&axes.inputs)?;
-        let outputs = size(&axes.outputs)?;
-        size(&axes.batch)?;
-        if groups == 0 || !outputs.is_multiple_of(groups) {
-            return Err(format!(
-                "cannot have {groups} groups: they must be at least 1 and divide its {outputs} \
-                 outputs"
-            ));
-        }
-        let receptive: u64 = rest.into_iter().flatten().product();
-        Ok(Fans {
-            fan_in: inputs * receptive,
-            fan_out: outputs / groups * receptive,
-        })
-    }
-
-    /// The fan of this mode.
+    /// Returns the fan of a mode.
     #[must_use]
     pub fn get(self, mode: FanMode) -> f64 {
         match mode {
@@ -186,6 +150,33 @@ impl Fans {
             FanMode::FanAvg => (self.fan_in + self.fan_out) as f64 / 2.0,
         }
     }
+}
+
+/// Returns the sizes of the input axes, of the output axes, and of the axes without a name, as
+/// `_compute_fans` of JAX' initializers does.
+fn sizes_of_axes(dims: &[u64], axes: &FanAxes) -> Result<(u64, u64, u64), String> {
+    let rank = dims.len() as i64;
+    let mut rest: Vec<Option<u64>> = dims.iter().copied().map(Some).collect();
+    let mut size = |axes: &[i64]| {
+        axes.iter().try_fold(1u64, |size, &axis| {
+            let index = if axis < 0 { axis + rank } else { axis };
+            let slot = usize::try_from(index)
+                .ok()
+                .and_then(|index| rest.get_mut(index))
+                .ok_or_else(|| {
+                    format!("has no axis {axis}: its axes are {} to {}", -rank, rank - 1)
+                })?;
+            let dim = slot.take().ok_or_else(|| {
+                format!("has axis {axis} named twice: an axis is input, output or batch")
+            })?;
+            Ok::<u64, String>(size * dim)
+        })
+    };
+    let inputs = size(&axes.inputs)?;
+    let outputs = size(&axes.outputs)?;
+    // The batch axes belong to no fan.
+    size(&axes.batch)?;
+    Ok((inputs, outputs, rest.into_iter().flatten().product()))
 }
 
 #[cfg(test)]
@@ -264,7 +255,7 @@ mod tests {
             ),
             (36, 144)
         );
-        // torch's own rule knows of no groups.
+        // torch's own function ignores groups.
         assert_eq!(fans(tensor(&[64, 4, 3, 3])), (36, 576));
         for groups in [0, 3, 128] {
             let error = Fans::of(&tensor(&[64, 4, 3, 3]).with_groups(groups)).unwrap_err();

@@ -1,16 +1,16 @@
-//! Gains: the factor by which weights make up for the variance that a nonlinearity takes.
+//! Gains: factors that compensate for the change of variance by a nonlinearity.
 
-/// The nonlinearity that follows a layer; it sets the gain, as `torch.nn.init.calculate_gain`.
+/// The nonlinearity that follows a layer. It sets the gain, as in `torch.nn.init.calculate_gain`.
 ///
 /// | nonlinearity | gain |
 /// |---|---|
 /// | `linear`, `sigmoid`, `conv1d`, `conv2d`, `conv3d`, `conv_transpose1d` and so on | 1 |
 /// | `tanh` | 5/3 |
 /// | `relu` | sqrt(2) |
-/// | `leaky_relu` | sqrt(2 / (1 + a^2)), a being the slope for negative inputs |
+/// | `leaky_relu` | sqrt(2 / (1 + a^2)), where a is the slope for negative inputs |
 /// | `selu` | 3/4 |
 ///
-/// The default is that of torch's `kaiming_uniform_` and `kaiming_normal_`: leaky ReLU of
+/// The default is the default of torch's `kaiming_uniform_` and `kaiming_normal_`: leaky ReLU with
 /// slope 0, which is ReLU.
 ///
 /// ```
@@ -22,21 +22,22 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Nonlinearity {
-    /// None: the identity. torch's `conv...` names mean the same.
+    /// The identity, for a layer without a nonlinearity. torch's `conv...` names mean the same.
     Linear,
-    /// The logistic function; torch gives it gain 1.
+    /// The logistic function. torch uses gain 1 for it.
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
-    /// max(0, x).
+    /// The function max(0, x).
     Relu,
-    /// x above 0, `negative_slope * x` below.
+    /// The function that is x for x above 0, and `negative_slope * x` below.
     LeakyRelu {
-        /// The slope below 0, torch's `a`. It is 0 unless given in torch's `kaiming_...`, but
-        /// 0.01 in its `calculate_gain` and `LeakyReLU`.
+        /// The slope below 0, torch's `a`. Its default is 0 in torch's `kaiming_...` functions, and
+        /// 0.01 in torch's `calculate_gain` and `LeakyReLU`.
         negative_slope: f64,
     },
-    /// Klambauer et al., "Self-Normalizing Neural Networks", 2017; torch's gain for it is 3/4.
+    /// The scaled exponential linear unit: Klambauer et al., "Self-Normalizing Neural Networks",
+    /// 2017. torch uses gain 3/4 for it.
     Selu,
 }
 
@@ -49,7 +50,7 @@ impl Default for Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// The gain, as `torch.nn.init.calculate_gain` returns it.
+    /// Returns the gain of `torch.nn.init.calculate_gain`.
     #[must_use]
     pub fn gain(self) -> f64 {
         match self {
@@ -61,8 +62,7 @@ impl Nonlinearity {
         }
     }
 
-    /// The square of the gain, without the rounding of a root that is squared again: 2 for
-    /// ReLU.
+    /// Returns the square of the gain. It is exactly 2 for ReLU: no root is taken and squared again.
     #[must_use]
     pub fn gain_squared(self) -> f64 {
         match self {
@@ -72,7 +72,7 @@ impl Nonlinearity {
         }
     }
 
-    /// The names, those of torch's convolutions included, which mean `linear`.
+    /// All names in text. The names of torch's convolutions mean `linear`.
     pub(super) const NAMES: &'static [&'static str] = &[
         "linear",
         "conv1d",
@@ -88,8 +88,7 @@ impl Nonlinearity {
         "selu",
     ];
 
-    /// Returns the nonlinearity of one of the [`NAMES`](Self::NAMES), with the slope `a` if it
-    /// takes one.
+    /// Returns the nonlinearity of one of the [`NAMES`](Self::NAMES). A leaky ReLU gets the slope `a`.
     pub(super) fn from_name(name: &str, a: f64) -> Self {
         match name {
             "sigmoid" => Nonlinearity::Sigmoid,
@@ -112,7 +111,7 @@ impl Nonlinearity {
         }
     }
 
-    /// Returns the slope below 0 of a leaky ReLU, and 0 for the others.
+    /// Returns the slope of a leaky ReLU for negative inputs, or 0 for another nonlinearity.
     pub(super) fn slope(self) -> f64 {
         match self {
             Nonlinearity::LeakyRelu { negative_slope } => negative_slope,

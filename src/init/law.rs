@@ -1,14 +1,14 @@
-//! The continuous distributions that random elements follow: density, probabilities, quantiles and
-//! moments, in binary64.
+//! The continuous distributions of random elements: density, probabilities, quantiles and moments, in
+//! binary64.
 
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 use super::{Distribution, DistributionKind};
 
-/// The continuous distribution of a tensor's random elements, to compare weights with.
+/// The continuous distribution of a tensor's random elements, for comparisons with weights.
 ///
-/// [`Distribution::law`] gives the one of an initializer. Probabilities keep their digits in both
-/// tails, as far as the value itself has them.
+/// [`Distribution::law`] returns it for an initializer. Probabilities keep their digits in both
+/// tails, as far as the digits of the value allow.
 ///
 /// ```
 /// use fanin::init::Law;
@@ -21,7 +21,7 @@ use super::{Distribution, DistributionKind};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
     kind: Kind,
-    moments: Central,
+    moments: Moments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +34,7 @@ enum Kind {
         low: f64,
         high: f64,
     },
-    /// `mean + std z`, z normal between `lower` and `lower + width`.
+    /// `mean + std * z` for a standard normal z, truncated to `lower` and `lower + width`.
     Truncated {
         mean: f64,
         std: f64,
@@ -52,10 +52,9 @@ enum Kind {
     },
 }
 
-/// Mean, standard deviation, and the moments of what lies between: of the standardized element, its
-/// powers 3 to 8.
+/// The mean, the standard deviation, and the moments 0 to 8 of the standardized element.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Central {
+struct Moments {
     mean: f64,
     std: f64,
     standardized: [f64; 9],
@@ -68,9 +67,9 @@ const NORMAL: [f64; 9] = [1.0, 0.0, 1.0, 0.0, 3.0, 0.0, 15.0, 0.0, 105.0];
 const UNIFORM: [f64; 9] = [1.0, 0.0, 1.0, 0.0, 1.8, 0.0, 27.0 / 7.0, 0.0, 9.0];
 
 impl Distribution {
-    /// What the random elements follow, each on its own; `None` where none is drawn, or where they
-    /// depend on each other as those of an orthogonal matrix do. The zeros that some distributions
-    /// have besides are not part of it.
+    /// Returns the distribution of a single random element. It is `None` if no element is drawn, or
+    /// if elements depend on each other, as in an orthogonal matrix. It does not count the zeros that
+    /// some distributions add.
     #[must_use]
     pub fn law(&self) -> Option<Law> {
         match *self.kind() {
@@ -84,19 +83,18 @@ impl Distribution {
                 mean,
                 std,
                 lower,
+                upper,
                 width,
                 ..
-            } => Some(Law::new(Kind::Truncated {
-                mean: mean.into(),
-                std: std.into(),
-                // Beyond 40 standard deviations there is nothing of a normal.
-                lower: lower.max(-40.0),
-                width: if lower < -40.0 {
-                    (width + (lower + 40.0)).min(80.0)
-                } else {
-                    width
-                },
-            })),
+            } => {
+                let (lower, width) = finite_support(lower, upper, width);
+                Some(Law::new(Kind::Truncated {
+                    mean: mean.into(),
+                    std: std.into(),
+                    lower,
+                    width,
+                }))
+            }
             DistributionKind::LogUniform { low, high } => {
                 Some(Law::new(Kind::LogUniform { low, high }))
             }
@@ -108,13 +106,29 @@ impl Distribution {
     }
 }
 
+/// Returns the lower bound and the width of an interval that holds the mass of a truncated normal,
+/// in standard deviations. Moments and integrals start from the lower bound, so it must be finite.
+fn finite_support(lower: f64, upper: f64, width: f64) -> (f64, f64) {
+    /// The probability beyond 40 standard deviations is below the smallest binary64.
+    const FAR: f64 = 40.0;
+    if upper <= -FAR {
+        // The density falls from the upper bound like e^(upper * d), to e^-40 of it at the end.
+        let width = width.min(FAR / -upper);
+        (upper - width, width)
+    } else if lower < -FAR {
+        (-FAR, upper.min(FAR) + FAR)
+    } else {
+        (lower, width)
+    }
+}
+
 impl Law {
-    /// The normal distribution.
+    /// Returns the normal distribution.
     #[must_use]
     pub fn normal(mean: f64, std: f64) -> Self {
         Law {
             kind: Kind::Normal { mean, std },
-            moments: Central {
+            moments: Moments {
                 mean,
                 std,
                 standardized: NORMAL,
@@ -122,12 +136,13 @@ impl Law {
         }
     }
 
-    /// The uniform distribution.
+    /// Returns the uniform distribution.
     #[must_use]
     pub fn uniform(low: f64, high: f64) -> Self {
         Law {
             kind: Kind::Uniform { low, high },
-            moments: Central {
+            // Halves are added, because a sum or a difference of the bounds could overflow.
+            moments: Moments {
                 mean: low / 2.0 + high / 2.0,
                 std: (high / 2.0 - low / 2.0) / 3f64.sqrt(),
                 standardized: UNIFORM,
@@ -135,11 +150,9 @@ impl Law {
         }
     }
 
-    /// One whose moments are integrals.
+    /// Returns the distribution of a kind whose moments are computed as integrals.
     fn new(kind: Kind) -> Self {
         let expect = |f: &dyn Fn(f64) -> f64| kind.expect(f);
-        // From a point inside, so that nothing large is subtracted.
-        let start = kind.origin();
         let offset = expect(&|d| d);
         let variance = expect(&|d| (d - offset) * (d - offset));
         let std = variance.sqrt();
@@ -149,42 +162,40 @@ impl Law {
         }
         Law {
             kind,
-            moments: Central {
-                mean: start + kind.unit() * offset,
+            moments: Moments {
+                mean: kind.origin() + kind.unit() * offset,
                 std: kind.unit() * std,
                 standardized,
             },
         }
     }
 
-    /// The mean.
+    /// Returns the mean.
     #[must_use]
     pub fn mean(&self) -> f64 {
         self.moments.mean
     }
 
-    /// The standard deviation.
+    /// Returns the standard deviation.
     #[must_use]
     pub fn std(&self) -> f64 {
         self.moments.std
     }
 
-    /// The fourth central moment over the squared variance: 3 for a normal distribution.
+    /// Returns the kurtosis: the fourth central moment divided by the squared variance. It is 3 for a
+    /// normal distribution.
     #[must_use]
     pub fn kurtosis(&self) -> f64 {
         self.standardized(4)
     }
 
-    /// The mean of a power, 0 to 8, of the standardized element.
+    /// Returns the mean of a power of the standardized element. It is NaN for powers above 8.
     pub(crate) fn standardized(&self, power: usize) -> f64 {
-        self.moments
-            .standardized
-            .get(power)
-            .copied()
-            .unwrap_or(f64::NAN)
+        let moments = &self.moments.standardized;
+        moments.get(power).copied().unwrap_or(f64::NAN)
     }
 
-    /// The lowest and the highest value, which may be infinite.
+    /// Returns the lowest and the highest value, which may be infinite.
     #[must_use]
     pub fn support(&self) -> (f64, f64) {
         match self.kind {
@@ -203,8 +214,8 @@ impl Law {
         }
     }
 
-    /// The probability density; where a single value has a probability of its own, that of the
-    /// others.
+    /// Returns the probability density. For a time step with a floor, it is the density of the steps
+    /// above the floor: the step at the floor is a single value with a positive probability.
     #[must_use]
     pub fn density(&self, x: f64) -> f64 {
         let (low, high) = self.support();
@@ -224,18 +235,19 @@ impl Law {
                 width,
             } => {
                 let d = (x - mean) / std - lower;
-                let tail = Tail::new(lower, width);
-                tail.weight(d) / (tail.mass(0.0, width) * std)
+                let normal = Truncated::new(lower, width);
+                normal.weight(d) / (normal.mass(0.0, width) * std)
             }
             Kind::LogUniform { low, high } => x.exp() / (high - low),
             Kind::TimeStep { min, max, .. } => {
+                // dt = softplus(x) is log-uniform, and the derivative of softplus is the sigmoid.
                 let step = x.exp().ln_1p();
                 1.0 / (1.0 + (-x).exp()) / (step * (max / min).ln())
             }
         }
     }
 
-    /// The probability of an element below `x`.
+    /// Returns the probability of an element below `x`.
     #[must_use]
     pub fn below(&self, x: f64) -> f64 {
         let (low, high) = self.support();
@@ -255,15 +267,16 @@ impl Law {
                 width,
             } => {
                 let d = ((x - mean) / std - lower).clamp(0.0, width);
-                let tail = Tail::new(lower, width);
-                tail.mass(0.0, d) / tail.mass(0.0, width)
+                let normal = Truncated::new(lower, width);
+                normal.mass(0.0, d) / normal.mass(0.0, width)
             }
+            // (e^x - low) / (high - low) without the difference of two close numbers.
             Kind::LogUniform { low, high } => low * (x - low.ln()).exp_m1() / (high - low),
             Kind::TimeStep { min, max, .. } => (x.exp().ln_1p() / min).ln() / (max / min).ln(),
         }
     }
 
-    /// The probability of an element above `x`.
+    /// Returns the probability of an element above `x`.
     #[must_use]
     pub fn above(&self, x: f64) -> f64 {
         let (low, high) = self.support();
@@ -283,41 +296,42 @@ impl Law {
                 width,
             } => {
                 let d = ((x - mean) / std - lower).clamp(0.0, width);
-                let tail = Tail::new(lower, width);
-                tail.mass(d, width) / tail.mass(0.0, width)
+                let normal = Truncated::new(lower, width);
+                normal.mass(d, width) / normal.mass(0.0, width)
             }
             Kind::LogUniform { low, high } => -high * (x - high.ln()).exp_m1() / (high - low),
             Kind::TimeStep { min, max, .. } => (max / x.exp().ln_1p()).ln() / (max / min).ln(),
         }
     }
 
-    /// The value that a share `p` of the elements lies below.
+    /// Returns the value such that an element is below it with probability `p`.
     #[must_use]
     pub fn quantile_below(&self, p: f64) -> f64 {
         let (low, high) = self.reach();
         bisect(low, high, |x| self.below(x) < p)
     }
 
-    /// The value that a share `p` of the elements lies above.
+    /// Returns the value such that an element is above it with probability `p`.
     #[must_use]
     pub fn quantile_above(&self, p: f64) -> f64 {
         let (low, high) = self.reach();
         bisect(low, high, |x| self.above(x) > p)
     }
 
-    /// The support, or what is not surely empty of it.
+    /// Returns a finite interval that holds all representable mass.
     fn reach(&self) -> (f64, f64) {
         match self.kind {
-            // The probability of more is below the smallest binary64.
+            // The probability beyond 40 standard deviations is below the smallest binary64.
             Kind::Normal { mean, std } => (mean - 40.0 * std, mean + 40.0 * std),
             _ => self.support(),
         }
     }
 }
 
-/// The point of an interval where `before` ends to hold.
+/// Returns the point of an interval up to which `before` is true.
 fn bisect(mut low: f64, mut high: f64, before: impl Fn(f64) -> bool) -> f64 {
-    /// Halvings that leave nothing to halve of any interval that is not around 0.
+    /// The halvings. After 100, an interval of numbers of similar magnitude is down to neighbouring
+    /// binary64 numbers. Around 0 it is 2^-100 of its length.
     const STEPS: usize = 100;
     for _ in 0..STEPS {
         let middle = low / 2.0 + high / 2.0;
@@ -331,7 +345,8 @@ fn bisect(mut low: f64, mut high: f64, before: impl Fn(f64) -> bool) -> f64 {
 }
 
 impl Kind {
-    /// Where offsets are counted from, and in what unit.
+    /// Returns the point from which [`expect`](Kind::expect) counts offsets. For a truncated normal it
+    /// is the likeliest point, so that moments far in a tail need no differences of large numbers.
     fn origin(&self) -> f64 {
         match *self {
             Kind::Truncated {
@@ -339,11 +354,12 @@ impl Kind {
                 std,
                 lower,
                 width,
-            } => mean + std * (lower + Tail::new(lower, width).near),
+            } => mean + std * (lower + Truncated::new(lower, width).mode),
             _ => 0.0,
         }
     }
 
+    /// Returns the unit of these offsets.
     fn unit(&self) -> f64 {
         match *self {
             Kind::Truncated { std, .. } => std,
@@ -351,14 +367,14 @@ impl Kind {
         }
     }
 
-    /// The mean of a function of the element's offset.
+    /// Returns the mean of a function of the element's offset from [`origin`](Kind::origin).
     fn expect(&self, f: &dyn Fn(f64) -> f64) -> f64 {
         match *self {
             Kind::Truncated { lower, width, .. } => {
-                let tail = Tail::new(lower, width);
-                let (from, to) = tail.range(0.0, width);
-                let weighted = integral(from, to, |d| tail.weight(d) * f(d - tail.near));
-                weighted / integral(from, to, |d| tail.weight(d))
+                let normal = Truncated::new(lower, width);
+                let (from, to) = normal.range(0.0, width);
+                let weighted = integral(from, to, |d| normal.weight(d) * f(d - normal.mode));
+                weighted / integral(from, to, |d| normal.weight(d))
             }
             Kind::LogUniform { low, high } => {
                 let density = |x: f64| x.exp() / (high - low);
@@ -366,53 +382,60 @@ impl Kind {
             }
             Kind::TimeStep { min, max, floor } => {
                 let (from, to) = (min.ln(), max.ln());
+                // The floor makes a corner, where the rule of `integral` would lose its accuracy.
                 let kink = floor.max(min).ln();
                 let value = |v: f64| inverse_softplus(v.exp().max(floor));
                 let parts =
                     integral(from, kink, |v| f(value(v))) + integral(kink, to, |v| f(value(v)));
                 parts / (to - from)
             }
-            // These have their moments in closed form.
+            // The moments of these have closed forms.
             Kind::Normal { .. } | Kind::Uniform { .. } => f64::NAN,
         }
     }
 }
 
-/// `ln(e^x - 1)`.
+/// Returns `ln(e^x - 1)`. This form does not overflow for a large x.
 fn inverse_softplus(x: f64) -> f64 {
     x + (-(-x).exp_m1()).ln()
 }
 
-/// A normal between bounds, seen from its lower bound, in standard deviations; weights are relative
-/// to that of its likeliest point.
-struct Tail {
+/// A truncated standard normal. Points are distances from its lower bound, so that bounds far in a
+/// tail keep their digits.
+struct Truncated {
     lower: f64,
-    /// The likeliest point's distance from the lower bound.
-    near: f64,
+    /// The likeliest point: the bound next to the mean, or the mean itself.
+    mode: f64,
 }
 
-impl Tail {
+impl Truncated {
     fn new(lower: f64, width: f64) -> Self {
-        Tail {
+        Truncated {
             lower,
-            near: (-lower).clamp(0.0, width),
+            mode: (-lower).clamp(0.0, width),
         }
     }
 
+    /// Returns the density at d, divided by the density at the mode.
     fn weight(&self, d: f64) -> f64 {
-        // x^2 - near^2 as a product: it keeps its digits however far out the bounds are.
-        let (a, b) = (d - self.near, 2.0 * self.lower + d + self.near);
+        // (lower + d)^2 - (lower + mode)^2 as a product. The difference of the squares would lose its
+        // digits far in a tail.
+        let (a, b) = (d - self.mode, 2.0 * self.lower + d + self.mode);
         (-0.5 * a * b).exp()
     }
 
-    /// The part of an interval that has all of its weight but e^-60 of it.
+    /// Returns a part of an interval that holds all of its weight but about e^-60, so that the panels
+    /// of `integral` are short where the weight is.
     fn range(&self, from: f64, to: f64) -> (f64, f64) {
-        let likeliest = self.near.clamp(from, to);
+        let likeliest = self.mode.clamp(from, to);
+        // From a point at distance x of the mean, the weight falls as exp(-(x d + d^2 / 2)): the first
+        // term is 60 at 60 / x, the second at 10.95.
         let slope = (self.lower + likeliest).abs();
         let reach = 11.0f64.min(60.0 / slope.max(1e-300));
         (from.max(likeliest - reach), to.min(likeliest + reach))
     }
 
+    /// Returns the integral of the weight over an interval.
     fn mass(&self, from: f64, to: f64) -> f64 {
         if from >= to {
             return 0.0;
@@ -422,7 +445,8 @@ impl Tail {
     }
 }
 
-/// Gauss and Legendre's rule of 5 points, on panels that together make up an interval.
+/// Returns the integral of a function over an interval, by the Gauss-Legendre rule of 5 points on
+/// equal panels. With 160 panels, the tests find moments within 1e-9 of their closed forms.
 fn integral(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
     const PANELS: u32 = 160;
     const RULE: [(f64, f64); 5] = [
@@ -478,6 +502,24 @@ mod tests {
         assert!(near(law.above(3.0), Law::normal(0.0, 1.0).above(3.0)));
     }
 
+    /// A half of a normal, and a far tail, by their closed forms.
+    #[test]
+    fn lower_bounds_can_be_infinite() {
+        let law = truncated(f64::NEG_INFINITY, 0.0);
+        assert!(near(law.mean(), -(2.0 / std::f64::consts::PI).sqrt()));
+        assert!(near(law.std(), (1.0 - 2.0 / std::f64::consts::PI).sqrt()));
+        assert_eq!(law.support().1, 0.0);
+        for lower in [f64::NEG_INFINITY, -2e4] {
+            let law = truncated(lower, -1e4);
+            assert!(
+                ((law.mean() + 1e4) * 1e4 + 1.0).abs() < 1e-6,
+                "{}",
+                law.mean()
+            );
+            assert!((law.kurtosis() - 9.0).abs() < 1e-5, "{}", law.kurtosis());
+        }
+    }
+
     #[test]
     fn far_tails_are_exponential() {
         let law = truncated(1e4, f64::INFINITY);
@@ -486,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_add_up_and_quantiles_lead_back() {
+    fn probabilities_add_up_and_quantiles_invert_them() {
         let laws = [
             Law::normal(1.0, 2.0),
             Law::uniform(-3.0, 5.0),

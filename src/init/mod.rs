@@ -1,8 +1,8 @@
 //! Initializers: the rules that papers and frameworks name, and the distributions that they give.
 //!
-//! An [`Init`] is a rule as a user writes it, with numbers in binary64. [`Init::resolve`] turns it,
-//! for one tensor, into a [`Distribution`]: numbers only, rounded once to binary32. All rules stand
-//! in one table, the [`CATALOGUE`].
+//! An [`Init`] is a rule as a user writes it, with numbers in binary64. For one tensor,
+//! [`Init::resolve`] turns it into a [`Distribution`], whose numbers are rounded once to binary32.
+//! One table, the [`CATALOGUE`], holds all rules.
 
 mod box_muller;
 mod catalogue;

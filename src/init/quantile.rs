@@ -1,58 +1,61 @@
-//! Tables of curves: the inverse of a distribution function as quadratics in fixed point, built on
-//! the host.
+//! Tables of curves: inverses of distribution functions as quadratics in fixed point, built on the
+//! host.
 //!
-//! Every table is part of the stream, so it must come out the same on every host, now and later.
-//! Hence only additions, subtractions, multiplications, divisions and square roots of binary64,
-//! which IEEE 754 defines to the last bit, in the order that stands here. The exponential and
-//! the logarithm are spelled out for the same reason: those of a platform differ, and those of a
-//! library may improve. `docs/STREAM.md` says the same in words.
+//! Every table is part of the stream, so all hosts must build the same bits, now and later. The code
+//! uses only additions, subtractions, multiplications, divisions and square roots of binary64, which
+//! IEEE 754 defines to the last bit, and their order must not change. It has its own exponential and
+//! logarithm, because those of platforms differ, and those of libraries may change. Sections "The
+//! curve of a word" and "Truncated normal" of `docs/STREAM.md` are the normative text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::kernel::curve::{ENTRIES, OCTAVES, SEGMENTS};
 
-/// Beyond this many standard deviations a normal has less than 2^-75 of its mass, which 32-bit
-/// probabilities do not see.
+/// The largest bound in standard deviations. A normal has less than 2^-75 of its mass beyond it, far
+/// less than one 32-bit word stands for.
 const TAIL: f64 = 10.0;
-/// Where the density of a one-sided tail has fallen by e^-50.
+/// A one-sided tail ends where its density has fallen by e^-50, which is 2^-72.
 const TAIL_EXPONENT: f64 = 50.0;
-/// The farthest start of a tail: beyond it all of the mass is within 10^-98 standard deviations.
-const FARTHEST: f64 = 1e100;
-/// Panels that the range of a density is cut into.
+/// The largest start of a tail, whose square is still finite. All mass beyond it is within 10^-98
+/// standard deviations of it.
+const MAX_TAIL_START: f64 = 1e100;
+/// The panels of a density. With 8 points each, the error of the quadrature is below 10^-20 of the mass
+/// of a panel, so only the rounding of binary64 remains.
 const PANELS: usize = 128;
-/// Tables that are kept: a model has a handful of distinct ones.
-const KEPT: usize = 64;
+/// The most tables in the cache. A model has only a few distinct ones.
+const MAX_TABLES: usize = 64;
 
 /// A quantile function, ready for [`crate::kernel::curve`].
 #[derive(Debug, PartialEq)]
 pub(crate) struct Table {
     /// The quadratics, in the order that [`place`](crate::kernel::curve::place) gives.
     pub entries: Arc<Vec<[u32; 2]>>,
-    /// Fraction bits of the values.
+    /// The fraction bits of the values.
     pub fraction_bits: i32,
-    /// A magnitude that no value exceeds.
+    /// An upper bound of the magnitude of all values.
     pub reach: f64,
 }
 
-/// What a table is made for. Numbers are compared by their bits.
+/// The distribution whose inverse a table holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Quantile {
-    /// The standard normal on `[lower, upper]`, counted from 0 where it lies within, else from
-    /// the bound next to 0. `width` is `upper - lower`, where it is known better than from both.
+    /// The standard normal on `[lower, upper]`. Values are counted from 0 if it lies within the
+    /// bounds, else from the bound next to 0. `width` is `upper - lower`. The caller gives it,
+    /// because the difference loses its digits far from 0.
     TruncatedNormal { lower: f64, upper: f64, width: f64 },
     /// The logarithm of a uniform number in `[low, high)`, 0 < low.
     LogUniform { low: f64, high: f64 },
-    /// `ln(e^dt - 1)` with `dt = e^v` and v uniform in `[ln min, ln max)`.
+    /// `ln(e^dt - 1)` for `dt = e^v`, with v uniform in `[ln min, ln max)`.
     TimeStep { min: f64, max: f64 },
 }
 
 impl Quantile {
-    /// The table, made on its first use.
+    /// Returns the table. It is built on its first use.
     pub fn table(self) -> Arc<Table> {
         static KNOWN: OnceLock<Mutex<HashMap<[u64; 4], Arc<Table>>>> = OnceLock::new();
         let known = KNOWN.get_or_init(Mutex::default);
-        // A panic elsewhere leaves the map as it was: whole tables only.
+        // A panic cannot leave the map half-changed: it is locked only to look up or insert a table.
         let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
         let normalized = self.normalized();
         let key = normalized.key();
@@ -61,14 +64,15 @@ impl Quantile {
         }
         let table = Arc::new(normalized.build());
         let mut known = lock();
-        if known.len() >= KEPT {
+        if known.len() >= MAX_TABLES {
             known.clear();
         }
         known.insert(key, Arc::clone(&table));
         table
     }
 
-    /// The same distribution with bounds that make no difference made equal.
+    /// Returns the same distribution with bounds of at most [`TAIL`] around 0. Wider bounds then share
+    /// one table.
     fn normalized(self) -> Quantile {
         match self {
             Quantile::TruncatedNormal {
@@ -88,6 +92,7 @@ impl Quantile {
         }
     }
 
+    /// Returns the key of the cache: the bits of the numbers, after a number for the kind.
     fn key(self) -> [u64; 4] {
         match self {
             Quantile::TruncatedNormal {
@@ -108,7 +113,9 @@ impl Quantile {
                 width,
             } => {
                 let tail = |from: f64| {
-                    let from = from.min(FARTHEST);
+                    let from = from.min(MAX_TAIL_START);
+                    // The root of `from * d + d^2 / 2 = TAIL_EXPONENT`, written as a quotient: the usual
+                    // formula would subtract two close numbers.
                     let reach =
                         2.0 * TAIL_EXPONENT / ((from * from + 2.0 * TAIL_EXPONENT).sqrt() + from);
                     (from, width.min(reach))
@@ -140,35 +147,39 @@ impl Quantile {
     }
 }
 
-/// `ln(e^x - 1)` with x = e^v, for v of at most ln 500.
+/// Returns `ln(e^x - 1)` for x = e^v and v of at most ln 500.
 pub(crate) fn inverse_softplus_of_exp(v: f64) -> f64 {
     let x = exp(v);
     if x < 0.0625 {
-        // ln x + ln((e^x - 1) / x): 1 - e^-x would lose the digits of a small x.
+        // ln x + ln((e^x - 1) / x), because 1 - e^-x would lose the digits of a small x. The series is
+        // x / 2 + x^2 / 24 - x^4 / 2880 + ..., and its next term is below 4e-13.
         v + x * (0.5 + x * (1.0 / 24.0 - x * x / 2880.0))
     } else {
         x + ln(1.0 - exp(-x))
     }
 }
 
-/// Most fraction bits of a table: beyond them values are nothing beside any step of binary32.
-const MOST_FRACTION_BITS: i32 = 300;
-/// The largest coefficient of t and t^2: 16 bits, less a little for other ways to round.
-const LARGEST_COEFFICIENT: f64 = 32_700.0;
-/// What constants stay below.
-const LARGEST_CONSTANT: f64 = 1_073_741_824.0;
+/// The most fraction bits of a table. 2^-300 times the largest scale, 2^128, is below 2^-149, the
+/// smallest step of binary32.
+const MAX_FRACTION_BITS: i32 = 300;
+/// The largest coefficient of t and of t^2. It fits in 16 bits, and the margin to 32767 is larger than
+/// any difference in rounding.
+const MAX_COEFFICIENT: f64 = 32_700.0;
+/// Constants are below 2^30. The other terms of a quadratic add less than 2^22, so values fit in 32
+/// bits.
+const CONSTANT_LIMIT: f64 = 1_073_741_824.0;
 
-/// The table of a quantile function, given by its two halves: the value that a share `w` of the
-/// distribution lies below, and that which `w` lies above.
+/// Builds the table of a quantile function, which two functions give: the value below which the share
+/// `w` of the distribution lies, and the value above which it lies.
 fn table(below: impl Fn(f64) -> f64, above: impl Fn(f64) -> f64) -> Table {
     let quadratics = quadratics(below, above);
-    let mut fraction_bits = MOST_FRACTION_BITS;
+    let mut fraction_bits = MAX_FRACTION_BITS;
     let fits = |bits: i32| {
         quadratics.iter().flatten().all(|quadratic| {
             let [constant, linear, square] = quadratic.coefficients(bits);
-            constant.abs() < LARGEST_CONSTANT
-                && linear.abs() <= LARGEST_COEFFICIENT
-                && square.abs() <= LARGEST_COEFFICIENT
+            constant.abs() < CONSTANT_LIMIT
+                && linear.abs() <= MAX_COEFFICIENT
+                && square.abs() <= MAX_COEFFICIENT
         })
     };
     while fraction_bits > 0 && !fits(fraction_bits) {
@@ -182,7 +193,7 @@ fn table(below: impl Fn(f64) -> f64, above: impl Fn(f64) -> f64) -> Table {
     }
 }
 
-/// A parabola `a + b s + c s^2` through a segment, for s from -1 to 1.
+/// A quadratic `a + b s + c s^2` over a segment, for s from -1 to 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quadratic {
     a: f64,
@@ -191,7 +202,8 @@ pub(super) struct Quadratic {
 }
 
 impl Quadratic {
-    /// Through the values at Chebyshev's nodes.
+    /// Returns the quadratic through the values at the 3 Chebyshev nodes of the segment, 0 and
+    /// +-sqrt(3) / 2. They make the largest error nearly the smallest possible one.
     fn new(value: impl Fn(f64) -> f64) -> Quadratic {
         let node = 3f64.sqrt() / 2.0;
         let (left, a, right) = (value(-node), value(0.0), value(node));
@@ -202,8 +214,12 @@ impl Quadratic {
         }
     }
 
-    /// The numbers of an entry: for t = 2^15 s, read in the middle of its step. The kernel rounds
-    /// a square and a sum down; c / 2^15 and 1/2 make up for it.
+    /// Returns the three numbers of an entry, in units of `2^-fraction_bits`.
+    ///
+    /// The kernel has t = 2^15 s and computes `c0 + ((c1 * t + c2 * ((t * t) >> 16)) >> 9)`, so c1 is
+    /// b / 2^6 and c2 is c / 2^5. The constant compensates for three things. t stands for the middle
+    /// of its step, t + 1/2, which adds b / 2^16. Rounding the square down loses 1/2 on average, which
+    /// is c / 2^15. Rounding the sum down loses 1/2.
     fn coefficients(&self, fraction_bits: i32) -> [f64; 3] {
         let unit = power_of_two(fraction_bits);
         let (a, b, c) = (self.a * unit, self.b * unit, self.c * unit);
@@ -214,13 +230,15 @@ impl Quadratic {
         ]
     }
 
+    /// Returns an upper bound of the magnitude.
     fn largest(&self) -> f64 {
         self.a.abs() + self.b.abs() + self.c.abs()
     }
 }
 
-/// The parabolas of a function of a probability w, given as `below(w)` for the lower half of the
-/// words and `above(w)`, w counted from 1, for the upper half. Entries that no word reaches have none.
+/// Returns the quadratics of a function of a probability. `below(w)` is the function at w, for the
+/// lower half of the words, and `above(w)` is the function at 1 - w, for the upper half. Entries that
+/// no word reaches are `None`.
 pub(super) fn quadratics(
     below: impl Fn(f64) -> f64,
     above: impl Fn(f64) -> f64,
@@ -229,12 +247,14 @@ pub(super) fn quadratics(
     for half in 0..2 {
         for zeros in 0..OCTAVES {
             for segment in 0..SEGMENTS {
-                // Of the octave without leading zeros only -2^31 is a word's number.
+                // No leading zeros means a distance of 2^31 or more. Only the signed number -2^31 has
+                // one, exactly 2^31.
                 if zeros == 0 && (half == 0 || segment > 0) {
                     continue;
                 }
                 let octave = power_of_two(-1 - zeros as i32);
                 let at = |s: f64| octave * (1.0 + (segment as f64 + (s + 1.0) / 2.0) / 64.0);
+                // The order of `kernel::curve::place`: (30 - zeros) mod 32.
                 let index = (half * OCTAVES + (62 - zeros) % 32) * SEGMENTS + segment;
                 made[index] = Some(if half == 0 {
                     Quadratic::new(|s| below(at(s)))
@@ -247,7 +267,8 @@ pub(super) fn quadratics(
     made
 }
 
-/// The entries of a table with so many fraction bits; zeros where no word leads.
+/// Returns the entries of a table with this number of fraction bits. Entries that no word reaches are
+/// zeros.
 pub(super) fn entries(quadratics: &[Option<Quadratic>], fraction_bits: i32) -> Vec<[u32; 2]> {
     let entry = |quadratic: &Quadratic| {
         let [constant, linear, square] = quadratic.coefficients(fraction_bits);
@@ -262,20 +283,22 @@ pub(super) fn entries(quadratics: &[Option<Quadratic>], fraction_bits: i32) -> V
         .collect()
 }
 
-/// The density `exp(-(k d + d^2 / 2))` on an interval, cut into panels: a normal, seen from the
-/// distance k of its mean.
+/// The density `exp(-(k d + d^2 / 2))` on an interval, divided into panels. It is proportional to the
+/// density of a standard normal at k + d.
 struct Density {
+    /// The k of the formula.
     from: f64,
     edges: Vec<f64>,
-    /// Mass up to each edge, and from each edge on.
+    /// The mass below each edge. Sums from either end keep the digits of a small mass at that end.
     below: Vec<f64>,
+    /// The mass above each edge.
     above: Vec<f64>,
 }
 
 impl Density {
     fn new(from: f64, low: f64, high: f64) -> Density {
         let panels = PANELS as f64;
-        // Spelled so that a symmetric interval gives symmetric edges.
+        // This form gives symmetric edges for a symmetric interval.
         let edges: Vec<f64> = (0..=PANELS)
             .map(|k| (low * (panels - k as f64) + high * k as f64) / panels)
             .collect();
@@ -295,11 +318,14 @@ impl Density {
         }
     }
 
+    /// Returns the density at d.
     fn at(&self, d: f64) -> f64 {
         exp(-(self.from * d + d * d / 2.0))
     }
 
-    /// The number that the share `p` of the mass lies below.
+    /// Returns the number below which the share `p` of the mass lies, by Newton's method from the
+    /// linear interpolation in its panel. It converges in a few steps. The limit of 12 ends the loop
+    /// if rounding makes two neighbouring numbers alternate.
     fn quantile_below(&self, p: f64) -> f64 {
         let wanted = p * self.below[PANELS];
         let panel = self.below[1..PANELS].partition_point(|&mass| mass <= wanted);
@@ -318,7 +344,8 @@ impl Density {
         d
     }
 
-    /// The number that the share `p` of the mass lies above.
+    /// Returns the number above which the share `p` of the mass lies, like
+    /// [`quantile_below`](Density::quantile_below).
     fn quantile_above(&self, p: f64) -> f64 {
         let wanted = p * self.above[0];
         let panel = self.above[1..PANELS].partition_point(|&mass| mass > wanted);
@@ -338,7 +365,7 @@ impl Density {
     }
 }
 
-/// Nodes and weights of Gauss and Legendre's rule of 8 points on [-1, 1], for one side.
+/// The positive nodes of the Gauss-Legendre rule of 8 points on [-1, 1], and their weights.
 const LEGENDRE: [(f64, f64); 4] = [
     (0.183_434_642_495_649_8, 0.362_683_783_378_362),
     (0.525_532_409_916_329, 0.313_706_645_877_887_3),
@@ -346,7 +373,7 @@ const LEGENDRE: [(f64, f64); 4] = [
     (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
 ];
 
-/// The mass of `exp(-(from d + d^2 / 2))` between two numbers that are close.
+/// Returns the mass of `exp(-(from d + d^2 / 2))` between two numbers of one panel.
 fn mass(from: f64, start: f64, end: f64) -> f64 {
     let (middle, half) = ((start + end) / 2.0, (end - start) / 2.0);
     let density = |d: f64| exp(-(from * d + d * d / 2.0));
@@ -357,22 +384,24 @@ fn mass(from: f64, start: f64, end: f64) -> f64 {
     half * sum
 }
 
-/// `2^power` for powers of normal numbers, -1022 to 1023.
+/// Returns `2^power` for powers from -1022 to 1023, which give normal numbers.
 pub(super) fn power_of_two(power: i32) -> f64 {
     f64::from_bits(((1023 + power) as u64) << 52)
 }
 
-/// ln 2 in two parts: the first ends in 20 zero bits, so that its multiples are exact.
+/// ln 2 as the sum of two numbers. The first ends in 20 zero bits, so that its products with exponents
+/// are exact (Cody and Waite, "Software Manual for the Elementary Functions", 1980).
 const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
 
-/// The exponential: 0 below -700; arguments are at most 700.
+/// Returns the exponential of a number of at most 700. It is 0 below -700, so that no power of two is
+/// subnormal.
 pub(super) fn exp(x: f64) -> f64 {
     if x < -700.0 {
         return 0.0;
     }
     let power = (x * std::f64::consts::LOG2_E).round();
     let rest = (x - power * LN_2.0) - power * LN_2.1;
-    // Taylor's series to degree 14, |rest| <= 0.347.
+    // The Taylor series to degree 14. |rest| <= 0.347, so the next term is below 10^-18.
     let mut sum = 1.0;
     for degree in (1..=14).rev() {
         sum = 1.0 + rest / f64::from(degree) * sum;
@@ -380,7 +409,7 @@ pub(super) fn exp(x: f64) -> f64 {
     sum * power_of_two(power as i32)
 }
 
-/// The natural logarithm of a normal number above 0.
+/// Returns the natural logarithm of a normal number above 0.
 pub(crate) fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let mut power = (bits >> 52) as i32 - 1023;
@@ -389,7 +418,7 @@ pub(crate) fn ln(x: f64) -> f64 {
         mantissa /= 2.0;
         power += 1;
     }
-    // ln m = 2 artanh s, |s| <= 0.172.
+    // ln m = 2 artanh s = 2 (s + s^3 / 3 + ...). |s| <= 0.172, so the next term is below 10^-20.
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let square = s * s;
     let mut sum = 0.0;
@@ -405,7 +434,7 @@ mod tests {
     use crate::kernel::curve::curve;
 
     #[test]
-    fn exponential_and_logarithm_are_good_to_the_last_bits() {
+    fn exponential_and_logarithm_are_within_a_few_units_of_the_last_place() {
         for k in -6990..=6990 {
             let x = f64::from(k) / 10.0 + 0.012_345;
             assert!((exp(x) / libm::exp(x) - 1.0).abs() < 8e-16, "{x}");
@@ -433,7 +462,7 @@ mod tests {
         z: Vec<f64>,
     }
 
-    /// Against arbitrary precision: `tests/data/truncated.py`.
+    /// The exact values come from `tests/data/truncated.py`, in arbitrary precision.
     #[test]
     fn curves_are_within_64_units_of_exact() {
         let exact: Exact =
@@ -462,8 +491,8 @@ mod tests {
         }
     }
 
-    /// Neither within a segment nor from one to the next does a larger word give a smaller
-    /// number, but for the units that 16-bit coefficients are off by.
+    /// A larger word gives a larger number, within a segment and from one segment to the next. The 64
+    /// units are the error of 16-bit coefficients.
     #[test]
     fn quantiles_rise() {
         for (lower, upper) in [
@@ -506,11 +535,12 @@ mod tests {
             let sum = |word: u32| {
                 curve(word, &table.entries) + curve(word.wrapping_neg(), &table.entries)
             };
-            // Up to 24 bits the place is exact; sums are rounded down on both sides.
+            // Up to 24 bits the cut is exact. Sums are rounded down on both sides.
             for word in (1..1 << 24).step_by(16) {
                 assert!(sum(word).abs() <= 1, "{bound}, word {word}: {}", sum(word));
             }
-            // Beyond them the cut rounds down on both sides too, by a unit of the place at most, and coefficients are rounded.
+            // Beyond 24 bits the cut rounds down on both sides, by at most one unit of the place. The
+            // coefficients are rounded, too.
             for i in 0..1u32 << 20 {
                 let word = i << 12 | i | 1;
                 assert!(

@@ -11,16 +11,16 @@ use crate::tensor::Tensor;
 /// the values of its keys.
 ///
 /// Make one with the constructors, which have the names and defaults of the frameworks, or read
-/// it from text. Values are checked when the rule is read from text, and else when it meets a
-/// tensor, in [`Init::resolve`].
+/// it from text. Values are checked when the rule is read from text. The values of a constructor
+/// are checked for the first tensor, in [`Init::resolve`].
 ///
 /// # As text
 ///
-/// `name` or `name(key=value,...)`, the same on the command line and in recipes. Blanks around
-/// the parts are allowed, every key may be given once, and numbers are decimal. All names, with
-/// keys, defaults, formulas and sources, are in `docs/INITIALIZERS.md` of the repository and in
-/// the output of `fanin inits`. Keras' class names (`HeNormal`) and torch's functions
-/// (`kaiming_normal_`) are understood as they are spelled there.
+/// The text is `name` or `name(key=value,...)`, both on the command line and in recipes. Blanks
+/// around the parts are allowed, every key may be given once, and numbers are decimal.
+/// `docs/INITIALIZERS.md` of the repository and the output of `fanin inits` list all names, with
+/// keys, defaults, formulas and sources. The class names of Keras (`HeNormal`) and the function
+/// names of torch (`kaiming_normal_`) are accepted too.
 ///
 /// ```
 /// use fanin::{Init, Tensor, init::{Distribution, FanMode, Nonlinearity}};
@@ -36,33 +36,33 @@ use crate::tensor::Tensor;
 ///
 /// # One name, two meanings
 ///
-/// `xavier_normal` and `kaiming_normal` are torch's names, and normal as they are there.
-/// `glorot_normal`, `he_normal` and `lecun_normal` are the names of Keras and JAX, and truncated
-/// as they are there: cut off at two standard deviations and widened to keep the variance. The
-/// uniform rules are the same everywhere, whatever the name. (JAX also has `xavier_normal` and
-/// `kaiming_normal`, as other names of its truncated ones.)
+/// `xavier_normal` and `kaiming_normal` are torch's names, and torch does not truncate them.
+/// `glorot_normal`, `he_normal` and `lecun_normal` are the names of Keras and JAX, which truncate
+/// them at two standard deviations and widen them to keep the variance. Each name here means the
+/// same as in its framework. The uniform rules are the same in all frameworks. (JAX also has the
+/// names `xavier_normal` and `kaiming_normal`. There they are truncated.)
 #[derive(Clone, Copy)]
 pub struct Init {
     definition: &'static Definition,
     values: [Value; MAX_KEYS],
 }
 
-/// The shape of a distribution whose scale follows from the fans.
+/// The family of a distribution whose scale is computed from the fans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// Normal, not truncated. Keras calls it `untruncated_normal`.
     Normal,
-    /// Uniform around 0, of the same variance.
+    /// Uniform around 0, with the same variance.
     Uniform,
-    /// Normal, cut off at two standard deviations and widened so that the variance is the same:
-    /// its standard deviation before the cut is that after it over 0.87962566103423978, as in
-    /// Keras and JAX.
+    /// Normal, truncated at two standard deviations and widened to have the same variance. As in
+    /// Keras and JAX, the standard deviation before the truncation is the one after it divided by
+    /// 0.87962566103423978.
     TruncatedNormal,
 }
 
-/// An initializer without its name: checked values, and the way to the numbers.
+/// The computation that turns checked values and a tensor into a distribution.
 pub(super) enum Rule {
-    /// The same for every tensor.
+    /// The same distribution for every tensor.
     Fixed(Distribution),
     /// Variance `scale / fan`.
     Variance {
@@ -78,28 +78,32 @@ pub(super) enum Rule {
     },
     /// A function of the shape.
     OfShape(fn(&Init, &Tensor) -> Result<Distribution>),
-    /// A number is missing that only a recipe can find.
+    /// A rule without a number that only a recipe can find.
     Incomplete(Missing),
 }
 
 /// A number that a recipe finds in the list of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// fan_in of the weight beside a bias.
+    /// The fan_in of the weight beside a bias.
     FanIn,
     /// The number of layers.
     Layers,
 }
 
-/// The standard deviation of a standard normal that is cut off at -2 and 2: the constant of Keras
-/// and JAX.
+/// The standard deviation of a standard normal that is truncated at -2 and 2, with the digits of
+/// `keras.initializers.VarianceScaling` and `jax.nn.initializers.variance_scaling`.
 const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 impl Init {
-    /// Returns an initializer of the table with these values, and defaults for the others.
+    /// Returns an initializer of the table with these values, and defaults for the other keys.
+    ///
+    /// # Panics
+    ///
+    /// If the table lacks the name or a key. All callers are constructors of this crate, and
+    /// `catalogue.rs` tests each of them.
     pub(super) fn named(name: &str, values: &[(&str, Value)]) -> Init {
         let definition = catalogue::find(name);
-        // The names come from this crate's constructors, and each has a test.
         let definition = definition.unwrap_or_else(|| panic!("{name} is not in the table"));
         let mut init = Init::with_defaults(definition);
         for &(key, value) in values {
@@ -108,7 +112,7 @@ impl Init {
         init
     }
 
-    /// Returns an initializer with the defaults of its keys. Required keys are not set yet.
+    /// Returns an initializer with the defaults of its keys. Required keys have no value yet.
     pub(crate) fn with_defaults(definition: &'static Definition) -> Init {
         Init {
             definition,
@@ -154,20 +158,19 @@ impl Init {
         }
     }
 
-    /// Returns the distribution that the rule gives for this tensor's shape, layout and groups.
+    /// Returns the distribution of the rule for this tensor's shape, layout and groups.
     ///
     /// The arithmetic is binary64, and each result is rounded once to binary32. An empty tensor
-    /// draws nothing and gives the constant 0 for every rule: as in torch, to initialize one is
-    /// no error.
+    /// gets the constant 0 from every rule. As in torch, initializing it is not an error.
     ///
     /// # Errors
     ///
-    /// All of them name the tensor: [`Error::Parameter`] for a number out of range,
-    /// [`Error::Fans`] if the rule needs fans and the shape has none, [`Error::Context`] if a
-    /// number is missing that only a recipe could have found.
+    /// All errors name the tensor: [`Error::Parameter`] for a number out of range, [`Error::Fans`]
+    /// if the rule needs fans and the shape has none, [`Error::Shape`] if the rule cannot fill the
+    /// shape, and [`Error::Context`] if a number is missing that only a recipe can find.
     pub fn resolve(&self, tensor: &Tensor) -> Result<Distribution> {
         let resolved = self.rule().and_then(|rule| {
-            // Its fans may be 0, and its matrices have no row.
+            // Rules of an empty tensor would divide by a fan of 0, or make a matrix without rows.
             if tensor.shape().elements() == 0 {
                 return Distribution::constant(0.0);
             }
@@ -224,12 +227,12 @@ impl Init {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`], naming no tensor.
+    /// [`Error::Parameter`] or [`Error::Context`], without a tensor's name.
     pub(crate) fn check(&self) -> Result<()> {
         self.rule().map(drop)
     }
 
-    /// Checks the values against the ranges of their keys, and makes the rule.
+    /// Checks the values against the ranges of their keys, and returns the rule.
     fn rule(&self) -> Result<Rule> {
         for (key, &value) in self.definition.keys.iter().zip(&self.values) {
             key.check(value)?;
@@ -241,7 +244,7 @@ impl Init {
         self.values[self.definition.position(key)]
     }
 
-    /// Returns the number of a key that has one.
+    /// Returns the number of a key, or NaN if the key has none.
     pub(super) fn number(&self, key: &str) -> f64 {
         self.number_if_given(key).unwrap_or(f64::NAN)
     }
@@ -253,7 +256,7 @@ impl Init {
         }
     }
 
-    /// Returns the whole number of a key that has one.
+    /// Returns the whole number of a key, or 0 if the key has none.
     pub(super) fn count(&self, key: &str) -> u64 {
         self.count_if_given(key).unwrap_or(0)
     }
@@ -265,7 +268,7 @@ impl Init {
         }
     }
 
-    /// Returns the word of a key.
+    /// Returns the word of a key, or an empty text if the key has none.
     pub(super) fn word(&self, key: &str) -> &'static str {
         match self.value(key) {
             Value::Word(word) => word,
@@ -273,7 +276,7 @@ impl Init {
         }
     }
 
-    /// Returns the keys that have another value than by default, with these values.
+    /// Returns the keys whose values differ from their defaults, with these values.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Value)> {
         let keys = self.definition.keys.iter().zip(self.values);
         keys.filter(|(key, value)| !value.is_same(key.default))
@@ -282,7 +285,7 @@ impl Init {
 }
 
 impl Value {
-    /// Compares to the bit: a mean of -0 is not the default 0.
+    /// Compares the bits of numbers, so that a mean of -0 differs from the default 0.
     fn is_same(self, other: Value) -> bool {
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => a.to_bits() == b.to_bits(),
@@ -310,8 +313,8 @@ pub(super) fn around_zero(bound: f64) -> Result<Distribution> {
     Distribution::uniform(-bound, bound)
 }
 
-/// Returns the normal distribution around 0, cut off at two standard deviations, that has this
-/// standard deviation after the cut.
+/// Returns the normal distribution around 0, truncated at two standard deviations, that has this
+/// standard deviation after the truncation.
 fn two_stds(std: f64) -> Result<Distribution> {
     Distribution::truncated_normal_at(0.0, std / TRUNCATED_STD, -2.0, 2.0)
 }
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_their_papers_formulas() {
+    fn rules_have_the_formulas_of_their_papers() {
         let dims = [512, 784];
         let (fan_in, fan_out) = (784.0f64, 512.0f64);
         let sum = fan_in + fan_out;
@@ -393,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_rule_names_tensor_value_and_what_would_do() {
+    fn errors_name_the_tensor_the_value_and_the_accepted_values() {
         let tensor = Tensor::new("enc.weight", [4, 4]).unwrap();
         for (init, expected) in [
             (

@@ -7,7 +7,7 @@ use super::definition::{Definition, Key};
 use super::{CATALOGUE, Init, catalogue};
 use crate::error::{Error, Result};
 
-/// Keys by which frameworks know those of the table.
+/// Names that frameworks use for keys of the table.
 const KEY_ALIASES: [(&str, &str); 6] = [
     ("stddev", "std"),
     ("minval", "low"),
@@ -20,7 +20,7 @@ const KEY_ALIASES: [(&str, &str); 6] = [
 impl FromStr for Init {
     type Err = Error;
 
-    /// Reads the grammar that [`Init`] describes, and checks everything that does not depend on a
+    /// Reads the grammar that [`Init`] describes. It checks everything that does not depend on a
     /// shape.
     fn from_str(text: &str) -> Result<Self> {
         let refused = |reason: String| Error::spec(text, reason);
@@ -32,26 +32,29 @@ impl FromStr for Init {
     }
 }
 
-/// A name of the table with the texts of its keys.
+/// An initializer's name with the texts of the given keys.
 pub(crate) struct Call<'a> {
     definition: &'static Definition,
-    /// True if the name is spelled as a class of Keras, whose defaults then hold.
+    /// True if the name is spelled as a class of Keras. The defaults of Keras apply then.
     keras: bool,
-    /// The positions of the keys that are given, and their texts.
+    /// The position and the text of each given key.
     arguments: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Call<'a> {
+    /// Splits a text into the name and the keys. The texts of the values are not read yet.
+    ///
     /// # Errors
     ///
-    /// The reason why the text is no call of an initializer.
+    /// A message, if the text does not have the form `name` or `name(key=value,...)`, or has a name
+    /// or a key that the table does not hold.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let text = text.trim();
         let (name, inner) = match text.split_once('(') {
             None => (text, ""),
             Some((name, rest)) => match rest.strip_suffix(')') {
                 Some(inner) => (name.trim_end(), inner),
-                None => return Err("its parenthesis is not closed at its end".to_owned()),
+                None => return Err("its parenthesis is not closed: end it with ')'".to_owned()),
             },
         };
         let (spelled, keras) = snake_case(name);
@@ -90,21 +93,21 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Returns the initializer with the values that `read` makes of the texts. Values are not
-    /// checked against their ranges yet.
+    /// Returns the initializer with the values that `read` returns for the texts. The ranges of the
+    /// values are not checked yet.
     ///
     /// # Errors
     ///
-    /// Those of `read`, and a required key that is not given.
+    /// The errors of `read`, and a message if a required key is not given.
     pub fn init(
         &self,
         mut read: impl FnMut(&'static Key, &'a str) -> Result<super::Value, String>,
     ) -> Result<Init, String> {
         let keys = self.definition.keys;
         let mut init = Init::with_defaults(self.definition);
-        if self.keras {
-            for &(key, value) in self.definition.keras_defaults {
-                init = init.with(self.definition.position(key), value);
+        for (position, key) in keys.iter().enumerate() {
+            if let Some(value) = key.keras_default.filter(|_| self.keras) {
+                init = init.with(position, value);
             }
         }
         for &(position, text) in &self.arguments {
@@ -120,7 +123,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Returns `HeNormal` and `kaiming_normal_` as the table spells them, and true for Keras' spelling.
+/// Returns the table's spelling of a name such as `HeNormal` or `kaiming_normal_`, and true if the
+/// name is spelled as a class of Keras.
 fn snake_case(name: &str) -> (String, bool) {
     if !name.starts_with(|c: char| c.is_ascii_uppercase()) {
         return (name.strip_suffix('_').unwrap_or(name).to_owned(), false);
@@ -135,16 +139,16 @@ fn snake_case(name: &str) -> (String, bool) {
     (snake, true)
 }
 
-/// Returns the position of a key by its name or by a framework's name for it. The name itself comes
-/// first: `a` is a key of `trunc_normal`, and an alias of `low` elsewhere.
+/// Returns the position of a key, given its name or a framework's name for it. The name itself has
+/// precedence: `a` is a key of `trunc_normal`, but an alias of `low` for other initializers.
 fn position(keys: &[Key], name: &str) -> Option<usize> {
     let known = |name: &str| keys.iter().position(|key| key.name == name);
     let alias = || KEY_ALIASES.iter().find(|(alias, _)| *alias == name);
     known(name).or_else(|| known(alias()?.1))
 }
 
-/// Returns the text between commas that stand outside parentheses and quotes. A single comma may
-/// end the list, as in Rust and Python.
+/// Splits a list at the commas that are outside parentheses and quotes, because expressions of
+/// recipes contain both. A comma may end the list, as in Rust and Python.
 fn parts(inner: &str) -> Vec<&str> {
     let inner = inner.trim();
     if inner.is_empty() {
@@ -172,7 +176,8 @@ fn parts(inner: &str) -> Vec<&str> {
 
 /// Returns `, did you mean "..."?` if a candidate is near.
 pub(crate) fn did_you_mean(text: &str, candidates: &[&str]) -> String {
-    // A name of hundreds of letters is no typing mistake.
+    // The distance takes time in proportion to the product of the lengths, and the text may be
+    // untrusted. No name of the table is nearly as long.
     if text.len() > 64 {
         return String::new();
     }
@@ -185,8 +190,8 @@ pub(crate) fn did_you_mean(text: &str, candidates: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// Writes text that [`FromStr`] reads back as an equal `Init`: the name, and the values that
-/// differ from the defaults.
+/// Writes the name, and the values that differ from the defaults. [`FromStr`] reads the text back as
+/// an equal `Init`.
 impl fmt::Display for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.definition().name)?;
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_say_what_is_accepted() {
+    fn errors_name_the_accepted_values() {
         for (spec, expected) in [
             ("kaimng_normal", "did you mean \"kaiming_normal\"?"),
             (
@@ -282,7 +287,7 @@ mod tests {
                 "use one of fan_in, fan_out, fan_avg",
             ),
             ("kaiming_normal(nonlinearity=gelu)", "leaky_relu, selu"),
-            ("kaiming_normal(nonlinearity=relu,a=1)", "which has none"),
+            ("kaiming_normal(nonlinearity=relu,a=1)", "relu has no slope"),
             (
                 "kaiming_normal(nonlinearity=relu,gain=1)",
                 "one or the other",

@@ -1,29 +1,30 @@
-//! What the rest of the list says about a tensor: its sibling, the number of layers.
+//! Facts about a tensor that come from the rest of the list: its sibling, the number of layers.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::expression::Variable;
 use super::glob::Globs;
-use super::rule::{Gives, Rule};
+use super::rule::{Assignment, Rule};
 use super::source::Chain;
 use super::template::Template;
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init, Missing};
 use crate::tensor::{Layout, ListedTensor, Tensor, TensorList};
 
-/// The layout of a tensor where neither its rule nor the recipe gives one.
+/// A function that returns the layout of a tensor if neither its rule nor the recipe gives one.
 pub(super) type LayoutOf<'a> = &'a dyn Fn(&ListedTensor) -> Layout;
 
-/// A list, made ready for the questions that rules ask of it.
+/// A list of tensors with indices, so that each look-up of a rule takes constant time.
 pub(super) struct Context<'a> {
     recipe: &'a Chain,
     list: &'a TensorList,
     layout_of: LayoutOf<'a>,
     by_name: HashMap<&'a str, &'a ListedTensor>,
-    /// The numbers that follow each prefix: `transformer.h.` -> {0, ..., 11}.
+    /// The layer numbers after each prefix: `transformer.h.` -> {0, ..., 11}.
     layers: HashMap<&'a str, BTreeSet<u64>>,
-    /// What each glob of an expression finds: every tensor of a rule asks the same.
+    /// The matches of each glob of an expression. All tensors of a rule have the same globs, and each
+    /// search reads the whole list.
     found: RefCell<HashMap<String, Found<'a>>>,
 }
 
@@ -53,10 +54,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The index of the first rule that matches.
+    /// Returns the index of the first rule that matches a tensor.
     pub fn rule_of(&self, listed: &ListedTensor) -> Option<usize> {
         let rank_is = |rank: usize, tensor: &ListedTensor| tensor.shape.rank() == rank;
         self.recipe.rules.iter().position(|rule| {
+            // The rank comes first, because globs take the most time.
             rule.rank.is_none_or(|rank| rank_is(rank, listed))
                 && rule.globs.matches(&listed.name)
                 && rule.sibling_rank.is_none_or(|rank| {
@@ -66,42 +68,40 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The tensor of this name that another one is tied to, with the index of its rule, and its
+    /// Returns the tensor of this name to which another one is tied, with the index of its rule and its
     /// initializer.
     pub fn tied(
         &self,
         listed: &ListedTensor,
         name: &str,
-    ) -> Result<((&'a ListedTensor, usize), &'a Template)> {
-        let refused = |reason: String| Error::Context {
-            init: format!("tied_to {name:?}"),
-            reason,
-        };
+    ) -> Result<(&'a ListedTensor, usize, &'a Template)> {
+        let refused = |reason: String| Error::context(format!("tied_to {name:?}"), reason);
         let source = *self
             .by_name
             .get(name)
-            .ok_or_else(|| refused("finds no such tensor in the list".to_owned()))?;
+            .ok_or_else(|| refused("names a tensor that is not in the list".to_owned()))?;
         if source.name == listed.name {
             let reason = "names the tensor itself: give it a rule of its own before this one";
             return Err(refused(reason.to_owned()));
         }
         if source.shape != listed.shape {
             return Err(refused(format!(
-                "finds it of shape {}, this one is of shape {}: tied tensors have one shape",
+                "names a tensor of shape {}, but this one has shape {}: the shapes must be equal",
                 source.shape, listed.shape
             )));
         }
         let index = self.rule_of(source);
-        let index = index.ok_or_else(|| refused("finds no rule that matches it".to_owned()))?;
-        match &self.recipe.rules[index].gives {
-            Gives::Init(template) => Ok(((source, index), template)),
-            Gives::TiedTo(other) => Err(refused(format!(
-                "finds it tied to {other:?} itself: tie both to a tensor that has an init"
+        let index =
+            index.ok_or_else(|| refused("names a tensor that no rule matches".to_owned()))?;
+        match &self.recipe.rules[index].assignment {
+            Assignment::Init(template) => Ok((source, index, template)),
+            Assignment::TiedTo(other) => Err(refused(format!(
+                "names a tensor that is tied to {other:?}: tie both to a tensor that has an init"
             ))),
         }
     }
 
-    /// The tensor with the layout and groups that its rule and the recipe give it.
+    /// Returns a tensor with the layout, groups and axes of its rule and the recipe.
     pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
         let layout = rule.layout.or(self.recipe.layout);
         let tensor = Tensor::with_shape(&listed.name, listed.shape.clone())
@@ -118,7 +118,7 @@ impl<'a> Context<'a> {
         let init = template.init(&|variable| self.look_up(variable, rule, listed))?;
         match init.missing() {
             None => Ok(init),
-            // torch's layers without inputs have biases of 0.
+            // As torch.nn.Linear.reset_parameters: biases are 0 if fan_in is 0.
             Some(Missing::FanIn) => Ok(match self.fan_in_of_sibling(&init, listed)? {
                 0 => Init::zeros(),
                 fan_in => init.completed(Missing::FanIn, fan_in),
@@ -130,13 +130,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What a variable stands for.
+    /// Returns the value of a variable for a tensor.
     fn look_up(&self, variable: &Variable, rule: &Rule, listed: &ListedTensor) -> Result<f64> {
-        let refused = |what: &str, reason: String| Error::Context {
-            init: what.to_owned(),
-            reason,
-        };
-        let dimension = |what: &str, tensor: &ListedTensor, axis: i64| {
+        let refused = |variable: &str, reason: String| Error::context(variable, reason);
+        let dimension = |variable: &str, tensor: &ListedTensor, axis: i64| {
             let dims = tensor.shape.dims();
             let index = if axis < 0 {
                 axis + dims.len() as i64
@@ -148,7 +145,7 @@ impl<'a> Context<'a> {
                 .and_then(|index| dims.get(index));
             dim.map(|&dim| dim as f64).ok_or_else(|| {
                 refused(
-                    what,
+                    variable,
                     format!(
                         "finds no axis {axis} in shape {} of {:?}",
                         tensor.shape, tensor.name
@@ -156,11 +153,12 @@ impl<'a> Context<'a> {
                 )
             })
         };
-        let matching = |what: &str, glob: &str| {
+        let matching = |variable: &str, glob: &str| {
             if let Some(&found) = self.found.borrow().get(glob) {
                 return Ok(found);
             }
-            let globs = Globs::new(&[glob.to_owned()]).map_err(|reason| refused(what, reason))?;
+            let globs =
+                Globs::new(&[glob.to_owned()]).map_err(|reason| refused(variable, reason))?;
             let all = self.list.tensors().iter();
             let mut matches = all.filter(|tensor| globs.matches(&tensor.name));
             let first = matches.next();
@@ -198,7 +196,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// `<prefix>.weight` for `<prefix>.bias`.
+    /// Returns the tensor `<prefix>.weight` for a tensor `<prefix>.bias`.
     fn sibling(&self, listed: &ListedTensor) -> Option<&'a ListedTensor> {
         let prefix = listed.name.strip_suffix("bias")?;
         if !(prefix.is_empty() || prefix.ends_with(SEPARATORS)) {
@@ -209,6 +207,7 @@ impl<'a> Context<'a> {
             .copied()
     }
 
+    /// Returns the fan_in of the weight beside a bias.
     fn fan_in_of_sibling(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
         let sibling = self.sibling(listed).ok_or_else(|| Error::Context {
             init: init.to_string(),
@@ -216,7 +215,8 @@ impl<'a> Context<'a> {
                      bias_uniform(fan_in=N), or give the tensor another rule"
                 .to_owned(),
         })?;
-        // Read as its own rule reads it; one without a rule is reported in its own turn.
+        // The layout and groups are those of the weight's own rule. A weight without a rule is an error
+        // when the plan comes to it.
         let tensor = match self.rule_of(sibling) {
             Some(rule) => self.tensor(sibling, &self.recipe.rules[rule]),
             None => Tensor::with_shape(&sibling.name, sibling.shape.clone())
@@ -225,41 +225,40 @@ impl<'a> Context<'a> {
         Ok(Fans::of(&tensor)?.fan_in)
     }
 
-    /// `asking` is named where they cannot be counted.
-    fn count_layers(&self, asking: &str, listed: &ListedTensor) -> Result<u64> {
-        let refused = |reason: String| Error::Context {
-            init: asking.to_owned(),
-            reason,
-        };
+    /// Returns the number of layers whose names have the same prefix. Errors name `subject`, the
+    /// initializer or the variable that needs the number.
+    fn count_layers(&self, subject: &str, listed: &ListedTensor) -> Result<u64> {
+        let refused = |reason: String| Error::context(subject, reason);
         let found =
             layer_of(&listed.name).and_then(|(prefix, _)| Some((prefix, self.layers.get(prefix)?)));
         let Some((prefix, layers)) = found else {
             return Err(refused(
-                "finds no layer's number in the name to count layers by: write layers=N".to_owned(),
+                "finds no layer's number in the name and cannot count the layers: write layers=N"
+                    .to_owned(),
             ));
         };
         let count = layers.len() as u64;
         match layers.last() {
             Some(&last) if last + 1 == count => Ok(count),
             _ => Err(refused(format!(
-                "finds {count} layers under {prefix:?} with numbers missing between 0 and {}: \
-                 list the whole model, or write layers=N",
+                "finds {count} layers under {prefix:?}, but numbers between 0 and {} are missing: list \
+                 the whole model, or write layers=N",
                 layers.last().copied().unwrap_or(0)
             ))),
         }
     }
 }
 
-/// What stands between the parts of a tensor's name: dots in torch, slashes in JAX.
+/// The separators between the parts of a tensor's name: dots in torch, slashes in JAX.
 const SEPARATORS: [char; 2] = ['.', '/'];
 
-/// The first part of the name that is a number, and what stands before it.
+/// Returns the first part of the name that is a number, and the text before it.
 fn layer_of(name: &str) -> Option<(&str, u64)> {
     let mut start = 0;
     for part in name.split_inclusive(SEPARATORS) {
         let digits = part.trim_end_matches(SEPARATORS);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-            // One short of the largest, so that a count of layers cannot overflow.
+            // The largest number is refused, so that `last + 1` cannot overflow.
             let layer = digits.parse().ok().filter(|&layer| layer < u64::MAX)?;
             return Some((&name[..start], layer));
         }

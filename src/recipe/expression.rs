@@ -1,33 +1,40 @@
 //! Numbers of a rule that are computed from the tensor and the list: `0.02/sqrt(2*layers)`.
 //!
-//! Only operations that IEEE 754 defines to the last bit: a recipe gives the same numbers on every
+//! All operations are defined by IEEE 754 to the last bit, so a recipe gives the same numbers on every
 //! host.
+//!
+//! ```text
+//! sum     = product { ("+" | "-") product }
+//! product = factor { ("*" | "/") factor }
+//! factor  = "-" factor | "(" sum ")" | number | name [ "(" arguments ")" ]
+//! ```
 
 use super::glob::Globs;
 
-/// Parentheses and signs that may stand within each other.
+/// The most levels of parentheses and signs. The parser and `value` use recursion, so text from an
+/// untrusted recipe must not decide the depth of the stack.
 const MAX_DEPTH: usize = 64;
 
-/// What an expression can ask for.
+/// A value that an expression takes from the tensor or the list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Variable {
-    /// The layers that are counted by the number in the tensor's name.
+    /// The number of layers, counted by the numbers in the names of tensors.
     Layers,
     /// The tensor's own layer, from 0.
     Layer,
-    /// fan_in of the tensor.
+    /// The tensor's fan_in.
     FanIn,
-    /// fan_out of the tensor.
+    /// The tensor's fan_out.
     FanOut,
     /// The tensor's rank.
     Rank,
-    /// A dimension of the tensor; negative numbers count from the last.
+    /// A dimension of the tensor. Negative numbers count from the last.
     Dim(i64),
     /// A dimension of the first tensor whose name matches the glob.
     Size(String, i64),
-    /// A dimension of the tensor that differs in the last part of its name only.
+    /// A dimension of the tensor whose name differs only in its last part, which is this text.
     Sibling(String, i64),
-    /// The tensors whose names match the glob.
+    /// The number of tensors whose names match the glob.
     Count(String),
 }
 
@@ -51,6 +58,11 @@ pub(super) enum Operation {
 }
 
 impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    ///
+    /// A message for the key that has the expression.
     pub fn parse(text: &str) -> Result<Expression, String> {
         let mut parser = Parser { rest: text };
         let expression = parser.sum(0)?;
@@ -60,7 +72,7 @@ impl Expression {
         }
     }
 
-    /// The value, with the variables that `look_up` knows.
+    /// Returns the value. `look_up` gives the values of variables.
     pub fn value<E>(&self, look_up: &impl Fn(&Variable) -> Result<f64, E>) -> Result<f64, E> {
         Ok(match self {
             Expression::Number(number) => *number,
@@ -81,19 +93,19 @@ impl Expression {
         })
     }
 
-    /// True if it needs the tensor's fans.
-    pub fn asks_for_fans(&self) -> bool {
+    /// Returns true if the value depends on the tensor's fans.
+    pub fn uses_fans(&self) -> bool {
         match self {
             Expression::Number(_) => false,
             Expression::Variable(variable) => {
                 matches!(variable, Variable::FanIn | Variable::FanOut)
             }
-            Expression::Negative(inner) | Expression::Sqrt(inner) => inner.asks_for_fans(),
-            Expression::Binary(_, left, right) => left.asks_for_fans() || right.asks_for_fans(),
+            Expression::Negative(inner) | Expression::Sqrt(inner) => inner.uses_fans(),
+            Expression::Binary(_, left, right) => left.uses_fans() || right.uses_fans(),
         }
     }
 
-    /// True if it is more than a number with signs before it.
+    /// Returns false if the expression is a number with or without signs.
     pub fn is_computed(&self) -> bool {
         match self {
             Expression::Number(_) => false,
@@ -103,17 +115,24 @@ impl Expression {
     }
 }
 
-/// Recursive descent. Each call that goes deeper counts, so that no text can exhaust the stack.
+fn too_deep() -> String {
+    format!("parentheses and signs are nested too deeply: at most {MAX_DEPTH} levels are read")
+}
+
+/// A recursive descent parser, with a function for each line of the grammar. Functions count their
+/// depth, up to [`MAX_DEPTH`].
 struct Parser<'a> {
     rest: &'a str,
 }
 
 impl<'a> Parser<'a> {
+    /// Skips blanks and returns the next character.
     fn peek(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start();
         self.rest.chars().next()
     }
 
+    /// Skips a character and returns true, if it is the next one.
     fn take(&mut self, wanted: char) -> bool {
         let found = self.peek() == Some(wanted);
         if found {
@@ -134,9 +153,7 @@ impl<'a> Parser<'a> {
 
     fn sum(&mut self, depth: usize) -> Result<Expression, String> {
         if depth > MAX_DEPTH {
-            return Err(format!(
-                "more than {MAX_DEPTH} levels stand within each other"
-            ));
+            return Err(too_deep());
         }
         let mut left = self.product(depth)?;
         loop {
@@ -169,9 +186,7 @@ impl<'a> Parser<'a> {
 
     fn factor(&mut self, depth: usize) -> Result<Expression, String> {
         if depth > MAX_DEPTH {
-            return Err(format!(
-                "more than {MAX_DEPTH} levels stand within each other"
-            ));
+            return Err(too_deep());
         }
         if self.take('-') {
             return Ok(Expression::Negative(Box::new(self.factor(depth + 1)?)));
@@ -355,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named() {
+    fn errors_name_the_fault() {
         for (text, expected) in [
             ("", "expected at its end"),
             ("1+", "expected at its end"),
@@ -380,18 +395,18 @@ mod tests {
             "sqrt(".repeat(100_000),
         ] {
             let error = Expression::parse(&deep).unwrap_err();
-            assert!(error.contains("within each other"), "{error}");
+            assert!(error.contains("nested too deeply"), "{error}");
         }
     }
 
     proptest! {
-        /// Whatever the text, it is read or refused.
+        /// No text causes a panic.
         #[test]
         fn any_text_is_read_or_refused(text in "[-+*/().,=a-z0-9 \"]{0,60}") {
             let _ = Expression::parse(&text);
         }
 
-        /// Precedence and grouping: sums of products, as Rust computes them.
+        /// Products come before sums, and both group to the left.
         #[test]
         fn sums_of_products(numbers in proptest::collection::vec((1u32..100, 1u32..100), 1..8)) {
             let text: Vec<String> = numbers.iter().map(|(a, b)| format!("{a}*{b}")).collect();

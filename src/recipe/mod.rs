@@ -1,83 +1,83 @@
-//! Whole models: a [`Recipe`] is a list of rules that give each tensor its initializer; with a
-//! list of tensors it resolves to a [`Plan`].
+//! Whole models: a [`Recipe`] is a list of rules that give each tensor its initializer. With a list of
+//! tensors it resolves to a [`Plan`].
 //!
 //! # The file
 //!
 //! A recipe is TOML:
 //!
 //! ```toml
-//! seed = 42              # optional defaults; a caller's own choice wins
+//! seed = 42              # optional, like dtype and layout; the caller's choice has precedence
 //! dtype = "bf16"         # f32, f16 or bf16
 //! layout = "out_in"      # out_in (torch) or in_out (Keras, JAX, numpy)
-//! extends = "gpt2"       # optional: the rules of another recipe come after these
+//! extends = "gpt2"       # optional: the rules of another recipe follow these
 //!
-//! [[rule]]               # the first rule that matches a tensor decides
+//! [[rule]]               # the first rule that matches a tensor applies
 //! match = "*.bias"       # a glob on the whole name, or a list of globs
 //! rank = 1               # optional: only tensors of this rank
 //! init = "zeros"         # see `Init` for the grammar
 //!
 //! [[rule]]
 //! match = ["*.conv*.weight", "stem.weight"]
-//! groups = 1             # optional, as are seed, dtype and layout, for what the rule matches, and
+//! groups = 1             # optional keys of a rule: groups, seed, dtype, layout, and
 //!                        # in_axis, out_axis, batch_axis (a number or a list), as in JAX
 //! init = "kaiming_normal(mode=fan_out,nonlinearity=relu)"
 //!
 //! [[rule]]
 //! match = "lm_head.weight"
-//! tied_to = "embed.weight"  # in place of init: the weights of another tensor
+//! tied_to = "embed.weight"  # instead of init: the weights of another tensor
 //! ```
 //!
-//! In a glob `*` stands for any text, dots included, `?` for one character, `[ab]` for one of
-//! these, `{a,b}` for either; beyond ASCII `?` and `[ab]` stand for one byte of a character in UTF-8.
-//! `sibling_rank = N` narrows a rule to tensors `<prefix>.bias`
-//! beside a `<prefix>.weight` of that rank: 1 is the bias of a normalization.
+//! In a glob `*` matches any text with any dots, `?` matches one character, `[ab]` matches one of the
+//! characters in brackets, and `{a,b}` matches either text. Beyond ASCII, `?` and `[ab]` match one byte
+//! of a character in UTF-8. `sibling_rank = N` limits a rule to tensors `<prefix>.bias` beside a
+//! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers.
 //!
-//! A tensor that no rule matches is an error, and so is a key that is not listed here.
+//! A tensor that no rule matches is an error. A key that is not listed here is an error, too.
 //!
-//! The seed of a rule is that of its tensors whatever seed the caller gives: what it matches stays
-//! the same while the rest of the model is drawn again.
+//! The seed of a rule has precedence over the caller's seed. So the tensors of the rule stay the same
+//! while another seed changes the rest of the model.
 //!
 //! # Extending a recipe
 //!
-//! `extends` names a preset, or a `.toml` file by its path from the folder of the file that extends
-//! it (`../base.toml` will do, `/base.toml` will not). The extending recipe's rules are looked at
-//! before the base's, so that they override it; its seed, dtype and layout stand in place of the
-//! base's. It needs no rule of its own. A base may extend another one: 8 recipes at most, none of
-//! them twice.
+//! `extends` names a preset, or a `.toml` file. The path of a file is relative to the folder of the
+//! extending file: `../base.toml` is accepted, `/base.toml` is not. The rules of the extending recipe
+//! are tried before the rules of the base, so they override them. Its seed, dtype and layout replace
+//! those of the base. It needs no rules. A base may extend another recipe. A chain has at most 8
+//! recipes, all of them different.
 //!
 //! # Tied weights
 //!
-//! A rule with `tied_to` gives its tensors the weights of the tensor that it names, which must be in
-//! the list and have the same shape: they are made with that tensor's stream, seed and initializer,
-//! and stored in a dtype of their own. That tensor must not be tied to another itself.
+//! A rule with `tied_to` gives its tensors the weights of the tensor that it names. This tensor must be
+//! in the list, have the same shape, and not be tied itself. The tied tensors use its stream, seed and
+//! initializer. They can have another dtype.
 //!
-//! # What a recipe knows that a single tensor does not
+//! # Numbers from the list of tensors
 //!
-//! `bias_uniform` without `fan_in` takes that of the tensor `<prefix>.weight` beside it; where that
-//! is 0, the bias is zeros, as in torch.
+//! `bias_uniform` without `fan_in` uses the fan_in of the tensor `<prefix>.weight` beside
+//! `<prefix>.bias`. If this fan_in is 0, the bias is zeros, as in torch.
 //!
-//! `residual_normal` without `layers` counts the layers in the list. In
-//! `transformer.h.11.mlp.c_proj.weight`, the first part of the name that is a number is the
-//! layer's; the count is that of the numbers which follow the same prefix, here
-//! `transformer.h.`. They must be 0, 1, 2 and so on without a gap: a list that holds only the
-//! later part of a model is refused. One that holds only its first layers looks like a smaller
-//! model; there, write `layers=N`.
+//! `residual_normal` without `layers` counts the layers in the list. The first part of a tensor's name
+//! that is a number is the number of its layer: 11 in `transformer.h.11.mlp.c_proj.weight`. The layers
+//! are all different numbers that follow the same prefix, here `transformer.h.`. They must be 0, 1, 2
+//! and so on without a gap, so a list that holds only the last layers of a model is refused. A list
+//! that holds only the first layers looks like a smaller model. Write `layers=N` for such a list.
 //!
 //! # Computed numbers
 //!
-//! A number of an initializer can be an expression: `normal(std=0.02/sqrt(2*layers))`. It may hold
-//! decimal numbers, `+ - * /`, parentheses, `sqrt(x)`, `min(x, y)`, `max(x, y)` and
+//! A number of an initializer can be an expression: `normal(std=0.02/sqrt(2*layers))`. It can contain
+//! decimal numbers, `+ - * /`, parentheses, `sqrt(x)`, `min(x, y)`, `max(x, y)` and these variables:
 //!
-//! | name | what it is |
+//! | variable | value |
 //! |---|---|
-//! | `layers`, `layer` | the layers, counted as above, and the tensor's own, from 0 |
+//! | `layers`, `layer` | the number of layers, counted as above, and the tensor's own layer, from 0 |
 //! | `fan_in`, `fan_out` | the tensor's fans, by layout, groups and axes |
-//! | `rank`, `dim(k)` | its rank and dimension k; negative k count from the last |
+//! | `rank`, `dim(k)` | the tensor's rank and dimension k; a negative k counts from the last |
 //! | `size("glob", k)` | dimension k of the first tensor of the list that matches the glob |
-//! | `sibling("name", k)` | dimension k of the tensor that has this name for the last part of its own |
-//! | `count("glob")` | how many tensors match the glob |
+//! | `sibling("name", k)` | dimension k of the tensor whose name differs in the last part only, which is `name` |
+//! | `count("glob")` | the number of tensors that match the glob |
 //!
-//! They are checked when the recipe is read and computed, in binary64, for each tensor.
+//! The form of an expression is checked when the recipe is read. Its value is computed in binary64 for
+//! each tensor.
 //!
 //! # Example
 //!
@@ -118,22 +118,24 @@ use crate::fill::Fill;
 use crate::init::{Fans, Init};
 use crate::tensor::{DType, Layout, ListedTensor, TensorList, stream_id};
 use context::Context;
-use rule::Gives;
+use rule::Assignment;
 use source::{Chain, Source};
 
 pub(crate) use glob::{GlobTexts, Globs};
 pub use plan::{Plan, PlanEntry, PlanRule, select};
 
-/// Rules that give each tensor of a model its initializer: see the [module](self).
+/// A list of rules that give each tensor of a model its initializer. The [module](self) describes the
+/// file.
 #[derive(Clone, Debug)]
 pub struct Recipe {
+    /// The recipe itself, and the recipes that it extends.
     chain: Chain,
 }
 
 impl Recipe {
-    /// The names that [`Recipe::preset`] knows.
+    /// Returns the names that [`Recipe::preset`] accepts.
     ///
-    /// | preset | what it gives |
+    /// | preset | weights |
     /// |---|---|
     /// | `bert` | BERT in every size, as Hugging Face transformers initializes it |
     /// | `burn` | burn's own defaults: Linear, Conv, Embedding, normalization, RNNs, attention |
@@ -141,8 +143,8 @@ impl Recipe {
     /// | `gpt2` | GPT-2 in every size, as Hugging Face transformers initializes it |
     /// | `kaiming` | weights Kaiming normal for ReLU, biases 0, normalization 1 |
     /// | `lecun` | weights LeCun normal, biases 0, normalization 1 |
-    /// | `llama` | Llama and its kin (Mistral, Qwen), as Hugging Face transformers initializes them |
-    /// | `llama_torchtitan` | Llama 3, as Meta's torchtitan initializes it: truncated, scaled with the depth |
+    /// | `llama` | Llama, Mistral, Qwen and similar models, as Hugging Face transformers initializes them |
+    /// | `llama_torchtitan` | Llama 3, as Meta's torchtitan initializes it: truncated normals, scaled by depth |
     /// | `mixtral` | Mixtral, as Hugging Face transformers initializes it |
     /// | `mobilenet_v3` | MobileNetV3, as torchvision initializes it |
     /// | `resnet` | ResNet, as torchvision initializes it |
@@ -156,7 +158,7 @@ impl Recipe {
         presets::names()
     }
 
-    /// A preset, by its name.
+    /// Returns the preset of a name.
     ///
     /// # Errors
     ///
@@ -175,26 +177,25 @@ impl Recipe {
         }
     }
 
-    /// Reads a recipe from TOML. It may extend a preset, but no file: there is no folder to start
-    /// from.
+    /// Reads a recipe from TOML. It may extend a preset, but not a file, because it has no folder to
+    /// which a path could be relative.
     ///
     /// # Errors
     ///
-    /// [`Error::Recipe`] with line and column: for text that is not TOML, unknown keys, globs
-    /// and initializers that are none, more than 10,000 globs.
+    /// [`Error::Recipe`] with line and column, for text that is not TOML, for unknown keys, for
+    /// malformed globs and initializers, and for more than 10,000 globs.
     pub fn from_toml(text: &str) -> Result<Self> {
         Recipe::parse("recipe", text)
     }
 
-    /// Reads a recipe from a file, and what it extends; it gets the file's name, without folders,
-    /// for its name.
+    /// Reads a recipe from a file, and the recipes that it extends. The file's name, without folders,
+    /// is the name of the recipe.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where a file cannot be read, [`Error::Format`] where it is not UTF-8 or larger
-    /// than 4 MiB, or where one that is extended is no regular file; [`Error::Recipe`] as
-    /// [`Recipe::from_toml`], and for more than 8 recipes that extend each other, or one that
-    /// extends itself.
+    /// [`Error::Io`] if a file cannot be read. [`Error::Format`] if a file is not UTF-8 or is larger
+    /// than 4 MiB, or if an extended file is not a regular file. [`Error::Recipe`] as in
+    /// [`Recipe::from_toml`], and for a chain of more than 8 recipes or one with a cycle.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let chain = Chain::read(Source::read(path.as_ref())?)?;
         Ok(Recipe { chain })
@@ -209,55 +210,54 @@ impl Recipe {
         Ok(Recipe { chain })
     }
 
-    /// The preset's name, or the file's.
+    /// Returns the name of the preset or of the file.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.chain.layers[0].name
+        &self.chain.files[0].name
     }
 
-    /// The TOML that the recipe was read from, without what it extends.
+    /// Returns the TOML text of the recipe, without the recipes that it extends.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.chain.layers[0].text
+        &self.chain.files[0].text
     }
 
-    /// What tells this recipe from every other, in hexadecimal: the SHA-256 of its text.
+    /// Returns the SHA-256 of the recipe's text, in hexadecimal. It identifies the recipe.
     ///
-    /// For a recipe that extends another it covers the whole chain: it is the SHA-256 of a line for
-    /// each, that of the recipe itself first, with the SHA-256 of its text, as
-    /// `sha256sum own.toml base.toml | cut -c -64 | sha256sum` has it.
+    /// The hash of a recipe that extends others covers the whole chain. It is the SHA-256 of the lines
+    /// with the SHA-256 of each text, the recipe itself first, like the output of
+    /// `sha256sum own.toml base.toml | cut -c -64 | sha256sum`.
     #[must_use]
     pub fn sha256(&self) -> String {
-        match &self.chain.layers[..] {
+        match &self.chain.files[..] {
             [own] => source::sha256(&own.text),
-            layers => {
-                let lines = layers
-                    .iter()
-                    .map(|layer| source::sha256(&layer.text) + "\n");
+            chain => {
+                let lines = chain.iter().map(|file| source::sha256(&file.text) + "\n");
                 source::sha256(&lines.collect::<String>())
             }
         }
     }
 
-    /// The seed that the recipe itself gives.
+    /// Returns the seed that the recipe gives.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         self.chain.seed
     }
 
-    /// Gives each tensor of the list its initializer, resolved to numbers.
+    /// Returns the plan that gives each tensor of the list its initializer, resolved to numbers.
     ///
-    /// `dtype` wins over what recipe and list say; without it, a tensor's dtype is the first that
-    /// is given of: its rule's, the recipe's, the list's; else f32. `seed` wins over the recipe's,
-    /// but the seed of a rule is that of its tensors whatever else is given.
+    /// The dtype of a tensor is `dtype`. If it is `None`, the dtype is the first that is given by the
+    /// rule, the recipe or the list, else f32. The seed of a tensor is the seed of its rule. If the
+    /// rule has none, the seed is `seed`, else the seed of the recipe.
     ///
-    /// It takes time in proportion to the tensors and the rules: a million tensors take seconds.
+    /// The time is proportional to the number of tensors and to the number of rules. A million tensors
+    /// take seconds.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSeed`] where neither the caller nor the recipe gives one,
-    /// [`Error::Unmatched`] for a tensor without a rule, and [`Error::Rule`] for a tensor whose rule
-    /// cannot be followed, with what [`Init::resolve`] finds wrong.
+    /// [`Error::NoSeed`] if neither the caller nor the recipe gives a seed, [`Error::Unmatched`] for a
+    /// tensor without a rule, and [`Error::Rule`] for a tensor that its rule cannot initialize, with
+    /// the error of [`Init::resolve`].
     pub fn resolve(
         &self,
         list: &TensorList,
@@ -267,8 +267,9 @@ impl Recipe {
         self.resolve_with_layouts(list, seed, dtype, &|_| Layout::default())
     }
 
-    /// As [`resolve`](Recipe::resolve), for tensors of which more than their names is known:
-    /// `layout_of` says how a tensor is laid out where neither its rule nor the recipe does.
+    /// Returns the same plan as [`resolve`](Recipe::resolve), but `layout_of` gives the layout of a
+    /// tensor if neither its rule nor the recipe does. It is for callers that know more than names,
+    /// such as the types of layers.
     ///
     /// ```
     /// use fanin::{Layout, ListedTensor, Recipe, Shape, TensorList};
@@ -286,7 +287,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// Those of [`resolve`](Recipe::resolve).
+    /// The errors of [`resolve`](Recipe::resolve).
     pub fn resolve_with_layouts(
         &self,
         list: &TensorList,
@@ -307,6 +308,7 @@ impl Recipe {
         })
     }
 
+    /// Returns the entry of a tensor.
     fn entry(
         &self,
         context: &Context<'_>,
@@ -321,29 +323,29 @@ impl Recipe {
         })?;
         let rule = &self.chain.rules[index];
         let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
-        // What the weights are made as: the tensor itself, or what it is tied to.
-        let (source, template, tied_to) = match &rule.gives {
-            Gives::Init(template) => ((listed, index), template, None),
-            Gives::TiedTo(name) => {
-                let (source, template) = context.tied(listed, name).map_err(at_rule)?;
-                (source, template, Some(name.clone()))
+        // The tensor that defines the weights, and its rule: the tensor itself unless it is tied.
+        let (source, source_index, template, tied_to) = match &rule.assignment {
+            Assignment::Init(template) => (listed, index, template, None),
+            Assignment::TiedTo(name) => {
+                let (source, index, template) = context.tied(listed, name).map_err(at_rule)?;
+                (source, index, template, Some(name.clone()))
             }
         };
-        let (made, by) = (source.0, &self.chain.rules[source.1]);
-        let mut tensor = context.tensor(listed, by);
+        let source_rule = &self.chain.rules[source_index];
+        let mut tensor = context.tensor(listed, source_rule);
         if tied_to.is_some() {
-            tensor = tensor.with_stream_id(stream_id(&made.name));
+            tensor = tensor.with_stream_id(stream_id(&source.name));
         }
-        let init = match context.init(template, by, made) {
+        let init = match context.init(template, source_rule, source) {
             Ok(init) => init,
-            // Nothing is drawn for an empty tensor: a number that it lacks is no fault.
-            Err(_) if made.shape.elements() == 0 => Init::zeros(),
-            Err(error) => return Err(self.at_rule(error.named(&made.name), source.1)),
+            // An empty tensor has no elements, so a missing number does not matter.
+            Err(_) if source.shape.elements() == 0 => Init::zeros(),
+            Err(error) => return Err(self.at_rule(error.named(&source.name), source_index)),
         };
-        let fill = Fill::new(&tensor, &init, by.seed.unwrap_or(seed))
-            .map_err(|error| self.at_rule(error, source.1))?;
-        let fans = if init.fan_mode().is_some() || template.asks_for_fans() {
-            // There are some, or the initializer had failed; but an empty tensor needs none.
+        let fill = Fill::new(&tensor, &init, source_rule.seed.unwrap_or(seed))
+            .map_err(|error| self.at_rule(error, source_index))?;
+        let fans = if init.fan_mode().is_some() || template.uses_fans() {
+            // Only the fans of an empty tensor can fail here. It needs none.
             Fans::of(&tensor).ok()
         } else {
             None
@@ -353,18 +355,18 @@ impl Recipe {
             fill: fill.with_dtype(dtype.unwrap_or_default()),
             init,
             rule: index,
-            seed_is_pinned: by.seed.is_some(),
+            seed_is_pinned: source_rule.seed.is_some(),
             fans,
             tied_to,
         })
     }
 
-    /// The same error, with the place of a rule.
+    /// Returns the same error with the position of a rule.
     fn at_rule(&self, error: Error, rule: usize) -> Error {
         let place = &self.chain.places[rule];
         Error::Rule {
-            recipe: self.chain.layers[place.layer].name.clone(),
-            position: place.gives,
+            recipe: self.chain.files[place.file].name.clone(),
+            position: place.assignment,
             fault: Box::new(error),
         }
     }
@@ -374,7 +376,7 @@ impl Recipe {
             .places
             .iter()
             .map(|place| PlanRule {
-                recipe: self.chain.layers[place.layer].name.clone(),
+                recipe: self.chain.files[place.file].name.clone(),
                 line: place.rule.0,
                 column: place.rule.1,
             })

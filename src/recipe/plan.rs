@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
 
-/// What every tensor of a model is filled with: [`Recipe::resolve`](super::Recipe::resolve).
+/// The fills of all tensors of a model, made by [`Recipe::resolve`](super::Recipe::resolve).
 ///
-/// It holds no weights, however large the model: about half a kilobyte a tensor.
+/// It holds no weights. Its size is about half a kilobyte for each tensor.
 ///
 /// ```
 /// use fanin::{ListedTensor, Recipe, Shape, TensorList};
@@ -27,12 +27,11 @@ use crate::init::{Fans, Init};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The seed of all tensors whose rule gives none of its own.
+    /// The seed of all tensors whose rules have no seed.
     pub seed: u64,
-    /// The tensors, in the list's order.
+    /// The tensors, in the order of the list.
     pub entries: Vec<PlanEntry>,
-    /// The recipe's rules, in the order in which they were looked at: those of what it extends come
-    /// last.
+    /// The rules of the recipe and of the recipes that it extends, in the order in which they are tried.
     pub rules: Vec<PlanRule>,
 }
 
@@ -41,23 +40,23 @@ pub struct Plan {
 pub struct PlanEntry {
     /// The fill of the whole tensor.
     pub fill: Fill,
-    /// The rule's initializer, with the numbers that the list gave it; that of the other tensor
-    /// where this one is tied.
+    /// The rule's initializer, with the numbers from the list. For a tied tensor it is the initializer
+    /// of the other tensor.
     pub init: Init,
     /// The index of the rule that matched, in [`Plan::rules`].
     pub rule: usize,
-    /// Whether a rule gives its seed, so that the plan's has no say in it.
+    /// True if a rule gives the seed. The plan's seed is then not used for the tensor.
     pub seed_is_pinned: bool,
-    /// The tensor's fans, where the initializer's numbers come from them.
+    /// The tensor's fans, if the initializer's numbers depend on them.
     pub fans: Option<Fans>,
-    /// The tensor whose weights this one has, where its rule ties it.
+    /// The name of the tensor whose weights this one has, if its rule ties it.
     pub tied_to: Option<String>,
 }
 
-/// Where a rule of a [`Plan`] stands.
+/// The position of a rule of a [`Plan`] in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRule {
-    /// The recipe that it stands in: a preset's name, or a file's.
+    /// The name of the recipe that contains it: the name of a preset or of a file.
     pub recipe: String,
     /// Its line, from 1.
     pub line: usize,
@@ -66,66 +65,66 @@ pub struct PlanRule {
 }
 
 impl Plan {
-    /// The fills alone, in the list's order, as copies.
+    /// Returns copies of the fills, in the order of the list.
     #[must_use]
     pub fn fills(&self) -> Vec<Fill> {
         self.iter().cloned().collect()
     }
 
-    /// The fills alone, in the list's order.
+    /// Returns an iterator over the fills, in the order of the list.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Fill> {
         self.entries.iter().map(|entry| &entry.fill)
     }
 
-    /// The fills alone, in the list's order, with nothing copied.
+    /// Returns the fills without a copy, in the order of the list.
     #[must_use]
     pub fn into_fills(self) -> Vec<Fill> {
         self.entries.into_iter().map(|entry| entry.fill).collect()
     }
 
-    /// The fill of the tensor of this name: to make one tensor of the model again, or a
-    /// [slice](Fill::slice) of it, or in [another dtype](Fill::with_dtype). It looks through all
-    /// of them.
+    /// Returns the fill of the tensor of this name. With it a caller can make one tensor of the model
+    /// again, or a [slice](Fill::slice) of it, or the tensor in [another dtype](Fill::with_dtype). The
+    /// search is linear.
     #[must_use]
     pub fn fill(&self, name: &str) -> Option<&Fill> {
         let mut fills = self.entries.iter().map(|entry| &entry.fill);
         fills.find(|fill| fill.name() == name)
     }
 
-    /// The fills of the tensors that a pattern picks, in the list's order: the one of this very
-    /// name, or else those that match it as a glob, as in a recipe.
+    /// Returns the fills of the tensors that a pattern selects, in the order of the list. A pattern is
+    /// the name of a tensor, or else a glob as in a recipe.
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`] for a pattern that picks none.
+    /// [`Error::Unknown`] for a pattern that selects no tensor.
     pub fn select(&self, pattern: &str) -> Result<Vec<&Fill>> {
-        let fills: Vec<&Fill> = self.iter().collect();
-        let names: Vec<&str> = fills.iter().map(|fill| fill.name()).collect();
-        let picked = select(pattern, &names)?;
-        Ok(picked.into_iter().map(|i| fills[i]).collect())
+        let names: Vec<&str> = self.iter().map(Fill::name).collect();
+        let selected = select(pattern, &names)?;
+        let fills = selected.into_iter().map(|i| &self.entries[i].fill);
+        Ok(fills.collect())
     }
 
-    /// The number of elements of all tensors together.
+    /// Returns the number of elements of all tensors together.
     #[must_use]
     pub fn elements(&self) -> u128 {
         self.iter().map(|fill| u128::from(fill.elements())).sum()
     }
 
-    /// The number of bytes of all tensors together.
+    /// Returns the number of bytes of all tensors together.
     #[must_use]
     pub fn bytes(&self) -> u128 {
         self.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
 }
 
-/// The indices of the names that a pattern picks: the one that is this very text, or else those
-/// that match it as a glob, as in a recipe.
+/// Returns the indices of the names that a pattern selects. A pattern is one of the names, or else a
+/// glob as in a recipe. A name comes first, because names may contain characters of globs.
 ///
 /// # Errors
 ///
-/// [`Error::Unknown`] for a pattern that picks none; it names some that could be picked.
+/// [`Error::Unknown`] for a pattern that selects no name. It shows some of the names.
 pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
-    /// Names that the message holds.
+    /// The number of names that the message shows.
     const NAMED: usize = 3;
     if let Some(i) = names.iter().position(|name| *name == pattern) {
         return Ok(vec![i]);
@@ -140,8 +139,8 @@ pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
         .iter()
         .enumerate()
         .filter(|(_, name)| globs.matches(name));
-    let picked: Vec<usize> = matching.map(|(i, _)| i).collect();
-    if picked.is_empty() {
+    let selected: Vec<usize> = matching.map(|(i, _)| i).collect();
+    if selected.is_empty() {
         let some: Vec<String> = names
             .iter()
             .take(NAMED)
@@ -153,5 +152,5 @@ pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
             some.join(", ")
         )));
     }
-    Ok(picked)
+    Ok(selected)
 }

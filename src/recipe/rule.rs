@@ -1,4 +1,4 @@
-//! One rule of a recipe: the tensors it speaks of, and what they get.
+//! One rule of a recipe: the condition that selects tensors, and their initializer.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -7,10 +7,10 @@ use super::glob::{GlobTexts, Globs};
 use super::template::Template;
 use crate::tensor::{DType, FanAxes, Layout};
 
-/// `[[rule]]` as its file has it.
+/// The keys of a `[[rule]]` as the file has them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(super) struct RawRule {
     #[serde(rename = "match")]
     pub globs: Spanned<GlobTexts>,
     rank: Option<usize>,
@@ -26,13 +26,13 @@ pub(super) struct Written {
     batch_axis: Option<Axes>,
 }
 
-/// A rule that can be used.
+/// A checked rule.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub globs: Globs,
     pub rank: Option<usize>,
     pub sibling_rank: Option<usize>,
-    pub gives: Gives,
+    pub assignment: Assignment,
     pub seed: Option<u64>,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
@@ -40,9 +40,10 @@ pub(super) struct Rule {
     pub fan_axes: Option<FanAxes>,
 }
 
-/// What a rule gives to its tensors.
+/// The weights that a rule assigns to its tensors.
 #[derive(Clone, Debug)]
-pub(super) enum Gives {
+pub(super) enum Assignment {
+    /// Weights of an initializer.
     Init(Template),
     /// The weights of the tensor of this name.
     TiedTo(String),
@@ -56,21 +57,23 @@ enum Axes {
     Many(Vec<i64>),
 }
 
-impl Written {
-    /// The rule; and the byte of the text at which what it gives stands.
+impl RawRule {
+    /// Returns the rule, and the byte offset of its `init` or `tied_to` in the file. `start` is the
+    /// offset of the rule itself.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and the byte at which.
+    /// A byte offset and a message.
     pub fn rule(self, start: usize) -> Result<(Rule, usize), (usize, String)> {
         let fan_axes = self.fan_axes();
-        let (gives, at) = match (self.init, self.tied_to) {
+        let (assignment, at) = match (self.init, self.tied_to) {
             (Some(init), None) => {
                 let at = init.span().start;
-                (Gives::Init(init.into_inner()), at)
+                (Assignment::Init(init.into_inner()), at)
             }
             (None, Some(name)) => {
                 let at = name.span().start;
+                // A tied tensor has the stream, seed and fans of the other one.
                 let taken = [
                     ("seed", self.seed.is_some()),
                     ("layout", self.layout.is_some()),
@@ -83,10 +86,10 @@ impl Written {
                     );
                     return Err((at, reason));
                 }
-                (Gives::TiedTo(name.into_inner()), at)
+                (Assignment::TiedTo(name.into_inner()), at)
             }
             (Some(_), Some(name)) => {
-                let reason = "has both init and tied_to: one of them must go".to_owned();
+                let reason = "has both init and tied_to: use only one of them".to_owned();
                 return Err((name.span().start, reason));
             }
             (None, None) => {
@@ -100,7 +103,7 @@ impl Written {
             globs,
             rank: self.rank,
             sibling_rank: self.sibling_rank,
-            gives,
+            assignment,
             seed: self.seed,
             dtype: self.dtype,
             layout: self.layout,
@@ -110,7 +113,8 @@ impl Written {
         Ok((rule, at))
     }
 
-    /// The axes that the rule names: JAX' defaults are -2, -1 and none.
+    /// Returns the axes, if the rule names any. The defaults are those of
+    /// `jax.nn.initializers.variance_scaling`: -2, -1 and none.
     fn fan_axes(&self) -> Option<FanAxes> {
         if self.in_axis.is_none() && self.out_axis.is_none() && self.batch_axis.is_none() {
             return None;

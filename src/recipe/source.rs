@@ -1,4 +1,4 @@
-//! Reading recipes: one file, and what it extends.
+//! Reading of recipes: a file, and the recipes that it extends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,32 +8,33 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::presets;
-use super::rule::{Rule, Written};
+use super::rule::{RawRule, Rule};
 use crate::error::{Error, Result};
 use crate::read::{Places, read_text};
 use crate::tensor::{DType, Layout};
 use crate::text::{excerpt, shown};
 
-/// The most bytes that a recipe file may have: far beyond any sensible one.
+/// The most bytes of a recipe file. The presets have less than 2 KiB each.
 const MAX_BYTES: u64 = 4 << 20;
-/// The most globs of a recipe and what it extends: each may be held against each tensor's name.
+/// The most globs of a chain of recipes. Each glob may be compared with the name of each tensor, so
+/// the limit bounds the time for an untrusted recipe.
 const MAX_GLOBS: usize = 10_000;
-/// Recipes of a chain, the first one included.
+/// The most recipes of a chain, the first one included.
 const MAX_CHAIN: usize = 8;
 
-/// A recipe as its file has it.
+/// The keys of a recipe as the file has them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RawRecipe {
     seed: Option<u64>,
     dtype: Option<DType>,
     layout: Option<Layout>,
     extends: Option<Spanned<String>>,
     #[serde(default)]
-    rule: Vec<Spanned<Written>>,
+    rule: Vec<Spanned<RawRule>>,
 }
 
-/// A recipe's text, what messages call it, and where it lies if it is a file.
+/// A recipe's text, its name in messages, and its path if it is a file.
 pub(super) struct Source {
     pub name: String,
     pub text: String,
@@ -41,9 +42,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Reads a file.
+    ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::Format`], as [`Recipe::load`](super::Recipe::load) says.
+    /// [`Error::Io`] and [`Error::Format`], as for [`Recipe::load`](super::Recipe::load).
     pub fn read(path: &Path) -> Result<Self> {
         let (text, name) = read_text(path, MAX_BYTES, "a recipe is TOML")?;
         Ok(Source {
@@ -53,6 +56,7 @@ impl Source {
         })
     }
 
+    /// Returns an error at a byte offset of the text, or for the whole recipe.
     fn refused(&self, byte: Option<usize>, reason: impl Into<String>) -> Error {
         Error::Recipe {
             recipe: self.name.clone(),
@@ -61,10 +65,11 @@ impl Source {
         }
     }
 
-    fn parse(&self) -> Result<File> {
+    /// Reads the TOML.
+    fn parse(&self) -> Result<RawRecipe> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().map(|span| span.start);
-            // The parser's words for it do not tell what would do.
+            // The parser's own message does not name the limit, which is 80 in the crate `toml`.
             if error.message().contains("recurs") {
                 return self.refused(at, "nests arrays or tables too deep: 80 levels are read");
             }
@@ -72,7 +77,7 @@ impl Source {
         })
     }
 
-    /// What this one extends.
+    /// Returns the recipe that this one extends.
     fn base(&self, extends: &Spanned<String>) -> Result<Source> {
         let name = extends.get_ref();
         let at = Some(extends.span().start);
@@ -86,8 +91,8 @@ impl Source {
                 None => {
                     let presets = Vec::from_iter(presets::names()).join(", ");
                     let reason = format!(
-                        "extends {name:?}, which is no preset: use one of {presets}, or the path of \
-                         a .toml file"
+                        "extends {name:?}, which is not a preset: use one of {presets}, or the path \
+                         of a .toml file"
                     );
                     Err(self.refused(at, reason))
                 }
@@ -102,63 +107,63 @@ impl Source {
         };
         if Path::new(name).has_root() || Path::new(name).is_absolute() {
             let reason = format!(
-                "extends {name:?}: give the path from the folder of this file, so that both can be \
-                 moved together"
+                "extends {name:?}: the path must be relative to the folder of this file, so that both \
+                 can be moved together"
             );
             return Err(self.refused(at, reason));
         }
         let path = path.parent().unwrap_or(Path::new("")).join(name);
-        // To open a pipe is to wait for who writes to it.
+        // Opening a pipe would wait for a writer.
         let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
         if !metadata.is_file() {
             return Err(Error::Format {
                 path: shown(&path),
                 tensor: None,
-                reason: format!("is no regular file: {} extends it", self.name),
+                reason: format!("is not a regular file: {} extends it", self.name),
             });
         }
         Source::read(&path)
     }
 }
 
-/// One file of a chain that has been read.
+/// A recipe of a chain.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
+pub(super) struct ChainFile {
     pub name: String,
     pub text: String,
 }
 
-/// Where a rule stands.
+/// The position of a rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// The recipe of the chain, from 0.
-    pub layer: usize,
-    /// Line and column of the rule, from 1.
+    /// The index of its recipe in the chain.
+    pub file: usize,
+    /// The line and column of the rule, from 1.
     pub rule: (usize, usize),
-    /// Line and column of its `init` or `tied_to`.
-    pub gives: (usize, usize),
+    /// The line and column of its `init` or `tied_to`.
+    pub assignment: (usize, usize),
 }
 
-/// A recipe with those that it extends, read and checked.
+/// A recipe with the recipes that it extends, read and checked.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    /// The recipe itself, then the one that it extends, and so on.
-    pub layers: Vec<Layer>,
+    /// The recipe itself, then the recipe that it extends, and so on.
+    pub files: Vec<ChainFile>,
     pub seed: Option<u64>,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
-    /// All rules, in the order in which they are tried.
+    /// The rules of the whole chain, in the order in which they are tried.
     pub rules: Vec<Rule>,
-    /// The place of each rule.
+    /// The position of each rule in its file.
     pub places: Vec<Place>,
 }
 
 impl Chain {
-    /// Reads a recipe and those that it extends. The first one's rules come first, and its seed, dtype
-    /// and layout win over those of the others.
+    /// Reads a recipe and the recipes that it extends. The rules of an extending recipe come before the
+    /// rules of its base, and its seed, dtype and layout have precedence.
     pub fn read(source: Source) -> Result<Self> {
         let mut chain = Chain {
-            layers: Vec::new(),
+            files: Vec::new(),
             seed: None,
             dtype: None,
             layout: None,
@@ -169,7 +174,7 @@ impl Chain {
         let mut seen = Vec::new();
         let mut next = Some(source);
         while let Some(source) = next.take() {
-            // Two paths may lead to one file.
+            // Canonical, because different paths can name the same file.
             seen.extend(
                 source
                     .path
@@ -188,30 +193,30 @@ impl Chain {
                 .sum::<usize>();
             if globs > MAX_GLOBS {
                 let reason = format!(
-                    "has {globs} globs, with what it extends: at most {MAX_GLOBS} are read"
+                    "has {globs} globs in its chain of recipes: at most {MAX_GLOBS} are read"
                 );
                 return Err(source.refused(None, reason));
             }
             let mut places = Places::new(&source.text);
             for rule in file.rule {
                 let start = rule.span().start;
-                let (rule, gives) = rule
+                let (rule, assignment) = rule
                     .into_inner()
                     .rule(start)
                     .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
                 chain.rules.push(rule);
                 chain.places.push(Place {
-                    layer: chain.layers.len(),
+                    file: chain.files.len(),
                     rule: places.line_and_column(start),
-                    gives: places.line_and_column(gives),
+                    assignment: places.line_and_column(assignment),
                 });
             }
             if let Some(extends) = &file.extends {
                 let at = Some(extends.span().start);
-                if chain.layers.len() + 1 == MAX_CHAIN {
-                    let reason = format!(
-                        "is the last of {MAX_CHAIN} recipes that extend each other: more are not read"
-                    );
+                if chain.files.len() + 1 == MAX_CHAIN {
+                    let name = extends.get_ref();
+                    let reason =
+                        format!("extends {name:?}, but a chain has at most {MAX_CHAIN} recipes");
                     return Err(source.refused(at, reason));
                 }
                 let base = source.base(extends)?;
@@ -222,7 +227,7 @@ impl Chain {
                 if canonical.is_some_and(|path| seen.contains(&path)) {
                     let name = extends.get_ref();
                     let reason = format!(
-                        "extends {name:?}, which extends this one in turn: one of them must stop"
+                        "extends {name:?}, which extends this one: remove one of the two `extends`"
                     );
                     return Err(source.refused(at, reason));
                 }
@@ -230,7 +235,7 @@ impl Chain {
             } else if chain.rules.is_empty() {
                 return Err(source.refused(None, "has no [[rule]]: it needs at least one"));
             }
-            chain.layers.push(Layer {
+            chain.files.push(ChainFile {
                 name: source.name,
                 text: source.text,
             });
@@ -239,7 +244,7 @@ impl Chain {
     }
 }
 
-/// The SHA-256 of a text, in hexadecimal.
+/// Returns the SHA-256 of a text, in hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()

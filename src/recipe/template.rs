@@ -1,4 +1,4 @@
-//! The `init` of a rule: an initializer, some of whose numbers can be expressions.
+//! The `init` of a rule: an initializer whose numbers can be expressions.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -6,23 +6,25 @@ use super::expression::{Expression, Variable};
 use crate::error::{Error, Result};
 use crate::init::{Call, Init, Value};
 
-/// The longest text of an initializer.
+/// The most bytes of an initializer's text. It bounds the time and memory for an untrusted recipe.
 const MAX_LENGTH: usize = 4096;
 
-/// An initializer, and the expressions whose values it still needs.
+/// An initializer with the expressions of its computed numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     init: Init,
-    /// Positions of keys, and the expressions that give their values.
+    /// The positions of the keys with expressions, and the expressions.
     computed: Vec<(usize, Expression)>,
 }
 
 impl Template {
+    /// Reads an initializer. Numbers without expressions are checked now.
+    ///
     /// # Errors
     ///
-    /// The reason why the text is no initializer, for people.
+    /// A message.
     pub fn parse(text: &str) -> Result<Template, String> {
-        // Not quoted, and before anything looks at it.
+        // This check comes first, and its message does not quote the long text.
         if text.len() > MAX_LENGTH {
             return Err(format!(
                 "is not an initializer: it has {} bytes, where at most {MAX_LENGTH} are read",
@@ -34,7 +36,7 @@ impl Template {
         let mut computed = Vec::new();
         let init = call.init(|key, text| {
             let plain = key.read(text);
-            // A word such as fan_in is a variable too, but no number.
+            // `fan_in` is a variable of expressions, but it is also a word that a mode can have.
             if plain.is_ok() || !key.is_numeric() {
                 return plain;
             }
@@ -43,7 +45,7 @@ impl Template {
                     computed.push((key.name, expression));
                     Ok(Value::Unset)
                 }
-                // An expression that went wrong, and not a misspelled number.
+                // The operators show that the text is a faulty expression, and not a misspelled number.
                 Err(reason) if text.contains(['(', '*', '/', '+']) => {
                     Err(format!("{}: {reason}", key.name))
                 }
@@ -61,11 +63,12 @@ impl Template {
         })
     }
 
-    /// Returns the initializer with the values of its expressions.
+    /// Returns the initializer with the values of its expressions. `look_up` gives the values of
+    /// variables.
     ///
     /// # Errors
     ///
-    /// Those of `look_up`, and [`Error::Spec`] for a value that is out of range.
+    /// The errors of `look_up`, and [`Error::Spec`] for a value that is out of range.
     pub fn init(&self, look_up: &impl Fn(&Variable) -> Result<f64>) -> Result<Init> {
         let mut init = self.init;
         for (position, expression) in &self.computed {
@@ -79,11 +82,11 @@ impl Template {
         Ok(init)
     }
 
-    /// True if one of the expressions needs the tensor's fans.
-    pub fn asks_for_fans(&self) -> bool {
+    /// Returns true if the value of an expression depends on the tensor's fans.
+    pub fn uses_fans(&self) -> bool {
         self.computed
             .iter()
-            .any(|(_, expression)| expression.asks_for_fans())
+            .any(|(_, expression)| expression.uses_fans())
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_mode_is_no_number() {
+    fn a_mode_is_not_an_expression() {
         let template = Template::parse("kaiming_normal(mode=fan_out,gain=1/layers)").unwrap();
         let init = template.init(&|_| Ok(12.0)).unwrap();
         let expected: Init = "kaiming_normal(mode=fan_out,gain=0.08333333333333333)"

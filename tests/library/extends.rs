@@ -186,7 +186,7 @@ fn chains_that_do_not_end_are_refused() {
         ),
         (
             "unknown.toml",
-            "unknown.toml line 2, column 11: extends \"gpt3\", which is no preset: use one of bert",
+            "unknown.toml line 2, column 11: extends \"gpt3\", which is not a preset: use one of bert",
         ),
         (
             "absolute.toml",
@@ -196,7 +196,7 @@ fn chains_that_do_not_end_are_refused() {
         ("number.toml", "number.toml line 1, column 11: invalid type"),
         (
             "dir.toml",
-            "none.toml: is no regular file: dir.toml extends it",
+            "none.toml: is not a regular file: dir.toml extends it",
         ),
     ] {
         let error = load(&folder, name).unwrap_err();
@@ -248,7 +248,7 @@ fn only_files_can_be_extended() {
     for (name, base) in [("device.toml", "zero.toml"), ("pipe.toml", "fifo.toml")] {
         let error = load(&folder, name).unwrap_err();
         assert!(
-            error.ends_with(&format!("{base}: is no regular file: {name} extends it")),
+            error.ends_with(&format!("{base}: is not a regular file: {name} extends it")),
             "{error}"
         );
     }
@@ -369,16 +369,16 @@ fn ties_that_lead_nowhere_are_refused() {
     for (to, expected) in [
         (
             "x",
-            "tensor \"a\": tied_to \"x\" finds no such tensor in the list (recipe line 3, column 11)",
+            "tensor \"a\": tied_to \"x\" names a tensor that is not in the list (recipe line 3, column 11)",
         ),
         ("a", "tensor \"a\": tied_to \"a\" names the tensor itself"),
         (
             "b",
-            "tensor \"a\": tied_to \"b\" finds it tied to \"c\" itself: tie both to",
+            "tensor \"a\": tied_to \"b\" names a tensor that is tied to \"c\": tie both to",
         ),
         (
             "d",
-            "tensor \"a\": tied_to \"d\" finds it of shape [3, 2], this one is of shape [2, 3]",
+            "tensor \"a\": tied_to \"d\" names a tensor of shape [3, 2], but this one has shape [2, 3]",
         ),
     ] {
         let error = refused(&tie(to), &list);
@@ -386,7 +386,10 @@ fn ties_that_lead_nowhere_are_refused() {
     }
     let lone = "[[rule]]\nmatch = \"a\"\ntied_to = \"b\"\n";
     let error = refused(lone, &tensors(&[("a", &[2]), ("b", &[2])]));
-    assert!(error.contains("finds no rule that matches it"), "{error}");
+    assert!(
+        error.contains("names a tensor that no rule matches"),
+        "{error}"
+    );
     // An error of the tensor that it is tied to is reported for that tensor.
     let fault =
         "[[rule]]\nmatch = \"a\"\ntied_to = \"b\"\n[[rule]]\nmatch = \"b\"\ninit = \"he_normal\"";
@@ -453,7 +456,7 @@ fn errors_of_resolving_name_their_place() {
         ),
         (
             "init = \"eye\"",
-            "tensor \"norm.weight\": shape [768] is no matrix",
+            "tensor \"norm.weight\": shape [768] is not a matrix",
         ),
         (
             "init = \"normal(std=sibling(\\\"bias\\\", 0))\"",

@@ -1,4 +1,4 @@
-//! Rules that depend on the place in a matrix or a convolution.
+//! Rules that depend on the position in a matrix or a convolution.
 
 use super::simple::normal;
 use crate::error::{Error, Result};
@@ -15,8 +15,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
             Key::number("std", Range::ANY, 1.0),
             Key::count("padding_idx", 0, 0).optional(),
         ],
-        keras_defaults: &[],
-        formula: "N(mean, std^2), row padding_idx 0",
+        formula: "N(mean, std^2), but 0 in row padding_idx",
         frameworks: "torch Embedding",
         source: "torch.nn.Embedding.reset_parameters",
         when: "embeddings with a padding token",
@@ -32,21 +31,19 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         name: "eye",
         aliases: &[],
         keys: &[],
-        keras_defaults: &[],
-        formula: "1 on the diagonal, else 0",
+        formula: "1 on the diagonal, 0 elsewhere",
         frameworks: "torch eye_",
         source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
-        when: "recurrent weights, adapters that start as nothing",
+        when: "recurrent weights; layers that start as the identity",
         rule: |_| Ok(Rule::OfShape(|init, tensor| diagonal(init, 1.0, tensor))),
     },
     Definition {
         name: "identity",
         aliases: &[],
         keys: &[Key::number("gain", Range::ANY, 1.0)],
-        keras_defaults: &[],
-        formula: "gain on the diagonal, else 0",
+        formula: "gain on the diagonal, 0 elsewhere",
         frameworks: "Keras Identity",
-        source: "-",
+        source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
         when: "recurrent weights",
         rule: |init| {
             Distribution::constant(init.number("gain"))?;
@@ -59,8 +56,8 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         name: "dirac",
         aliases: &[],
         keys: &[Key::count("groups", 1, 1).optional()],
-        keras_defaults: &[],
-        formula: "the convolution that passes its inputs through",
+        formula: "1 for output i and input i of each group in the middle tap, 0 elsewhere: the convolution \
+                  passes its inputs through",
         frameworks: "torch dirac_",
         source: "Zagoruyko, Komodakis 2017, arXiv:1706.00388",
         when: "very deep convolutional networks",
@@ -70,8 +67,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         name: "orthogonal",
         aliases: &[],
         keys: &[Key::number("gain", Range::NOT_NEGATIVE, 1.0)],
-        keras_defaults: &[],
-        formula: "a Haar-distributed orthogonal matrix times gain; convolutions are flattened",
+        formula: "taken from gain times a Haar-distributed orthogonal matrix; convolutions are flattened",
         frameworks: "torch orthogonal_, Keras Orthogonal, JAX orthogonal",
         source: "Saxe, McClelland, Ganguli 2014, arXiv:1312.6120",
         when: "recurrent weights, very deep networks",
@@ -84,8 +80,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         name: "delta_orthogonal",
         aliases: &[],
         keys: &[Key::number("gain", Range::NOT_NEGATIVE, 1.0)],
-        keras_defaults: &[],
-        formula: "an orthogonal matrix times gain in the middle tap, else 0",
+        formula: "taken from gain times an orthogonal matrix in the middle tap, 0 in the other taps",
         frameworks: "JAX delta_orthogonal",
         source: "Xiao et al. 2018, arXiv:1806.05393",
         when: "very deep convolutional networks",
@@ -101,11 +96,10 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
             Key::number("sparsity", Range::SHARE, 0.0).required(),
             Key::number("std", Range::ANY, 0.01),
         ],
-        keras_defaults: &[],
-        formula: "ceil(sparsity rows) zeros in each column, else N(0, std^2)",
+        formula: "0 in ceil(sparsity * rows) random rows of each column, N(0, std^2) elsewhere",
         frameworks: "torch sparse_",
         source: "Martens 2010, ICML",
-        when: "units that must not all look alike",
+        when: "units with few connections, so that they saturate less and differ more",
         rule: |init| {
             Distribution::check_normal(0.0, init.number("std"))?;
             Ok(Rule::OfShape(sparse))
@@ -113,14 +107,18 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
     },
 ];
 
-fn no_matrix(init: &Init, tensor: &Tensor) -> Error {
-    Error::shape(tensor.shape(), format!("is no matrix: {init} needs rank 2"))
+/// Returns the error for a tensor that is not a matrix.
+fn not_a_matrix(init: &Init, tensor: &Tensor) -> Error {
+    Error::shape(
+        tensor.shape(),
+        format!("is not a matrix: {init} needs rank 2"),
+    )
 }
 
-/// Rows that are drawn, but for a row of zeros.
+/// Returns the normal distribution with a row of zeros.
 fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let &[rows, columns] = tensor.shape().dims() else {
-        return Err(no_matrix(init, tensor));
+        return Err(not_a_matrix(init, tensor));
     };
     let row = init.count("padding_idx");
     if row >= rows {
@@ -135,14 +133,16 @@ fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     Distribution::normal_with_zero_row(init.number("mean"), init.number("std"), columns, row)
 }
 
+/// Returns the distribution with `value` on the diagonal.
 fn diagonal(init: &Init, value: f64, tensor: &Tensor) -> Result<Distribution> {
     match *tensor.shape().dims() {
         [rows, columns] => Distribution::diagonal(value, rows, columns, rows.min(columns), 1, 0),
-        _ => Err(no_matrix(init, tensor)),
+        _ => Err(not_a_matrix(init, tensor)),
     }
 }
 
-/// A one for each channel, in the middle tap.
+/// Returns the distribution with a 1 for each channel in the middle tap, `size / 2` as in torch's
+/// `dirac_`.
 fn dirac(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let shape = tensor.shape();
     let (outputs, inputs, kernel) = match shape.dims() {
@@ -154,7 +154,7 @@ fn dirac(init: &Init, tensor: &Tensor) -> Result<Distribution> {
         _ => {
             return Err(Error::shape(
                 shape,
-                "is no convolution that dirac can fill: it needs rank 3 to 5, [out, in, k...] in \
+                "is not a convolution that dirac can fill: it needs rank 3 to 5, [out, in, k...] in \
                  layout out_in",
             ));
         }
@@ -175,13 +175,13 @@ fn dirac(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     Distribution::diagonal(1.0, rows, inputs * taps, rows.min(inputs), taps, middle)
 }
 
-/// The matrix is the tensor flattened: `[out, in * k...]` in layout `OutIn`, `[k... * in, out]` in
-/// layout `InOut`.
+/// Returns the distribution of an orthogonal matrix that is the flattened tensor: `[out, in * k...]` in
+/// layout `OutIn` as in torch, `[k... * in, out]` in layout `InOut` as in Keras and JAX.
 fn orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let &[first, .., last] = tensor.shape().dims() else {
         return Err(Error::shape(
             tensor.shape(),
-            "is no matrix: orthogonal needs rank 2 or more",
+            "is not a matrix: orthogonal needs rank 2 or more",
         ));
     };
     let elements = tensor.shape().elements();
@@ -192,7 +192,8 @@ fn orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     Distribution::orthogonal(init.number("gain"), rows, columns)
 }
 
-/// An orthogonal matrix in the middle tap, which is JAX' own choice: (k - 1) // 2.
+/// Returns the distribution of an orthogonal matrix in the middle tap, `(size - 1) / 2` as in
+/// `jax.nn.initializers.delta_orthogonal`.
 fn delta_orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let dims = tensor.shape().dims();
     let taps_last = tensor.layout() == Layout::OutIn;
@@ -206,7 +207,7 @@ fn delta_orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
         _ => {
             return Err(Error::shape(
                 tensor.shape(),
-                "is no convolution: delta_orthogonal needs rank 3 to 5",
+                "is not a convolution: delta_orthogonal needs rank 3 to 5",
             ));
         }
     };
@@ -231,11 +232,12 @@ fn delta_orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     Distribution::orthogonal_in_tap(init.number("gain"), rows, columns, taps, middle, taps_last)
 }
 
+/// Returns the normal distribution with zeros in each column.
 fn sparse(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let &[rows, columns] = tensor.shape().dims() else {
-        return Err(no_matrix(init, tensor));
+        return Err(not_a_matrix(init, tensor));
     };
-    // At most the rows: the share is at most 1.
+    // The number is at most `rows`, because the sparsity is at most 1. torch rounds up, too.
     let zeros = (init.number("sparsity") * rows as f64).ceil() as u64;
     Distribution::sparse(init.number("std"), rows, columns, zeros)
 }
@@ -253,23 +255,24 @@ impl Init {
         Init::named("identity", &[("gain", Value::Number(gain))])
     }
 
-    /// A convolution that passes its inputs through, in this many groups: `torch.nn.init.dirac_`.
-    /// The tensor has rank 3 to 5 and layout [`Layout::OutIn`], and the groups divide its outputs.
+    /// A convolution that passes its inputs through, in this number of groups:
+    /// `torch.nn.init.dirac_`. The tensor must have rank 3 to 5 and layout [`Layout::OutIn`], and the
+    /// groups must divide its outputs.
     #[must_use]
     pub fn dirac(groups: u64) -> Self {
         Init::named("dirac", &[("groups", Value::Count(groups))])
     }
 
-    /// A random orthogonal matrix: orthonormal rows if there are no more rows than columns, else
-    /// orthonormal columns, distributed by Haar's measure. A convolution is flattened:
-    /// `[out, in * k...]` in layout `OutIn`, `[k... * in, out]` in layout `InOut`.
+    /// A random orthogonal matrix, distributed by Haar's measure. Its rows are orthonormal if it has
+    /// no more rows than columns, else its columns. A convolution is flattened: `[out, in * k...]` in
+    /// layout `OutIn`, `[k... * in, out]` in layout `InOut`.
     ///
     /// Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
     /// deep linear neural networks", 2014; `torch.nn.init.orthogonal_`,
     /// `keras.initializers.Orthogonal`, `jax.nn.initializers.orthogonal`.
     ///
-    /// This rule works in floating point: it gives the same bits on one device, and values within
-    /// 1e-5 across devices. A slice makes the whole matrix.
+    /// This rule works in floating point. It gives the same bits on one device, and values within
+    /// 1e-5 across devices. A slice computes the whole matrix.
     #[must_use]
     pub fn orthogonal() -> Self {
         Init::named("orthogonal", &[])
@@ -281,8 +284,9 @@ impl Init {
         Init::named("orthogonal", &[("gain", Value::Number(gain))])
     }
 
-    /// A convolution that is an orthogonal matrix in its middle tap and 0 elsewhere. The tensor has
-    /// rank 3 to 5 and no more inputs than outputs. It works as [`Init::orthogonal`] does.
+    /// A convolution with a random orthogonal matrix in its middle tap and 0 in the others. The tensor
+    /// must have rank 3 to 5 and no more inputs than outputs. [`Init::orthogonal`] describes the
+    /// matrix.
     ///
     /// Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", 2018;
     /// `jax.nn.initializers.delta_orthogonal`.
@@ -292,7 +296,7 @@ impl Init {
     }
 
     /// Normal with mean 0, with exactly `ceil(sparsity * rows)` zeros in each column of a matrix.
-    /// `sparsity` is 0 to 1 and `std` above 0; torch's default for it is 0.01.
+    /// `sparsity` must be 0 to 1, and `std` above 0. torch's default for `std` is 0.01.
     ///
     /// `torch.nn.init.sparse_`; Martens, "Deep learning via Hessian-free optimization", ICML 2010.
     #[must_use]

@@ -1,4 +1,4 @@
-//! The entries of the table of initializers, by family. Beside each family stand its constructors.
+//! The entries of the table of initializers, one file for each family, with their constructors.
 
 pub(super) mod matrix;
 pub(super) mod positions;

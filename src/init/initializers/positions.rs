@@ -10,8 +10,8 @@ pub(in crate::init) static POSITIONS: &[Definition] = &[
         name: "sinusoids",
         aliases: &[],
         keys: &[Key::number("max_timescale", Range::TIMESCALE, 10_000.0)],
-        keras_defaults: &[],
-        formula: "sin(p f_k), then cos(p f_k), f_k = max_timescale^(-k / (d/2 - 1))",
+        formula: "in row p, sin(p f_k) in the first half of the d columns and cos(p f_k) in the second, \
+                  f_k = max_timescale^(-k / (d/2 - 1))",
         frameworks: "Whisper sinusoids",
         source: "Radford et al. 2022, arXiv:2212.04356",
         when: "position tables",
@@ -25,10 +25,10 @@ pub(in crate::init) static POSITIONS: &[Definition] = &[
         name: "sinusoidal",
         aliases: &[],
         keys: &[Key::number("base", Range::TIMESCALE, 10_000.0)],
-        keras_defaults: &[],
-        formula: "sin(p f_k), cos(p f_k) in turns, f_k = base^(-2k / d)",
+        formula: "in row p, sin(p f_k) in column 2k and cos(p f_k) in column 2k + 1 of d, \
+                  f_k = base^(-2k / d)",
         frameworks: "Transformer",
-        source: "Vaswani et al. 2017, arXiv:1706.03762",
+        source: "Vaswani et al. 2017, arXiv:1706.03762, section 3.5",
         when: "position tables",
         rule: |_| {
             Ok(Rule::OfShape(|init, tensor| {
@@ -38,26 +38,26 @@ pub(in crate::init) static POSITIONS: &[Definition] = &[
     },
 ];
 
-/// Positions are rows, and the last dimension is the columns.
+/// Returns a position table. The last dimension has the columns, and the one before it the positions.
 fn sinusoid(max_timescale: f64, interleaved: bool, tensor: &Tensor) -> Result<Distribution> {
     let &[.., _, columns] = tensor.shape().dims() else {
         return Err(Error::shape(
             tensor.shape(),
-            "is no position table: it needs rank 2 or more, [..., positions, columns]",
+            "is not a position table: it needs rank 2 or more, [..., positions, columns]",
         ));
     };
     if !interleaved && !columns.is_multiple_of(2) {
         return Err(Error::shape(
             tensor.shape(),
-            "has an odd last dimension, which sinusoids cannot halve into sines and cosines",
+            "has an odd last dimension: sinusoids needs an even one, half sines and half cosines",
         ));
     }
     Distribution::sinusoid(columns, max_timescale, interleaved)
 }
 
 impl Init {
-    /// Whisper's position table: all sines, then all cosines, of the position times frequencies
-    /// from 1 down to 1/10000. Positions are rows. The last frequency is counted.
+    /// Whisper's position table. A row is a position. It has all sines, then all cosines, of the
+    /// position times frequencies from 1 down to exactly 1/10000.
     ///
     /// Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022;
     /// `sinusoids` in Whisper.
@@ -66,8 +66,8 @@ impl Init {
         Init::named("sinusoids", &[])
     }
 
-    /// The position table of Vaswani et al., "Attention is all you need", 2017, section 3.5: sine
-    /// and cosine in turns.
+    /// The position table of Vaswani et al., "Attention is all you need", 2017, section 3.5. Sines and
+    /// cosines alternate.
     #[must_use]
     pub fn sinusoidal() -> Self {
         Init::named("sinusoidal", &[])

@@ -9,10 +9,9 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         name: "zeros",
         aliases: &["lora_b", "rezero"],
         keys: &[],
-        keras_defaults: &[],
         formula: "0",
         frameworks: "torch zeros_, Keras Zeros, JAX zeros; LoRA's B, ReZero's gate",
-        source: "-",
+        source: "LoRA: Hu et al. 2021, arXiv:2106.09685; ReZero: Bachlechner et al. 2020, arXiv:2003.04887",
         when: "biases; the last layer of a residual branch",
         rule: |_| Ok(Rule::Fixed(Distribution::constant(0.0)?)),
     },
@@ -20,21 +19,19 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         name: "ones",
         aliases: &[],
         keys: &[],
-        keras_defaults: &[],
         formula: "1",
         frameworks: "torch ones_, Keras Ones, JAX ones",
-        source: "-",
-        when: "scales of normalizations",
+        source: "torch.nn.init.ones_",
+        when: "scales of normalization layers",
         rule: |_| Ok(Rule::Fixed(Distribution::constant(1.0)?)),
     },
     Definition {
         name: "constant",
         aliases: &[],
         keys: &[Key::number("value", Range::ANY, 0.0).required()],
-        keras_defaults: &[],
         formula: "value",
         frameworks: "torch constant_ (val), Keras Constant, JAX constant",
-        source: "-",
+        source: "torch.nn.init.constant_",
         when: "gates, temperatures, LayerScale",
         rule: |init| Ok(Rule::Fixed(Distribution::constant(init.number("value"))?)),
     },
@@ -45,10 +42,9 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
             Key::number("mean", Range::ANY, 0.0),
             Key::number("std", Range::ANY, 1.0),
         ],
-        keras_defaults: &[],
         formula: "N(mean, std^2)",
         frameworks: "torch normal_",
-        source: "-",
+        source: "torch.nn.init.normal_",
         when: "a std that the model's authors chose",
         rule: normal,
     },
@@ -59,11 +55,10 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
             Key::number("mean", Range::ANY, 0.0),
             Key::number("std", Range::ANY, 0.05),
         ],
-        keras_defaults: &[],
         formula: "N(mean, std^2)",
         frameworks: "Keras RandomNormal (stddev); JAX normal has stddev 0.01",
-        source: "-",
-        when: "as in Keras",
+        source: "keras.initializers.RandomNormal",
+        when: "models that Keras initializes",
         rule: normal,
     },
     Definition {
@@ -73,12 +68,11 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
             Key::number("low", Range::ANY, 0.0),
             Key::number("high", Range::ANY, 1.0),
         ],
-        keras_defaults: &[],
         formula: "U[low, high)",
         frameworks: "torch uniform_ (a, b)",
-        source: "-",
-        when: "bounds that the model's authors chose; f32 never reaches high, f16 and bf16 round the \
-               f32 value and can reach it (0.2 % of bf16 values of uniform(0, 1) do)",
+        source: "torch.nn.init.uniform_",
+        when: "bounds that the model's authors chose; no f32 value is high, but f16 and bf16 round the \
+               f32 value and can give high (0.2 % of the bf16 values of uniform(0, 1))",
         rule: uniform,
     },
     Definition {
@@ -88,11 +82,10 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
             Key::number("low", Range::ANY, -0.05),
             Key::number("high", Range::ANY, 0.05),
         ],
-        keras_defaults: &[],
         formula: "U[low, high)",
         frameworks: "Keras RandomUniform (minval, maxval)",
-        source: "-",
-        when: "as in Keras",
+        source: "keras.initializers.RandomUniform",
+        when: "models that Keras initializes",
         rule: uniform,
     },
     Definition {
@@ -104,11 +97,10 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
             Key::number("a", Range::ANY, -2.0),
             Key::number("b", Range::ANY, 2.0),
         ],
-        keras_defaults: &[],
-        formula: "N(mean, std^2) within [a, b]: absolute bounds",
+        formula: "N(mean, std^2), truncated to [a, b]",
         frameworks: "torch trunc_normal_, timm trunc_normal_",
-        source: "exact for any bounds: pytorch#155588",
-        when: "vision transformers, Llama as torchtitan trains it",
+        source: "torch.nn.init.trunc_normal_; it has outliers for wide bounds (pytorch#155588), fanin has none",
+        when: "vision transformers; Llama as in torchtitan",
         rule: |init| {
             let [mean, std, a, b] = ["mean", "std", "a", "b"].map(|key| init.number(key));
             Ok(Rule::Fixed(Distribution::truncated_normal(
@@ -121,15 +113,14 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         aliases: &[],
         keys: &[
             Key::number("mean", Range::ANY, 0.0),
-            Key::number("std", Range::ANY, 1.0),
+            Key::number("std", Range::ANY, 1.0).keras(0.05),
             Key::number("lower", Range::ANY, -2.0),
             Key::number("upper", Range::ANY, 2.0),
         ],
-        keras_defaults: &[("std", Value::Number(0.05))],
-        formula: "N(mean, std^2) within mean + std * [lower, upper]",
+        formula: "N(mean, std^2), truncated to mean + std * [lower, upper]",
         frameworks: "Keras TruncatedNormal (std 0.05), JAX truncated_normal (stddev 0.01), timm trunc_normal_tf_",
-        source: "-",
-        when: "as in Keras and JAX; the std is that before the cut",
+        source: "keras.initializers.TruncatedNormal",
+        when: "models that Keras or JAX initializes; std is the one before the truncation",
         rule: |init| {
             let [mean, std, lower, upper] =
                 ["mean", "std", "lower", "upper"].map(|key| init.number(key));
@@ -140,31 +131,32 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
     },
 ];
 
-/// The rule of the keys `mean` and `std`.
+/// Returns the rule of the keys `mean` and `std`.
 pub(super) fn normal(init: &Init) -> Result<Rule> {
     let distribution = Distribution::normal(init.number("mean"), init.number("std"))?;
     Ok(Rule::Fixed(distribution))
 }
 
+/// Returns the rule of the keys `low` and `high`.
 fn uniform(init: &Init) -> Result<Rule> {
     let distribution = Distribution::uniform(init.number("low"), init.number("high"))?;
     Ok(Rule::Fixed(distribution))
 }
 
 impl Init {
-    /// Every element is 0.
+    /// The constant 0.
     #[must_use]
     pub fn zeros() -> Self {
         Init::named("zeros", &[])
     }
 
-    /// Every element is 1.
+    /// The constant 1.
     #[must_use]
     pub fn ones() -> Self {
         Init::named("ones", &[])
     }
 
-    /// Every element is `value`, which must be finite in binary32: `torch.nn.init.constant_`.
+    /// The constant `value`, which must be finite in binary32: `torch.nn.init.constant_`.
     #[must_use]
     pub fn constant(value: f64) -> Self {
         Init::named("constant", &[("value", Value::Number(value))])
@@ -186,13 +178,12 @@ impl Init {
         Init::named("uniform", &values)
     }
 
-    /// Normal with this mean and standard deviation, given that it lies in `[a, b]`:
-    /// `torch.nn.init.trunc_normal_`, whose bounds are absolute, as here. torch's defaults are 0, 1,
-    /// -2 and 2.
+    /// Normal with this mean and standard deviation, truncated to the absolute bounds `[a, b]`:
+    /// `torch.nn.init.trunc_normal_`. torch's defaults are 0, 1, -2 and 2.
     ///
-    /// `std` must be above 0 and `a` below `b`; both bounds can be infinite. The distribution is
-    /// exact for any bounds, where torch's has outliers for wide ones (pytorch#155588) and loses
-    /// its precision in the tails.
+    /// `std` must be above 0, and `a` must be below `b`. Both bounds can be infinite. Values are
+    /// accurate for all bounds. torch's function has outliers for wide bounds (pytorch#155588) and
+    /// loses precision in the tails.
     #[must_use]
     pub fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Self {
         let values = [("mean", mean), ("std", std), ("a", a), ("b", b)];
@@ -202,9 +193,9 @@ impl Init {
         )
     }
 
-    /// The same with the bounds in standard deviations from the mean:
+    /// Normal, truncated to bounds in standard deviations from the mean:
     /// `keras.initializers.TruncatedNormal` (with -2 and 2) and
-    /// `jax.nn.initializers.truncated_normal`. `std` is that before the cut.
+    /// `jax.nn.initializers.truncated_normal`. `std` is the one before the truncation.
     #[must_use]
     pub fn truncated_normal(mean: f64, std: f64, lower: f64, upper: f64) -> Self {
         let values = [

@@ -1,4 +1,4 @@
-//! Networks of sines.
+//! Networks with sine activations.
 
 use super::variance::{inverse_fan, square, variance};
 use crate::init::definition::{Definition, Key, Range, Value};
@@ -9,22 +9,20 @@ pub(in crate::init) static SIREN: &[Definition] = &[
         name: "siren_first",
         aliases: &[],
         keys: &[],
-        keras_defaults: &[],
         formula: "U(±1 / fan_in)",
         frameworks: "-",
         source: "Sitzmann et al. 2020, arXiv:2006.09661",
-        when: "the first layer of a network of sines",
+        when: "the first layer of a network with sine activations",
         rule: |_| inverse_fan(1.0, FanMode::FanIn, Family::Uniform),
     },
     Definition {
         name: "siren",
         aliases: &[],
         keys: &[Key::number("omega", Range::POSITIVE, 30.0)],
-        keras_defaults: &[],
         formula: "U(±sqrt(6 / fan_in) / omega)",
         frameworks: "-",
         source: "Sitzmann et al. 2020, arXiv:2006.09661",
-        when: "the other layers of a network of sines",
+        when: "the other layers of a network with sine activations",
         rule: |init| {
             variance(
                 2.0 / square(init.number("omega")),
@@ -39,14 +37,14 @@ impl Init {
     /// Uniform on `[-1/fan_in, 1/fan_in)`: the first layer of a SIREN.
     ///
     /// Sitzmann et al., "Implicit Neural Representations with Periodic Activation Functions",
-    /// 2020, and its authors' code.
+    /// 2020, and the code of the authors.
     #[must_use]
     pub fn siren_first() -> Self {
         Init::named("siren_first", &[])
     }
 
-    /// Uniform with `bound = sqrt(6 / fan_in) / omega`: the other layers of a SIREN. `omega` is 30
-    /// in the paper, and must be above 0.
+    /// Uniform with `bound = sqrt(6 / fan_in) / omega`: the other layers of a SIREN. `omega` must be
+    /// above 0. The paper has 30.
     #[must_use]
     pub fn siren(omega: f64) -> Self {
         Init::named("siren", &[("omega", Value::Number(omega))])

@@ -10,7 +10,6 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
         name: "mamba_a_log",
         aliases: &["s4d_real"],
         keys: &[],
-        keras_defaults: &[],
         formula: "ln(c + 1) in column c",
         frameworks: "mamba_ssm Mamba: A_log",
         source: "Gu, Dao 2023, arXiv:2312.00752",
@@ -24,11 +23,10 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
             Key::number("low", Range::ANY, 1.0),
             Key::number("high", Range::ANY, 16.0),
         ],
-        keras_defaults: &[],
         formula: "ln U[low, high)",
         frameworks: "mamba_ssm Mamba2: A_log",
         source: "Dao, Gu 2024, arXiv:2405.21060",
-        when: "state scalars of Mamba-2",
+        when: "the state matrix of each head of Mamba-2, a scalar",
         rule: |init| {
             Ok(Rule::Fixed(Distribution::log_uniform(
                 init.number("low"),
@@ -44,7 +42,6 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
             Key::number("max", Range::ANY, 0.1),
             Key::number("floor", Range::ANY, 1e-4),
         ],
-        keras_defaults: &[],
         formula: "ln(e^dt - 1), dt = max(floor, exp U[ln min, ln max))",
         frameworks: "mamba_ssm Mamba: dt_proj.bias",
         source: "Gu, Dao 2023, arXiv:2312.00752",
@@ -56,6 +53,7 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
     },
 ];
 
+/// Returns the distribution with `ln(c + 1)` in column c.
 fn log_ramp(_: &Init, tensor: &Tensor) -> Result<Distribution> {
     match tensor.shape().dims() {
         &[.., columns] => Distribution::log_ramp(columns),
@@ -77,7 +75,7 @@ impl Init {
     }
 
     /// The logarithm of a number drawn uniformly from `[low, high)`, with 0 < low < high: Mamba-2's
-    /// `A_log`, with 1 and 16 there.
+    /// `A_log`, where the numbers are 1 and 16.
     ///
     /// Dao and Gu, "Transformers are SSMs", 2024; `Mamba2.__init__` in mamba_ssm.
     #[must_use]
@@ -86,9 +84,10 @@ impl Init {
         Init::named("mamba2_a_log", &values)
     }
 
-    /// The bias that softplus turns into a time step drawn log-uniformly from `[min, max)`, but no
-    /// smaller than `floor`: `dt_proj.bias` of `Mamba.__init__` in mamba_ssm, with 0.001, 0.1 and
-    /// 0.0001 there. 0 < min < max <= 500 and 0 < floor < max.
+    /// The bias that softplus turns into a time step. The step is drawn log-uniformly from
+    /// `[min, max)`, and is at least `floor`. 0 < min < max <= 500 and 0 < floor < max.
+    ///
+    /// `dt_proj.bias` of `Mamba.__init__` in mamba_ssm, where the numbers are 0.001, 0.1 and 0.0001.
     #[must_use]
     pub fn mamba_dt_bias(min: f64, max: f64, floor: f64) -> Self {
         let values = [("min", min), ("max", max), ("floor", floor)];

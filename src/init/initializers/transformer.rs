@@ -15,10 +15,9 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
             Key::number("std", Range::ANY, 0.0).required(),
             Key::count("layers", 1, 1).optional(),
         ],
-        keras_defaults: &[],
         formula: "N(0, std^2 / (2 layers))",
         frameworks: "transformers GPT2PreTrainedModel",
-        source: "Radford et al. 2019 (GPT-2)",
+        source: "Radford et al. 2019 (GPT-2), section 2.3",
         when: "projections that add to the residual stream",
         rule: |init| {
             let std = init.number("std");
@@ -33,11 +32,10 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         name: "small_init",
         aliases: &[],
         keys: &[Key::count("dim", 1, 1).required()],
-        keras_defaults: &[],
         formula: "N(0, 2 / (5 dim))",
         frameworks: "GPT-NeoX small_init_init_method",
         source: "Nguyen, Salazar 2019, arXiv:1910.05895",
-        when: "transformers, but for their residual projections",
+        when: "weights of transformers, except projections that add to the residual stream",
         rule: |init| fixed_normal((2.0 / (5.0 * init.count("dim") as f64)).sqrt()),
     },
     Definition {
@@ -47,11 +45,10 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
             Key::count("dim", 1, 1).required(),
             Key::count("layers", 1, 1).required(),
         ],
-        keras_defaults: &[],
         formula: "N(0, (2 / (layers sqrt(dim)))^2)",
         frameworks: "GPT-NeoX wang_init_method",
         source: "GPT-J; Black et al. 2022, arXiv:2204.06745",
-        when: "residual projections beside small_init",
+        when: "projections that add to the residual stream, with small_init for the other weights",
         rule: |init| {
             let (dim, layers) = (init.count("dim") as f64, init.count("layers") as f64);
             fixed_normal(2.0 / (layers * dim.sqrt()))
@@ -65,11 +62,10 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
             Key::number("std", Range::POSITIVE, 0.0).required(),
             Key::count("base", 1, 1).required(),
         ],
-        keras_defaults: &[],
         formula: "N(0, s^2), s = std (input), std sqrt(base / fan_in) (hidden), std base / fan_in (output)",
         frameworks: "Microsoft mup",
         source: "Yang et al. 2022, arXiv:2203.03466, table 3",
-        when: "settings tuned at one width, used at another",
+        when: "hyperparameters that are tuned at one width and used at another",
         rule: |init| {
             let (std, base) = (init.number("std"), init.count("base") as f64);
             match init.word("role") {
@@ -83,9 +79,8 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         name: "deepnorm",
         aliases: &[],
         keys: &[Key::count("layers", 1, 1).required()],
-        keras_defaults: &[],
         formula: "xavier_normal with gain (8 layers)^(-1/4)",
-        frameworks: "TorchScale",
+        frameworks: "Microsoft TorchScale",
         source: "Wang et al. 2022, arXiv:2203.00555",
         when: "value, output and feed-forward weights of very deep post-norm transformers",
         rule: |init| {
@@ -97,13 +92,13 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         name: "fixup",
         aliases: &[],
         keys: &[Key::count("layers", 1, 1).required(), Key::count("m", 2, 2)],
-        keras_defaults: &[],
         formula: "kaiming_normal times layers^(-1 / (2 m - 2))",
         frameworks: "-",
         source: "Zhang, Dauphin, Ma 2019, arXiv:1901.09321",
-        when: "residual branches without normalization; their last layer is zeros",
+        when: "residual branches without normalization, with zeros for their last layer",
         rule: |init| {
             let (layers, m) = (init.count("layers") as f64, init.count("m") as f64);
+            // 2 layers^(-1 / (m - 1)), by a logarithm that is the same on all platforms.
             let scale = 2.0 * exp(-ln(layers) / (m - 1.0));
             variance(scale, FanMode::FanIn, Family::Normal)
         },
@@ -115,7 +110,6 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
             Key::count("layers", 1, 1).required(),
             Key::word("side", &["encoder", "decoder"], "encoder"),
         ],
-        keras_defaults: &[],
         formula: "xavier_uniform times 0.67 layers^(-1/4) (encoder) or (9 layers)^(-1/4) (decoder)",
         frameworks: "-",
         source: "Huang et al. 2020, ICML",
@@ -133,7 +127,6 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         name: "layer_scale",
         aliases: &[],
         keys: &[Key::count("depth", 1, 1).required()],
-        keras_defaults: &[],
         formula: "0.1 up to depth 18, 1e-5 up to 24, 1e-6 beyond",
         frameworks: "timm LayerScale (init_values)",
         source: "Touvron et al. 2021, arXiv:2103.17239",
@@ -149,24 +142,24 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
     },
 ];
 
-/// The rule of a normal around 0.
+/// Returns the rule of a normal distribution around 0.
 fn fixed_normal(std: f64) -> Result<Rule> {
     Ok(Rule::Fixed(Distribution::normal(0.0, std)?))
 }
 
-/// Returns `x^(-1/4)` by square roots, which are the same everywhere; a platform's `pow` is not.
+/// Returns `x^(-1/4)` by square roots, which are the same on all platforms. `pow` is not.
 fn inverse_fourth_root(x: f64) -> f64 {
     1.0 / x.sqrt().sqrt()
 }
 
-/// The role of a weight in a network whose width is scaled by mu-P.
+/// The role of a weight in a network whose width is scaled by the rules of mu-P.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MupRole {
-    /// Its inputs do not grow with the width: embeddings, the first layer, all biases.
+    /// A weight whose inputs do not grow with the width: embeddings, the first layer, all biases.
     Input,
-    /// Inputs and outputs grow with the width.
+    /// A weight whose inputs and outputs grow with the width.
     Hidden,
-    /// Its outputs do not grow with the width: the readout.
+    /// A weight whose outputs do not grow with the width: the readout.
     Output,
 }
 
@@ -181,8 +174,8 @@ pub enum TransformerSide {
 
 impl Init {
     /// Normal with mean 0 and `std / sqrt(2 * layers)`: the projections that add to the residual
-    /// stream of a transformer, of which every layer has two. `layers` is at least 1. In text,
-    /// `residual_normal(std=...)` without it lets a recipe count the layers.
+    /// stream of a transformer. Every layer has two of them. `layers` must be at least 1. In text,
+    /// `layers` can be left out. A recipe then counts the layers.
     ///
     /// Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), 2019,
     /// section 2.3; `GPT2PreTrainedModel._init_weights` in Hugging Face transformers.
@@ -213,8 +206,8 @@ impl Init {
         Init::named("wang_init", &values)
     }
 
-    /// Normal, scaled with the width as mu-P asks, from a `std` that was tuned at the fan_in
-    /// `base`: `std` for inputs and biases, `std sqrt(base / fan_in)` for hidden weights,
+    /// Normal, scaled with the width by the rules of mu-P. `std` was tuned at the fan_in `base`. The
+    /// result is `std` for inputs and biases, `std sqrt(base / fan_in)` for hidden weights, and
     /// `std base / fan_in` for the readout.
     ///
     /// Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
@@ -234,8 +227,8 @@ impl Init {
         Init::named("mup", &values)
     }
 
-    /// Xavier normal with gain `(8 layers)^(-1/4)`: the feed-forward, value and output weights of
-    /// an encoder or a decoder of this many layers. Query and key keep gain 1.
+    /// Xavier normal with gain `(8 layers)^(-1/4)`: the feed-forward, value and output weights of an
+    /// encoder or a decoder with this number of layers. Query and key weights have gain 1.
     ///
     /// Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", 2022, figure 2.
     #[must_use]
@@ -243,9 +236,9 @@ impl Init {
         Init::named("deepnorm", &[("layers", Value::Count(layers))])
     }
 
-    /// Kaiming normal times `layers^(-1 / (2 m - 2))`: the weights within `layers` residual
-    /// branches of m weight layers each, m at least 2. The last one of each branch and the
-    /// classifier are zeros.
+    /// Kaiming normal times `layers^(-1 / (2 m - 2))`: the weights within `layers` residual branches
+    /// of m weight layers each. m must be at least 2. The last layer of each branch and the classifier
+    /// are zeros.
     ///
     /// Zhang, Dauphin and Ma, "Fixup Initialization", ICLR 2019.
     #[must_use]
@@ -274,7 +267,9 @@ impl Init {
         Init::named("t_fixup", &values)
     }
 
-    /// Zeros: the gate of a residual branch. Bachlechner et al., "ReZero is All You Need", 2020.
+    /// Zeros: the gate of a residual branch.
+    ///
+    /// Bachlechner et al., "ReZero is All You Need", 2020.
     #[must_use]
     pub fn rezero() -> Self {
         Init::zeros()

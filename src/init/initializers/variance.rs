@@ -1,4 +1,4 @@
-//! Rules whose scale follows from the fans.
+//! Rules whose scale is computed from the fans.
 
 use crate::error::{Error, Result};
 use crate::init::definition::{Definition, Key, Range, Value};
@@ -17,7 +17,7 @@ const KAIMING_KEYS: &[Key] = &[
     Key::word("nonlinearity", Nonlinearity::NAMES, "leaky_relu"),
     Key::number("gain", Range::POSITIVE, 1.0).optional(),
 ];
-/// Keras calls the normal one `untruncated_normal`.
+/// The names of the families. `untruncated_normal` is Keras' name of `normal`.
 const FAMILIES: &[&str] = &[
     "truncated_normal",
     "normal",
@@ -30,7 +30,6 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         name: "xavier_uniform",
         aliases: &["glorot_uniform"],
         keys: &[Key::number("gain", Range::POSITIVE, 1.0)],
-        keras_defaults: &[],
         formula: "U(±gain sqrt(6 / (fan_in + fan_out)))",
         frameworks: "torch xavier_uniform_, Keras GlorotUniform, JAX glorot_uniform",
         source: GLOROT,
@@ -47,7 +46,6 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         name: "xavier_normal",
         aliases: &[],
         keys: &[Key::number("gain", Range::POSITIVE, 1.0)],
-        keras_defaults: &[],
         formula: "N(0, gain^2 2 / (fan_in + fan_out)), not truncated",
         frameworks: "torch xavier_normal_",
         source: GLOROT,
@@ -58,8 +56,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         name: "glorot_normal",
         aliases: &[],
         keys: &[Key::number("gain", Range::POSITIVE, 1.0)],
-        keras_defaults: &[],
-        formula: "truncated at 2 std, variance gain^2 2 / (fan_in + fan_out)",
+        formula: "normal, truncated at 2 std, with variance gain^2 2 / (fan_in + fan_out)",
         frameworks: "Keras GlorotNormal, JAX glorot_normal (and its xavier_normal)",
         source: GLOROT,
         when: "tanh, sigmoid, linear layers, as in Keras and JAX",
@@ -75,40 +72,36 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         name: "kaiming_uniform",
         aliases: &["he_uniform"],
         keys: KAIMING_KEYS,
-        keras_defaults: &[],
         formula: "U(±gain sqrt(3 / fan))",
         frameworks: "torch kaiming_uniform_, Keras HeUniform, JAX he_uniform",
         source: HE,
-        when: "ReLU and its kin",
+        when: "ReLU and similar nonlinearities",
         rule: |init| variance(kaiming_scale(init)?, mode(init), Family::Uniform),
     },
     Definition {
         name: "kaiming_normal",
         aliases: &[],
         keys: KAIMING_KEYS,
-        keras_defaults: &[],
         formula: "N(0, gain^2 / fan), not truncated",
         frameworks: "torch kaiming_normal_",
         source: HE,
-        when: "ReLU and its kin; convolutions with mode=fan_out",
+        when: "ReLU and similar nonlinearities; convolutions with mode=fan_out",
         rule: |init| variance(kaiming_scale(init)?, mode(init), Family::Normal),
     },
     Definition {
         name: "he_normal",
         aliases: &[],
         keys: KAIMING_KEYS,
-        keras_defaults: &[],
-        formula: "truncated at 2 std, variance gain^2 / fan",
+        formula: "normal, truncated at 2 std, with variance gain^2 / fan",
         frameworks: "Keras HeNormal, JAX he_normal (and its kaiming_normal)",
         source: HE,
-        when: "ReLU and its kin, as in Keras and JAX",
+        when: "ReLU and similar nonlinearities, as in Keras and JAX",
         rule: |init| variance(kaiming_scale(init)?, mode(init), Family::TruncatedNormal),
     },
     Definition {
         name: "lecun_uniform",
         aliases: &[],
         keys: &[MODE],
-        keras_defaults: &[],
         formula: "U(±sqrt(3 / fan))",
         frameworks: "Keras LecunUniform, JAX lecun_uniform",
         source: LECUN,
@@ -119,9 +112,8 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         name: "lecun_normal",
         aliases: &[],
         keys: &[MODE],
-        keras_defaults: &[],
-        formula: "truncated at 2 std, variance 1 / fan",
-        frameworks: "Keras LecunNormal, JAX lecun_normal: Flax' default",
+        formula: "normal, truncated at 2 std, with variance 1 / fan",
+        frameworks: "Keras LecunNormal, JAX lecun_normal, the default of Flax",
         source: LECUN,
         when: "SELU, linear layers",
         rule: |init| variance(1.0, mode(init), Family::TruncatedNormal),
@@ -134,44 +126,40 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
             MODE,
             Key::word("distribution", FAMILIES, "truncated_normal"),
         ],
-        keras_defaults: &[],
-        formula: "variance scale / fan; distribution truncated_normal (at 2 std, corrected by 0.8796), normal or uniform",
+        formula: "drawn from distribution, with variance scale / fan and mean 0; truncated_normal is truncated at 2 std",
         frameworks: "Keras VarianceScaling (untruncated_normal), JAX variance_scaling",
-        source: "-",
-        when: "what the rules above come to",
+        source: "keras.initializers.VarianceScaling",
+        when: "other rules of variance scale / fan",
         rule: |init| variance(init.number("scale"), mode(init), family(init)),
     },
     Definition {
         name: "inverse_fan",
         aliases: &[],
         keys: &[SCALE, MODE, Key::word("distribution", FAMILIES, "normal")],
-        keras_defaults: &[],
-        formula: "std (normal, truncated_normal) or bound (uniform) scale / fan",
+        formula: "drawn from distribution, with std (normal, truncated_normal) or bound (uniform) scale / fan",
         frameworks: "-",
         source: "-",
-        when: "what siren_first and mup's output come to",
+        when: "other rules in 1 / fan, such as siren_first and the output of mup",
         rule: |init| inverse_fan(init.number("scale"), mode(init), family(init)),
     },
     Definition {
         name: "torch_linear",
         aliases: &["lora_a"],
         keys: &[],
-        keras_defaults: &[],
         formula: "U(±1 / sqrt(fan_in))",
         frameworks: "torch Linear and Conv: kaiming_uniform_(a=sqrt(5)); peft's lora_A",
-        source: "LoRA: Hu et al. 2021, arXiv:2106.09685",
-        when: "the weights that PyTorch makes by itself",
+        source: "torch.nn.Linear.reset_parameters; LoRA: Hu et al. 2021, arXiv:2106.09685",
+        when: "PyTorch's default weights",
         rule: |_| variance(1.0 / 3.0, FanMode::FanIn, Family::Uniform),
     },
     Definition {
         name: "bias_uniform",
         aliases: &[],
         keys: &[Key::count("fan_in", 1, 1).optional()],
-        keras_defaults: &[],
         formula: "U(±1 / sqrt(fan_in of the weight))",
         frameworks: "torch Linear and Conv biases",
         source: "torch.nn.Linear.reset_parameters",
-        when: "the biases that PyTorch makes by itself",
+        when: "PyTorch's default biases",
         rule: |init| match init.count_if_given("fan_in") {
             Some(fan_in) => Ok(Rule::Fixed(around_zero(1.0 / (fan_in as f64).sqrt())?)),
             None => Ok(Rule::Incomplete(Missing::FanIn)),
@@ -179,7 +167,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
     },
 ];
 
-/// The rule of variance `scale / fan`.
+/// Returns the rule of variance `scale / fan`.
 pub(super) fn variance(scale: f64, mode: FanMode, family: Family) -> Result<Rule> {
     Ok(Rule::Variance {
         scale,
@@ -188,7 +176,7 @@ pub(super) fn variance(scale: f64, mode: FanMode, family: Family) -> Result<Rule
     })
 }
 
-/// The rule of standard deviation or bound `scale / fan`.
+/// Returns the rule of standard deviation or bound `scale / fan`.
 pub(super) fn inverse_fan(scale: f64, mode: FanMode, family: Family) -> Result<Rule> {
     Ok(Rule::InverseFan {
         scale,
@@ -218,27 +206,28 @@ fn family(init: &Init) -> Family {
     }
 }
 
-/// Returns the square of the gain that torch's `kaiming_...` uses, or of the gain that overrides it.
+/// Returns the square of the key `gain`, or of the gain of the nonlinearity as torch's `kaiming_...`
+/// functions compute it.
 fn kaiming_scale(init: &Init) -> Result<f64> {
     let (a, name) = (init.number("a"), init.word("nonlinearity"));
     let refused = |reason: &str| Error::context(init.to_string(), reason);
     if let Some(gain) = init.number_if_given("gain") {
         if a != 0.0 || name != "leaky_relu" {
             return Err(refused(
-                "has a gain beside a or nonlinearity, which also give one: use one or the other",
+                "has gain and also a or nonlinearity, which set the gain too: use one or the other",
             ));
         }
         return Ok(square(gain));
     }
     if a != 0.0 && name != "leaky_relu" {
-        return Err(refused(
-            "has a, the slope of leaky_relu, beside another nonlinearity, which has none: leave it \
-             out",
-        ));
+        return Err(refused(&format!(
+            "has a, the slope of leaky_relu, but {name} has no slope: leave a out"
+        )));
     }
     Ok(Nonlinearity::from_name(name, a).gain_squared())
 }
 
+/// Returns a Kaiming initializer with the keys of torch's functions.
 fn kaiming(name: &str, mode: FanMode, nonlinearity: Nonlinearity) -> Init {
     let values = [
         ("a", Value::Number(nonlinearity.slope())),
@@ -248,6 +237,7 @@ fn kaiming(name: &str, mode: FanMode, nonlinearity: Nonlinearity) -> Init {
     Init::named(name, &values)
 }
 
+/// Returns `variance_scaling` or `inverse_fan` with these values.
 fn scaled(name: &str, scale: f64, mode: FanMode, family: Family) -> Init {
     let values = [
         ("scale", Value::Number(scale)),
@@ -295,14 +285,14 @@ impl Init {
         Init::named("xavier_normal", &[("gain", Value::Number(gain))])
     }
 
-    /// [`Init::xavier_uniform`] by its other name.
+    /// Another name of [`Init::xavier_uniform`].
     #[must_use]
     pub fn glorot_uniform() -> Self {
         Init::xavier_uniform()
     }
 
     /// Truncated normal with variance `2 / (fan_in + fan_out)`: `keras.initializers.GlorotNormal`
-    /// and `jax.nn.initializers.glorot_normal`. torch's is [`Init::xavier_normal`].
+    /// and `jax.nn.initializers.glorot_normal`. torch's rule is [`Init::xavier_normal`].
     #[must_use]
     pub fn glorot_normal() -> Self {
         Init::named("glorot_normal", &[])
@@ -339,14 +329,14 @@ impl Init {
         kaiming("kaiming_normal", mode, nonlinearity)
     }
 
-    /// [`Init::kaiming_uniform`] by its other name.
+    /// Another name of [`Init::kaiming_uniform`].
     #[must_use]
     pub fn he_uniform() -> Self {
         Init::kaiming_uniform()
     }
 
     /// Truncated normal with variance `2 / fan_in`: `keras.initializers.HeNormal` and
-    /// `jax.nn.initializers.he_normal`. torch's is [`Init::kaiming_normal`].
+    /// `jax.nn.initializers.he_normal`. torch's rule is [`Init::kaiming_normal`].
     #[must_use]
     pub fn he_normal() -> Self {
         Init::named("he_normal", &[])
@@ -361,17 +351,18 @@ impl Init {
         Init::named("lecun_uniform", &[])
     }
 
-    /// Truncated normal with variance `1 / fan_in`: LeCun et al. 1998;
-    /// `keras.initializers.LecunNormal`, `jax.nn.initializers.lecun_normal`. Without the cut it is
-    /// `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)`.
+    /// Truncated normal with variance `1 / fan_in`.
+    ///
+    /// LeCun et al. 1998; `keras.initializers.LecunNormal`, `jax.nn.initializers.lecun_normal`. The
+    /// rule without truncation is `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)`.
     #[must_use]
     pub fn lecun_normal() -> Self {
         Init::named("lecun_normal", &[])
     }
 
-    /// Variance `scale / fan`: normal with `std = sqrt(scale / fan)`, or uniform on
-    /// `[-bound, bound)` with `bound = sqrt(3 * scale / fan)`. The scale is the square of torch's
-    /// gain, and must be finite and above 0.
+    /// A rule of variance `scale / fan`: normal with `std = sqrt(scale / fan)`, truncated or not, or
+    /// uniform on `[-bound, bound)` with `bound = sqrt(3 * scale / fan)`. The scale is the square of
+    /// torch's gain. It must be finite and above 0.
     ///
     /// `keras.initializers.VarianceScaling` and `jax.nn.initializers.variance_scaling`.
     #[must_use]
@@ -379,22 +370,23 @@ impl Init {
         scaled("variance_scaling", scale, mode, family)
     }
 
-    /// Standard deviation (normal) or bound (uniform) `scale / fan`: weights that fall with the
-    /// width itself, not with its square root. The scale must be finite and above 0.
+    /// A rule of standard deviation (normal) or bound (uniform) `scale / fan`. The scale must be finite
+    /// and above 0.
     #[must_use]
     pub fn inverse_fan(scale: f64, mode: FanMode, family: Family) -> Self {
         scaled("inverse_fan", scale, mode, family)
     }
 
-    /// Uniform with `bound = 1 / sqrt(fan_in)`, which torch writes
-    /// `kaiming_uniform_(a=math.sqrt(5))`: the default weight of `torch.nn.Linear` and
-    /// `torch.nn.Conv2d`. Their bias is [`Init::bias_uniform`].
+    /// Uniform with `bound = 1 / sqrt(fan_in)`: the default weight of `torch.nn.Linear` and
+    /// `torch.nn.Conv2d`, which torch writes as `kaiming_uniform_(a=math.sqrt(5))`. The default bias
+    /// is [`Init::bias_uniform`].
     #[must_use]
     pub fn torch_linear() -> Self {
         Init::named("torch_linear", &[])
     }
 
-    /// The matrix A of a low-rank adapter: [`Init::torch_linear`]. B is zeros.
+    /// Another name of [`Init::torch_linear`]: the matrix A of a low-rank adapter. The matrix B is
+    /// zeros.
     ///
     /// Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021; `LoraLayer` in
     /// Hugging Face peft.
@@ -403,10 +395,9 @@ impl Init {
         Init::torch_linear()
     }
 
-    /// Uniform on `[-1/sqrt(fan_in), 1/sqrt(fan_in))`: torch's default bias of a layer whose weight
-    /// has this fan_in, at least 1 (`torch.nn.Linear.reset_parameters`). In text, `bias_uniform`
-    /// without a number lets a recipe take fan_in from the tensor `<prefix>.weight` beside
-    /// `<prefix>.bias`.
+    /// Uniform on `[-1/sqrt(fan_in), 1/sqrt(fan_in))`: torch's default bias of a layer whose weight has
+    /// this fan_in (`torch.nn.Linear.reset_parameters`). It must be at least 1. In text, it can be left
+    /// out. A recipe then takes the fan_in of the tensor `<prefix>.weight` beside `<prefix>.bias`.
     #[must_use]
     pub fn bias_uniform(fan_in: u64) -> Self {
         Init::named("bias_uniform", &[("fan_in", Value::Count(fan_in))])
