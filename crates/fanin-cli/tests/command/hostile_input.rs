@@ -51,7 +51,7 @@ fn invalid_safetensors_headers_are_refused() {
         (not_utf8, &["header is not UTF-8 from byte 2"]),
         (
             good[..good.len() - 1].to_vec(),
-            &["tensor \"w\"", "do not lie within the file's 7"],
+            &["tensor \"w\"", "the file has 7 bytes"],
         ),
         (
             [&good[..], b"x"].concat(),
@@ -448,7 +448,7 @@ fn invalid_arrays_are_refused() {
     run.write("h.bin", b"1234");
     for (file, text) in [
         ("a.npy", "npy header"),
-        ("b.npy", "format other than 1, 2 and 3"),
+        ("b.npy", "npy format version other than 1, 2 and 3"),
         ("c.npy", "ends within its header"),
         ("d.npy", "does not begin with"),
         ("e.npy", "more than 65535 bytes"),
@@ -643,15 +643,15 @@ fn lists_cannot_exhaust_the_machine() {
         ),
         (
             r#"{"weight_map": {"w": "zero.safetensors"}}"#.to_owned(),
-            &["zero.safetensors: is no regular file"],
+            &["zero.safetensors: is not a regular file"],
         ),
         (
             r#"{"weight_map": {"w": "pipe.safetensors"}}"#.to_owned(),
-            &["pipe.safetensors: is no regular file"],
+            &["pipe.safetensors: is not a regular file"],
         ),
         (
             r#"{"weight_map": {"w": "folder.safetensors"}}"#.to_owned(),
-            &["folder.safetensors: is no regular file"],
+            &["folder.safetensors: is not a regular file"],
         ),
     ] {
         if !run.files().contains(&"pipe.safetensors".to_owned()) {

@@ -583,7 +583,7 @@ fn a_second_writer_of_a_file_is_refused() {
     let error = tried.unwrap().unwrap_err();
     assert!(matches!(error, Error::Io { .. }));
     assert!(
-        error.to_string().contains("another process is at it"),
+        error.to_string().contains("another process is writing it"),
         "{error}"
     );
     assert_eq!(fs::read(&path).unwrap().len(), 400);

@@ -239,7 +239,7 @@ fn files_that_change_while_they_are_read_are_errors() {
         assert!(matches!(error, Error::Format { .. }), "{error:?}");
         let error = error.to_string();
         let expected = format!(
-            "model-00002-of-00002.safetensors: tensor \"b\": ends before byte {}, which was there",
+            "model-00002-of-00002.safetensors: tensor \"b\": ends before byte {}, but was longer",
             whole.len()
         );
         assert!(error.contains(&expected), "{error}");
