@@ -1,14 +1,14 @@
-//! What can go wrong, said so that it can be put right.
+//! The errors of this crate.
 
 use crate::tensor::{DType, Shape};
 use crate::text::one_line;
 #[cfg(feature = "recipe")]
 use crate::text::shown;
 
-/// The result of everything here that can fail.
+/// The result of every function of this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a request was refused, or could not be carried out.
+/// The reason why a request was refused or failed.
 ///
 /// Each message is a single line that names the tensor where one is concerned, the value at
 /// fault, and what would be accepted. Text from outside (names, file contents) is quoted and

@@ -48,6 +48,7 @@ mod fill;
 pub mod gpu;
 pub mod init;
 mod job;
+#[doc(hidden)]
 pub mod kernel;
 mod part;
 pub mod placement;
@@ -79,11 +80,11 @@ pub use tensor::{
 };
 
 /// The examples of the README, compiled and run.
-#[cfg(all(doctest, feature = "gpu"))]
+#[cfg(all(doctest, feature = "checkpoint", feature = "gpu"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
 /// The examples of docs/MODELS.md.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "checkpoint"))]
 #[doc = include_str!("../docs/MODELS.md")]
 pub struct Models;

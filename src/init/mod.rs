@@ -19,6 +19,7 @@ mod rule;
 mod scaling;
 mod text;
 
+#[doc(hidden)]
 pub use box_muller::normal_table;
 pub use catalogue::{CATALOGUE, markdown};
 pub use definition::{Definition, Key};

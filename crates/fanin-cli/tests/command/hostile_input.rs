@@ -51,10 +51,7 @@ fn invalid_safetensors_headers_are_refused() {
         (not_utf8, &["header is not UTF-8 from byte 2"]),
         (
             good[..good.len() - 1].to_vec(),
-            &[
-                "tensor \"w\"",
-                "are out of range: the file has 7 bytes of data",
-            ],
+            &["tensor \"w\"", "the file has 7 bytes"],
         ),
         (
             [&good[..], b"x"].concat(),
@@ -451,7 +448,7 @@ fn invalid_arrays_are_refused() {
     run.write("h.bin", b"1234");
     for (file, text) in [
         ("a.npy", "npy header"),
-        ("b.npy", "format version other than 1, 2 and 3"),
+        ("b.npy", "npy format version other than 1, 2 and 3"),
         ("c.npy", "ends within its header"),
         ("d.npy", "does not begin with"),
         ("e.npy", "more than 65535 bytes"),
