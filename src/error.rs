@@ -10,9 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The reason why a request was refused or failed.
 ///
-/// Each message is a single line that names the tensor where one is concerned, the value at
-/// fault, and what would be accepted. Text from outside (names, file contents) is quoted and
-/// escaped, so that no message can break out of its line.
+/// Each message is a single line. It names the tensor if the error concerns one, the wrong value, and
+/// the accepted values. Untrusted text (names, file contents) is quoted and escaped, so that it
+/// cannot break the line.
 ///
 /// An error that concerns one tensor is wrapped in [`Error::Tensor`]; [`Error::fault`] returns the
 /// error without the tensor and the rule that it concerns.
@@ -28,7 +28,7 @@ pub enum Error {
         fault: Box<Error>,
     },
 
-    /// A shape with more elements than a stream can number, or one that an initializer has no use for.
+    /// A shape with more elements than a stream can number, or a shape that the initializer cannot fill.
     #[error("shape {shape} {reason}")]
     Shape {
         /// The shape as it was given.
@@ -37,7 +37,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A slice that does not lie within its tensor, or text that is no slice.
+    /// A slice that is out of range for its tensor, or text that is not a slice.
     #[error("slice {slice:?} {reason}")]
     Slice {
         /// The slice as it was given.
@@ -46,7 +46,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A placement that a tensor cannot have, or a rank or mesh that there is not.
+    /// A placement that the tensor cannot have, or a rank or mesh that does not exist.
     #[error("{placement} {reason}")]
     Placement {
         /// The placement, rank or mesh as it was given.
@@ -55,7 +55,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A number that an initializer cannot work with.
+    /// A number that is out of range.
     #[error("{parameter} = {value} is out of range: {accepted}")]
     Parameter {
         /// The parameter's name.
@@ -66,26 +66,25 @@ pub enum Error {
         accepted: &'static str,
     },
 
-    /// fan_in and fan_out of a shape that has none, or with groups that do not divide it.
+    /// A shape without fan_in and fan_out, or groups that do not divide it.
     #[error("shape {shape} {reason}")]
     Fans {
-        /// The shape whose fans were asked for.
+        /// The shape.
         shape: String,
-        /// Why there are none, and what would be accepted.
+        /// The reason, and what would be accepted.
         reason: String,
     },
 
-    /// An initializer that takes a number from elsewhere (a sibling, the layer count) which
-    /// is not to be had.
+    /// An initializer without a number that it takes from elsewhere: a sibling, or the layer count.
     #[error("{init} {reason}")]
     Context {
         /// The initializer, as in a recipe.
         init: String,
-        /// What it lacks, and how to give it.
+        /// The missing number, and how to give it.
         reason: String,
     },
 
-    /// Text that is no initializer: see [`Init`](crate::Init) for the grammar.
+    /// Text that is not an initializer. [`Init`](crate::Init) describes the grammar.
     #[error("{spec:?} is not an initializer: {reason}")]
     Spec {
         /// The text as it was given.
@@ -97,7 +96,7 @@ pub enum Error {
     /// A name from a closed list (a dtype, a layout, a preset, ...) that is not in it.
     #[error("unknown {kind} {value:?}: {accepted}")]
     Unknown {
-        /// What kind of name was expected.
+        /// The kind of name that was expected.
         kind: &'static str,
         /// The name as it was given.
         value: String,
@@ -105,31 +104,31 @@ pub enum Error {
         accepted: String,
     },
 
-    /// Two tensors of one list have the same name, and so would have the same weights.
+    /// Two tensors of one list with the same name, which would give them the same weights.
     #[error("tensor {tensor:?} is listed twice: names within a model must differ")]
     Duplicate {
-        /// The name that stands twice.
+        /// The name.
         tensor: String,
     },
 
-    /// A recipe, or a shard spec, that cannot be read.
+    /// A recipe or a shard spec that cannot be read.
     #[error("{recipe}{}: {reason}", at(.position))]
     Recipe {
-        /// Its name: a preset's, or its file's.
+        /// The name of the preset or of the file.
         recipe: String,
-        /// Line and column of the fault, counted from 1, where it has a place.
+        /// Line and column of the fault from 1, if it has a position.
         position: Option<(usize, usize)>,
         /// What is wrong, and what would be accepted.
         reason: String,
     },
 
-    /// No rule of the recipe, or of the shard spec, matches a tensor.
+    /// A tensor that no rule of the recipe or of the shard spec matches.
     #[error(
         "tensor {tensor:?} of shape {shape} is matched by no rule of {recipe}: add a [[rule]] \
          whose match covers it"
     )]
     Unmatched {
-        /// The tensor that no rule speaks of.
+        /// The tensor.
         tensor: String,
         /// Its shape.
         shape: String,
@@ -137,64 +136,64 @@ pub enum Error {
         recipe: String,
     },
 
-    /// A rule that cannot be followed for a tensor.
+    /// A rule that cannot be applied to a tensor.
     #[error("{fault} ({recipe} line {}, column {})", position.0, position.1)]
     Rule {
-        /// The recipe that the rule stands in: a preset, or a file.
+        /// The recipe with the rule: a preset or a file.
         recipe: String,
-        /// Line and column of the rule's `init` or `tied_to`, counted from 1.
+        /// Line and column of the rule's `init` or `tied_to`, from 1.
         position: (usize, usize),
-        /// What is wrong, and with which tensor.
+        /// What is wrong, with the tensor.
         fault: Box<Error>,
     },
 
-    /// Neither the caller nor the recipe gives a seed.
+    /// A missing seed: neither the caller nor the recipe gives one.
     #[error("no seed: give one, or write `seed = N` in {recipe}")]
     NoSeed {
         /// The recipe's name.
         recipe: String,
     },
 
-    /// A file whose contents are not what they should be.
+    /// A file with invalid contents.
     #[error("{path}: {}{reason}", of(.tensor))]
     Format {
         /// The file.
         path: String,
-        /// The tensor at fault, where it is one.
+        /// The tensor, if the fault concerns one.
         tensor: Option<String>,
         /// What is wrong, and what would be accepted.
         reason: String,
     },
 
-    /// The operating system refused to read or write a file.
+    /// A file that the operating system cannot read or write.
     #[error("{path}: cannot {action}: {source}")]
     Io {
         /// The file.
         path: String,
-        /// What was being done.
+        /// The operation, as in "open" or "write".
         action: &'static str,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
-    /// The file format cannot hold what was asked of it.
+    /// A tensor that the file format cannot hold.
     #[error("tensor {tensor:?}: {format} cannot hold {what}: {accepted}")]
     Unsupported {
         /// The tensor.
         tensor: String,
         /// The file format.
         format: &'static str,
-        /// What it cannot hold.
+        /// The property that it cannot hold.
         what: String,
-        /// What would do.
+        /// What would be accepted.
         accepted: &'static str,
     },
 
-    /// The caller asked to stop: no file is there that is not complete.
+    /// An interruption by the caller. No file was left incomplete.
     #[error("interrupted: no file was left incomplete")]
     Interrupted,
 
-    /// A GPU buffer that was created without a usage the fill needs.
+    /// A GPU buffer without a usage that the fill needs.
     #[error(
         "tensor {tensor:?}: the buffer lacks usage {missing}: create it with \
          BufferUsages::{missing}"
@@ -214,9 +213,9 @@ pub enum Error {
     BufferTooSmall {
         /// The tensor.
         tensor: String,
-        /// Where the fill ends, in bytes from the start of the buffer, rounded up to whole words.
+        /// The end of the fill in bytes from the start of the buffer, rounded up to whole words.
         needed: u64,
-        /// Bytes that the buffer has.
+        /// The size of the buffer in bytes.
         available: u64,
     },
 
@@ -225,28 +224,28 @@ pub enum Error {
         "tensors {other:?} and {tensor:?} would both write bytes {start} to {end} of one buffer"
     )]
     Overlap {
-        /// The tensor that begins later in the buffer.
+        /// The tensor that starts later in the buffer.
         tensor: String,
-        /// The other one.
+        /// The other tensor.
         other: String,
-        /// The first byte of both.
+        /// The first byte that both would write.
         start: u64,
-        /// The end of what both would write, in bytes from the start of the buffer.
+        /// The end of the bytes that both would write.
         end: u64,
     },
 
-    /// An output slice that does not hold exactly the elements that were asked for.
+    /// An output with more or fewer elements than the fill.
     #[error("tensor {tensor:?}: the output must hold {expected} elements, it holds {got}")]
     LengthMismatch {
         /// The tensor.
         tensor: String,
-        /// Elements of the fill.
+        /// The number of elements of the fill.
         expected: u64,
-        /// Elements that the output holds.
+        /// The number of elements of the output.
         got: u64,
     },
 
-    /// An output of another element type than the fill was made for.
+    /// An output whose element type differs from the dtype of the fill.
     #[error("tensor {tensor:?}: the fill is of dtype {expected}, the output of {got}")]
     DTypeMismatch {
         /// The tensor.
@@ -257,18 +256,18 @@ pub enum Error {
         got: DType,
     },
 
-    /// No GPU adapter answers the description.
+    /// A request that no GPU adapter meets.
     #[error("no GPU adapter: {}", one_line(.detail))]
     NoAdapter {
-        /// What was looked for, and what there is.
+        /// The requested and the available adapters.
         detail: String,
     },
 
-    /// The GPU driver, or wgpu's validation, reports a fault: a buffer of another device, a
-    /// lost device, a failed pipeline, memory that ran out.
+    /// A fault that the GPU driver or wgpu's validation reports: a buffer of another device, a lost
+    /// device, a failed pipeline, too little memory.
     #[error("{context}: {}", one_line(.detail))]
     Device {
-        /// What was being done, and for which tensor.
+        /// The operation, and its tensor.
         context: String,
         /// The report.
         detail: String,
