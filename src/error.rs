@@ -1,6 +1,7 @@
 //! The errors of this crate.
 
-use crate::tensor::{DType, Shape};
+use std::fmt;
+
 use crate::text::one_line;
 #[cfg(feature = "recipe")]
 use crate::text::shown;
@@ -251,9 +252,9 @@ pub enum Error {
         /// The tensor.
         tensor: String,
         /// The fill's dtype.
-        expected: DType,
+        expected: &'static str,
         /// The output's dtype.
-        got: DType,
+        got: &'static str,
     },
 
     /// A request that no GPU adapter meets.
@@ -327,7 +328,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn shape(shape: &Shape, reason: impl Into<String>) -> Self {
+    pub(crate) fn shape(shape: impl fmt::Display, reason: impl Into<String>) -> Self {
         Error::Shape {
             shape: shape.to_string(),
             reason: reason.into(),

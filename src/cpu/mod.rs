@@ -76,8 +76,8 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
     if T::DTYPE != fill.dtype() {
         return Err(Error::DTypeMismatch {
             tensor: fill.name().to_owned(),
-            expected: fill.dtype(),
-            got: T::DTYPE,
+            expected: fill.dtype().name(),
+            got: T::DTYPE.name(),
         });
     }
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);

@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use super::definition::Definition;
 use super::initializers::{
     matrix::MATRIX, positions::POSITIONS, simple::SIMPLE, siren::SIREN, state_space::STATE_SPACE,
     transformer::TRANSFORMER, variance::VARIANCE,
 };
+use super::rule::Definition;
 
 /// All initializers, in the order of `docs/INITIALIZERS.md`.
 pub static CATALOGUE: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
@@ -93,7 +93,7 @@ convolution. Gains are those of `torch.nn.init.calculate_gain`.
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::MAX_KEYS;
+    use super::super::key::MAX_KEYS;
     use super::*;
     use crate::{Init, Tensor};
 

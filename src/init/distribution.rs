@@ -228,6 +228,11 @@ impl Distribution {
         }))
     }
 
+    /// Returns the uniform distribution on `[-bound, bound)`.
+    pub(super) fn around_zero(bound: f64) -> Result<Self> {
+        Distribution::uniform(-bound, bound)
+    }
+
     /// Returns the normal distribution of this mean and standard deviation, truncated to
     /// `[low, high]`. Bounds can be infinite.
     ///

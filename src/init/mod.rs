@@ -6,15 +6,16 @@
 
 mod box_muller;
 mod catalogue;
-mod definition;
 mod dense;
 mod distribution;
 mod fans;
 mod gain;
 mod initializers;
+mod key;
 mod law;
 mod position;
 mod quantile;
+mod resolve;
 mod rule;
 mod scaling;
 mod text;
@@ -22,7 +23,6 @@ mod text;
 #[doc(hidden)]
 pub use box_muller::normal_table;
 pub use catalogue::{CATALOGUE, markdown};
-pub use definition::{Definition, Key};
 pub use dense::{DenseLayer, TwoLayers, dense_layers, initialize_parameters};
 pub use distribution::Distribution;
 #[doc(hidden)]
@@ -30,14 +30,15 @@ pub use distribution::DistributionKind;
 pub use fans::{FanMode, Fans};
 pub use gain::Nonlinearity;
 pub use initializers::transformer::{MupRole, TransformerSide};
+pub use key::Key;
 pub use law::Law;
-pub use rule::{Family, Init};
+pub use rule::{Definition, Family, Init};
 
-pub(crate) use definition::Value;
+pub(crate) use key::Value;
 pub(crate) use position::{log_table, position_table};
 pub(crate) use quantile::{Quantile, inverse_softplus_of_exp, ln};
+use rule::Computation;
 pub(crate) use rule::Missing;
-use rule::Rule;
 pub(crate) use scaling::Scaling;
 #[cfg(feature = "recipe")]
 pub(crate) use text::Call;

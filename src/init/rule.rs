@@ -1,11 +1,86 @@
-//! An initializer with its values, and the numbers that it gives for a tensor.
+//! The definition of an initializer, and an initializer with its values.
 
 use std::fmt;
 
-use super::definition::{Definition, MAX_KEYS, Value};
-use super::{Distribution, FanMode, Fans, catalogue};
-use crate::error::{Error, Result};
+use super::key::{Key, MAX_KEYS, Value};
+use super::{Distribution, FanMode};
+use crate::error::Result;
 use crate::tensor::Tensor;
+
+/// One initializer of the [`CATALOGUE`](super::CATALOGUE): its names, its keys with defaults and
+/// ranges, its documentation, and the function that turns it into numbers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Definition {
+    /// The name in text.
+    pub name: &'static str,
+    /// Other names of the same rule.
+    pub aliases: &'static [&'static str],
+    /// The keys, in the order in which they are printed.
+    pub keys: &'static [Key],
+    /// The distribution or value of an element.
+    pub formula: &'static str,
+    /// The names that frameworks use.
+    pub frameworks: &'static str,
+    /// The paper, or the function of a framework, that defines the rule.
+    pub source: &'static str,
+    /// The use that the rule was made for.
+    pub when: &'static str,
+    /// Turns the values of the keys, which are within their ranges, into a rule.
+    pub(super) compute: fn(&Init) -> Result<Computation>,
+}
+
+impl Definition {
+    /// Returns `name(key=default,...)`. A required key has no `=default`. A key that can be left out
+    /// but has no default is in brackets.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        if self.keys.is_empty() {
+            return self.name.to_owned();
+        }
+        let keys = self.keys.iter().map(|key| match key.default {
+            Value::Unset if key.required => key.name.to_owned(),
+            Value::Unset => format!("[{}]", key.name),
+            default => format!("{}={default}", key.name),
+        });
+        format!("{}({})", self.name, keys.collect::<Vec<_>>().join(","))
+    }
+
+    /// Returns the guarantee about the bits of the elements.
+    #[must_use]
+    pub fn exactness(&self) -> &'static str {
+        if self.name.ends_with("orthogonal") {
+            "1e-5 across devices; same bits on one device; a slice computes the whole matrix"
+        } else {
+            "same bits everywhere, any slice"
+        }
+    }
+
+    /// Returns all names, the main one first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Returns the values that the keys have by default.
+    pub(super) fn defaults(&self) -> [Value; MAX_KEYS] {
+        let mut values = [Value::Unset; MAX_KEYS];
+        for (value, key) in values.iter_mut().zip(self.keys) {
+            *value = key.default;
+        }
+        values
+    }
+
+    /// Returns the position of a key.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such key. All callers are in this crate, and the tests of the table run each
+    /// of them.
+    pub(crate) fn position(&self, key: &str) -> usize {
+        let found = self.keys.iter().position(|known| known.name == key);
+        found.unwrap_or_else(|| panic!("{} has no key {key}", self.name))
+    }
+}
 
 /// A rule that initializes a tensor: an initializer of the [`CATALOGUE`](super::CATALOGUE) with
 /// the values of its keys.
@@ -61,7 +136,7 @@ pub enum Family {
 }
 
 /// The computation that turns checked values and a tensor into a distribution.
-pub(super) enum Rule {
+pub(super) enum Computation {
     /// The same distribution for every tensor.
     Fixed(Distribution),
     /// Variance `scale / fan`.
@@ -91,20 +166,20 @@ pub(crate) enum Missing {
     Layers,
 }
 
-/// The standard deviation of a standard normal that is truncated at -2 and 2, with the digits of
-/// `keras.initializers.VarianceScaling` and `jax.nn.initializers.variance_scaling`.
-const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
-
 impl Init {
-    /// Returns an initializer of the table with these values, and defaults for the other keys.
+    /// Returns an initializer of a family of the table with these values, and defaults for the other keys.
     ///
     /// # Panics
     ///
-    /// If the table lacks the name or a key. All callers are constructors of this crate, and
+    /// If the family lacks the name or a key. All callers are constructors of this crate, and
     /// `catalogue.rs` tests each of them.
-    pub(super) fn named(name: &str, values: &[(&str, Value)]) -> Init {
-        let definition = catalogue::find(name);
-        let definition = definition.unwrap_or_else(|| panic!("{name} is not in the table"));
+    pub(super) fn named(
+        family: &'static [Definition],
+        name: &str,
+        values: &[(&str, Value)],
+    ) -> Init {
+        let definition = family.iter().find(|definition| definition.name == name);
+        let definition = definition.unwrap_or_else(|| panic!("{name} is not in its family"));
         let mut init = Init::with_defaults(definition);
         for &(key, value) in values {
             init = init.with(definition.position(key), value);
@@ -137,8 +212,8 @@ impl Init {
 
     /// Returns the number that only a recipe can find, if there is one.
     pub(crate) fn missing(&self) -> Option<Missing> {
-        match self.rule() {
-            Ok(Rule::Incomplete(missing)) => Some(missing),
+        match self.computation() {
+            Ok(Computation::Incomplete(missing)) => Some(missing),
             _ => None,
         }
     }
@@ -152,74 +227,11 @@ impl Init {
     /// Returns the fan of the tensor that the rule is computed from, or `None` if it needs none.
     #[must_use]
     pub fn fan_mode(&self) -> Option<FanMode> {
-        match self.rule() {
-            Ok(Rule::Variance { mode, .. } | Rule::InverseFan { mode, .. }) => Some(mode),
+        match self.computation() {
+            Ok(Computation::Variance { mode, .. } | Computation::InverseFan { mode, .. }) => {
+                Some(mode)
+            }
             _ => None,
-        }
-    }
-
-    /// Returns the distribution of the rule for this tensor's shape, layout and groups.
-    ///
-    /// The arithmetic is binary64, and each result is rounded once to binary32. An empty tensor
-    /// gets the constant 0 from every rule. As in torch, initializing it is not an error.
-    ///
-    /// # Errors
-    ///
-    /// All errors name the tensor: [`Error::Parameter`] for a number out of range, [`Error::Fans`]
-    /// if the rule needs fans and the shape has none, [`Error::Shape`] if the rule cannot fill the
-    /// shape, and [`Error::Context`] if a number is missing that only a recipe can find.
-    pub fn resolve(&self, tensor: &Tensor) -> Result<Distribution> {
-        let resolved = self.rule().and_then(|rule| {
-            // Rules of an empty tensor would divide by a fan of 0, or make a matrix without rows.
-            if tensor.shape().elements() == 0 {
-                return Distribution::constant(0.0);
-            }
-            self.apply(rule, tensor)
-        });
-        resolved.map_err(|error| error.named(tensor.name()))
-    }
-
-    fn apply(&self, rule: Rule, tensor: &Tensor) -> Result<Distribution> {
-        match rule {
-            Rule::Fixed(distribution) => Ok(distribution),
-            Rule::Variance {
-                scale,
-                mode,
-                family,
-            } => {
-                let fan = Fans::of(tensor)?.get(mode);
-                match family {
-                    Family::Normal => Distribution::normal(0.0, (scale / fan).sqrt()),
-                    Family::Uniform => around_zero((3.0 * scale / fan).sqrt()),
-                    Family::TruncatedNormal => two_stds((scale / fan).sqrt()),
-                }
-            }
-            Rule::InverseFan {
-                scale,
-                mode,
-                family,
-            } => {
-                let size = scale / Fans::of(tensor)?.get(mode);
-                match family {
-                    Family::Normal => Distribution::normal(0.0, size),
-                    Family::Uniform => around_zero(size),
-                    Family::TruncatedNormal => two_stds(size),
-                }
-            }
-            Rule::OfShape(distribution) => distribution(self, tensor),
-            Rule::Incomplete(missing) => Err(Error::context(
-                self.to_string(),
-                match missing {
-                    Missing::FanIn => {
-                        "needs the fan_in of the layer's weight: write bias_uniform(fan_in=N), or \
-                         use it in a recipe, for a tensor <prefix>.bias beside a <prefix>.weight"
-                    }
-                    Missing::Layers => {
-                        "needs the number of layers: write layers=N, or use it in a recipe, for \
-                         tensors with their layer's number in their name"
-                    }
-                },
-            )),
         }
     }
 
@@ -229,15 +241,15 @@ impl Init {
     ///
     /// [`Error::Parameter`] or [`Error::Context`], without a tensor's name.
     pub(crate) fn check(&self) -> Result<()> {
-        self.rule().map(drop)
+        self.computation().map(drop)
     }
 
     /// Checks the values against the ranges of their keys, and returns the rule.
-    fn rule(&self) -> Result<Rule> {
+    pub(super) fn computation(&self) -> Result<Computation> {
         for (key, &value) in self.definition.keys.iter().zip(&self.values) {
             key.check(value)?;
         }
-        (self.definition.rule)(self)
+        (self.definition.compute)(self)
     }
 
     fn value(&self, key: &str) -> Value {
@@ -284,16 +296,6 @@ impl Init {
     }
 }
 
-impl Value {
-    /// Compares the bits of numbers, so that a mean of -0 differs from the default 0.
-    fn is_same(self, other: Value) -> bool {
-        match (self, other) {
-            (Value::Number(a), Value::Number(b)) => a.to_bits() == b.to_bits(),
-            _ => self == other,
-        }
-    }
-}
-
 /// Two rules are equal if they are the same initializer with the same values. `normal(std=0)` and
 /// `zeros` are different rules for the same weights.
 impl PartialEq for Init {
@@ -305,132 +307,5 @@ impl PartialEq for Init {
 impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Init({self})")
-    }
-}
-
-/// Returns the uniform distribution on `[-bound, bound)`.
-pub(super) fn around_zero(bound: f64) -> Result<Distribution> {
-    Distribution::uniform(-bound, bound)
-}
-
-/// Returns the normal distribution around 0, truncated at two standard deviations, that has this
-/// standard deviation after the truncation.
-fn two_stds(std: f64) -> Result<Distribution> {
-    Distribution::truncated_normal_at(0.0, std / TRUNCATED_STD, -2.0, 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolve(spec: &str, dims: &[u64]) -> Distribution {
-        let tensor = Tensor::new("t.weight", dims).unwrap();
-        spec.parse::<Init>().unwrap().resolve(&tensor).unwrap()
-    }
-
-    fn normal(std: f64) -> Distribution {
-        Distribution::normal(0.0, std).unwrap()
-    }
-
-    fn two_stds(std: f64) -> Distribution {
-        let std = std / 0.879_625_661_034_239_8;
-        Distribution::truncated_normal_at(0.0, std, -2.0, 2.0).unwrap()
-    }
-
-    fn bound(bound: f64) -> Distribution {
-        Distribution::uniform(-bound, bound).unwrap()
-    }
-
-    #[test]
-    fn rules_have_the_formulas_of_their_papers() {
-        let dims = [512, 784];
-        let (fan_in, fan_out) = (784.0f64, 512.0f64);
-        let sum = fan_in + fan_out;
-        assert_eq!(resolve("xavier_uniform", &dims), bound((6.0 / sum).sqrt()));
-        assert_eq!(
-            resolve("glorot_normal", &dims),
-            two_stds((2.0 / sum).sqrt())
-        );
-        assert_eq!(
-            resolve("xavier_normal(gain=2)", &dims),
-            normal(2.0 * (2.0 / sum).sqrt())
-        );
-        assert_eq!(resolve("he_normal", &dims), two_stds((2.0 / fan_in).sqrt()));
-        assert_eq!(
-            resolve("kaiming_normal", &dims),
-            normal((2.0 / fan_in).sqrt())
-        );
-        assert_eq!(
-            resolve("kaiming_uniform", &dims),
-            bound((6.0 / fan_in).sqrt())
-        );
-        assert_eq!(
-            resolve("he_uniform(mode=fan_out)", &dims),
-            bound((6.0 / fan_out).sqrt())
-        );
-        assert_eq!(
-            resolve("kaiming_normal(mode=fan_avg,nonlinearity=selu)", &dims),
-            normal(0.75 * (2.0 / sum).sqrt())
-        );
-        assert_eq!(
-            resolve("lecun_normal", &dims),
-            two_stds((1.0 / fan_in).sqrt())
-        );
-        assert_eq!(
-            resolve("lecun_uniform", &dims),
-            bound((3.0 / fan_in).sqrt())
-        );
-        // torch.nn.Linear's default weight, and the bias beside it.
-        assert_eq!(
-            resolve("kaiming_uniform(a=2.23606797749979)", &dims),
-            bound(1.0 / 28.0)
-        );
-        assert_eq!(
-            resolve("bias_uniform(fan_in=784)", &[512]),
-            bound(1.0 / 28.0)
-        );
-        assert_eq!(
-            resolve("residual_normal(std=0.02,layers=12)", &dims),
-            normal(0.02 / 24f64.sqrt())
-        );
-    }
-
-    #[test]
-    fn errors_name_the_tensor_the_value_and_the_accepted_values() {
-        let tensor = Tensor::new("enc.weight", [4, 4]).unwrap();
-        for (init, expected) in [
-            (
-                Init::normal(0.0, f64::NAN),
-                "std = NaN is out of range: it must be a number",
-            ),
-            (
-                Init::normal(0.0, -1.0),
-                "std = -1 is out of range: it must be at least 0",
-            ),
-            (
-                Init::uniform(1.0, 0.0),
-                "low = 1 is out of range: it must be below high",
-            ),
-            (
-                Init::xavier_normal_with(-1.0),
-                "gain = -1 is out of range: it must be a finite",
-            ),
-            (
-                Init::bias_uniform(0),
-                "fan_in = 0 is out of range: it must be at least 1",
-            ),
-            (
-                "bias_uniform".parse().unwrap(),
-                "bias_uniform needs the fan_in of the layer",
-            ),
-            (
-                "residual_normal(std=0.02)".parse().unwrap(),
-                "residual_normal(std=0.02) needs the number of layers",
-            ),
-        ] {
-            let error = init.resolve(&tensor).unwrap_err().to_string();
-            let expected = format!("tensor \"enc.weight\": {expected}");
-            assert!(error.starts_with(&expected), "{error}");
-        }
     }
 }

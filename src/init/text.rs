@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::definition::{Definition, Key};
+use super::key::Key;
+use super::rule::Definition;
 use super::{CATALOGUE, Init, catalogue};
 use crate::error::{Error, Result};
 

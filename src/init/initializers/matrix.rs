@@ -2,8 +2,9 @@
 
 use super::simple::normal;
 use crate::error::{Error, Result};
-use crate::init::definition::{Definition, Key, Range, Value};
-use crate::init::{Distribution, Init, Rule};
+use crate::init::key::{Key, Range, Value};
+use crate::init::rule::Definition;
+use crate::init::{Computation, Distribution, Init};
 use crate::tensor::{Layout, Tensor};
 
 pub(in crate::init) static MATRIX: &[Definition] = &[
@@ -19,10 +20,10 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch Embedding",
         source: "torch.nn.Embedding.reset_parameters",
         when: "embeddings with a padding token",
-        rule: |init| match init.count_if_given("padding_idx") {
+        compute: |init| match init.count_if_given("padding_idx") {
             Some(_) => {
                 Distribution::check_normal(init.number("mean"), init.number("std"))?;
-                Ok(Rule::OfShape(embedding))
+                Ok(Computation::OfShape(embedding))
             }
             None => normal(init),
         },
@@ -35,7 +36,11 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch eye_",
         source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
         when: "recurrent weights; layers that start as the identity",
-        rule: |_| Ok(Rule::OfShape(|init, tensor| diagonal(init, 1.0, tensor))),
+        compute: |_| {
+            Ok(Computation::OfShape(|init, tensor| {
+                diagonal(init, 1.0, tensor)
+            }))
+        },
     },
     Definition {
         name: "identity",
@@ -45,9 +50,9 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "Keras Identity",
         source: "Le, Jaitly, Hinton 2015, arXiv:1504.00941",
         when: "recurrent weights",
-        rule: |init| {
+        compute: |init| {
             Distribution::constant(init.number("gain"))?;
-            Ok(Rule::OfShape(|init, tensor| {
+            Ok(Computation::OfShape(|init, tensor| {
                 diagonal(init, init.number("gain"), tensor)
             }))
         },
@@ -61,7 +66,7 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch dirac_",
         source: "Zagoruyko, Komodakis 2017, arXiv:1706.00388",
         when: "very deep convolutional networks",
-        rule: |_| Ok(Rule::OfShape(dirac)),
+        compute: |_| Ok(Computation::OfShape(dirac)),
     },
     Definition {
         name: "orthogonal",
@@ -71,9 +76,9 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch orthogonal_, Keras Orthogonal, JAX orthogonal",
         source: "Saxe, McClelland, Ganguli 2014, arXiv:1312.6120",
         when: "recurrent weights, very deep networks",
-        rule: |init| {
+        compute: |init| {
             Distribution::constant(init.number("gain"))?;
-            Ok(Rule::OfShape(orthogonal))
+            Ok(Computation::OfShape(orthogonal))
         },
     },
     Definition {
@@ -84,9 +89,9 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "JAX delta_orthogonal",
         source: "Xiao et al. 2018, arXiv:1806.05393",
         when: "very deep convolutional networks",
-        rule: |init| {
+        compute: |init| {
             Distribution::constant(init.number("gain"))?;
-            Ok(Rule::OfShape(delta_orthogonal))
+            Ok(Computation::OfShape(delta_orthogonal))
         },
     },
     Definition {
@@ -100,9 +105,9 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         frameworks: "torch sparse_",
         source: "Martens 2010, ICML",
         when: "units with few connections, so that they saturate less and differ more",
-        rule: |init| {
+        compute: |init| {
             Distribution::check_normal(0.0, init.number("std"))?;
-            Ok(Rule::OfShape(sparse))
+            Ok(Computation::OfShape(sparse))
         },
     },
 ];
@@ -246,13 +251,13 @@ impl Init {
     /// Ones on the diagonal of a matrix, 0 elsewhere: `torch.nn.init.eye_`.
     #[must_use]
     pub fn eye() -> Self {
-        Init::named("eye", &[])
+        Init::named(MATRIX, "eye", &[])
     }
 
     /// `gain` on the diagonal of a matrix, 0 elsewhere: `keras.initializers.Identity`.
     #[must_use]
     pub fn identity(gain: f64) -> Self {
-        Init::named("identity", &[("gain", Value::Number(gain))])
+        Init::named(MATRIX, "identity", &[("gain", Value::Number(gain))])
     }
 
     /// A convolution that passes its inputs through, in this number of groups:
@@ -260,7 +265,7 @@ impl Init {
     /// groups must divide its outputs.
     #[must_use]
     pub fn dirac(groups: u64) -> Self {
-        Init::named("dirac", &[("groups", Value::Count(groups))])
+        Init::named(MATRIX, "dirac", &[("groups", Value::Count(groups))])
     }
 
     /// A random orthogonal matrix, distributed by Haar's measure. Its rows are orthonormal if it has
@@ -275,13 +280,13 @@ impl Init {
     /// 1e-5 across devices. A slice computes the whole matrix.
     #[must_use]
     pub fn orthogonal() -> Self {
-        Init::named("orthogonal", &[])
+        Init::named(MATRIX, "orthogonal", &[])
     }
 
     /// [`Init::orthogonal`] times `gain`, which must be finite and at least 0.
     #[must_use]
     pub fn orthogonal_with(gain: f64) -> Self {
-        Init::named("orthogonal", &[("gain", Value::Number(gain))])
+        Init::named(MATRIX, "orthogonal", &[("gain", Value::Number(gain))])
     }
 
     /// A convolution with a random orthogonal matrix in its middle tap and 0 in the others. The tensor
@@ -292,7 +297,7 @@ impl Init {
     /// `jax.nn.initializers.delta_orthogonal`.
     #[must_use]
     pub fn delta_orthogonal() -> Self {
-        Init::named("delta_orthogonal", &[])
+        Init::named(MATRIX, "delta_orthogonal", &[])
     }
 
     /// Normal with mean 0, with exactly `ceil(sparsity * rows)` zeros in each column of a matrix.
@@ -305,12 +310,16 @@ impl Init {
             ("sparsity", Value::Number(sparsity)),
             ("std", Value::Number(std)),
         ];
-        Init::named("sparse", &values)
+        Init::named(MATRIX, "sparse", &values)
     }
 
     /// `N(0, 1)` with a row of zeros: `torch.nn.Embedding` with a `padding_idx`.
     #[must_use]
     pub fn embedding(padding_idx: u64) -> Self {
-        Init::named("embedding", &[("padding_idx", Value::Count(padding_idx))])
+        Init::named(
+            MATRIX,
+            "embedding",
+            &[("padding_idx", Value::Count(padding_idx))],
+        )
     }
 }

@@ -1,8 +1,9 @@
 //! Position tables.
 
 use crate::error::{Error, Result};
-use crate::init::definition::{Definition, Key, Range};
-use crate::init::{Distribution, Init, Rule};
+use crate::init::key::{Key, Range};
+use crate::init::rule::Definition;
+use crate::init::{Computation, Distribution, Init};
 use crate::tensor::Tensor;
 
 pub(in crate::init) static POSITIONS: &[Definition] = &[
@@ -15,8 +16,8 @@ pub(in crate::init) static POSITIONS: &[Definition] = &[
         frameworks: "Whisper sinusoids",
         source: "Radford et al. 2022, arXiv:2212.04356",
         when: "position tables",
-        rule: |_| {
-            Ok(Rule::OfShape(|init, tensor| {
+        compute: |_| {
+            Ok(Computation::OfShape(|init, tensor| {
                 sinusoid(init.number("max_timescale"), false, tensor)
             }))
         },
@@ -30,8 +31,8 @@ pub(in crate::init) static POSITIONS: &[Definition] = &[
         frameworks: "Transformer",
         source: "Vaswani et al. 2017, arXiv:1706.03762, section 3.5",
         when: "position tables",
-        rule: |_| {
-            Ok(Rule::OfShape(|init, tensor| {
+        compute: |_| {
+            Ok(Computation::OfShape(|init, tensor| {
                 sinusoid(init.number("base"), true, tensor)
             }))
         },
@@ -63,13 +64,13 @@ impl Init {
     /// `sinusoids` in Whisper.
     #[must_use]
     pub fn sinusoids() -> Self {
-        Init::named("sinusoids", &[])
+        Init::named(POSITIONS, "sinusoids", &[])
     }
 
     /// The position table of Vaswani et al., "Attention is all you need", 2017, section 3.5. Sines and
     /// cosines alternate.
     #[must_use]
     pub fn sinusoidal() -> Self {
-        Init::named("sinusoidal", &[])
+        Init::named(POSITIONS, "sinusoidal", &[])
     }
 }

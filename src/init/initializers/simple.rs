@@ -1,8 +1,9 @@
 //! Constants, and distributions whose numbers do not depend on the shape.
 
 use crate::error::Result;
-use crate::init::definition::{Definition, Key, Range, Value};
-use crate::init::{Distribution, Init, Rule};
+use crate::init::key::{Key, Range, Value};
+use crate::init::rule::Definition;
+use crate::init::{Computation, Distribution, Init};
 
 pub(in crate::init) static SIMPLE: &[Definition] = &[
     Definition {
@@ -13,7 +14,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "torch zeros_, Keras Zeros, JAX zeros; LoRA's B, ReZero's gate",
         source: "LoRA: Hu et al. 2021, arXiv:2106.09685; ReZero: Bachlechner et al. 2020, arXiv:2003.04887",
         when: "biases; the last layer of a residual branch",
-        rule: |_| Ok(Rule::Fixed(Distribution::constant(0.0)?)),
+        compute: |_| Ok(Computation::Fixed(Distribution::constant(0.0)?)),
     },
     Definition {
         name: "ones",
@@ -23,7 +24,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "torch ones_, Keras Ones, JAX ones",
         source: "torch.nn.init.ones_",
         when: "scales of normalization layers",
-        rule: |_| Ok(Rule::Fixed(Distribution::constant(1.0)?)),
+        compute: |_| Ok(Computation::Fixed(Distribution::constant(1.0)?)),
     },
     Definition {
         name: "constant",
@@ -33,7 +34,11 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "torch constant_ (val), Keras Constant, JAX constant",
         source: "torch.nn.init.constant_",
         when: "gates, temperatures, LayerScale",
-        rule: |init| Ok(Rule::Fixed(Distribution::constant(init.number("value"))?)),
+        compute: |init| {
+            Ok(Computation::Fixed(Distribution::constant(
+                init.number("value"),
+            )?))
+        },
     },
     Definition {
         name: "normal",
@@ -46,7 +51,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "torch normal_",
         source: "torch.nn.init.normal_",
         when: "a std that the model's authors chose",
-        rule: normal,
+        compute: normal,
     },
     Definition {
         name: "random_normal",
@@ -59,7 +64,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "Keras RandomNormal (stddev); JAX normal has stddev 0.01",
         source: "keras.initializers.RandomNormal",
         when: "models that Keras initializes",
-        rule: normal,
+        compute: normal,
     },
     Definition {
         name: "uniform",
@@ -73,7 +78,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         source: "torch.nn.init.uniform_",
         when: "bounds that the model's authors chose; no f32 value is high, but f16 and bf16 round the \
                f32 value and can give high (0.2 % of the bf16 values of uniform(0, 1))",
-        rule: uniform,
+        compute: uniform,
     },
     Definition {
         name: "random_uniform",
@@ -86,7 +91,7 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "Keras RandomUniform (minval, maxval)",
         source: "keras.initializers.RandomUniform",
         when: "models that Keras initializes",
-        rule: uniform,
+        compute: uniform,
     },
     Definition {
         name: "trunc_normal",
@@ -101,9 +106,9 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "torch trunc_normal_, timm trunc_normal_",
         source: "torch.nn.init.trunc_normal_; it has outliers for wide bounds (pytorch#155588), fanin has none",
         when: "vision transformers; Llama as in torchtitan",
-        rule: |init| {
+        compute: |init| {
             let [mean, std, a, b] = ["mean", "std", "a", "b"].map(|key| init.number(key));
-            Ok(Rule::Fixed(Distribution::truncated_normal(
+            Ok(Computation::Fixed(Distribution::truncated_normal(
                 mean, std, a, b,
             )?))
         },
@@ -121,10 +126,10 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
         frameworks: "Keras TruncatedNormal (std 0.05), JAX truncated_normal (stddev 0.01), timm trunc_normal_tf_",
         source: "keras.initializers.TruncatedNormal",
         when: "models that Keras or JAX initializes; std is the one before the truncation",
-        rule: |init| {
+        compute: |init| {
             let [mean, std, lower, upper] =
                 ["mean", "std", "lower", "upper"].map(|key| init.number(key));
-            Ok(Rule::Fixed(Distribution::truncated_normal_at(
+            Ok(Computation::Fixed(Distribution::truncated_normal_at(
                 mean, std, lower, upper,
             )?))
         },
@@ -132,34 +137,34 @@ pub(in crate::init) static SIMPLE: &[Definition] = &[
 ];
 
 /// Returns the rule of the keys `mean` and `std`.
-pub(super) fn normal(init: &Init) -> Result<Rule> {
+pub(super) fn normal(init: &Init) -> Result<Computation> {
     let distribution = Distribution::normal(init.number("mean"), init.number("std"))?;
-    Ok(Rule::Fixed(distribution))
+    Ok(Computation::Fixed(distribution))
 }
 
 /// Returns the rule of the keys `low` and `high`.
-fn uniform(init: &Init) -> Result<Rule> {
+fn uniform(init: &Init) -> Result<Computation> {
     let distribution = Distribution::uniform(init.number("low"), init.number("high"))?;
-    Ok(Rule::Fixed(distribution))
+    Ok(Computation::Fixed(distribution))
 }
 
 impl Init {
     /// The constant 0.
     #[must_use]
     pub fn zeros() -> Self {
-        Init::named("zeros", &[])
+        Init::named(SIMPLE, "zeros", &[])
     }
 
     /// The constant 1.
     #[must_use]
     pub fn ones() -> Self {
-        Init::named("ones", &[])
+        Init::named(SIMPLE, "ones", &[])
     }
 
     /// The constant `value`, which must be finite in binary32: `torch.nn.init.constant_`.
     #[must_use]
     pub fn constant(value: f64) -> Self {
-        Init::named("constant", &[("value", Value::Number(value))])
+        Init::named(SIMPLE, "constant", &[("value", Value::Number(value))])
     }
 
     /// Normal: `torch.nn.init.normal_`. Both numbers must be finite in binary32, and `std` at
@@ -167,7 +172,7 @@ impl Init {
     #[must_use]
     pub fn normal(mean: f64, std: f64) -> Self {
         let values = [("mean", Value::Number(mean)), ("std", Value::Number(std))];
-        Init::named("normal", &values)
+        Init::named(SIMPLE, "normal", &values)
     }
 
     /// Uniform on `[low, high)`: `torch.nn.init.uniform_`. Both numbers must be finite in binary32,
@@ -175,7 +180,7 @@ impl Init {
     #[must_use]
     pub fn uniform(low: f64, high: f64) -> Self {
         let values = [("low", Value::Number(low)), ("high", Value::Number(high))];
-        Init::named("uniform", &values)
+        Init::named(SIMPLE, "uniform", &values)
     }
 
     /// Normal with this mean and standard deviation, truncated to the absolute bounds `[a, b]`:
@@ -188,6 +193,7 @@ impl Init {
     pub fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Self {
         let values = [("mean", mean), ("std", std), ("a", a), ("b", b)];
         Init::named(
+            SIMPLE,
             "trunc_normal",
             &values.map(|(key, value)| (key, Value::Number(value))),
         )
@@ -205,6 +211,7 @@ impl Init {
             ("upper", upper),
         ];
         Init::named(
+            SIMPLE,
             "truncated_normal",
             &values.map(|(key, value)| (key, Value::Number(value))),
         )

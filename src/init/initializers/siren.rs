@@ -1,7 +1,8 @@
 //! Networks with sine activations.
 
 use super::variance::{inverse_fan, square, variance};
-use crate::init::definition::{Definition, Key, Range, Value};
+use crate::init::key::{Key, Range, Value};
+use crate::init::rule::Definition;
 use crate::init::{Family, FanMode, Init};
 
 pub(in crate::init) static SIREN: &[Definition] = &[
@@ -13,7 +14,7 @@ pub(in crate::init) static SIREN: &[Definition] = &[
         frameworks: "-",
         source: "Sitzmann et al. 2020, arXiv:2006.09661",
         when: "the first layer of a network with sine activations",
-        rule: |_| inverse_fan(1.0, FanMode::FanIn, Family::Uniform),
+        compute: |_| inverse_fan(1.0, FanMode::FanIn, Family::Uniform),
     },
     Definition {
         name: "siren",
@@ -23,7 +24,7 @@ pub(in crate::init) static SIREN: &[Definition] = &[
         frameworks: "-",
         source: "Sitzmann et al. 2020, arXiv:2006.09661",
         when: "the other layers of a network with sine activations",
-        rule: |init| {
+        compute: |init| {
             variance(
                 2.0 / square(init.number("omega")),
                 FanMode::FanIn,
@@ -40,13 +41,13 @@ impl Init {
     /// 2020, and the code of the authors.
     #[must_use]
     pub fn siren_first() -> Self {
-        Init::named("siren_first", &[])
+        Init::named(SIREN, "siren_first", &[])
     }
 
     /// Uniform with `bound = sqrt(6 / fan_in) / omega`: the other layers of a SIREN. `omega` must be
     /// above 0. The paper has 30.
     #[must_use]
     pub fn siren(omega: f64) -> Self {
-        Init::named("siren", &[("omega", Value::Number(omega))])
+        Init::named(SIREN, "siren", &[("omega", Value::Number(omega))])
     }
 }

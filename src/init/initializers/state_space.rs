@@ -1,8 +1,9 @@
 //! State space models.
 
 use crate::error::{Error, Result};
-use crate::init::definition::{Definition, Key, Range, Value};
-use crate::init::{Distribution, Init, Rule};
+use crate::init::key::{Key, Range, Value};
+use crate::init::rule::Definition;
+use crate::init::{Computation, Distribution, Init};
 use crate::tensor::Tensor;
 
 pub(in crate::init) static STATE_SPACE: &[Definition] = &[
@@ -14,7 +15,7 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
         frameworks: "mamba_ssm Mamba: A_log",
         source: "Gu, Dao 2023, arXiv:2312.00752",
         when: "state matrices of Mamba and S4D",
-        rule: |_| Ok(Rule::OfShape(log_ramp)),
+        compute: |_| Ok(Computation::OfShape(log_ramp)),
     },
     Definition {
         name: "mamba2_a_log",
@@ -27,8 +28,8 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
         frameworks: "mamba_ssm Mamba2: A_log",
         source: "Dao, Gu 2024, arXiv:2405.21060",
         when: "the state matrix of each head of Mamba-2, a scalar",
-        rule: |init| {
-            Ok(Rule::Fixed(Distribution::log_uniform(
+        compute: |init| {
+            Ok(Computation::Fixed(Distribution::log_uniform(
                 init.number("low"),
                 init.number("high"),
             )?))
@@ -46,9 +47,11 @@ pub(in crate::init) static STATE_SPACE: &[Definition] = &[
         frameworks: "mamba_ssm Mamba: dt_proj.bias",
         source: "Gu, Dao 2023, arXiv:2312.00752",
         when: "time steps of Mamba and S4",
-        rule: |init| {
+        compute: |init| {
             let [min, max, floor] = ["min", "max", "floor"].map(|key| init.number(key));
-            Ok(Rule::Fixed(Distribution::time_step(min, max, floor)?))
+            Ok(Computation::Fixed(Distribution::time_step(
+                min, max, floor,
+            )?))
         },
     },
 ];
@@ -71,7 +74,7 @@ impl Init {
     /// diagonal state space models", 2022.
     #[must_use]
     pub fn mamba_a_log() -> Self {
-        Init::named("mamba_a_log", &[])
+        Init::named(STATE_SPACE, "mamba_a_log", &[])
     }
 
     /// The logarithm of a number drawn uniformly from `[low, high)`, with 0 < low < high: Mamba-2's
@@ -81,7 +84,7 @@ impl Init {
     #[must_use]
     pub fn mamba2_a_log(low: f64, high: f64) -> Self {
         let values = [("low", Value::Number(low)), ("high", Value::Number(high))];
-        Init::named("mamba2_a_log", &values)
+        Init::named(STATE_SPACE, "mamba2_a_log", &values)
     }
 
     /// The bias that softplus turns into a time step. The step is drawn log-uniformly from
@@ -92,6 +95,6 @@ impl Init {
     pub fn mamba_dt_bias(min: f64, max: f64, floor: f64) -> Self {
         let values = [("min", min), ("max", max), ("floor", floor)];
         let values = values.map(|(key, value)| (key, Value::Number(value)));
-        Init::named("mamba_dt_bias", &values)
+        Init::named(STATE_SPACE, "mamba_dt_bias", &values)
     }
 }

@@ -2,10 +2,11 @@
 
 use super::variance::{inverse_fan, square, variance};
 use crate::error::Result;
-use crate::init::definition::{Definition, Key, Range, Value};
+use crate::init::key::{Key, Range, Value};
 use crate::init::quantile::{exp, ln};
+use crate::init::rule::Definition;
 use crate::init::rule::Missing;
-use crate::init::{Distribution, Family, FanMode, Init, Rule};
+use crate::init::{Computation, Distribution, Family, FanMode, Init};
 
 pub(in crate::init) static TRANSFORMER: &[Definition] = &[
     Definition {
@@ -19,12 +20,12 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "transformers GPT2PreTrainedModel",
         source: "Radford et al. 2019 (GPT-2), section 2.3",
         when: "projections that add to the residual stream",
-        rule: |init| {
+        compute: |init| {
             let std = init.number("std");
             Distribution::normal(0.0, std)?;
             match init.count_if_given("layers") {
                 Some(layers) => fixed_normal(std / (2.0 * layers as f64).sqrt()),
-                None => Ok(Rule::Incomplete(Missing::Layers)),
+                None => Ok(Computation::Incomplete(Missing::Layers)),
             }
         },
     },
@@ -36,7 +37,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "GPT-NeoX small_init_init_method",
         source: "Nguyen, Salazar 2019, arXiv:1910.05895",
         when: "weights of transformers, except projections that add to the residual stream",
-        rule: |init| fixed_normal((2.0 / (5.0 * init.count("dim") as f64)).sqrt()),
+        compute: |init| fixed_normal((2.0 / (5.0 * init.count("dim") as f64)).sqrt()),
     },
     Definition {
         name: "wang_init",
@@ -49,7 +50,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "GPT-NeoX wang_init_method",
         source: "GPT-J; Black et al. 2022, arXiv:2204.06745",
         when: "projections that add to the residual stream, with small_init for the other weights",
-        rule: |init| {
+        compute: |init| {
             let (dim, layers) = (init.count("dim") as f64, init.count("layers") as f64);
             fixed_normal(2.0 / (layers * dim.sqrt()))
         },
@@ -66,7 +67,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "Microsoft mup",
         source: "Yang et al. 2022, arXiv:2203.03466, table 3",
         when: "hyperparameters that are tuned at one width and used at another",
-        rule: |init| {
+        compute: |init| {
             let (std, base) = (init.number("std"), init.count("base") as f64);
             match init.word("role") {
                 "hidden" => variance(square(std) * base, FanMode::FanIn, Family::Normal),
@@ -83,7 +84,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "Microsoft TorchScale",
         source: "Wang et al. 2022, arXiv:2203.00555",
         when: "value, output and feed-forward weights of very deep post-norm transformers",
-        rule: |init| {
+        compute: |init| {
             let gain = inverse_fourth_root(8.0 * init.count("layers") as f64);
             variance(square(gain), FanMode::FanAvg, Family::Normal)
         },
@@ -96,7 +97,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "-",
         source: "Zhang, Dauphin, Ma 2019, arXiv:1901.09321",
         when: "residual branches without normalization, with zeros for their last layer",
-        rule: |init| {
+        compute: |init| {
             let (layers, m) = (init.count("layers") as f64, init.count("m") as f64);
             // 2 layers^(-1 / (m - 1)), by a logarithm that is the same on all platforms.
             let scale = 2.0 * exp(-ln(layers) / (m - 1.0));
@@ -114,7 +115,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "-",
         source: "Huang et al. 2020, ICML",
         when: "transformers without normalization or warm-up",
-        rule: |init| {
+        compute: |init| {
             let layers = init.count("layers") as f64;
             let gain = match init.word("side") {
                 "decoder" => inverse_fourth_root(9.0 * layers),
@@ -131,20 +132,20 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         frameworks: "timm LayerScale (init_values)",
         source: "Touvron et al. 2021, arXiv:2103.17239",
         when: "scales of residual branches; constant(value) for another value",
-        rule: |init| {
+        compute: |init| {
             let scale = match init.count("depth") {
                 0..=18 => 0.1,
                 19..=24 => 1e-5,
                 _ => 1e-6,
             };
-            Ok(Rule::Fixed(Distribution::constant(scale)?))
+            Ok(Computation::Fixed(Distribution::constant(scale)?))
         },
     },
 ];
 
 /// Returns the rule of a normal distribution around 0.
-fn fixed_normal(std: f64) -> Result<Rule> {
-    Ok(Rule::Fixed(Distribution::normal(0.0, std)?))
+fn fixed_normal(std: f64) -> Result<Computation> {
+    Ok(Computation::Fixed(Distribution::normal(0.0, std)?))
 }
 
 /// Returns `x^(-1/4)` by square roots, which are the same on all platforms. `pow` is not.
@@ -185,7 +186,7 @@ impl Init {
             ("std", Value::Number(std)),
             ("layers", Value::Count(layers)),
         ];
-        Init::named("residual_normal", &values)
+        Init::named(TRANSFORMER, "residual_normal", &values)
     }
 
     /// Normal with `std = sqrt(2 / (5 dim))` for a model of width `dim`: "small init".
@@ -194,7 +195,7 @@ impl Init {
     /// GPT-NeoX.
     #[must_use]
     pub fn small_init(dim: u64) -> Self {
-        Init::named("small_init", &[("dim", Value::Count(dim))])
+        Init::named(TRANSFORMER, "small_init", &[("dim", Value::Count(dim))])
     }
 
     /// Normal with `std = 2 / (layers sqrt(dim))`: the projections that add to the residual stream.
@@ -203,7 +204,7 @@ impl Init {
     #[must_use]
     pub fn wang_init(dim: u64, layers: u64) -> Self {
         let values = [("dim", Value::Count(dim)), ("layers", Value::Count(layers))];
-        Init::named("wang_init", &values)
+        Init::named(TRANSFORMER, "wang_init", &values)
     }
 
     /// Normal, scaled with the width by the rules of mu-P. `std` was tuned at the fan_in `base`. The
@@ -224,7 +225,7 @@ impl Init {
             ("std", Value::Number(std)),
             ("base", Value::Count(base)),
         ];
-        Init::named("mup", &values)
+        Init::named(TRANSFORMER, "mup", &values)
     }
 
     /// Xavier normal with gain `(8 layers)^(-1/4)`: the feed-forward, value and output weights of an
@@ -233,7 +234,7 @@ impl Init {
     /// Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", 2022, figure 2.
     #[must_use]
     pub fn deepnorm(layers: u64) -> Self {
-        Init::named("deepnorm", &[("layers", Value::Count(layers))])
+        Init::named(TRANSFORMER, "deepnorm", &[("layers", Value::Count(layers))])
     }
 
     /// Kaiming normal times `layers^(-1 / (2 m - 2))`: the weights within `layers` residual branches
@@ -244,6 +245,7 @@ impl Init {
     #[must_use]
     pub fn fixup(layers: u64, m: u64) -> Self {
         Init::named(
+            TRANSFORMER,
             "fixup",
             &[("layers", Value::Count(layers)), ("m", Value::Count(m))],
         )
@@ -264,7 +266,7 @@ impl Init {
             ("layers", Value::Count(layers)),
             ("side", Value::Word(side)),
         ];
-        Init::named("t_fixup", &values)
+        Init::named(TRANSFORMER, "t_fixup", &values)
     }
 
     /// Zeros: the gate of a residual branch.
@@ -281,6 +283,10 @@ impl Init {
     /// Touvron et al., "Going deeper with Image Transformers" (CaiT), 2021, section 2.
     #[must_use]
     pub fn layer_scale(depth: u64) -> Self {
-        Init::named("layer_scale", &[("depth", Value::Count(depth))])
+        Init::named(
+            TRANSFORMER,
+            "layer_scale",
+            &[("depth", Value::Count(depth))],
+        )
     }
 }

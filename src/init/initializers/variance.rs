@@ -1,9 +1,9 @@
 //! Rules whose scale is computed from the fans.
 
 use crate::error::{Error, Result};
-use crate::init::definition::{Definition, Key, Range, Value};
-use crate::init::rule::{Missing, around_zero};
-use crate::init::{Family, FanMode, Init, Nonlinearity, Rule};
+use crate::init::key::{Key, Range, Value};
+use crate::init::rule::{Definition, Missing};
+use crate::init::{Computation, Distribution, Family, FanMode, Init, Nonlinearity};
 
 const HE: &str = "He, Zhang, Ren, Sun 2015, arXiv:1502.01852";
 const GLOROT: &str = "Glorot, Bengio 2010, AISTATS";
@@ -34,7 +34,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch xavier_uniform_, Keras GlorotUniform, JAX glorot_uniform",
         source: GLOROT,
         when: "tanh, sigmoid, linear layers; attention projections",
-        rule: |init| {
+        compute: |init| {
             variance(
                 square(init.number("gain")),
                 FanMode::FanAvg,
@@ -50,7 +50,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch xavier_normal_",
         source: GLOROT,
         when: "tanh, sigmoid, linear layers",
-        rule: |init| variance(square(init.number("gain")), FanMode::FanAvg, Family::Normal),
+        compute: |init| variance(square(init.number("gain")), FanMode::FanAvg, Family::Normal),
     },
     Definition {
         name: "glorot_normal",
@@ -60,7 +60,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "Keras GlorotNormal, JAX glorot_normal (and its xavier_normal)",
         source: GLOROT,
         when: "tanh, sigmoid, linear layers, as in Keras and JAX",
-        rule: |init| {
+        compute: |init| {
             variance(
                 square(init.number("gain")),
                 FanMode::FanAvg,
@@ -76,7 +76,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch kaiming_uniform_, Keras HeUniform, JAX he_uniform",
         source: HE,
         when: "ReLU and similar nonlinearities",
-        rule: |init| variance(kaiming_scale(init)?, mode(init), Family::Uniform),
+        compute: |init| variance(kaiming_scale(init)?, mode(init), Family::Uniform),
     },
     Definition {
         name: "kaiming_normal",
@@ -86,7 +86,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch kaiming_normal_",
         source: HE,
         when: "ReLU and similar nonlinearities; convolutions with mode=fan_out",
-        rule: |init| variance(kaiming_scale(init)?, mode(init), Family::Normal),
+        compute: |init| variance(kaiming_scale(init)?, mode(init), Family::Normal),
     },
     Definition {
         name: "he_normal",
@@ -96,7 +96,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "Keras HeNormal, JAX he_normal (and its kaiming_normal)",
         source: HE,
         when: "ReLU and similar nonlinearities, as in Keras and JAX",
-        rule: |init| variance(kaiming_scale(init)?, mode(init), Family::TruncatedNormal),
+        compute: |init| variance(kaiming_scale(init)?, mode(init), Family::TruncatedNormal),
     },
     Definition {
         name: "lecun_uniform",
@@ -106,7 +106,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "Keras LecunUniform, JAX lecun_uniform",
         source: LECUN,
         when: "SELU, linear layers",
-        rule: |init| variance(1.0, mode(init), Family::Uniform),
+        compute: |init| variance(1.0, mode(init), Family::Uniform),
     },
     Definition {
         name: "lecun_normal",
@@ -116,7 +116,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "Keras LecunNormal, JAX lecun_normal, the default of Flax",
         source: LECUN,
         when: "SELU, linear layers",
-        rule: |init| variance(1.0, mode(init), Family::TruncatedNormal),
+        compute: |init| variance(1.0, mode(init), Family::TruncatedNormal),
     },
     Definition {
         name: "variance_scaling",
@@ -130,7 +130,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "Keras VarianceScaling (untruncated_normal), JAX variance_scaling",
         source: "keras.initializers.VarianceScaling",
         when: "other rules of variance scale / fan",
-        rule: |init| variance(init.number("scale"), mode(init), family(init)),
+        compute: |init| variance(init.number("scale"), mode(init), family(init)),
     },
     Definition {
         name: "inverse_fan",
@@ -140,7 +140,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "-",
         source: "-",
         when: "other rules in 1 / fan, such as siren_first and the output of mup",
-        rule: |init| inverse_fan(init.number("scale"), mode(init), family(init)),
+        compute: |init| inverse_fan(init.number("scale"), mode(init), family(init)),
     },
     Definition {
         name: "torch_linear",
@@ -150,7 +150,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch Linear and Conv: kaiming_uniform_(a=sqrt(5)); peft's lora_A",
         source: "torch.nn.Linear.reset_parameters; LoRA: Hu et al. 2021, arXiv:2106.09685",
         when: "PyTorch's default weights",
-        rule: |_| variance(1.0 / 3.0, FanMode::FanIn, Family::Uniform),
+        compute: |_| variance(1.0 / 3.0, FanMode::FanIn, Family::Uniform),
     },
     Definition {
         name: "bias_uniform",
@@ -160,16 +160,18 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch Linear and Conv biases",
         source: "torch.nn.Linear.reset_parameters",
         when: "PyTorch's default biases",
-        rule: |init| match init.count_if_given("fan_in") {
-            Some(fan_in) => Ok(Rule::Fixed(around_zero(1.0 / (fan_in as f64).sqrt())?)),
-            None => Ok(Rule::Incomplete(Missing::FanIn)),
+        compute: |init| match init.count_if_given("fan_in") {
+            Some(fan_in) => Ok(Computation::Fixed(Distribution::around_zero(
+                1.0 / (fan_in as f64).sqrt(),
+            )?)),
+            None => Ok(Computation::Incomplete(Missing::FanIn)),
         },
     },
 ];
 
 /// Returns the rule of variance `scale / fan`.
-pub(super) fn variance(scale: f64, mode: FanMode, family: Family) -> Result<Rule> {
-    Ok(Rule::Variance {
+pub(super) fn variance(scale: f64, mode: FanMode, family: Family) -> Result<Computation> {
+    Ok(Computation::Variance {
         scale,
         mode,
         family,
@@ -177,8 +179,8 @@ pub(super) fn variance(scale: f64, mode: FanMode, family: Family) -> Result<Rule
 }
 
 /// Returns the rule of standard deviation or bound `scale / fan`.
-pub(super) fn inverse_fan(scale: f64, mode: FanMode, family: Family) -> Result<Rule> {
-    Ok(Rule::InverseFan {
+pub(super) fn inverse_fan(scale: f64, mode: FanMode, family: Family) -> Result<Computation> {
+    Ok(Computation::InverseFan {
         scale,
         mode,
         family,
@@ -234,7 +236,7 @@ fn kaiming(name: &str, mode: FanMode, nonlinearity: Nonlinearity) -> Init {
         ("mode", Value::Word(mode.name())),
         ("nonlinearity", Value::Word(nonlinearity.name())),
     ];
-    Init::named(name, &values)
+    Init::named(VARIANCE, name, &values)
 }
 
 /// Returns `variance_scaling` or `inverse_fan` with these values.
@@ -251,7 +253,7 @@ fn scaled(name: &str, scale: f64, mode: FanMode, family: Family) -> Init {
             }),
         ),
     ];
-    Init::named(name, &values)
+    Init::named(VARIANCE, name, &values)
 }
 
 impl Init {
@@ -262,13 +264,13 @@ impl Init {
     /// `keras.initializers.GlorotUniform`.
     #[must_use]
     pub fn xavier_uniform() -> Self {
-        Init::named("xavier_uniform", &[])
+        Init::named(VARIANCE, "xavier_uniform", &[])
     }
 
     /// [`Init::xavier_uniform`] with the bound times `gain`, which must be above 0.
     #[must_use]
     pub fn xavier_uniform_with(gain: f64) -> Self {
-        Init::named("xavier_uniform", &[("gain", Value::Number(gain))])
+        Init::named(VARIANCE, "xavier_uniform", &[("gain", Value::Number(gain))])
     }
 
     /// Normal with `std = sqrt(2 / (fan_in + fan_out))`.
@@ -276,13 +278,13 @@ impl Init {
     /// Glorot and Bengio 2010; `torch.nn.init.xavier_normal_`.
     #[must_use]
     pub fn xavier_normal() -> Self {
-        Init::named("xavier_normal", &[])
+        Init::named(VARIANCE, "xavier_normal", &[])
     }
 
     /// [`Init::xavier_normal`] with the std times `gain`, which must be above 0.
     #[must_use]
     pub fn xavier_normal_with(gain: f64) -> Self {
-        Init::named("xavier_normal", &[("gain", Value::Number(gain))])
+        Init::named(VARIANCE, "xavier_normal", &[("gain", Value::Number(gain))])
     }
 
     /// Another name of [`Init::xavier_uniform`].
@@ -295,7 +297,7 @@ impl Init {
     /// and `jax.nn.initializers.glorot_normal`. torch's rule is [`Init::xavier_normal`].
     #[must_use]
     pub fn glorot_normal() -> Self {
-        Init::named("glorot_normal", &[])
+        Init::named(VARIANCE, "glorot_normal", &[])
     }
 
     /// Uniform with `bound = sqrt(6 / fan_in)`.
@@ -304,7 +306,7 @@ impl Init {
     /// `torch.nn.init.kaiming_uniform_` with its defaults, `keras.initializers.HeUniform`.
     #[must_use]
     pub fn kaiming_uniform() -> Self {
-        Init::named("kaiming_uniform", &[])
+        Init::named(VARIANCE, "kaiming_uniform", &[])
     }
 
     /// Uniform with `bound = gain * sqrt(3 / fan)`, with the gain of the nonlinearity:
@@ -319,7 +321,7 @@ impl Init {
     /// He et al. 2015; `torch.nn.init.kaiming_normal_` with its defaults.
     #[must_use]
     pub fn kaiming_normal() -> Self {
-        Init::named("kaiming_normal", &[])
+        Init::named(VARIANCE, "kaiming_normal", &[])
     }
 
     /// Normal with `std = gain / sqrt(fan)`, with the gain of the nonlinearity:
@@ -339,7 +341,7 @@ impl Init {
     /// `jax.nn.initializers.he_normal`. torch's rule is [`Init::kaiming_normal`].
     #[must_use]
     pub fn he_normal() -> Self {
-        Init::named("he_normal", &[])
+        Init::named(VARIANCE, "he_normal", &[])
     }
 
     /// Uniform with `bound = sqrt(3 / fan_in)`.
@@ -348,7 +350,7 @@ impl Init {
     /// `keras.initializers.LecunUniform`.
     #[must_use]
     pub fn lecun_uniform() -> Self {
-        Init::named("lecun_uniform", &[])
+        Init::named(VARIANCE, "lecun_uniform", &[])
     }
 
     /// Truncated normal with variance `1 / fan_in`.
@@ -357,7 +359,7 @@ impl Init {
     /// rule without truncation is `Init::variance_scaling(1.0, FanMode::FanIn, Family::Normal)`.
     #[must_use]
     pub fn lecun_normal() -> Self {
-        Init::named("lecun_normal", &[])
+        Init::named(VARIANCE, "lecun_normal", &[])
     }
 
     /// A rule of variance `scale / fan`: normal with `std = sqrt(scale / fan)`, truncated or not, or
@@ -382,7 +384,7 @@ impl Init {
     /// is [`Init::bias_uniform`].
     #[must_use]
     pub fn torch_linear() -> Self {
-        Init::named("torch_linear", &[])
+        Init::named(VARIANCE, "torch_linear", &[])
     }
 
     /// Another name of [`Init::torch_linear`]: the matrix A of a low-rank adapter. The matrix B is
@@ -400,6 +402,10 @@ impl Init {
     /// out. A recipe then takes the fan_in of the tensor `<prefix>.weight` beside `<prefix>.bias`.
     #[must_use]
     pub fn bias_uniform(fan_in: u64) -> Self {
-        Init::named("bias_uniform", &[("fan_in", Value::Count(fan_in))])
+        Init::named(
+            VARIANCE,
+            "bias_uniform",
+            &[("fan_in", Value::Count(fan_in))],
+        )
     }
 }

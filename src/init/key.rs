@@ -1,85 +1,9 @@
-//! The form of an entry in the table of initializers.
+//! The keys of initializers: types, defaults and ranges.
 
-use super::{Init, Rule};
 use crate::error::{Error, Result};
 
 /// The largest number of keys of an initializer.
 pub(super) const MAX_KEYS: usize = 4;
-
-/// One initializer of the [`CATALOGUE`](super::CATALOGUE): its names, its keys with defaults and
-/// ranges, its documentation, and the function that turns it into numbers.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Definition {
-    /// The name in text.
-    pub name: &'static str,
-    /// Other names of the same rule.
-    pub aliases: &'static [&'static str],
-    /// The keys, in the order in which they are printed.
-    pub keys: &'static [Key],
-    /// The distribution or value of an element.
-    pub formula: &'static str,
-    /// The names that frameworks use.
-    pub frameworks: &'static str,
-    /// The paper, or the function of a framework, that defines the rule.
-    pub source: &'static str,
-    /// The use that the rule was made for.
-    pub when: &'static str,
-    /// Turns the values of the keys, which are within their ranges, into a rule.
-    pub(super) rule: fn(&Init) -> Result<Rule>,
-}
-
-impl Definition {
-    /// Returns `name(key=default,...)`. A required key has no `=default`. A key that can be left out
-    /// but has no default is in brackets.
-    #[must_use]
-    pub fn signature(&self) -> String {
-        if self.keys.is_empty() {
-            return self.name.to_owned();
-        }
-        let keys = self.keys.iter().map(|key| match key.default {
-            Value::Unset if key.required => key.name.to_owned(),
-            Value::Unset => format!("[{}]", key.name),
-            default => format!("{}={default}", key.name),
-        });
-        format!("{}({})", self.name, keys.collect::<Vec<_>>().join(","))
-    }
-
-    /// Returns the guarantee about the bits of the elements.
-    #[must_use]
-    pub fn exactness(&self) -> &'static str {
-        if self.name.ends_with("orthogonal") {
-            "1e-5 across devices; same bits on one device; a slice computes the whole matrix"
-        } else {
-            "same bits everywhere, any slice"
-        }
-    }
-
-    /// Returns all names, the main one first.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        std::iter::once(self.name).chain(self.aliases.iter().copied())
-    }
-
-    /// Returns the values that the keys have by default.
-    pub(super) fn defaults(&self) -> [Value; MAX_KEYS] {
-        let mut values = [Value::Unset; MAX_KEYS];
-        for (value, key) in values.iter_mut().zip(self.keys) {
-            *value = key.default;
-        }
-        values
-    }
-
-    /// Returns the position of a key.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such key. All callers are in this crate, and the tests of the table run each
-    /// of them.
-    pub(crate) fn position(&self, key: &str) -> usize {
-        let found = self.keys.iter().position(|known| known.name == key);
-        found.unwrap_or_else(|| panic!("{} has no key {key}", self.name))
-    }
-}
 
 /// A key of an initializer.
 #[derive(Debug)]
@@ -296,6 +220,16 @@ impl std::fmt::Display for Value {
             Value::Count(n) => write!(f, "{n}"),
             Value::Word(word) => f.write_str(word),
             Value::Unset => Ok(()),
+        }
+    }
+}
+
+impl Value {
+    /// Compares the bits of numbers, so that a mean of -0 differs from the default 0.
+    pub(super) fn is_same(self, other: Value) -> bool {
+        match (self, other) {
+            (Value::Number(a), Value::Number(b)) => a.to_bits() == b.to_bits(),
+            _ => self == other,
         }
     }
 }
