@@ -202,7 +202,7 @@ fn bounds_that_cannot_be_are_refused() {
         ),
         (
             Init::trunc_normal(0.0, 1.0, 1.000_000_001, 1.000_000_002),
-            "a = 1.000000001 is out of range: some f32 must lie between",
+            "a = 1.000000001 is out of range: at least one f32 must lie between",
         ),
         (
             Init::truncated_normal(0.0, 1.0, 3.0, 3.0),

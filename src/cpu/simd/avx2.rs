@@ -7,7 +7,8 @@ use pulp::x86::V3;
 
 use crate::kernel::value::power;
 
-use super::{Isa, Order, Registers, Run};
+use super::fill::Run;
+use super::isa::{Isa, Order, Registers};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(V3);

@@ -5,7 +5,8 @@ use std::arch::x86_64::{__m128i, __m512i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEG_I
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{Isa, Order, Registers, Run};
+use super::fill::Run;
+use super::isa::{Isa, Order, Registers};
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(V4);

@@ -5,7 +5,8 @@ use std::arch::aarch64::{int64x2_t, uint32x4_t, uint64x2_t};
 use pulp::aarch64::Neon as Token;
 use pulp::{NullaryFnOnce, cast};
 
-use super::{Isa, Order, Registers, Run};
+use super::fill::Run;
+use super::isa::{Isa, Order, Registers};
 
 #[derive(Clone, Copy)]
 pub(super) struct Neon(Token);

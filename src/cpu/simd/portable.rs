@@ -2,7 +2,7 @@
 
 use crate::kernel::value::{cut, to_f16, value};
 
-use super::{Isa, Order, Registers};
+use super::isa::{Isa, Order, Registers};
 
 const BLOCKS: usize = 4;
 const WORDS: usize = 2 * BLOCKS;

@@ -1,7 +1,7 @@
 //! Two registers in place of one. The rounds of Philox wait for each other, and a processor looks
 //! ahead by little more than one chain of them: with chains side by side its multipliers have work.
 
-use super::{Order, Registers};
+use super::isa::{Order, Registers};
 
 #[derive(Clone, Copy)]
 pub(super) struct Twice<F>(pub F);
