@@ -5,8 +5,9 @@ use std::io::Read;
 use fanin::{DType, Fill, Init, Tensor, cpu};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::run::{FILL, Fanin, Run, ended, model};
+use crate::run::{FILL, Fanin, Run, ended, model, repository};
 
 fn expected(spec: &str, name: &str, dims: &[u64], dtype: DType) -> Vec<u8> {
     let init: Init = spec.parse().unwrap();
@@ -341,4 +342,19 @@ fn help_and_version_go_to_standard_output() {
         let help = ended.text();
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
+}
+
+/// The file holds the SHA-256 of the preset's text: a new comment in the preset changes the file.
+#[test]
+fn the_readme_has_the_hash_of_its_first_command() {
+    let run = Run::new();
+    let command = "init gpt2 --seed 42 --out gpt2.safetensors";
+    run.fanin(command).tensors(model("gpt2.json")).ok();
+    let hash = Sha256::digest(run.read("gpt2.safetensors"));
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert!(
+        readme.contains(&format!("{hash}  gpt2.safetensors")),
+        "{hash}"
+    );
 }
