@@ -25,7 +25,7 @@ fn fill<'a>(run: &'a Run, shape_and_more: &str) -> Fanin<'a> {
 }
 
 #[test]
-fn fill_writes_the_librarys_bits() {
+fn fill_writes_the_bits_of_the_library() {
     let run = Run::new();
     let whole = expected("he_normal", "w", &[40, 30], DType::F32);
     let fill = |more: &str| fill(&run, "40,30").and(more).ok();
