@@ -126,7 +126,7 @@ DEVICE int2 turn_3217(const uint2* table, u32 b) {
     return make_int2(cosine - ((s * angle) >> 10), sine + ((c * angle) >> 10));
 }
 
-// The two whole numbers of a pair: normal_pairs, and the products that fill.wgsl makes of its result.
+// The two whole numbers of a pair: normal_pair, and the products that fill.wgsl makes of its result.
 DEVICE i32 scaled(i32 number, i32 factor);
 typedef int2 Turn(const uint2* table, u32 b);
 template <Turn TURN> DEVICE int2 normal_pair(const uint2* table, u32 a, u32 b) {
