@@ -25,7 +25,7 @@ pub enum Error {
     Tensor {
         /// The tensor's name.
         name: String,
-        /// What is wrong.
+        /// The fault.
         fault: Box<Error>,
     },
 
@@ -34,7 +34,7 @@ pub enum Error {
     Shape {
         /// The shape as it was given.
         shape: String,
-        /// What is wrong with it, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -43,7 +43,7 @@ pub enum Error {
     Slice {
         /// The slice as it was given.
         slice: String,
-        /// What is wrong with it, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -52,7 +52,7 @@ pub enum Error {
     Placement {
         /// The placement, rank or mesh as it was given.
         placement: String,
-        /// What is wrong with it, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -63,7 +63,7 @@ pub enum Error {
         parameter: &'static str,
         /// Its value as it was given.
         value: f64,
-        /// What would be accepted.
+        /// The accepted values.
         accepted: &'static str,
     },
 
@@ -90,7 +90,7 @@ pub enum Error {
     Spec {
         /// The text as it was given.
         spec: String,
-        /// What is wrong with it, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -119,7 +119,7 @@ pub enum Error {
         recipe: String,
         /// Line and column of the fault from 1, if it has a position.
         position: Option<(usize, usize)>,
-        /// What is wrong, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -144,7 +144,7 @@ pub enum Error {
         recipe: String,
         /// Line and column of the rule's `init` or `tied_to`, from 1.
         position: (usize, usize),
-        /// What is wrong, with the tensor.
+        /// The fault, with the tensor.
         fault: Box<Error>,
     },
 
@@ -162,7 +162,7 @@ pub enum Error {
         path: String,
         /// The tensor, if the fault concerns one.
         tensor: Option<String>,
-        /// What is wrong, and what would be accepted.
+        /// The fault, and the accepted values.
         reason: String,
     },
 
@@ -186,7 +186,7 @@ pub enum Error {
         format: &'static str,
         /// The property that it cannot hold.
         what: String,
-        /// What would be accepted.
+        /// The accepted values.
         accepted: &'static str,
     },
 

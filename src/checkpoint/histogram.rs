@@ -141,11 +141,11 @@ pub fn histograms(
             accepted: "use one of the file whose dtype is f64, f32, f16 or bf16".to_owned(),
         })?;
         if !(range.start < range.end && (range.end - range.start).is_finite()) {
-            return Err(Error::Parameter {
-                parameter: "low",
-                value: range.start,
-                accepted: "it must be below the upper end, and both finite",
-            }
+            return Err(Error::parameter(
+                "low",
+                range.start,
+                "it must be below the upper end, and both finite",
+            )
             .named(name));
         }
         let empty = || Histogram::new(range.start, range.end);

@@ -297,6 +297,10 @@ mod tests {
                 "variance_scaling(distribution=gaussian)",
                 "use one of truncated_normal, normal, untruncated_normal, uniform",
             ),
+            (
+                "inverse_fan(distribution=untruncated_normal)",
+                "use one of truncated_normal, normal, uniform",
+            ),
             ("trunc_normal(std=0)", "it must be above 0"),
             ("trunc_normal(a=2,b=2)", "must be below the upper bound"),
             ("sparse(sparsity=1.5)", "it must be between 0 and 1"),

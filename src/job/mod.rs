@@ -157,11 +157,11 @@ impl Job {
                 };
                 let bounds = within(fill.dtype(), low, high);
                 let bounds = bounds.ok_or_else(|| {
-                    Error::Parameter {
-                        parameter: "lower bound",
-                        value: low.into(),
-                        accepted: "some number of the dtype must lie between the bounds",
-                    }
+                    Error::parameter(
+                        "lower bound",
+                        low.into(),
+                        "some number of the dtype must lie between the bounds",
+                    )
                     .named(fill.name())
                 })?;
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
@@ -346,11 +346,11 @@ impl Job {
         let table = quantile.table();
         let scaling = Scaling::quantile(&table, anchor, scale, bounds);
         let scaling = scaling.ok_or_else(|| {
-            Error::Parameter {
-                parameter: "std",
-                value: scale.into(),
-                accepted: "it must be small enough that values fit the dtype",
-            }
+            Error::parameter(
+                "std",
+                scale.into(),
+                "it must be small enough that values fit the dtype",
+            )
             .named(fill.name())
         })?;
         Ok(Job {

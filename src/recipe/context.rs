@@ -209,11 +209,12 @@ impl<'a> Context<'a> {
 
     /// Returns the fan_in of the weight beside a bias.
     fn fan_in_of_sibling(&self, init: &Init, listed: &ListedTensor) -> Result<u64> {
-        let sibling = self.sibling(listed).ok_or_else(|| Error::Context {
-            init: init.to_string(),
-            reason: "finds no <prefix>.weight beside it in the list to take fan_in from: write \
-                     bias_uniform(fan_in=N), or give the tensor another rule"
-                .to_owned(),
+        let sibling = self.sibling(listed).ok_or_else(|| {
+            Error::context(
+                init.to_string(),
+                "finds no <prefix>.weight beside it in the list to take fan_in from: write \
+                     bias_uniform(fan_in=N), or give the tensor another rule",
+            )
         })?;
         // The layout and groups are those of the weight's own rule. A weight without a rule is an error
         // when the plan comes to it.

@@ -70,6 +70,10 @@ impl Template {
     ///
     /// The errors of `look_up`, and [`Error::Spec`] for a value that is out of range.
     pub fn init(&self, look_up: &impl Fn(&Variable) -> Result<f64>) -> Result<Init> {
+        // Without expressions it was checked when it was read, and is the same for every tensor.
+        if self.computed.is_empty() {
+            return Ok(self.init);
+        }
         let mut init = self.init;
         for (position, expression) in &self.computed {
             let number = expression.value(look_up)?;

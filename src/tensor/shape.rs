@@ -33,10 +33,7 @@ impl Shape {
     /// error names no tensor: see [`Error::named`].
     pub fn new(dims: impl Into<Vec<u64>>) -> Result<Self> {
         let shape = Shape(dims.into());
-        let refused = |reason: String| Error::Shape {
-            shape: shape.to_string(),
-            reason,
-        };
+        let refused = |reason: String| Error::shape(&shape, reason);
         let mut nonzero = shape.0.iter().filter(|&&dim| dim > 0);
         let product = nonzero.try_fold(1u64, |product, &dim| product.checked_mul(dim));
         match product {

@@ -17,7 +17,7 @@ const KAIMING_KEYS: &[Key] = &[
     Key::word("nonlinearity", Nonlinearity::NAMES, "leaky_relu"),
     Key::number("gain", Range::POSITIVE, 1.0).optional(),
 ];
-/// The names of the families. `untruncated_normal` is Keras' name of `normal`.
+/// The families of Keras' `VarianceScaling`, whose `untruncated_normal` is `normal`.
 const FAMILIES: &[&str] = &[
     "truncated_normal",
     "normal",
@@ -135,7 +135,15 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
     Definition {
         name: "inverse_fan",
         aliases: &[],
-        keys: &[SCALE, MODE, Key::word("distribution", FAMILIES, "normal")],
+        keys: &[
+            SCALE,
+            MODE,
+            Key::word(
+                "distribution",
+                &["truncated_normal", "normal", "uniform"],
+                "normal",
+            ),
+        ],
         formula: "drawn from distribution, with std (normal, truncated_normal) or bound (uniform) scale / fan",
         frameworks: "-",
         source: "-",
