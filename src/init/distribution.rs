@@ -13,12 +13,12 @@ use crate::error::{Error, Result};
 /// Its text has the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
 /// fields, with the kind as `kind`. In JSON an infinite bound is `null`. [`Distribution::law`]
 /// returns moments and probabilities.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Distribution(DistributionKind);
 
 /// The numbers of a [`Distribution`], which the fills read.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize),
@@ -394,6 +394,20 @@ impl Distribution {
     pub(super) fn log_ramp(columns: u64) -> Result<Self> {
         table_columns(columns)?;
         Ok(Distribution(DistributionKind::LogRamp { columns }))
+    }
+
+    /// Returns true if the value of an element depends on its own random word or words only, and not on
+    /// its row and column.
+    pub(crate) fn is_elementwise(&self) -> bool {
+        matches!(
+            self.0,
+            DistributionKind::Constant { .. }
+                | DistributionKind::Normal { .. }
+                | DistributionKind::Uniform { .. }
+                | DistributionKind::TruncatedNormal { .. }
+                | DistributionKind::LogUniform { .. }
+                | DistributionKind::TimeStep { .. }
+        )
     }
 
     /// Returns mean and standard deviation in binary32. The standard deviation must be above 0.

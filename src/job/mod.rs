@@ -1,5 +1,6 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
+mod parts;
 mod regions;
 
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX
 use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::tensor::DType;
 
+#[cfg(feature = "raw")]
+pub(crate) use parts::Piece;
+pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
