@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::init::{Distribution, Init};
+use crate::init::{Distribution, DistributionKind, Init};
 use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
@@ -265,6 +265,12 @@ impl Fill {
     #[must_use]
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
+    }
+
+    /// Returns true if the elements are copied from a file, and not made.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        *self.distribution.kind() == DistributionKind::Kept
     }
 
     /// Returns the parts that have an initializer of their own. The first one that holds an element
