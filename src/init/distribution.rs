@@ -171,7 +171,7 @@ pub enum DistributionKind {
         #[cfg_attr(feature = "serde", serde(skip))]
         values: Arc<[u32]>,
     },
-    /// Elements of a file, which are copied and not made.
+    /// The elements that a file holds. They are copied, not made.
     Kept,
 }
 
@@ -406,6 +406,7 @@ impl Distribution {
     }
 
     /// Returns the constant 0.
+    #[cfg(feature = "recipe")]
     pub(crate) fn zeros() -> Self {
         Distribution(DistributionKind::Constant { value: 0.0 })
     }
@@ -426,7 +427,21 @@ impl Distribution {
         }))
     }
 
-    /// Returns the elements of a file, which are copied and not made.
+    /// Returns the distribution of a tensor that is kept: its elements are copied from a file, in any
+    /// dtype.
+    ///
+    /// No backend makes them. `checkpoint::WithSources` reads them where a file is written or
+    /// verified.
+    ///
+    /// ```
+    /// use fanin::init::Distribution;
+    /// use fanin::{DType, Fill, Tensor};
+    ///
+    /// let counter = Tensor::new("bn.num_batches_tracked", [])?;
+    /// let fill = Fill::from_distribution(&counter, Distribution::kept(), 0).with_dtype(DType::I64);
+    /// assert!(fill.is_kept());
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
     #[must_use]
     pub fn kept() -> Self {
         Distribution(DistributionKind::Kept)

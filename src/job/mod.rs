@@ -2,6 +2,7 @@
 
 mod parts;
 mod regions;
+mod stored;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
+pub(crate) use stored::Stored;
 
 /// A lookup table of one fill, in the layout that the shaders bind.
 pub(crate) type FillTable = Arc<Vec<[u32; 2]>>;
@@ -88,6 +90,8 @@ pub(crate) struct Job {
     pub key: [u32; 2],
     pub stream: [u32; 2],
     pub dtype: DType,
+    /// The conversion to the dtype, unless the kernels pack it. They make binary32 then.
+    pub stored: Option<Stored>,
     pub core: Core,
     /// The scaling from drawn numbers to elements. Unused by cores that draw none.
     pub scaling: Scaling,
@@ -110,12 +114,20 @@ impl Job {
     /// # Errors
     ///
     /// [`Error::Parameter`], naming the tensor, if no value of the fill's dtype lies within the
-    /// bounds of its distribution, or nearly none of its values does.
+    /// bounds of its distribution, or nearly none of its values does. [`Error::DType`] if the dtype
+    /// cannot hold the elements, [`Error::Kept`] for a tensor that is kept from a file.
     pub fn new(fill: &Fill) -> Result<Job> {
+        let job = Job::unchecked(fill)?;
+        stored::check(&job, fill)?;
+        Ok(job)
+    }
+
+    fn unchecked(fill: &Fill) -> Result<Job> {
         let job = Job {
             key: words(fill.seed()),
             stream: words(fill.stream()),
             dtype: fill.dtype(),
+            stored: Stored::new(fill)?,
             core: Core::Constant,
             scaling: Scaling::default(),
             constant: 0,
@@ -171,14 +183,7 @@ impl Job {
                     width,
                 };
                 let bounds = within(fill.dtype(), low, high);
-                let bounds = bounds.ok_or_else(|| {
-                    Error::parameter(
-                        "lower bound",
-                        low.into(),
-                        "some number of the dtype must lie between the bounds",
-                    )
-                    .named(fill.name())
-                })?;
+                let bounds = bounds.ok_or_else(|| stored::no_number_between(fill, low))?;
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
             }
             DistributionKind::LogUniform { low, high } => {
@@ -381,8 +386,9 @@ impl Job {
 /// dtype stays within them.
 fn within(dtype: DType, low: f32, high: f32) -> Option<[f32; 2]> {
     let (low, high) = match dtype {
-        DType::F32 => (low, high),
         DType::F16 | DType::BF16 => (not_below(dtype, low), -not_below(dtype, -high)),
+        // `Stored` holds the others within their bounds.
+        _ => (low, high),
     };
     (low <= high).then_some([low, high])
 }

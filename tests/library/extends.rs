@@ -92,12 +92,12 @@ fn the_extending_recipe_overrides_its_base() {
         let places: Vec<_> = plan
             .entries
             .iter()
-            .map(|entry| &plan.rules[entry.rule])
+            .map(|entry| &plan.rules[entry.rule.unwrap()])
             .map(|rule| (rule.recipe.as_str(), rule.line))
             .collect();
         assert_eq!(places[0].0, "gpt2");
         assert_eq!((places[1].1, places[3].1), (5, 8));
-        assert_eq!(plan.entries[1].rule, 0);
+        assert_eq!(plan.entries[1].rule, Some(0));
     }
 }
 
@@ -340,7 +340,7 @@ fn tied_tensors_have_the_same_weights() {
     assert_eq!(head.fill.seed(), 3);
     assert_eq!(head.init, embedding.init);
     assert_eq!(head.fans.unwrap().fan_in, 50);
-    assert_eq!((head.rule, embedding.rule), (0, 2));
+    assert_eq!((head.rule, embedding.rule), (Some(0), Some(2)));
     assert_eq!(bytes(&plan, 0), bytes(&plan, 1));
     assert_eq!(half.fill.dtype(), DType::BF16);
     let rounded: Vec<u8> = bytes(&plan, 1)
