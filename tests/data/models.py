@@ -20,7 +20,8 @@ import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import flax
+import flax.linen
+import flax.nnx
 import jax
 import jax.numpy as jnp
 import keras
