@@ -10,6 +10,7 @@ mod patterns;
 mod presets;
 mod recipes;
 mod slices;
+mod state_dicts;
 mod statistics;
 mod stream;
 mod stream_text;

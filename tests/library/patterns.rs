@@ -115,7 +115,7 @@ fn shapes_that_do_not_fit_are_refused() {
             "arange(step=1e38)",
             &[5],
             Layout::OutIn,
-            "start + step * (columns - 1) = 4e38",
+            "is out of range: it must be a number of magnitude at most",
         ),
         ("causal_mask", &[4], Layout::OutIn, "is not a mask"),
         (
@@ -371,7 +371,7 @@ fn counters_are_exact() {
         ("arange", 0, 1),
         ("arange(start=-7,step=3)", -7, 3),
         ("arange(start=16776000,step=-1)", 16_776_000, -1),
-        ("arange(start=68719476736,step=4096)", 1 << 36, 4096),
+        ("arange(start=34359738368,step=4096)", 1 << 35, 4096),
     ] {
         for dims in [&[512][..], &[1, 512], &[3, 511]] {
             let columns = dims[dims.len() - 1] as i64;
