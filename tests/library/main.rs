@@ -6,6 +6,7 @@ mod extends;
 mod frameworks;
 mod initializers;
 mod oracle;
+mod parts;
 mod patterns;
 mod presets;
 mod recipes;
