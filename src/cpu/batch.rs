@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use crate::job::{Core, Job, Jobs, Mask};
 use crate::kernel::pattern::{
-    angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine, sine_value,
+    angle, in_lower_triangle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column,
+    sine, sine_value,
 };
 use crate::kernel::value::{to_bf16, to_f16};
 use crate::tensor::DType;
@@ -156,6 +157,7 @@ fn apply_pattern(job: &Job, first: u64, values: &mut [u32]) {
         let masked = match job.mask {
             Mask::None | Mask::Range { .. } => false,
             Mask::Diagonal { .. } => !on_diagonal(row, column, pattern),
+            Mask::Lower { .. } => !in_lower_triangle(row, column, pattern),
             Mask::Sparse { .. } => is_sparse_zero(row, column, pattern, job.stream, job.key),
         };
         if masked {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{
-    DistributionKind, Quantile, Scaling, inverse_softplus_of_exp, ln, log_table, normal_table,
-    position_table,
+    DistributionKind, Quantile, Scaling, arange_table, frequency_table, inverse_softplus_of_exp,
+    ln, log_table, normal_table, position_table,
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::value::FLOAT_EXPONENTS;
@@ -60,6 +60,8 @@ pub(crate) enum Mask {
         stride: u32,
         offset: u32,
     },
+    /// Elements above the diagonal are zero. Rows come in matrices of `rows`.
+    Lower { rows: u32 },
     /// Elements of a half-open range are zero.
     Range { start: u64, end: u64 },
     /// In each column, `zeros` of the `rows` elements are zero. A permutation of numbers of
@@ -286,9 +288,25 @@ impl Job {
                     ..job
                 }
             }
-            DistributionKind::LogRamp { columns } => Job {
-                core: Core::Columns,
-                table: Some(Arc::new(log_table(columns))),
+            DistributionKind::LogRamp { columns } => job.with_columns(columns, log_table(columns)),
+            DistributionKind::Arange {
+                start,
+                step,
+                columns,
+            } => job.with_columns(columns, arange_table(start, step, columns)),
+            DistributionKind::InverseFrequencies {
+                theta,
+                dim,
+                columns,
+                scaling,
+            } => job.with_columns(columns, frequency_table(theta, dim, columns, scaling)),
+            DistributionKind::LowerTriangle {
+                value,
+                rows,
+                columns,
+            } => Job {
+                constant: value.to_bits(),
+                mask: Mask::Lower { rows: rows as u32 },
                 columns: columns as u32,
                 ..job
             },
@@ -326,6 +344,7 @@ impl Job {
                 },
                 _,
             ) => [rows, ones, stride, offset],
+            (Mask::Lower { rows }, _) => [rows, 0, 0, 0],
             (Mask::Range { start, end }, _) => {
                 let ([start_low, start_high], [end_low, end_high]) = (words(start), words(end));
                 [start_low, start_high, end_low, end_high]
@@ -343,6 +362,16 @@ impl Job {
                 [matrix.mode, matrix.middle, matrix.columns, matrix.stride]
             }
             (Mask::None, None) => [0; 4],
+        }
+    }
+
+    /// Returns the job whose elements are the numbers of their columns, as binary32 bits.
+    fn with_columns(self, columns: u64, table: Vec<[u32; 2]>) -> Job {
+        Job {
+            core: Core::Columns,
+            table: Some(Arc::new(table)),
+            columns: columns as u32,
+            ..self
         }
     }
 

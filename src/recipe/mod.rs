@@ -202,12 +202,16 @@ impl Recipe {
     /// | preset | weights |
     /// |---|---|
     /// | `bert` | BERT in every size, as Hugging Face transformers initializes it |
+    /// | `buffers` | buffers of PyTorch checkpoints: BatchNorm, position_ids, inv_freq, causal masks; most presets extend it |
     /// | `burn` | burn's own defaults: Linear, Conv, Embedding, normalization, RNNs, attention |
     /// | `convnext` | ConvNeXt, as timm initializes it |
+    /// | `flax` | Flax' own defaults, Linen and NNX: Dense, Conv, Embed, attention, recurrent cells, normalization |
+    /// | `gemma` | Gemma, Gemma 2 and 3, as Hugging Face transformers initializes them |
     /// | `gpt2` | GPT-2 in every size, as Hugging Face transformers initializes it |
     /// | `kaiming` | weights Kaiming normal for ReLU, biases 0, normalization 1 |
+    /// | `keras` | Keras 3's own defaults: Dense, Conv, Embedding, attention, recurrent layers, normalization |
     /// | `lecun` | weights LeCun normal, biases 0, normalization 1 |
-    /// | `llama` | Llama, Mistral, Qwen and similar models, as Hugging Face transformers initializes them |
+    /// | `llama` | Llama, Mistral, Qwen, DeepSeek and similar models, as Hugging Face transformers initializes them |
     /// | `llama_torchtitan` | Llama 3, as Meta's torchtitan initializes it: truncated normals, scaled by depth |
     /// | `mixtral` | Mixtral, as Hugging Face transformers initializes it |
     /// | `mobilenet_v3` | MobileNetV3, as torchvision initializes it |

@@ -266,9 +266,14 @@ fn the_hash_covers_the_whole_chain() {
     let base = format!("extends = \"torch\"\n{ANY}");
     let folder = folder(&[("own.toml", own), ("base.toml", &base), ("alone.toml", ANY)]);
     assert_eq!(load(&folder, "alone.toml").unwrap().sha256(), sha256(ANY));
-    let torch = Recipe::preset("torch").unwrap();
-    assert_eq!(torch.sha256(), sha256(torch.text()));
-    let lines: String = [own, &base, torch.text()]
+    // A preset is a chain, too.
+    let [torch, buffers] = ["torch", "buffers"].map(|name| Recipe::preset(name).unwrap());
+    assert_eq!(buffers.sha256(), sha256(buffers.text()));
+    let lines: String = [torch.text(), buffers.text()]
+        .map(|text| sha256(text) + "\n")
+        .concat();
+    assert_eq!(torch.sha256(), sha256(&lines));
+    let lines: String = [own, &base, torch.text(), buffers.text()]
         .map(|text| sha256(text) + "\n")
         .concat();
     let before = load(&folder, "own.toml").unwrap().sha256();

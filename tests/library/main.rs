@@ -11,6 +11,7 @@ mod patterns;
 mod presets;
 mod recipes;
 mod slices;
+mod state_dicts;
 mod statistics;
 mod stream;
 mod stream_text;

@@ -312,8 +312,9 @@ fn every_preset_is_a_recipe_and_prints_as_it_was_written() {
     let error = Recipe::preset("gtp2").unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown preset \"gtp2\": use one of bert, burn, convnext, gpt2, kaiming, lecun, llama, \
-         llama_torchtitan, mixtral, mobilenet_v3, resnet, t5, torch, vit, whisper, xavier"
+        "unknown preset \"gtp2\": use one of bert, buffers, burn, convnext, flax, gemma, gpt2, \
+         kaiming, keras, lecun, llama, llama_torchtitan, mixtral, mobilenet_v3, resnet, t5, torch, vit, \
+         whisper, xavier"
     );
 }
 
