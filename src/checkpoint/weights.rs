@@ -286,7 +286,7 @@ impl Weights {
                 Some(tensor.dtype.name()),
             )
         });
-        Ok(TensorList::new(tensors.collect::<Result<_>>()?)?.with_weights(true))
+        Ok(TensorList::new(tensors.collect::<Result<_>>()?)?.of_weights())
     }
 
     /// Returns the indices of the tensors in the order of their bytes, file by file, so that

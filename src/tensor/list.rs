@@ -55,15 +55,17 @@ impl TensorList {
         })
     }
 
-    /// Sets whether the list was read from files that hold the tensors' elements too.
+    /// Returns the same list, as that of a file that holds the tensors' weights.
     #[cfg(feature = "checkpoint")]
-    pub(crate) fn with_weights(mut self, has_weights: bool) -> Self {
-        self.has_weights = has_weights;
-        self
+    pub(crate) fn of_weights(self) -> Self {
+        TensorList {
+            has_weights: true,
+            ..self
+        }
     }
 
-    /// Returns true if the list was read from files that hold the tensors' elements too, so that a
-    /// recipe can keep some of them. A list in JSON holds none.
+    /// Returns true if the list was read from a file with weights, such as a safetensors file. A recipe
+    /// can keep tensors of such a list.
     #[must_use]
     pub fn has_weights(&self) -> bool {
         self.has_weights
