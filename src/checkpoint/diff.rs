@@ -193,7 +193,7 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
             Some(tensor.dtype().name()),
         )
     });
-    TensorList::new(listed.collect::<Result<_>>()?)
+    Ok(TensorList::new(listed.collect::<Result<_>>()?)?.of_weights())
 }
 
 /// A tensor of the start: its name, its shape, and its dtype if its elements are there.

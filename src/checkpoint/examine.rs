@@ -64,7 +64,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
             Some(&dtype.to_string()),
         ))
     });
-    TensorList::new(floats.collect::<Result<_>>()?)
+    Ok(TensorList::new(floats.collect::<Result<_>>()?)?.of_weights())
 }
 
 /// Computes statistics as [`stats`](super::stats) does, and compares them with those that these

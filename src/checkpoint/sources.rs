@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::weights::{Reader, StoredTensor, Weights};
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::Regions;
 use crate::read::format_error;
+use crate::recipe::{Assigned, Plan};
 
 /// The files from which tensors are kept: one for a whole model, and others for single tensors.
 ///
@@ -26,11 +28,11 @@ use crate::read::format_error;
 /// checkpoint::save(&old, &contents, &mut cpu::fill_range, &mut silent)?;
 ///
 /// let sources = Sources::of(Weights::open(&old)?);
-/// let fills = [
+/// let mut fills = [
 ///     Fill::new(&Tensor::new("fc.weight", [4, 3])?, &Init::kaiming_normal(), 42)?,
 ///     Fill::from_distribution(&steps, Distribution::kept(), 42).with_dtype(DType::I64),
 /// ];
-/// sources.check(&fills)?;
+/// sources.apply(&mut fills)?;
 /// let contents = Contents::safetensors(&fills, &[])?;
 /// let mut make = cpu::fill_range;
 /// checkpoint::save(&new, &contents, &mut WithSources::new(&mut make, &sources), &mut silent)?;
@@ -71,17 +73,58 @@ impl Sources {
         self
     }
 
-    /// Checks that every kept tensor of these fills is in its file, with its shape and dtype. No
-    /// element is read. A writer finds the same errors, but only when it comes to the tensor.
+    /// Finds the files of a plan: those that its rules name, and the one that the list of tensors was
+    /// read from, at `list`. Only files from which a tensor is kept are opened. Without `list`, the
+    /// tensors that are kept from there have no file.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Weights::open`].
+    pub fn of_plan(plan: &Plan, list: Option<&Path>) -> Result<Self> {
+        let mut sources = Sources::new();
+        let mut opened: HashMap<&Path, Arc<Weights>> = HashMap::new();
+        for entry in &plan.entries {
+            match (&entry.init, list) {
+                (Assigned::Kept { from: None }, Some(list)) if sources.model.is_none() => {
+                    sources.model = Some(Arc::new(Weights::open(list)?));
+                }
+                (Assigned::Kept { from: Some(path) }, _) => {
+                    let weights = match opened.get(path.as_path()) {
+                        Some(weights) => Arc::clone(weights),
+                        None => {
+                            let weights = Arc::new(Weights::open(path)?);
+                            opened.insert(path, Arc::clone(&weights));
+                            weights
+                        }
+                    };
+                    sources = sources.with_tensor(entry.fill.name(), weights);
+                }
+                _ => {}
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Returns the files that hold these tensors. An output must be none of them: it would be
+    /// written while it is read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let all = self.tensors.values().chain(&self.model);
+        all.flat_map(|weights| weights.tensors().iter().map(StoredTensor::file))
+    }
+
+    /// Gives kept tensors the dtypes that they have in their files, and checks that each one is in
+    /// its file with its shape. No element is read. A writer finds the same errors, but only when
+    /// it comes to the tensor.
     ///
     /// # Errors
     ///
     /// [`Error::Kept`] for a kept tensor without a file. [`Error::Format`], naming file and tensor,
-    /// if the file lacks it or has another shape or dtype. [`Error::DType`] for a part of a tensor
-    /// of 4 or 6 bits that does not begin and end at whole bytes.
-    pub fn check<'a>(&self, fills: impl IntoIterator<Item = &'a Fill>) -> Result<()> {
-        for fill in fills.into_iter().filter(|fill| fill.is_kept()) {
-            self.stored(fill)?;
+    /// if the file lacks it or has another shape. [`Error::DType`] for a part of a tensor of 4 or 6
+    /// bits that does not begin and end at whole bytes.
+    pub fn apply(&self, fills: &mut [Fill]) -> Result<()> {
+        for fill in fills.iter_mut().filter(|fill| fill.is_kept()) {
+            let dtype = self.found(fill)?.dtype();
+            *fill = fill.clone().with_dtype(dtype);
             // Only these parts can begin within a byte, and whole tensors never do.
             if fill.dtype().bits() < 8 && !fill.is_whole() {
                 let regions = Regions::new(fill.shape(), fill.local());
@@ -99,8 +142,8 @@ impl Sources {
         own.or(self.model.as_ref()).map(Arc::as_ref)
     }
 
-    /// Returns the stored tensor of a fill.
-    fn stored(&self, fill: &Fill) -> Result<&StoredTensor> {
+    /// Returns the stored tensor of a fill, in whatever dtype.
+    fn found(&self, fill: &Fill) -> Result<&StoredTensor> {
         let weights = self.weights(fill).ok_or_else(|| Error::Kept {
             tensor: fill.name().to_owned(),
         })?;
@@ -120,14 +163,21 @@ impl Sources {
                 fill.shape().dims()
             )));
         }
-        if stored.dtype() != fill.dtype() {
-            let (found, wanted) = (stored.dtype(), fill.dtype());
-            return Err(refused(format!(
-                "has dtype {found}, but is to be kept as {wanted}: a kept tensor is copied to the \
-                 bit, so use dtype = \"{found}\" for it"
-            )));
-        }
         Ok(stored)
+    }
+
+    /// Returns the stored tensor of a fill, which has its dtype.
+    fn stored(&self, fill: &Fill) -> Result<&StoredTensor> {
+        let stored = self.found(fill)?;
+        if stored.dtype() == fill.dtype() {
+            return Ok(stored);
+        }
+        let (found, wanted) = (stored.dtype(), fill.dtype());
+        let reason = format!(
+            "has dtype {found}, but is to be kept as {wanted}: a kept tensor is copied to the bit, \
+             so give its fill the dtype {found}"
+        );
+        Err(format_error(stored.file(), Some(stored.name()), reason))
     }
 }
 
@@ -236,7 +286,8 @@ impl Window {
             return self.reader.read(tensor, offset, out);
         }
         if offset < self.start || offset + length > self.start + self.bytes.len() as u64 {
-            let left = (tensor.bytes().end - tensor.bytes().start).saturating_sub(offset);
+            let left = tensor.dtype().bytes_of(tensor.elements());
+            let left = left.saturating_sub(offset);
             // Empty if it fails, so that no wrong bytes stay.
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.resize(left.min(Window::BYTES) as usize, 0);
