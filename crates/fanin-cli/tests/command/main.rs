@@ -10,6 +10,7 @@ mod diff;
 mod empty_tensors;
 mod fill;
 mod hostile_input;
+mod kept;
 mod mpi;
 mod plan;
 mod plot;
