@@ -121,8 +121,8 @@ impl Sources {
     /// [`Error::Kept`] for a kept tensor without a file. [`Error::Format`], naming file and tensor,
     /// if the file lacks it or has another shape. [`Error::DType`] for a part of a tensor of 4 or 6
     /// bits that does not begin and end at whole bytes.
-    pub fn apply(&self, fills: &mut [Fill]) -> Result<()> {
-        for fill in fills.iter_mut().filter(|fill| fill.is_kept()) {
+    pub fn apply<'a>(&self, fills: impl IntoIterator<Item = &'a mut Fill>) -> Result<()> {
+        for fill in fills.into_iter().filter(|fill| fill.is_kept()) {
             let dtype = self.found(fill)?.dtype();
             *fill = fill.clone().with_dtype(dtype);
             // Only these parts can begin within a byte, and whole tensors never do.
@@ -134,6 +134,12 @@ impl Sources {
             }
         }
         Ok(())
+    }
+
+    /// Returns true if the tensor of a fill is kept and has a file, whatever it holds.
+    #[must_use]
+    pub fn has(&self, fill: &Fill) -> bool {
+        fill.is_kept() && self.weights(fill).is_some()
     }
 
     /// Returns the weights from which the tensor of a fill is kept.
@@ -223,7 +229,7 @@ impl Make for WithSources<'_> {
 
     fn makes(&self, fill: &Fill) -> bool {
         if fill.is_kept() {
-            self.sources.weights(fill).is_some()
+            self.sources.has(fill)
         } else {
             self.make.makes(fill)
         }

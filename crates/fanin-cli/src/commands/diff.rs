@@ -26,7 +26,8 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
         let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
         let skipped: Vec<String> = skipped.collect();
-        let fills = plan.into_fills();
+        let mut fills = plan.into_fills();
+        sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
         let make = &mut WithSources::new(&mut *make, &sources);

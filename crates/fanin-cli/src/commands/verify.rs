@@ -55,6 +55,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
     let skipped: Vec<String> = skipped.collect();
     let mut fills = plan.into_fills();
+    sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
     if let Some(slice) = slice {
         // The metadata need not be trusted: at another slice, the bits differ.
         fills = fills
@@ -103,9 +104,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             status(&missing(&found));
         }
         if !found.passed_over.is_empty() {
+            let tensors = found.passed_over.len() as u128;
+            let their = if tensors == 1 { "its" } else { "their" };
             status(&format!(
-                "{} kept from their source or skipped: not compared",
-                count(found.passed_over.len() as u128, "tensor")
+                "{} kept from {their} source or skipped: not compared",
+                count(tensors, "tensor")
             ));
         }
         return Ok(());

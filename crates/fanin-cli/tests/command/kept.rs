@@ -8,7 +8,7 @@ use crate::run::{Run, safetensors};
 /// Writes a safetensors file of these tensors: name, dtype, shape, and the bytes.
 fn write(run: &Run, name: &str, tensors: &[(&str, &str, &str, &[u8])]) {
     let mut members = Vec::new();
-    let mut data = Vec::new();
+    let mut data: Vec<u8> = Vec::new();
     for (name, dtype, shape, bytes) in tensors {
         let start = data.len();
         data.extend(*bytes);
@@ -224,6 +224,16 @@ fn rules_keep_from_files_and_skip() {
         tensor(&run, rank, "position_ids"),
         tensor(&run, "model.safetensors", "position_ids")
     );
+
+    let floats = "use f32, f16, bf16, f64, f8_e4m3 or f8_e5m2";
+    for (dtype, text) in [
+        ("i64", "i64 cannot hold drawn numbers: "),
+        ("f9", "unknown dtype: "),
+    ] {
+        let init = run.cpu("init recipe.toml --seed 7 --out x.safetensors --dtype");
+        let refused = init.and(dtype).tensors(&list).ends(2);
+        refused.says(text).says(floats);
+    }
 
     // Nothing is written over what is kept.
     init.clone().and("--out model.safetensors").refused(
