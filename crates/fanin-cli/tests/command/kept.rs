@@ -218,7 +218,7 @@ fn rules_keep_from_files_and_skip() {
          [[rule]]\nmatch = \"*\"\nplacements = [\"replicate\"]\n",
     );
     init.clone().and("--shard-spec spec.toml --out ranks/").ok();
-    let rank = "ranks/model-rank-00002-of-00002.safetensors";
+    let rank = "ranks/model-rank-00001-of-00002.safetensors";
     assert_eq!(tensor(&run, rank, "wide.weight").1, vec![2; 192]);
     assert_eq!(
         tensor(&run, rank, "position_ids"),
