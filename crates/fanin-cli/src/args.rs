@@ -173,7 +173,7 @@ pub struct FillArguments {
     #[arg(long, default_value_t)]
     pub layout: Layout,
     /// The groups of a grouped convolution, which divide the outputs of the fans.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, default_value = "1")]
     pub groups: u64,
     /// The axes of the inputs, for the fans: a number, or several as in 0,1. Negative ones count from
     /// the end. [default with one of the axes: -2]
