@@ -1,6 +1,6 @@
 //! Comparison: how far trained weights have moved from their start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -38,7 +38,8 @@ pub struct Diff {
     pub only_in_start: Vec<String>,
     /// The tensors of the trained weights that the start lacks.
     pub only_in_trained: Vec<String>,
-    /// The tensors that are in both, but not as floats that fanin fills: counters, for example.
+    /// The tensors that are in both, but not as floats that fanin fills: counters, for
+    /// example; those that are kept from a file that is not given; and those that the recipe skips.
     pub not_compared: Vec<String>,
 }
 
@@ -122,9 +123,28 @@ pub struct Change {
 /// # Ok::<(), fanin::Error>(())
 /// ```
 pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>) -> Result<Diff> {
+    diff_some(start, trained, &[], progress)
+}
+
+/// Compares trained weights as [`diff`] does. The tensors that are named in `skipped`, those that
+/// a recipe skips, are not compared.
+///
+/// # Errors
+///
+/// As [`diff`].
+pub fn diff_some(
+    start: Start<'_, '_>,
+    trained: &Weights,
+    skipped: &[String],
+    progress: &mut Progress<'_>,
+) -> Result<Diff> {
+    let skipped: HashSet<&str> = skipped.iter().map(String::as_str).collect();
     match start {
         Start::Weights(weights) => {
-            let matched = Matched::of(trained, weights.tensors().iter().map(of_stored))?;
+            let matched =
+                Matched::of(trained, weights.tensors().iter().map(of_stored), |tensor| {
+                    skipped.contains(tensor.name())
+                })?;
             let mut reader = Reader::new();
             let read = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(tensor) = weights.get(pair.trained.name()) else {
@@ -139,7 +159,11 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
         Start::Fills(fills, make) => {
             let by_name: HashMap<&str, &Fill> =
                 fills.iter().map(|fill| (fill.name(), fill)).collect();
-            let matched = Matched::of(trained, fills.iter().map(of_fill))?;
+            let start = fills.iter().map(|fill| of_fill(fill, make.makes(fill)));
+            // A recipe's plan may leave out what is not compared anyway.
+            let matched = Matched::of(trained, start, |tensor| {
+                skipped.contains(tensor.name()) || decoder(tensor.dtype()).is_none()
+            })?;
             let make = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(fill) = by_name.get(pair.trained.name()) else {
                     return Ok(());
@@ -169,18 +193,19 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
             Some(tensor.dtype().name()),
         )
     });
-    TensorList::new(listed.collect::<Result<_>>()?)
+    Ok(TensorList::new(listed.collect::<Result<_>>()?)?.of_weights())
 }
 
-/// A tensor of the start: its name, shape and dtype.
-type StartTensor<'a> = (&'a str, Vec<u64>, DType);
+/// A tensor of the start: its name, its shape, and its dtype if its elements are there.
+type StartTensor<'a> = (&'a str, Vec<u64>, Option<DType>);
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
-    (tensor.name(), tensor.shape().to_vec(), tensor.dtype())
+    (tensor.name(), tensor.shape().to_vec(), Some(tensor.dtype()))
 }
 
-fn of_fill(fill: &Fill) -> StartTensor<'_> {
-    (fill.name(), fill.local().dims(), fill.dtype())
+fn of_fill(fill: &Fill, is_made: bool) -> StartTensor<'_> {
+    let dtype = Some(fill.dtype()).filter(|_| is_made);
+    (fill.name(), fill.local().dims(), dtype)
 }
 
 /// A tensor that is in both, in dtypes that can be compared.
@@ -205,6 +230,7 @@ impl<'a> Matched<'a> {
     fn of<'s>(
         trained: &'a Weights,
         start: impl Iterator<Item = StartTensor<'s>> + Clone,
+        may_lack: impl Fn(&StoredTensor) -> bool,
     ) -> Result<Self> {
         let lacking = start
             .clone()
@@ -216,20 +242,24 @@ impl<'a> Matched<'a> {
             only_in_trained: Vec::new(),
             not_compared: Vec::new(),
         };
-        let by_name: HashMap<&str, (Vec<u64>, DType)> = start
+        let by_name: HashMap<&str, (Vec<u64>, Option<DType>)> = start
             .map(|(name, shape, dtype)| (name, (shape, dtype)))
             .collect();
         for tensor in trained.tensors() {
             let Some((shape, dtype)) = by_name.get(tensor.name()) else {
-                matched.only_in_trained.push(tensor.name().to_owned());
+                let list = match may_lack(tensor) {
+                    true => &mut matched.not_compared,
+                    false => &mut matched.only_in_trained,
+                };
+                list.push(tensor.name().to_owned());
                 continue;
             };
             if *shape != tensor.shape() {
                 let reason = format!("has shape {:?}, but {shape:?} at the start", tensor.shape());
                 return Err(format_error(tensor.file(), Some(tensor.name()), reason));
             }
-            match (decoder(*dtype), decoder(tensor.dtype())) {
-                (Some(start), Some(end)) => matched.pairs.push(Pair {
+            match (dtype.and_then(decoder), dtype, decoder(tensor.dtype())) {
+                (Some(start), Some(dtype), Some(end)) => matched.pairs.push(Pair {
                     trained: tensor,
                     start_dtype: *dtype,
                     start,

@@ -59,8 +59,10 @@ pub struct ModelArguments {
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The dtype of all tensors: f32, f16 or bf16 [default: that of the recipe or list, else f32].
-    #[arg(long)]
+    /// The dtype of all tensors of floats: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. Tensors of whole
+    /// numbers, by the list or their rule, and tensors that are kept have their own [default: that
+    /// of the rule, recipe or list, else f32].
+    #[arg(long, value_parser = floats)]
     pub dtype: Option<DType>,
     /// Fail if a rule of the recipe applies to no tensor. Without it, this is a warning. Rules of
     /// presets do not count.
@@ -166,7 +168,8 @@ pub struct FillArguments {
     /// standard output, or null: to measure without writing.
     #[arg(long, value_name = "PATH")]
     pub out: String,
-    /// The dtype: f32, f16 or bf16.
+    /// The dtype: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers
+    /// only, such as zeros, also takes bool, u8 to u64 and i8 to i64.
     #[arg(long, default_value_t)]
     pub dtype: DType,
     /// The order of output and input axes: out_in (torch) or in_out (Keras, JAX, numpy).
@@ -250,8 +253,9 @@ pub struct DiffArguments {
     /// The list of the recipe's tensors, as for `fanin init` [default: B itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
-    /// The dtype of the recipe's weights [default: that of the recipe or list, else that of B].
-    #[arg(long)]
+    /// The dtype of the recipe's weights, as for `fanin init` [default: that of the rule, recipe or
+    /// list, else that of B].
+    #[arg(long, value_parser = floats)]
     pub dtype: Option<DType>,
     /// Print JSON. Numbers that are not finite are null.
     #[arg(long)]
@@ -397,6 +401,18 @@ fn number(text: &str) -> Result<u64, String> {
     number.map_err(|_| {
         "use a whole number from 0 to 18446744073709551615, decimal or 0x...".to_owned()
     })
+}
+
+/// Parses the dtype of a model's floats.
+fn floats(text: &str) -> Result<DType, String> {
+    const ACCEPTED: &str = "use f32, f16, bf16, f64, f8_e4m3 or f8_e5m2";
+    match text.parse::<DType>() {
+        Ok(dtype) if dtype.is_drawn() => Ok(dtype),
+        Ok(dtype) => Err(format!(
+            "{dtype} cannot hold drawn numbers: {ACCEPTED}; a rule can give one tensor another dtype"
+        )),
+        Err(_) => Err(format!("unknown dtype: {ACCEPTED}")),
+    }
 }
 
 /// Parses a duration in seconds.

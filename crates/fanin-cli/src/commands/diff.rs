@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use fanin::checkpoint::{self, Change, Diff, Start, Weights};
+use fanin::checkpoint::{self, Change, Diff, Sources, Start, Weights, WithSources};
 use fanin::{Plan, Recipe};
 
 use crate::Failure;
@@ -22,11 +22,16 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         ControlFlow::Continue(())
     };
     let diff = if is_recipe(&arguments.start) {
-        let fills = plan(arguments, &trained)?.into_fills();
+        let plan = plan(arguments, &trained)?;
+        let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
+        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+        let skipped: Vec<String> = skipped.collect();
+        let fills = plan.into_fills();
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
-        let start = Start::Fills(&fills, &mut *make);
-        checkpoint::diff(start, &trained, &mut progress)
+        let make = &mut WithSources::new(&mut *make, &sources);
+        let start = Start::Fills(&fills, make);
+        checkpoint::diff_some(start, &trained, &skipped, &mut progress)
     } else {
         refuse_recipe_options(arguments)?;
         let start = Weights::open(&arguments.start)?;

@@ -1,14 +1,14 @@
 //! `fanin regenerate` makes some tensors of a model again from recipe and seed.
 
 use fanin::Fill;
-use fanin::checkpoint::{Contents, Writer};
+use fanin::checkpoint::{Contents, Sources, Writer};
 
 use crate::Failure;
 use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::{metadata, narrowed, plan};
-use crate::output::{Output, write};
+use crate::output::{Output, check_sources, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     let output = Output::parse(&arguments.out)?;
@@ -24,6 +24,13 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
                 fills.push(part);
             }
         }
+    }
+    let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
+    sources.apply(&mut fills)?;
+    if fills.iter().any(Fill::is_kept)
+        && let Some(path) = output.path()
+    {
+        check_sources(&sources, path)?;
     }
     let contents = match (&output, fills.as_slice()) {
         (Output::Safetensors(_), _) => {
@@ -52,5 +59,6 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         count(elements, "element"),
         count(fills.len() as u128, "tensor")
     );
-    write(&backend, &Writer::default(), &output, &contents, &what)
+    let writer = Writer::default();
+    write(&backend, &writer, &output, &contents, &sources, &what)
 }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights};
+use fanin::checkpoint::{
+    self, Sources, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
+};
 use fanin::{Recipe, STREAM_VERSION};
 use serde::Serialize;
 
@@ -48,6 +50,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let plan = resolve(&recipe, &list, arguments.seed, None)?;
     let seed = plan.seed;
+    // The file itself is no source for what it should hold.
+    let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
+    let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+    let skipped: Vec<String> = skipped.collect();
     let mut fills = plan.into_fills();
     if let Some(slice) = slice {
         // The metadata need not be trusted: at another slice, the bits differ.
@@ -65,8 +71,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         std::ops::ControlFlow::Continue(())
     };
     let mut make = backend.maker();
+    let make = &mut WithSources::new(&mut *make, &sources);
     let start = Instant::now();
-    let found = checkpoint::verify(&weights, &fills, &mut *make, &mut progress);
+    let found = checkpoint::verify_some(&weights, &fills, &skipped, make, &mut progress);
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let found = found?;
@@ -94,6 +101,12 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         ));
         if !found.missing.is_empty() {
             status(&missing(&found));
+        }
+        if !found.passed_over.is_empty() {
+            status(&format!(
+                "{} kept from their source or skipped: not compared",
+                count(found.passed_over.len() as u128, "tensor")
+            ));
         }
         return Ok(());
     }
