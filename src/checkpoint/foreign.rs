@@ -29,12 +29,6 @@ impl Foreign {
     }
 }
 
-/// The name of Apple's and other systems' numpy files, which `fanin stats` reads.
-const NUMPY: Foreign = Foreign::new(
-    "a numpy .npy file, which has one array without a name",
-    "save the model as safetensors, or give a .npy file to `fanin stats` by this extension",
-);
-
 /// Recognizes a format by the first bytes of a file.
 fn identify(first: &[u8]) -> Option<Foreign> {
     // The length of a safetensors header is below 2^32, so bytes 4 to 7 are 0, and "{" follows.
@@ -69,7 +63,11 @@ fn identify(first: &[u8]) -> Option<Foreign> {
         return Some(Foreign::new("a Python pickle", SAVE_AS_SAFETENSORS));
     }
     if starts(b"\x93NUMPY") {
-        return Some(NUMPY);
+        return Some(Foreign::new(
+            "a numpy .npy file, which has one array without a name",
+            "save the model as safetensors; `fanin stats` and `fanin plot` read files that end in \
+             .npy",
+        ));
     }
     if starts(b"\x1f\x8b") {
         return Some(Foreign::new("a gzip archive", "unpack it"));

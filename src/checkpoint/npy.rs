@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::foreign;
 use crate::error::{Error, Result};
 use crate::read::format_error;
 use crate::tensor::DType;
@@ -73,6 +74,7 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     };
     let start = take(8)?;
     if !start.starts_with(MAGIC) {
+        foreign::refuse_file(path)?;
         return Err(fault(
             "is not an npy file: it does not begin with \\x93NUMPY",
         ));

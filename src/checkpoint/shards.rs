@@ -395,6 +395,16 @@ pub fn rank_file_name(rank: u64, ranks: u64) -> String {
     format!("model-rank-{rank:05}-of-{ranks:05}.safetensors")
 }
 
+/// Returns the rank and the number of ranks in the name of a rank's file, or `None` for another
+/// name.
+pub(super) fn rank_of_file(name: &str) -> Option<(u64, u64)> {
+    let numbers = name.strip_prefix("model-rank-")?;
+    let (rank, ranks) = numbers.strip_suffix(".safetensors")?.split_once("-of-")?;
+    let (rank, ranks) = (rank.parse().ok()?, ranks.parse().ok()?);
+    // Only the name that is written: no sign, no other number of digits, no rank that is too large.
+    (rank < ranks && rank_file_name(rank, ranks) == name).then_some((rank, ranks))
+}
+
 impl Writer {
     /// Writes a rank's part of a model into a folder, as one file with the name of
     /// [`rank_file_name`]. Creates the folder if it is missing.

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::part_of::narrowed;
 use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::DistributionKind;
+use crate::job::Regions;
 use crate::read::format_error;
 use crate::tensor::DType;
 
@@ -49,11 +52,12 @@ impl Verification {
 pub struct VerifiedTensor {
     /// The tensor's name.
     pub name: String,
-    /// Its shape in the file.
+    /// Its shape in the file. In a folder of files of ranks, it is that of the whole tensor.
     pub shape: Vec<u64>,
     /// Its dtype in the file.
     pub dtype: DType,
-    /// The number of elements.
+    /// The number of elements that were compared. In a folder of files of ranks, each copy of an
+    /// element counts.
     pub elements: u64,
     /// The number of elements that differ in any bit, or by more than `tolerance` in an orthogonal
     /// matrix.
@@ -64,7 +68,8 @@ pub struct VerifiedTensor {
     /// The largest accepted difference in an orthogonal matrix: 1e-5 times its gain, and one unit
     /// in the last place of the dtype besides. `None` for other tensors.
     pub tolerance: Option<f64>,
-    /// The first element, in row-major order, that differs.
+    /// The first element, in row-major order, that differs. In a folder of files of ranks, it is
+    /// the first one of the first file that has any.
     pub first: Option<Difference>,
 }
 
@@ -74,6 +79,8 @@ pub struct VerifiedTensor {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
+    /// The file that holds the element.
+    pub file: PathBuf,
     /// The element's index, a number for each dimension.
     pub index: Vec<u64>,
     /// The element's index in the tensor's row-major order.
@@ -159,8 +166,10 @@ impl Serialize for StoredValue {
 /// file does not tell which device made it. So elements that differ by no more than that are
 /// counted, but are not reported as differences.
 ///
-/// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. A
-/// fill of a slice is compared with a tensor that holds this slice only.
+/// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. If it
+/// holds a part of a tensor, as the file of a rank does, the fill of the whole tensor is narrowed to
+/// this part. A fill of a slice is compared with a tensor that holds this slice only. If the weights
+/// are a folder of files of ranks, every element of every file is compared.
 ///
 /// # Errors
 ///
@@ -196,67 +205,104 @@ pub fn verify(
     progress: &mut Progress<'_>,
 ) -> Result<Verification> {
     let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
-    let wanted = weights.tensors().iter().map(|stored| {
-        let fill = by_name.get(stored.name());
-        wanted(stored, fill.copied())
-    });
-    let wanted: Vec<Fill> = wanted.collect::<Result<_>>()?;
-    let mut tensors: Vec<VerifiedTensor> = weights
-        .tensors()
-        .iter()
-        .zip(&wanted)
-        .map(|(stored, fill)| VerifiedTensor {
+    let mut tensors: Vec<VerifiedTensor> = Vec::with_capacity(weights.tensors().len());
+    let mut place: HashMap<&str, usize> = HashMap::with_capacity(weights.tensors().len());
+    for stored in weights.tensors() {
+        place.insert(stored.name(), tensors.len());
+        let fill = wanted(stored, by_name.get(stored.name()).copied())?;
+        tensors.push(VerifiedTensor {
             name: stored.name().to_owned(),
             shape: stored.shape().to_vec(),
             dtype: fill.dtype(),
-            elements: stored.elements(),
+            elements: 0,
             differing: 0,
             close: 0,
-            tolerance: tolerance(fill),
+            tolerance: tolerance(&fill),
             first: None,
-        })
-        .collect();
-
-    let order = weights.front_to_back();
-    let cut = || {
-        pieces(order.iter().map(|&i| {
-            let fill = &wanted[i];
-            (i, fill.elements(), PIECE_BYTES as u64 / fill.dtype().size())
-        }))
-    };
-    let fills_to_come = cut().map(|piece| {
-        (
-            &wanted[piece.tensor],
-            piece.start..piece.start + piece.elements,
-        )
-    });
-    let mut ahead = Ahead::new(fills_to_come, make);
-    let mut reader = Reader::new();
-    let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
-        let size = wanted[piece.tensor].dtype().size();
-        buffer.resize((piece.elements * size) as usize, 0);
-        let stored = &weights.tensors()[piece.tensor];
-        reader.read(stored, piece.start * size, buffer)
-    };
-    let mut made = Vec::new();
-    read_ahead(cut(), read, |piece, stored| {
-        let fill = &wanted[piece.tensor];
-        made.resize(stored.len(), 0);
-        ahead.announce(make)?;
-        make.make(fill, piece.start, &mut made)?;
-        tensors[piece.tensor].compare(piece.start, stored, &made);
-        if progress(stored.len() as u64).is_break() {
-            return Err(Error::Interrupted);
-        }
-        Ok(())
-    })?;
+        });
+    }
+    for file in weights.files() {
+        let of_file = file.tensors().iter().filter_map(|stored| {
+            let at = *place.get(stored.name())?;
+            Some((at, stored))
+        });
+        compare_file(weights, file, of_file, &by_name, &mut tensors, make, progress)?;
+    }
     let missing = fills
         .iter()
         .filter(|fill| weights.get(fill.name()).is_none());
     Ok(Verification {
         tensors,
         missing: missing.map(|fill| fill.name().to_owned()).collect(),
-        bytes: weights.total_bytes(),
+        bytes: weights.stored_bytes(),
+    })
+}
+
+/// Compares the tensors of one file, each given with its place in `tensors`, where the differences
+/// are counted. `weights` are those that the file is, or belongs to.
+fn compare_file<'a>(
+    weights: &Weights,
+    file: &'a Weights,
+    of_file: impl Iterator<Item = (usize, &'a StoredTensor)>,
+    by_name: &HashMap<&str, &Fill>,
+    tensors: &mut [VerifiedTensor],
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let mut compared = Vec::with_capacity(file.tensors().len());
+    for (at, stored) in of_file {
+        let fill = wanted(stored, by_name.get(stored.name()).copied())?;
+        tensors[at].elements += stored.elements();
+        // Where a tensor is put together of parts, indices are those of the whole.
+        let is_part = weights.get(stored.name()).is_some_and(|whole| whole.part().is_none());
+        let regions = stored.part_of().filter(|_| is_part);
+        let regions = regions.map(|of| Regions::new(&of.whole, &of.part));
+        compared.push((at, fill, regions));
+    }
+
+    let order = file.front_to_back();
+    let cut = || {
+        pieces(order.iter().map(|&i| {
+            let (_, fill, _) = &compared[i];
+            (i, fill.elements(), PIECE_BYTES as u64 / fill.dtype().size())
+        }))
+    };
+    let fills_to_come = cut().map(|piece| {
+        (
+            &compared[piece.tensor].1,
+            piece.start..piece.start + piece.elements,
+        )
+    });
+    let mut ahead = Ahead::new(fills_to_come, make);
+    let mut reader = Reader::new();
+    let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
+        let size = compared[piece.tensor].1.dtype().size();
+        buffer.resize((piece.elements * size) as usize, 0);
+        let stored = &file.tensors()[piece.tensor];
+        reader.read(stored, piece.start * size, buffer)
+    };
+    let mut made = Vec::new();
+    read_ahead(cut(), read, |piece, stored| {
+        let (at, fill, regions) = &compared[piece.tensor];
+        made.resize(stored.len(), 0);
+        ahead.announce(make)?;
+        make.make(fill, piece.start, &mut made)?;
+        let found = tensors[*at].compare(stored, &made);
+        if let (None, Some((element, stored, expected))) = (&tensors[*at].first, found) {
+            let position = piece.start + element;
+            let flat = regions.as_ref().map_or(position, |it| it.whole(position));
+            tensors[*at].first = Some(Difference {
+                file: file.tensors()[piece.tensor].file().to_owned(),
+                index: index(flat, &tensors[*at].shape),
+                flat,
+                stored,
+                expected,
+            });
+        }
+        if progress(made.len() as u64).is_break() {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
     })
 }
 
@@ -264,6 +310,7 @@ pub fn verify(
 fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
     let fill = fill.ok_or_else(|| refused("is not one of the expected tensors".into()))?;
+    let fill = narrowed(fill, stored.part_of()).map_err(refused)?;
     let dims = fill.local().dims();
     if dims != stored.shape() {
         let reason = format!("has shape {:?}, but {dims:?} is expected", stored.shape());
@@ -275,7 +322,7 @@ fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
             stored.dtype_name()
         ))
     })?;
-    Ok(fill.clone().with_dtype(dtype))
+    Ok(fill.with_dtype(dtype))
 }
 
 /// The largest difference, across devices, of an element of an orthogonal matrix of gain 1, as
@@ -310,8 +357,9 @@ fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool 
 const TASK_BYTES: usize = 1 << 18;
 
 impl VerifiedTensor {
-    /// Compares the elements from `start` on.
-    fn compare(&mut self, start: u64, stored: &[u8], made: &[u8]) {
+    /// Compares some elements and counts those that differ. Returns the first one that does, as its
+    /// number in `stored` and its values in both.
+    fn compare(&mut self, stored: &[u8], made: &[u8]) -> Option<(u64, StoredValue, StoredValue)> {
         let size = self.dtype.size() as usize;
         let value = |bytes| StoredValue::new(self.dtype, bytes);
         let tasks = stored
@@ -340,21 +388,21 @@ impl VerifiedTensor {
                 (differing, close, first)
             })
             .collect();
+        let mut earliest = None;
         for (task, (differing, close, first)) in found.into_iter().enumerate() {
             self.differing += differing;
             self.close += close;
-            if let (None, Some(element)) = (&self.first, first) {
-                let element = task * (TASK_BYTES / size) + element;
-                let bytes = element * size..(element + 1) * size;
-                let flat = start + element as u64;
-                self.first = Some(Difference {
-                    index: index(flat, &self.shape),
-                    flat,
-                    stored: StoredValue::new(self.dtype, &stored[bytes.clone()]),
-                    expected: StoredValue::new(self.dtype, &made[bytes]),
-                });
+            if let (None, Some(element)) = (earliest, first) {
+                earliest = Some(task * (TASK_BYTES / size) + element);
             }
         }
+        let element = earliest?;
+        let bytes = element * size..(element + 1) * size;
+        Some((
+            element as u64,
+            StoredValue::new(self.dtype, &stored[bytes.clone()]),
+            StoredValue::new(self.dtype, &made[bytes]),
+        ))
     }
 }
 

@@ -116,6 +116,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
+use crate::read::without_bom;
 use crate::tensor::{DType, Layout, ListedTensor, TensorList, stream_id};
 use context::Context;
 use rule::Assignment;
@@ -204,7 +205,7 @@ impl Recipe {
     fn parse(name: &str, text: &str) -> Result<Self> {
         let chain = Chain::read(Source {
             name: name.to_owned(),
-            text: text.to_owned(),
+            text: without_bom(text).to_owned(),
             path: None,
         })?;
         Ok(Recipe { chain })
