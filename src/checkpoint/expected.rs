@@ -631,7 +631,9 @@ impl Matrix {
                     }
                     Some(sizes)
                 });
-                block.filter(|[rows, columns]| rows * columns > 0.0).collect()
+                block
+                    .filter(|[rows, columns]| rows * columns > 0.0)
+                    .collect()
             }
         };
         Some(Matrix {
@@ -644,7 +646,10 @@ impl Matrix {
 
     /// The number of elements of all parts.
     fn held(&self) -> f64 {
-        self.blocks.iter().map(|[rows, columns]| rows * columns).sum()
+        self.blocks
+            .iter()
+            .map(|[rows, columns]| rows * columns)
+            .sum()
     }
 
     /// The expected sum of the squares of all elements in the parts, for gain 1.
@@ -707,8 +712,12 @@ fn run_in_rows(run: Range<u64>, columns: u64) -> Vec<[f64; 2]> {
             [1, run.end - last * columns],
         ]
     };
-    let blocks = blocks.into_iter().filter(|[rows, columns]| rows * columns > 0);
-    blocks.map(|[rows, columns]| [rows as f64, columns as f64]).collect()
+    let blocks = blocks
+        .into_iter()
+        .filter(|[rows, columns]| rows * columns > 0);
+    blocks
+        .map(|[rows, columns]| [rows as f64, columns as f64])
+        .collect()
 }
 
 #[cfg(test)]

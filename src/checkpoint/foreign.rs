@@ -113,7 +113,10 @@ fn zip(first: &[u8]) -> Foreign {
             "save the arrays as safetensors (in Python: safetensors.numpy.save_file)",
         )
     } else if name.ends_with(b"/data.pkl") || name.ends_with(b"/.format_version") {
-        Foreign::new("a file of torch.save (.pt, .pth, .bin)", SAVE_AS_SAFETENSORS)
+        Foreign::new(
+            "a file of torch.save (.pt, .pth, .bin)",
+            SAVE_AS_SAFETENSORS,
+        )
     } else if name == b"metadata.json" || name == b"config.json" {
         Foreign::new(
             "a Keras archive (.keras)",

@@ -29,6 +29,7 @@ mod foreign;
 mod header;
 mod histogram;
 mod json;
+mod leftovers;
 mod npy;
 mod numbers;
 mod part_of;

@@ -136,7 +136,9 @@ impl Numbers {
         match &self.weights {
             Some(weights) => {
                 let tensor = &weights.tensors()[i];
-                all(tensor.total_bytes(), &mut |offset, out| reader.read(tensor, offset, out))
+                all(tensor.total_bytes(), &mut |offset, out| {
+                    reader.read(tensor, offset, out)
+                })
             }
             None => {
                 let (mut file, array) = npy::read(path)?;

@@ -127,10 +127,12 @@ impl<'a> PartMetadata<'a> {
                 excerpt(shape)
             ));
         };
-        let whole = Shape::new(dims)
-            .map_err(|error| format_error(self.path, Some(&entry.name), excerpt(&error.to_string())))?;
-        let part = Part::parse(slice, &whole)
-            .map_err(|error| format_error(self.path, Some(&entry.name), excerpt(&error.to_string())))?;
+        let whole = Shape::new(dims).map_err(|error| {
+            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
+        })?;
+        let part = Part::parse(slice, &whole).map_err(|error| {
+            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
+        })?;
         if part.dims() != entry.shape {
             return refused(format!(
                 "has shape {:?}, but the part {part} that its metadata names has {:?}",

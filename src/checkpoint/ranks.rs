@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::header;
 use super::part_of::{FANIN, SHAPE, SLICE};
 use super::shards::{rank_file_name, rank_of_file};
 use super::weights::{Held, MAX_HEADERS_BYTES, Place, StoredTensor, Weights};
@@ -63,9 +64,12 @@ pub(super) fn open(folder: &Path) -> Result<Option<Weights>> {
     let Some(first) = files.first() else {
         return Ok(None);
     };
-    let tensors = first.tensors().iter().map(|tensor| assemble(tensor, &files));
+    let tensors = first
+        .tensors()
+        .iter()
+        .map(|tensor| assemble(tensor, &files));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
-    let metadata = model_metadata(first);
+    let metadata = model_metadata(first.all_metadata());
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let metadata = metadata.collect();
     Weights::of_ranks(folder, tensors, metadata, files).map(Some)
@@ -104,20 +108,42 @@ fn check_rank(file: &Weights, rank: u64, ranks: u64) -> Result<()> {
 }
 
 /// Returns the metadata that all rank files of a model share.
-fn model_metadata(file: &Weights) -> impl Iterator<Item = (&str, &str)> {
-    let all = file.all_metadata().iter();
+fn model_metadata(metadata: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    let all = metadata.iter();
     all.map(|(key, value)| (key.as_str(), value.as_str()))
         .filter(|(key, _)| *key != "rank" && !key.starts_with(SHAPE) && !key.starts_with(SLICE))
 }
 
+/// Returns true if the files of all ranks are in a folder, and are those of the model with this
+/// metadata, in which one rank's own keys are ignored.
+pub(super) fn are_complete(
+    folder: &Path,
+    ranks: u64,
+    metadata: &[(String, String)],
+) -> Result<bool> {
+    let sets = sets(folder)?;
+    let found = sets.get(&ranks).map_or(0, HashSet::len);
+    if found as u64 != ranks {
+        return Ok(false);
+    }
+    for rank in 0..ranks {
+        match header::read(&folder.join(rank_file_name(rank, ranks))) {
+            Ok(header) if model_metadata(&header.metadata).eq(model_metadata(metadata)) => {}
+            Ok(_) | Err(Error::Format { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
 /// Checks that two rank files are of the same model: with the same metadata and the same tensors.
-fn same_model(first: &Weights, file: &Weights) -> Result<()> {
+fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
     let refused = |tensor: Option<&str>, reason| Err(format_error(file.path(), tensor, reason));
     let name = first.path().file_name().unwrap_or_default();
     let name = name.to_string_lossy();
     // Another version of fanin makes the same bits: the key `stream` tells whether it does.
-    let shared = |file| -> BTreeMap<&str, &str> {
-        model_metadata(file)
+    let shared = |file: &'a Weights| -> BTreeMap<&'a str, &'a str> {
+        model_metadata(file.all_metadata())
             .filter(|(key, _)| *key != FANIN)
             .collect()
     };
@@ -138,7 +164,11 @@ fn same_model(first: &Weights, file: &Weights) -> Result<()> {
             ),
         );
     }
-    if let Some(tensor) = file.tensors().iter().find(|t| first.get(t.name()).is_none()) {
+    if let Some(tensor) = file
+        .tensors()
+        .iter()
+        .find(|t| first.get(t.name()).is_none())
+    {
         return refused(Some(tensor.name()), format!("is not in {name}"));
     }
     for tensor in first.tensors() {
@@ -148,7 +178,11 @@ fn same_model(first: &Weights, file: &Weights) -> Result<()> {
         };
         if (tensor.kind(), tensor.whole_shape()) != (other.kind(), other.whole_shape()) {
             let of = |tensor: &StoredTensor| {
-                format!("{} of shape {:?}", tensor.dtype_name(), tensor.whole_shape())
+                format!(
+                    "{} of shape {:?}",
+                    tensor.dtype_name(),
+                    tensor.whole_shape()
+                )
             };
             let reason = format!("is {}, but {} in {name}", of(other), of(tensor));
             return refused(Some(tensor.name()), reason);
@@ -275,7 +309,9 @@ mod tests {
         assert!(holds(&["0:2,0:3", "0:2,3:6", "2:4,0:1", "2:4,1:6"]));
         assert!(holds(&["flat 0:5", "flat 20:24", "flat 5:20"]));
         // A pinwheel around the middle.
-        assert!(holds(&["0:1,0:4", "0:3,4:6", "3:4,2:6", "1:4,0:2", "1:3,2:4"]));
+        assert!(holds(&[
+            "0:1,0:4", "0:3,4:6", "3:4,2:6", "1:4,0:2", "1:3,2:4"
+        ]));
         for wrong in [
             &[][..],
             &["0:2,:"],

@@ -41,12 +41,12 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
         _ => {
             foreign::refuse_file(path)?;
             Err(format_error(
-            path,
-            None,
-            "is not a tensor list: use a .safetensors file, a model.safetensors.index.json, a \
+                path,
+                None,
+                "is not a tensor list: use a .safetensors file, a model.safetensors.index.json, a \
              folder that holds one of these, or a .json list {\"tensors\": [{\"name\": ..., \
              \"shape\": [...]}]}",
-        ))
+            ))
         }
     }
 }

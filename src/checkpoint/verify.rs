@@ -226,7 +226,15 @@ pub fn verify(
             let at = *place.get(stored.name())?;
             Some((at, stored))
         });
-        compare_file(weights, file, of_file, &by_name, &mut tensors, make, progress)?;
+        compare_file(
+            weights,
+            file,
+            of_file,
+            &by_name,
+            &mut tensors,
+            make,
+            progress,
+        )?;
     }
     let missing = fills
         .iter()
@@ -254,7 +262,9 @@ fn compare_file<'a>(
         let fill = wanted(stored, by_name.get(stored.name()).copied())?;
         tensors[at].elements += stored.elements();
         // Where a tensor is put together of parts, indices are those of the whole.
-        let is_part = weights.get(stored.name()).is_some_and(|whole| whole.part().is_none());
+        let is_part = weights
+            .get(stored.name())
+            .is_some_and(|whole| whole.part().is_none());
         let regions = stored.part_of().filter(|_| is_part);
         let regions = regions.map(|of| Regions::new(&of.whole, &of.part));
         compared.push((at, fill, regions));

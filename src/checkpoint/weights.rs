@@ -260,13 +260,13 @@ impl Weights {
             _ => {
                 foreign::refuse_file(path)?;
                 Err(format_error(
-                path,
-                None,
-                format!(
-                    "has an unsupported file type: use a .safetensors file, a {INDEX} or a folder \
+                    path,
+                    None,
+                    format!(
+                        "has an unsupported file type: use a .safetensors file, a {INDEX} or a folder \
                      that holds one"
-                ),
-            ))
+                    ),
+                ))
             }
         }
     }
