@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::file_dtype::FileDType;
 use super::json::listed;
 use super::numbers::{Decoder, decoder};
 use super::part_of::{PartOf, narrowed};
@@ -41,7 +40,7 @@ pub struct Diff {
     pub only_in_start: Vec<String>,
     /// The tensors of the trained weights that the start lacks.
     pub only_in_trained: Vec<String>,
-    /// The tensors that are in both, but in a dtype other than f64, f32, f16 and bf16.
+    /// The tensors that are in both, but not as floats that fanin fills: counters, for example.
     pub not_compared: Vec<String>,
 }
 
@@ -172,23 +171,22 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
     }
 }
 
-/// Returns the tensors of trained weights that a recipe can have made: those of f32, f16, bf16 and
-/// f64, with the shapes of the whole tensors. An f64 tensor has no dtype in the list, so the recipe's dtype holds for it. Tensors of
-/// other dtypes, such as counters, are left out.
+/// Returns the tensors of trained weights whose numbers are compared: those of floats that fanin
+/// fills, with the shapes of the whole tensors. Tensors of other dtypes, such as counters, are left
+/// out.
 ///
 /// # Errors
 ///
 /// [`Error::Format`], naming the tensor, for a shape with too many elements.
 pub fn start_list(trained: &Weights) -> Result<TensorList> {
     let tensors = trained.tensors().iter();
-    let floats = tensors.filter(|tensor| decoder(tensor.kind()).is_some());
+    let floats = tensors.filter(|tensor| decoder(tensor.dtype()).is_some());
     let listed = floats.map(|tensor| {
-        let dtype = tensor.dtype().map(DType::name);
         listed(
             tensor.file(),
             tensor.name().to_owned(),
             tensor.whole_shape().to_vec(),
-            dtype,
+            Some(tensor.dtype().name()),
         )
     });
     TensorList::new(listed.collect::<Result<_>>()?)
@@ -199,7 +197,7 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
 struct StartTensor<'a> {
     name: &'a str,
     shape: Vec<u64>,
-    dtype: FileDType,
+    dtype: DType,
     /// The stored tensor, or `None` for a fill, which is narrowed to the part that is compared.
     stored: Option<&'a StoredTensor>,
 }
@@ -208,7 +206,7 @@ fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
     StartTensor {
         name: tensor.name(),
         shape: tensor.shape().to_vec(),
-        dtype: tensor.kind(),
+        dtype: tensor.dtype(),
         stored: Some(tensor),
     }
 }
@@ -217,7 +215,7 @@ fn of_fill(fill: &Fill) -> StartTensor<'_> {
     StartTensor {
         name: fill.name(),
         shape: fill.local().dims(),
-        dtype: fill.dtype().into(),
+        dtype: fill.dtype(),
         stored: None,
     }
 }
@@ -256,7 +254,7 @@ impl StartTensor<'_> {
 /// A tensor that is in both, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
-    start_dtype: FileDType,
+    start_dtype: DType,
     /// The part of the start, if that is a larger tensor.
     cut_out: Option<Regions>,
     /// The decoders of the start and of the trained weights.
@@ -298,7 +296,7 @@ impl<'a> Matched<'a> {
             let cut_out = start
                 .part_for(tensor)
                 .map_err(|reason| format_error(tensor.file(), Some(tensor.name()), reason))?;
-            match (decoder(start.dtype), decoder(tensor.kind())) {
+            match (decoder(start.dtype), decoder(tensor.dtype())) {
                 (Some(first), Some(end)) => matched.pairs.push(Pair {
                     trained: tensor,
                     start_dtype: start.dtype,
@@ -362,7 +360,7 @@ impl<'a> Matched<'a> {
             TensorDiff {
                 name: pair.trained.name().to_owned(),
                 shape: pair.trained.shape().to_vec(),
-                start_dtype: pair.start_dtype.name().to_lowercase(),
+                start_dtype: pair.start_dtype.name().to_owned(),
                 dtype: pair.trained.dtype_name(),
                 change: sums.change(),
             }

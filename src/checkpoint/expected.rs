@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::numbers::decoder_of;
+use super::numbers::decoder;
 use super::stats::{Moments, Seen};
 use crate::cpu;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind, Law};
 use crate::job::Regions;
-use crate::tensor::{DType, Slice};
+use crate::tensor::{DRAWN, DType, Slice};
 
 /// A property of a tensor that cannot be chance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,9 +89,12 @@ impl Grain {
     pub fn of(dtype: DType) -> Self {
         // The bits of the significand, and the exponent of the smallest subnormal.
         let (bits, smallest) = match dtype {
-            DType::F32 => (24, -149),
             DType::F16 => (11, -24),
             DType::BF16 => (8, -133),
+            DType::F8E4M3 => (4, -9),
+            DType::F8E5M2 => (3, -16),
+            // f64 too: fanin draws no more bits.
+            _ => (24, -149),
         };
         Grain {
             // Rounded twice: to f32 first, then to the dtype.
@@ -153,7 +156,10 @@ impl Check {
     /// makes.
     fn made(&self, fill: &Fill) -> Result<Expected> {
         const ELEMENTS: u64 = 1 << 18;
-        let decoder = decoder_of(fill.dtype());
+        let decoder = decoder(fill.dtype()).ok_or_else(|| {
+            let reason = format!("has no statistics: use {DRAWN}");
+            Error::dtype(fill.dtype(), reason).named(fill.name())
+        })?;
         let mut made = Moments::default();
         let mut start = 0;
         let (mut bytes, mut sample) = (Vec::new(), Vec::new());

@@ -176,7 +176,7 @@ fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
             let reason = format!("is in {name} and missing here");
             return refused(Some(tensor.name()), reason);
         };
-        if (tensor.kind(), tensor.whole_shape()) != (other.kind(), other.whole_shape()) {
+        if (tensor.dtype(), tensor.whole_shape()) != (other.dtype(), other.whole_shape()) {
             let of = |tensor: &StoredTensor| {
                 format!(
                     "{} of shape {:?}",
@@ -199,7 +199,7 @@ fn assemble(first: &StoredTensor, files: &[Weights]) -> Result<StoredTensor> {
     if let Some(whole) = stored.clone().find(|stored| stored.part_of().is_none()) {
         return Ok(whole.clone());
     }
-    if !first.kind().bits().is_multiple_of(8) {
+    if !first.dtype().bits().is_multiple_of(8) {
         return refused("is stored in parts, and its elements are not whole bytes");
     }
     let mut seen = HashSet::new();

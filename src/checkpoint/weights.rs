@@ -9,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use super::file_dtype::FileDType;
 use super::foreign;
 use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
 use super::json::{Json, listed, read_json};
@@ -43,7 +42,7 @@ pub(super) const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
 /// let weights = Weights::open(&path)?;
 /// assert_eq!(weights.metadata("seed"), Some("42"));
 /// let tensor = weights.get("w").expect("it was written");
-/// assert_eq!((tensor.shape(), tensor.dtype()), (&[3, 2][..], Some(DType::F32)));
+/// assert_eq!((tensor.shape(), tensor.dtype()), (&[3, 2][..], DType::F32));
 /// // The last of its elements.
 /// let mut last = [0; 4];
 /// Reader::new().read(tensor, 5 * 4, &mut last)?;
@@ -70,7 +69,7 @@ pub struct Weights {
 pub struct StoredTensor {
     name: String,
     shape: Vec<u64>,
-    kind: FileDType,
+    dtype: DType,
     place: Place,
     /// The whole tensor that this one is a part of. Boxed, because most tensors are whole.
     part_of: Option<Box<PartOf>>,
@@ -135,21 +134,16 @@ impl StoredTensor {
         self.part_of.as_deref()
     }
 
-    /// The dtype, if fanin can fill it.
+    /// The dtype.
     #[must_use]
-    pub fn dtype(&self) -> Option<DType> {
-        self.kind.filled()
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The dtype's name in lower case: `f32`, `bf16`, `i64`, `f8_e4m3`, ...
     #[must_use]
     pub fn dtype_name(&self) -> String {
-        self.kind.name().to_lowercase()
-    }
-
-    /// The dtype in the file.
-    pub(super) fn kind(&self) -> FileDType {
-        self.kind
+        self.dtype.name().to_owned()
     }
 
     /// The number of elements.
@@ -201,7 +195,7 @@ impl StoredTensor {
         StoredTensor {
             name: self.name.clone(),
             shape: whole.dims().to_vec(),
-            kind: self.kind,
+            dtype: self.dtype,
             place: Place::Parts(parts),
             part_of: None,
         }
@@ -469,15 +463,14 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for a
-    /// shape with too many elements.
+    /// [`Error::Format`], naming the tensor, for a shape with too many elements.
     pub fn tensor_list(&self) -> Result<TensorList> {
         let tensors = self.tensors.iter().map(|tensor| {
             listed(
                 tensor.file(),
                 tensor.name.clone(),
                 tensor.whole_shape().to_vec(),
-                Some(tensor.kind.name()),
+                Some(tensor.dtype.name()),
             )
         });
         TensorList::new(tensors.collect::<Result<_>>()?)
@@ -569,7 +562,7 @@ fn stored(
         part_of: metadata.part_of(entry)?.map(Box::new),
         name: entry.name.clone(),
         shape: entry.shape.clone(),
-        kind: entry.dtype,
+        dtype: entry.dtype,
         place: Place::One(Stretch {
             file: Arc::clone(file),
             // No overflow: the header was checked against the file's length.
@@ -612,7 +605,7 @@ impl Reader {
     pub fn read(&mut self, tensor: &StoredTensor, offset: u64, out: &mut [u8]) -> Result<()> {
         let left = tensor.total_bytes().saturating_sub(offset);
         if out.len() as u64 > left {
-            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bits();
+            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.dtype.bits();
             return Err(Error::LengthMismatch {
                 tensor: tensor.name.clone(),
                 expected: elements(left),
@@ -674,7 +667,7 @@ impl Reader {
         if out.is_empty() {
             return Ok(());
         }
-        let size = tensor.kind.bits() / 8;
+        let size = tensor.dtype.bits() / 8;
         let end = offset + out.len() as u64;
         if !offset.is_multiple_of(size) || !end.is_multiple_of(size) {
             // Whole elements around the range.
@@ -716,7 +709,7 @@ impl Reader {
         start: u64,
         out: &mut [u8],
     ) -> Result<()> {
-        let size = tensor.kind.bits() / 8;
+        let size = tensor.dtype.bits() / 8;
         let elements = out.len() as u64 / size;
         let mut runs = regions.runs(start..start + elements).peekable();
         let mut window = Vec::new();

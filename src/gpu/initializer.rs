@@ -130,6 +130,9 @@ impl Initializer {
     /// * [`Error::BufferUsage`](crate::Error::BufferUsage) if the buffer was made without `STORAGE`;
     /// * [`Error::BufferTooSmall`](crate::Error::BufferTooSmall) if the buffer ends before the range,
     ///   rounded up to whole 32-bit words;
+    /// * [`Error::DType`](crate::Error::DType) for a dtype other than f32, f16 and bf16, which only the
+    ///   host can convert to: [`ReadBack`](super::ReadBack) does;
+    /// * [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file;
     /// * [`Error::Device`](crate::Error::Device) if the device is lost or the buffer belongs to another
     ///   device of the same [`wgpu::Instance`]. (wgpu does not detect a buffer of another instance.)
     pub fn fill(
@@ -301,7 +304,7 @@ impl Initializer {
                 continue;
             }
             let context = || context(piece.fill);
-            let job = Job::new(piece.fill)?;
+            let job = Job::for_device(piece.fill)?;
             let made = match &piece.matrix {
                 Some(matrix) => Some((matrix.clone(), Vec::new())),
                 None => orthogonal::matrix(device, &self.orthogonal, piece.fill)?,

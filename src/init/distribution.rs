@@ -164,6 +164,8 @@ pub enum DistributionKind {
         /// The columns, 1 to 2^24.
         columns: u64,
     },
+    /// The elements that a file holds. They are copied, not made.
+    Kept,
 }
 
 /// The accepted range of a number that is rounded to binary32, for messages.
@@ -396,6 +398,26 @@ impl Distribution {
         Ok(Distribution(DistributionKind::LogRamp { columns }))
     }
 
+    /// Returns the distribution of a tensor that is kept: its elements are copied from a file, in any
+    /// dtype.
+    ///
+    /// No backend makes them. `checkpoint::WithSources` reads them where a file is written or
+    /// verified.
+    ///
+    /// ```
+    /// use fanin::init::Distribution;
+    /// use fanin::{DType, Fill, Tensor};
+    ///
+    /// let counter = Tensor::new("bn.num_batches_tracked", [])?;
+    /// let fill = Fill::from_distribution(&counter, Distribution::kept(), 0).with_dtype(DType::I64);
+    /// assert!(fill.is_kept());
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    #[must_use]
+    pub fn kept() -> Self {
+        Distribution(DistributionKind::Kept)
+    }
+
     /// Returns mean and standard deviation in binary32. The standard deviation must be above 0.
     pub(super) fn check_normal(mean: f64, std: f64) -> Result<[f32; 2]> {
         Ok([finite("mean", mean)?, positive_std(std)?])
@@ -499,6 +521,7 @@ impl fmt::Display for Distribution {
                 "sinusoid(columns={columns},max_timescale={max_timescale})"
             ),
             DistributionKind::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
+            DistributionKind::Kept => f.write_str("kept"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
 mod regions;
+mod stored;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::tensor::DType;
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
+pub(crate) use stored::Stored;
 
 /// A lookup table of one fill, in the layout that the shaders bind.
 pub(crate) type FillTable = Arc<Vec<[u32; 2]>>;
@@ -84,6 +86,8 @@ pub(crate) struct Job {
     pub key: [u32; 2],
     pub stream: [u32; 2],
     pub dtype: DType,
+    /// The conversion to the dtype, unless the kernels pack it. They make binary32 then.
+    pub stored: Option<Stored>,
     pub core: Core,
     /// The scaling from drawn numbers to elements. Unused by cores that draw none.
     pub scaling: Scaling,
@@ -106,12 +110,36 @@ impl Job {
     /// # Errors
     ///
     /// [`Error::Parameter`], naming the tensor, if no value of the fill's dtype lies within the
-    /// bounds of its distribution, or nearly none of its values does.
+    /// bounds of its distribution, or nearly none of its values does. [`Error::DType`] if the dtype
+    /// cannot hold the elements, [`Error::Kept`] for a tensor that is kept from a file.
     pub fn new(fill: &Fill) -> Result<Job> {
+        let job = Job::unchecked(fill)?;
+        stored::check(&job, fill)?;
+        Ok(job)
+    }
+
+    /// Returns the job of a fill on a device, which packs f32, f16 and bf16 only.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`new`](Job::new), and [`Error::DType`] for other dtypes.
+    #[cfg(feature = "raw")]
+    pub fn for_device(fill: &Fill) -> Result<Job> {
+        let job = Job::new(fill)?;
+        if job.stored.is_none() {
+            return Ok(job);
+        }
+        let reason = "is not filled on a device: fill it on the CPU or with gpu::ReadBack, or use \
+                      f32, f16 or bf16";
+        Err(Error::dtype(fill.dtype(), reason).named(fill.name()))
+    }
+
+    fn unchecked(fill: &Fill) -> Result<Job> {
         let job = Job {
             key: words(fill.seed()),
             stream: words(fill.stream()),
             dtype: fill.dtype(),
+            stored: Stored::new(fill)?,
             core: Core::Constant,
             scaling: Scaling::default(),
             constant: 0,
@@ -122,6 +150,11 @@ impl Job {
             regions: Regions::new(fill.shape(), fill.local()),
         };
         Ok(match *fill.distribution().kind() {
+            DistributionKind::Kept => {
+                return Err(Error::Kept {
+                    tensor: fill.name().to_owned(),
+                });
+            }
             DistributionKind::Constant { value } => Job {
                 constant: value.to_bits(),
                 ..job
@@ -156,14 +189,7 @@ impl Job {
                     width,
                 };
                 let bounds = within(fill.dtype(), low, high);
-                let bounds = bounds.ok_or_else(|| {
-                    Error::parameter(
-                        "lower bound",
-                        low.into(),
-                        "some number of the dtype must lie between the bounds",
-                    )
-                    .named(fill.name())
-                })?;
+                let bounds = bounds.ok_or_else(|| stored::no_number_between(fill, low))?;
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
             }
             DistributionKind::LogUniform { low, high } => {
@@ -366,8 +392,9 @@ impl Job {
 /// dtype stays within them.
 fn within(dtype: DType, low: f32, high: f32) -> Option<[f32; 2]> {
     let (low, high) = match dtype {
-        DType::F32 => (low, high),
         DType::F16 | DType::BF16 => (not_below(dtype, low), -not_below(dtype, -high)),
+        // `Stored` holds the others within their bounds.
+        _ => (low, high),
     };
     (low <= high).then_some([low, high])
 }

@@ -248,7 +248,8 @@ impl Recipe {
     /// Returns the plan that gives each tensor of the list its initializer, resolved to numbers.
     ///
     /// The dtype of a tensor is `dtype`. If it is `None`, the dtype is the first that is given by the
-    /// rule, the recipe or the list, else f32. The seed of a tensor is the seed of its rule. If the
+    /// rule, the recipe or the list, else f32. A tensor of whole numbers, by its rule or the list,
+    /// stays one: `dtype` and the recipe's are for floats. The seed of a tensor is the seed of its rule. If the
     /// rule has none, the seed is `seed`, else the seed of the recipe.
     ///
     /// The time is proportional to the number of tensors and to the number of rules. A million tensors
@@ -258,7 +259,7 @@ impl Recipe {
     ///
     /// [`Error::NoSeed`] if neither the caller nor the recipe gives a seed, [`Error::Unmatched`] for a
     /// tensor without a rule, and [`Error::Rule`] for a tensor that its rule cannot initialize, with
-    /// the error of [`Init::resolve`].
+    /// the error of [`Init::resolve`] or [`Fill::check`].
     pub fn resolve(
         &self,
         list: &TensorList,
@@ -351,9 +352,12 @@ impl Recipe {
         } else {
             None
         };
-        let dtype = dtype.or(rule.dtype).or(self.chain.dtype).or(listed.dtype);
+        let dtype = DType::chosen(dtype, rule.dtype, self.chain.dtype, listed.dtype);
+        let fill = fill.with_dtype(dtype);
+        fill.check()
+            .map_err(|error| self.at_rule(error, source_index))?;
         Ok(PlanEntry {
-            fill: fill.with_dtype(dtype.unwrap_or_default()),
+            fill,
             init,
             rule: index,
             seed_is_pinned: source_rule.seed.is_some(),
