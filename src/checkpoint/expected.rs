@@ -669,7 +669,10 @@ impl Matrix {
     /// The unit vectors are the rows or the columns, whichever are longer. The squares of k of d
     /// coordinates of one sum to X / (X + Y) with chi-square variables of k and d - k degrees of
     /// freedom, which are bounded as by Laurent and Massart ("Adaptive estimation of a quadratic
-    /// functional", 2000).
+    /// functional", 2000). The root of all squares together is a function of the matrix that changes
+    /// no faster than the matrix itself. So its variance is at most 4 / (d - 2), and the probability
+    /// of a deviation by t at most 2 exp(-(d - 2) t^2 / 8) (Anderson, Guionnet and Zeitouni, "An
+    /// Introduction to Random Matrices", 2010, section 4.4).
     fn squares(&self, alpha: f64) -> [f64; 2] {
         let is_tall = self.rows >= self.columns;
         let dimensions = self.rows.max(self.columns);
@@ -678,7 +681,8 @@ impl Matrix {
             false => (rows, columns),
         };
         let all: f64 = self.blocks.iter().map(|&block| vectors(block).0).sum();
-        let x = (4.0 * all / alpha).ln();
+        // Each of the two ways to bound the sum has half of the probability.
+        let x = (8.0 * all / alpha).ln();
         let low = |k: f64| (k - 2.0 * (k * x).sqrt()).max(0.0);
         let high = |k: f64| k + 2.0 * (k * x).sqrt() + 2.0 * x;
         let mut bounds = [0.0, 0.0];
@@ -700,6 +704,14 @@ impl Matrix {
             };
             bounds[0] += least;
             bounds[1] += most;
+        }
+        if dimensions > 2.0 {
+            let variance = 4.0 / (dimensions - 2.0);
+            let off = (2.0 * variance * (4.0 / alpha).ln()).sqrt();
+            let mean = self.mean_squares();
+            let low = (mean - variance).max(0.0).sqrt() - off;
+            bounds[0] = bounds[0].max(low.max(0.0).powi(2));
+            bounds[1] = bounds[1].min((mean.sqrt() + off).powi(2));
         }
         bounds
     }
@@ -770,6 +782,6 @@ mod tests {
         assert_eq!(matrix(8.0, 8.0, &[[2.0, 8.0]]).squares(1e-9), [2.0, 2.0]);
         assert_eq!(matrix(8.0, 8.0, &[[8.0, 2.0]]).squares(1e-9), [2.0, 2.0]);
         let [low, high] = matrix(4000.0, 100.0, &[[2000.0, 100.0]]).squares(1e-9);
-        assert!((25.0..50.0).contains(&low) && (50.0..75.0).contains(&high));
+        assert!((46.0..50.0).contains(&low) && (50.0..54.0).contains(&high));
     }
 }

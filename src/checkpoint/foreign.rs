@@ -144,22 +144,30 @@ pub(super) fn refuse(path: &Path, first: &[u8]) -> Result<()> {
     }
 }
 
-/// Refuses a file of another format. A path that is not a regular file is left to others: opening
-/// a pipe would wait for a writer, and take the first bytes from its reader.
+/// Refuses a file of another format.
 ///
 /// # Errors
 ///
 /// As [`refuse`], and [`Error::Io`] if the file cannot be read.
 pub(super) fn refuse_file(path: &Path) -> Result<()> {
-    if !path.is_file() {
-        return Ok(());
+    refuse(path, &first_bytes(path)?)
+}
+
+/// Returns the bytes that tell the format of a file. They are none for a path that is not a regular
+/// file: opening a pipe would wait for a writer, and take the bytes from its reader.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be read.
+pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut first = Vec::new();
+    if path.is_file() {
+        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        file.take(FIRST_BYTES as u64)
+            .read_to_end(&mut first)
+            .map_err(Error::io(path, "read"))?;
     }
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let mut first = Vec::with_capacity(FIRST_BYTES);
-    file.take(FIRST_BYTES as u64)
-        .read_to_end(&mut first)
-        .map_err(Error::io(path, "read"))?;
-    refuse(path, &first)
+    Ok(first)
 }
 
 #[cfg(test)]

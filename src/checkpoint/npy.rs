@@ -54,6 +54,10 @@ pub(super) struct NpyHeader {
 /// Reads and checks the header. The file is left at its first byte of data.
 pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     let fault = |reason: &str| format_error(path, None, reason);
+    let first = foreign::first_bytes(path)?;
+    if !first.starts_with(MAGIC) {
+        foreign::refuse(path, &first)?;
+    }
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     // A length that the file claims is at most 65535 bytes here, so allocating it is safe.
     let mut take = |count: u32| -> Result<Vec<u8>> {
@@ -68,7 +72,6 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     };
     let start = take(8)?;
     if !start.starts_with(MAGIC) {
-        foreign::refuse_file(path)?;
         return Err(fault(
             "is not an npy file: it does not begin with \\x93NUMPY",
         ));
