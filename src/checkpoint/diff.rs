@@ -1,6 +1,6 @@
 //! Comparison: how far trained weights have moved from their start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -40,7 +40,8 @@ pub struct Diff {
     pub only_in_start: Vec<String>,
     /// The tensors of the trained weights that the start lacks.
     pub only_in_trained: Vec<String>,
-    /// The tensors that are in both, but not as floats that fanin fills: counters, for example.
+    /// The tensors that are in both, but not as floats that fanin fills: counters, for
+    /// example; those that are kept from a file that is not given; and those that the recipe skips.
     pub not_compared: Vec<String>,
 }
 
@@ -128,9 +129,28 @@ pub struct Change {
 /// # Ok::<(), fanin::Error>(())
 /// ```
 pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>) -> Result<Diff> {
+    diff_some(start, trained, &[], progress)
+}
+
+/// Compares trained weights as [`diff`] does. The tensors that are named in `skipped`, those that
+/// a recipe skips, are not compared.
+///
+/// # Errors
+///
+/// As [`diff`].
+pub fn diff_some(
+    start: Start<'_, '_>,
+    trained: &Weights,
+    skipped: &[String],
+    progress: &mut Progress<'_>,
+) -> Result<Diff> {
+    let skipped: HashSet<&str> = skipped.iter().map(String::as_str).collect();
     match start {
         Start::Weights(weights) => {
-            let matched = Matched::of(trained, weights.tensors().iter().map(of_stored))?;
+            let matched =
+                Matched::of(trained, weights.tensors().iter().map(of_stored), |tensor| {
+                    skipped.contains(tensor.name())
+                })?;
             let mut reader = Reader::new();
             let read = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(tensor) = weights.get(pair.trained.name()) else {
@@ -158,7 +178,11 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
                 .collect::<Result<_>>()?;
             let by_name: HashMap<&str, &Fill> =
                 parts.iter().map(|fill| (fill.name(), fill)).collect();
-            let matched = Matched::of(trained, parts.iter().map(of_fill))?;
+            let start = parts.iter().map(|fill| of_fill(fill, make.makes(fill)));
+            // A recipe's plan may leave out what is not compared anyway.
+            let matched = Matched::of(trained, start, |tensor| {
+                skipped.contains(tensor.name()) || decoder(tensor.dtype()).is_none()
+            })?;
             let make = |pair: &Pair<'_>, piece: &TensorPiece, buffer: &mut Vec<u8>| {
                 let Some(fill) = by_name.get(pair.trained.name()) else {
                     return Ok(());
@@ -197,7 +221,8 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
 struct StartTensor<'a> {
     name: &'a str,
     shape: Vec<u64>,
-    dtype: DType,
+    /// Its dtype, if its elements are there.
+    dtype: Option<DType>,
     /// The stored tensor, or `None` for a fill, which is narrowed to the part that is compared.
     stored: Option<&'a StoredTensor>,
 }
@@ -206,16 +231,16 @@ fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
     StartTensor {
         name: tensor.name(),
         shape: tensor.shape().to_vec(),
-        dtype: tensor.dtype(),
+        dtype: Some(tensor.dtype()),
         stored: Some(tensor),
     }
 }
 
-fn of_fill(fill: &Fill) -> StartTensor<'_> {
+fn of_fill(fill: &Fill, is_made: bool) -> StartTensor<'_> {
     StartTensor {
         name: fill.name(),
         shape: fill.local().dims(),
-        dtype: fill.dtype(),
+        dtype: Some(fill.dtype()).filter(|_| is_made),
         stored: None,
     }
 }
@@ -275,6 +300,7 @@ impl<'a> Matched<'a> {
     fn of<'s>(
         trained: &'a Weights,
         start: impl Iterator<Item = StartTensor<'s>> + Clone,
+        may_lack: impl Fn(&StoredTensor) -> bool,
     ) -> Result<Self> {
         let lacking = start
             .clone()
@@ -290,16 +316,21 @@ impl<'a> Matched<'a> {
             start.map(|tensor| (tensor.name, tensor)).collect();
         for tensor in trained.tensors() {
             let Some(start) = by_name.get(tensor.name()) else {
-                matched.only_in_trained.push(tensor.name().to_owned());
+                let list = match may_lack(tensor) {
+                    true => &mut matched.not_compared,
+                    false => &mut matched.only_in_trained,
+                };
+                list.push(tensor.name().to_owned());
                 continue;
             };
             let cut_out = start
                 .part_for(tensor)
                 .map_err(|reason| format_error(tensor.file(), Some(tensor.name()), reason))?;
-            match (decoder(start.dtype), decoder(tensor.dtype())) {
-                (Some(first), Some(end)) => matched.pairs.push(Pair {
+            let decoders = (start.dtype.and_then(decoder), decoder(tensor.dtype()));
+            match (start.dtype, decoders) {
+                (Some(dtype), (Some(first), Some(end))) => matched.pairs.push(Pair {
                     trained: tensor,
-                    start_dtype: start.dtype,
+                    start_dtype: dtype,
                     cut_out,
                     start: first,
                     end,

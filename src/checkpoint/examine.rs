@@ -84,7 +84,8 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 /// weights that they make. For an orthogonal matrix, the sum of squares is known, and the mean and
 /// the largest element have bounds.
 ///
-/// A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
+/// A tensor that is kept from a file has no expected statistics, and is flagged only for NaN and
+/// infinities. A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
 /// an element further from the mean than the largest of as many normal numbers (unless most
 /// elements are zeros), and a tensor of rank 2 or more with elements that are all 0, which passes
 /// no signal on, or all equal and not 1, which keeps its units identical.
@@ -144,6 +145,9 @@ fn examined(
     let fill = fill.filter(|fill| fill.shape().dims() == array.whole_shape());
     let fill = fill.and_then(|fill| narrowed(fill, array.part_of.as_ref()).ok());
     let fill = fill.filter(|fill| fill.local().dims() == array.shape);
+    let is_kept = fill.as_ref().is_some_and(Fill::is_kept);
+    // What a kept tensor should hold is not known.
+    let fill = fill.filter(|_| !is_kept);
     let dtype = array.made_as.filter(|_| fill.is_some());
     row.flags.extend(not_finite(&seen.moments));
     if let (Some(fill), Some(dtype)) = (fill, dtype) {
@@ -158,7 +162,7 @@ fn examined(
         if row.flags.is_empty() {
             row.flags = flags;
         }
-    } else if row.flags.is_empty() {
+    } else if row.flags.is_empty() && !is_kept {
         row.flags = no_initializer(&array.shape, &seen.moments, alpha);
     }
     Ok(row)

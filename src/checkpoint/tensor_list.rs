@@ -26,8 +26,7 @@ use crate::tensor::TensorList;
 ///
 /// [`Error::Io`](crate::Error::Io) for a file that cannot be read.
 /// [`Error::Format`](crate::Error::Format) for a file of another kind, or one that is damaged, has
-/// a shape with too many elements or a dtype other than f32, f16 and bf16; it names the tensor at
-/// fault. [`Error::Duplicate`](crate::Error::Duplicate) for a name that is listed twice.
+/// a shape with too many elements or an unknown dtype; it names the tensor at fault. [`Error::Duplicate`](crate::Error::Duplicate) for a name that is listed twice.
 pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
     let extension = path.extension().and_then(|e| e.to_str());

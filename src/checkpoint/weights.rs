@@ -473,7 +473,7 @@ impl Weights {
                 Some(tensor.dtype.name()),
             )
         });
-        TensorList::new(tensors.collect::<Result<_>>()?)
+        Ok(TensorList::new(tensors.collect::<Result<_>>()?)?.of_weights())
     }
 
     /// Returns the indices of the tensors in the order of their bytes, file by file, so that

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::fill::Fill;
-use crate::job::Stored;
+use crate::job::{Jobs, Stored};
 use crate::tensor::DType;
 
 use super::device::map::{Mapping, map, padded, take};
@@ -59,7 +59,7 @@ struct Begun {
     fill: Fill,
     range: Range<u64>,
     /// The conversion from binary32, unless the device makes the fill's own dtype.
-    stored: Option<Stored>,
+    stored: Option<Jobs>,
     buffers: PieceBuffers,
     submission: wgpu::SubmissionIndex,
     mapping: Mapping,
@@ -159,13 +159,13 @@ impl<'a> ReadBack<'a> {
             .map_err(|error| device_error(context(fill), &error))?;
         let mapped = begun.mapping.try_recv().ok().flatten();
         let staging = &begun.buffers.staging;
-        match begun.stored {
+        match &begun.stored {
             None => take(staging, mapped, out, || context(fill))?,
-            Some(stored) => {
+            Some(jobs) => {
                 let bytes = (end - start) * DType::F32.size();
                 self.values.resize(bytes as usize, 0);
                 take(staging, mapped, &mut self.values, || context(fill))?;
-                stored.convert(&self.values, out);
+                Stored::convert_all(jobs, start, &self.values, out);
             }
         }
         self.free.push(begun.buffers);

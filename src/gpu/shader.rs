@@ -98,6 +98,7 @@ impl Variant {
                 Mask::Diagonal { .. } => 1,
                 Mask::Range { .. } => 2,
                 Mask::Sparse { .. } => 3,
+                Mask::Lower { .. } => 4,
             },
         }
     }

@@ -1,5 +1,6 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
+mod parts;
 mod regions;
 mod stored;
 
@@ -8,13 +9,16 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{
-    DistributionKind, Quantile, Scaling, inverse_softplus_of_exp, ln, log_table, normal_table,
-    position_table,
+    DistributionKind, Quantile, Scaling, arange_table, frequency_table, inverse_softplus_of_exp,
+    ln, log_table, normal_table, position_table,
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::tensor::DType;
 
+#[cfg(feature = "raw")]
+pub(crate) use parts::Piece;
+pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
@@ -56,6 +60,8 @@ pub(crate) enum Mask {
         stride: u32,
         offset: u32,
     },
+    /// Elements above the diagonal are zero. Rows come in matrices of `rows`.
+    Lower { rows: u32 },
     /// Elements of a half-open range are zero.
     Range { start: u64, end: u64 },
     /// In each column, `zeros` of the `rows` elements are zero. A permutation of numbers of
@@ -118,22 +124,6 @@ impl Job {
         Ok(job)
     }
 
-    /// Returns the job of a fill on a device, which packs f32, f16 and bf16 only.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`new`](Job::new), and [`Error::DType`] for other dtypes.
-    #[cfg(feature = "raw")]
-    pub fn for_device(fill: &Fill) -> Result<Job> {
-        let job = Job::new(fill)?;
-        if job.stored.is_none() {
-            return Ok(job);
-        }
-        let reason = "is not filled on a device: fill it on the CPU or with gpu::ReadBack, or use \
-                      f32, f16 or bf16";
-        Err(Error::dtype(fill.dtype(), reason).named(fill.name()))
-    }
-
     fn unchecked(fill: &Fill) -> Result<Job> {
         let job = Job {
             key: words(fill.seed()),
@@ -155,6 +145,12 @@ impl Job {
                     tensor: fill.name().to_owned(),
                 });
             }
+            DistributionKind::Values { ref values } => Job {
+                core: Core::Columns,
+                table: Some(Arc::new(pairs(values))),
+                columns: values.len() as u32,
+                ..job
+            },
             DistributionKind::Constant { value } => Job {
                 constant: value.to_bits(),
                 ..job
@@ -292,9 +288,25 @@ impl Job {
                     ..job
                 }
             }
-            DistributionKind::LogRamp { columns } => Job {
-                core: Core::Columns,
-                table: Some(Arc::new(log_table(columns))),
+            DistributionKind::LogRamp { columns } => job.with_columns(columns, log_table(columns)),
+            DistributionKind::Arange {
+                start,
+                step,
+                columns,
+            } => job.with_columns(columns, arange_table(start, step, columns)),
+            DistributionKind::InverseFrequencies {
+                theta,
+                dim,
+                columns,
+                scaling,
+            } => job.with_columns(columns, frequency_table(theta, dim, columns, scaling)),
+            DistributionKind::LowerTriangle {
+                value,
+                rows,
+                columns,
+            } => Job {
+                constant: value.to_bits(),
+                mask: Mask::Lower { rows: rows as u32 },
                 columns: columns as u32,
                 ..job
             },
@@ -332,6 +344,7 @@ impl Job {
                 },
                 _,
             ) => [rows, ones, stride, offset],
+            (Mask::Lower { rows }, _) => [rows, 0, 0, 0],
             (Mask::Range { start, end }, _) => {
                 let ([start_low, start_high], [end_low, end_high]) = (words(start), words(end));
                 [start_low, start_high, end_low, end_high]
@@ -349,6 +362,16 @@ impl Job {
                 [matrix.mode, matrix.middle, matrix.columns, matrix.stride]
             }
             (Mask::None, None) => [0; 4],
+        }
+    }
+
+    /// Returns the job whose elements are the numbers of their columns, as binary32 bits.
+    fn with_columns(self, columns: u64, table: Vec<[u32; 2]>) -> Job {
+        Job {
+            core: Core::Columns,
+            table: Some(Arc::new(table)),
+            columns: columns as u32,
+            ..self
         }
     }
 
@@ -423,6 +446,12 @@ fn not_below(dtype: DType, bound: f32) -> f32 {
         bits if bits & 0x8000 != 0 => bits - 1,
         bits => bits + 1,
     })
+}
+
+/// Returns binary32 numbers as a table, two in an entry.
+fn pairs(values: &[u32]) -> Vec<[u32; 2]> {
+    let pair = |pair: &[u32]| [pair[0], pair.get(1).copied().unwrap_or(0)];
+    values.chunks(2).map(pair).collect()
 }
 
 /// Splits a number into its low and high 32 bits.

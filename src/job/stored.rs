@@ -3,6 +3,8 @@
 #[cfg(feature = "gpu")]
 use std::borrow::Cow;
 
+#[cfg(feature = "gpu")]
+use super::Jobs;
 use super::{Core, Job};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -33,8 +35,8 @@ impl Stored {
             DType::F8E5M2 => Some(E5M2),
             _ => None,
         };
-        let bounds = match (*fill.distribution().kind(), format) {
-            (DistributionKind::TruncatedNormal { low, high, .. }, Some(format)) => {
+        let bounds = match (fill.distribution().kind(), format) {
+            (&DistributionKind::TruncatedNormal { low, high, .. }, Some(format)) => {
                 Some(within(format, low, high).ok_or_else(|| no_number_between(fill, low))?)
             }
             _ => None,
@@ -42,20 +44,35 @@ impl Stored {
         Ok(Some(Stored { dtype, bounds }))
     }
 
-    /// Returns the fill that a device makes for this one, and the conversion of what it makes. Without
-    /// a conversion it is the same fill.
+    /// Returns the fill that a device makes for this one, and the jobs that convert what it makes.
+    /// Without a conversion it is the same fill.
     ///
     /// # Errors
     ///
-    /// The errors of [`Job::new`].
+    /// The errors of [`Jobs::new`].
     #[cfg(feature = "gpu")]
-    pub fn on_device(fill: &Fill) -> Result<(Cow<'_, Fill>, Option<Stored>)> {
-        let stored = Job::new(fill)?.stored;
-        let made = match stored {
-            Some(_) => Cow::Owned(fill.clone().with_dtype(DType::F32)),
-            None => Cow::Borrowed(fill),
-        };
-        Ok((made, stored))
+    pub fn on_device(fill: &Fill) -> Result<(Cow<'_, Fill>, Option<Jobs>)> {
+        let jobs = Jobs::new(fill)?;
+        if jobs.all()[0].job.stored.is_none() {
+            return Ok((Cow::Borrowed(fill), None));
+        }
+        Ok((Cow::Owned(fill.clone().with_dtype(DType::F32)), Some(jobs)))
+    }
+
+    /// Converts the elements from position `start` of a fill on, each by its own job.
+    #[cfg(feature = "gpu")]
+    pub fn convert_all(jobs: &Jobs, start: u64, values: &[u8], out: &mut [u8]) {
+        let size = jobs.all()[0].job.dtype.size();
+        let end = start + out.len() as u64 / size;
+        let (mut values, mut out) = (values, out);
+        for piece in jobs.pieces(start..end) {
+            let (these, values_left) = values.split_at((4 * piece.length) as usize);
+            let (into, out_left) = out.split_at_mut((size * piece.length) as usize);
+            if let Some(stored) = jobs.all()[piece.owner].job.stored {
+                stored.convert(these, into);
+            }
+            (values, out) = (values_left, out_left);
+        }
     }
 
     /// Converts binary32 numbers, little-endian, to elements of the dtype, little-endian. `out` has

@@ -265,12 +265,14 @@ impl DType {
     }
 
     /// Returns true if this many elements are whole bytes.
+    #[cfg(feature = "checkpoint")]
     pub(crate) const fn fills_whole_bytes(self, elements: u64) -> bool {
         (elements * self.bits()).is_multiple_of(8)
     }
 
     /// Returns the elements that fit into this many bytes, in whole groups of whole bytes: elements
     /// of 4 and 6 bits count by fours.
+    #[cfg(feature = "checkpoint")]
     pub(crate) const fn elements_in(self, bytes: u64) -> u64 {
         let elements = bytes * 8 / self.bits();
         if self.bits() < 8 {

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use fanin::checkpoint::{self, Weights};
+use fanin::recipe::{PlanRule, UnusedRule};
+use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, Slice, TensorList};
 
 use crate::Failure;
@@ -28,6 +30,7 @@ pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let list = tensor_list(&arguments.tensors)?;
     let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    report_unused(&plan, arguments.strict)?;
     Ok((recipe, plan))
 }
 
@@ -43,9 +46,10 @@ pub fn tensor_list(source: &Path) -> Result<TensorList, Failure> {
 pub fn warn_of_unlisted(weights: &Weights) {
     if let [first, ..] = weights.unlisted() {
         status(&format!(
-            "warning: {}: its shards hold {} that it does not list, such as {first:?}: not read",
+            "warning: {}: its shards hold {} that it does not list, such as {:?}: not read",
             weights.path().display(),
             count(weights.unlisted().len() as u128, "tensor"),
+            excerpt(first),
         ));
     }
 }
@@ -61,6 +65,40 @@ pub fn warn_of_unlisted_in(path: &Path) {
         if let Ok(weights) = Weights::open(path) {
             warn_of_unlisted(&weights);
         }
+    }
+}
+
+/// Warns about rules that apply to no tensor. With `strict`, the first one is an error.
+pub fn report_unused(plan: &Plan, strict: bool) -> Result<(), Failure> {
+    for rule in &plan.unused {
+        let message = unused(plan, rule);
+        if strict {
+            return Err(Failure::Run(message));
+        }
+        status(&format!("warning: {message}"));
+    }
+    Ok(())
+}
+
+/// Returns a message about a rule that applies to no tensor.
+fn unused(plan: &Plan, unused: &UnusedRule) -> String {
+    let PlanRule { recipe, line, .. } = &plan.rules[unused.rule];
+    let quoted = |names: &[String]| {
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| format!("{:?}", excerpt(name)))
+            .collect();
+        names.join(", ")
+    };
+    let globs = quoted(&unused.globs);
+    let nearest = quoted(&unused.nearest);
+    let start = format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");
+    if unused.is_shadowed {
+        return format!("{start}: earlier rules take all that it matches, such as {nearest}");
+    }
+    match unused.nearest.is_empty() {
+        true => start,
+        false => format!("{start}; the list has {nearest}"),
     }
 }
 

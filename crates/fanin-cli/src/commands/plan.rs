@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, Write};
 use fanin::checkpoint::Shards;
 use fanin::init::Distribution;
 use fanin::recipe::{PlanEntry, PlanRule};
+use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Shape};
 use serde::{Serialize, Serializer};
 
 use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::count;
-use crate::model::{recipe, tensor_list};
+use crate::model::{recipe, report_unused, tensor_list};
 use crate::output::STDOUT;
 use crate::table::{Align, write_table};
 
@@ -22,6 +23,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let seed = model.seed.or(recipe.seed());
     // Only the seed column depends on the seed, so a plan can do without one.
     let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
+    report_unused(&plan, model.strict)?;
     let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);
     let files = layout
         .iter()
@@ -35,6 +37,11 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
             seed,
             files: &files.collect::<Vec<_>>(),
         },
+        skipped: plan
+            .skipped
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect(),
         total: Total {
             tensors: plan.entries.len(),
             parameters: plan.elements(),
@@ -64,6 +71,8 @@ struct Report<'a> {
     recipe_sha256: String,
     seed: Option<u64>,
     tensors: Rows<'a>,
+    /// The tensors that rules leave out.
+    skipped: Vec<&'a str>,
     total: Total,
 }
 
@@ -108,11 +117,23 @@ struct Row<'a> {
     fan_out: Option<u64>,
     elements: u64,
     bytes: u64,
-    rule: RulePosition<'a>,
+    rule: Option<RulePosition<'a>>,
     tied_to: Option<&'a str>,
+    same_as: Option<&'a str>,
+    parts: Vec<PartRow<'a>>,
     seed: Option<u64>,
     stream: u64,
     file: &'a str,
+}
+
+/// A part of a tensor with an initializer of its own.
+#[derive(Serialize)]
+struct PartRow<'a> {
+    slice: String,
+    init: String,
+    distribution: &'a Distribution,
+    fan_in: Option<u64>,
+    fan_out: Option<u64>,
 }
 
 /// The position of a rule in its recipe.
@@ -123,12 +144,17 @@ struct RulePosition<'a> {
     column: usize,
 }
 
+impl<'a> RulePosition<'a> {
+    fn of(rule: &'a PlanRule) -> Self {
+        RulePosition {
+            recipe: &rule.recipe,
+            line: rule.line,
+            column: rule.column,
+        }
+    }
+}
+
 fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a str) -> Row<'a> {
-    let PlanRule {
-        recipe,
-        line,
-        column,
-    } = &plan.rules[entry.rule];
     let fill = &entry.fill;
     Row {
         name: fill.name(),
@@ -140,12 +166,21 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
         fan_out: entry.fans.map(|fans| fans.fan_out),
         elements: fill.elements(),
         bytes: fill.bytes(),
-        rule: RulePosition {
-            recipe,
-            line: *line,
-            column: *column,
-        },
+        rule: entry.rule.map(|rule| RulePosition::of(&plan.rules[rule])),
         tied_to: entry.tied_to.as_deref(),
+        same_as: entry.same_as.as_deref(),
+        parts: entry
+            .parts
+            .iter()
+            .zip(fill.parts())
+            .map(|(part, filled)| PartRow {
+                slice: part.slice.to_string(),
+                init: part.init.to_string(),
+                distribution: filled.distribution(),
+                fan_in: part.fans.map(|fans| fans.fan_in),
+                fan_out: part.fans.map(|fans| fans.fan_out),
+            })
+            .collect(),
         seed: (seed.is_some() || entry.seed_is_pinned).then(|| fill.seed()),
         stream: fill.stream(),
         file,
@@ -171,12 +206,30 @@ impl Report<'_> {
             ("rule", Align::Left),
             ("file", Align::Left),
         ];
-        // The column appears only if a tensor is tied, which few models have.
+        // These columns appear only if a tensor has the weights of another one.
         let tied = self.tensors.iter().any(|row| row.tied_to.is_some());
         columns.extend(tied.then_some(("tied to", Align::Left)));
+        let same = self.tensors.iter().any(|row| row.same_as.is_some());
+        columns.extend(same.then_some(("same as", Align::Left)));
+        // A tensor's row, and one for each of its parts.
         let cells = |row: Row<'_>| {
             let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
             let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            let width = columns.len();
+            let parts = row.parts.iter().map(|part| {
+                let mut cells = vec![
+                    format!("  [{}]", part.slice),
+                    String::new(),
+                    String::new(),
+                    part.init.clone(),
+                    part.distribution.to_string(),
+                    number(part.fan_in),
+                    number(part.fan_out),
+                ];
+                cells.resize(width, String::new());
+                cells
+            });
+            let parts: Vec<Vec<String>> = parts.collect();
             let mut cells = vec![
                 row.name.to_owned(),
                 row.shape.to_string(),
@@ -186,13 +239,25 @@ impl Report<'_> {
                 number(row.fan_in),
                 number(row.fan_out),
                 row.bytes.to_string(),
-                format!("{}:{}", row.rule.recipe, row.rule.line),
+                row.rule.map_or_else(
+                    || "-".to_owned(),
+                    |rule| format!("{}:{}", rule.recipe, rule.line),
+                ),
                 row.file.to_owned(),
             ];
             cells.extend(tied.then(|| or_none(row.tied_to)));
-            cells
+            cells.extend(same.then(|| or_none(row.same_as)));
+            std::iter::once(cells).chain(parts)
         };
-        write_table(out, &columns, || self.tensors.iter().map(cells))?;
+        write_table(out, &columns, || self.tensors.iter().flat_map(cells))?;
+        if let [first, ..] = self.skipped.as_slice() {
+            writeln!(
+                out,
+                "left out: {}, such as {}",
+                count(self.skipped.len() as u128, "tensor"),
+                excerpt(first)
+            )?;
+        }
         let seed = self
             .seed
             .map_or_else(|| "-".to_owned(), |seed| seed.to_string());
