@@ -24,7 +24,8 @@ fn float8(fraction: u32, bias: i32, largest: f64) -> Vec<f64> {
 
 /// The bits of the nearest number; of two, those that are even. Too large ones saturate.
 fn nearest(numbers: &[f64], x: f32) -> u8 {
-    let magnitude = f64::from(x.abs());
+    // Differences to a number that is far too large would all round to the same.
+    let magnitude = f64::from(x.abs()).min(2.0 * numbers[numbers.len() - 1]);
     let mut best = 0;
     for bits in 1..numbers.len() {
         let distance = |bits: usize| (numbers[bits] - magnitude).abs();
@@ -97,9 +98,8 @@ fn float8_is_the_f32_value_rounded_and_saturated() {
                 .iter()
                 .map(|&x| nearest(&numbers, x))
                 .collect();
-            assert_eq!(
-                bytes(&fill(spec, &dims, dtype)),
-                expected,
+            assert!(
+                bytes(&fill(spec, &dims, dtype)) == expected,
                 "{spec} in {dtype}"
             );
         }

@@ -11,6 +11,7 @@ mod empty_tensors;
 mod fill;
 mod foreign_files;
 mod hostile_input;
+mod kept;
 mod mpi;
 mod plan;
 mod plot;
