@@ -13,9 +13,9 @@ use super::part_of::narrowed;
 use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
-use crate::fill::Fill;
-use crate::init::DistributionKind;
-use crate::job::Regions;
+use crate::fill::{Fill, FillPart};
+use crate::init::{Distribution, DistributionKind};
+use crate::job::{Parts, Regions};
 use crate::read::format_error;
 use crate::tensor::{DType, E4M3, E5M2};
 
@@ -300,7 +300,7 @@ pub fn verify_some(
             elements: 0,
             differing: 0,
             close: 0,
-            tolerance: tolerance(&fill),
+            tolerance: Tolerances::new(&fill).largest(),
             first: None,
         });
     }
@@ -321,6 +321,7 @@ pub fn verify_some(
             let part_of = stored.part_of().filter(|_| of_whole);
             compared.push(Some(Compared {
                 stored,
+                tolerances: Tolerances::new(&fill),
                 fill,
                 place,
                 regions: part_of.map(|of| Regions::new(&of.whole, &of.part)),
@@ -344,6 +345,7 @@ struct Compared<'a> {
     stored: &'a StoredTensor,
     /// The fill of what is stored.
     fill: Fill,
+    tolerances: Tolerances,
     /// The place of the tensor in the result.
     place: usize,
     /// The stored part of the tensor in the result, if that is the whole.
@@ -388,7 +390,8 @@ fn compare_file(
         ahead.announce(make)?;
         make.make(&tensor.fill, piece.start, &mut made)?;
         let result = &mut tensors[tensor.place];
-        let found = result.compare(stored, &made);
+        let tolerance = |element| tensor.tolerances.at(piece.start + element);
+        let found = result.compare(stored, &made, &tolerance);
         if let (None, Some((element, stored, expected))) = (&result.first, found) {
             let position = piece.start + element;
             let flat = match &tensor.regions {
@@ -439,9 +442,41 @@ fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
 /// promised in docs/STREAM.md.
 const ORTHOGONAL_TOLERANCE: f64 = 1e-5;
 
-/// Returns the tolerance of a fill, which only orthogonal matrices have.
-fn tolerance(fill: &Fill) -> Option<f64> {
-    match fill.distribution().kind() {
+/// The tolerances of a fill's elements, which only orthogonal matrices have.
+struct Tolerances {
+    /// That of the tensor itself, then those of its parts.
+    all: Vec<Option<f64>>,
+    /// The owners of the elements, if there are parts.
+    parts: Option<Parts>,
+}
+
+impl Tolerances {
+    fn new(fill: &Fill) -> Self {
+        let parts = fill.parts().iter().map(FillPart::distribution);
+        let all = std::iter::once(fill.distribution()).chain(parts);
+        Tolerances {
+            all: all.map(tolerance).collect(),
+            parts: (!fill.parts().is_empty()).then(|| Parts::new(fill)),
+        }
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.all.iter().flatten().copied().reduce(f64::max)
+    }
+
+    /// Returns the tolerance of the element at this position of the fill.
+    fn at(&self, position: u64) -> Option<f64> {
+        let owner = match &self.parts {
+            None => 0,
+            Some(parts) => parts.pieces(position..position + 1).next()?.owner,
+        };
+        self.all[owner]
+    }
+}
+
+/// Returns the tolerance of a distribution.
+fn tolerance(distribution: &Distribution) -> Option<f64> {
+    match distribution.kind() {
         DistributionKind::Orthogonal { gain, .. } => {
             Some(ORTHOGONAL_TOLERANCE * f64::from(gain.abs()))
         }
@@ -472,7 +507,14 @@ const TASK_BYTES: usize = 1 << 18;
 impl VerifiedTensor {
     /// Compares some elements and counts those that differ. Returns the first one that does, as its
     /// number in `stored` and its values in both.
-    fn compare(&mut self, stored: &[u8], made: &[u8]) -> Option<(u64, StoredValue, StoredValue)> {
+    ///
+    /// `tolerance` returns the tolerance of an element, by its number in `stored`.
+    fn compare(
+        &mut self,
+        stored: &[u8],
+        made: &[u8],
+        tolerance: &(dyn Fn(u64) -> Option<f64> + Sync),
+    ) -> Option<(u64, StoredValue, StoredValue)> {
         let dtype = self.dtype;
         let size = dtype.size() as usize;
         // Elements of 6 bits fill three bytes by fours.
@@ -484,7 +526,8 @@ impl VerifiedTensor {
             .par_chunks(task_bytes)
             .zip(made.par_chunks(task_bytes));
         let found: Vec<(u64, u64, Option<usize>)> = tasks
-            .map(|(stored, made)| {
+            .enumerate()
+            .map(|(task, (stored, made))| {
                 let (mut differing, mut close, mut first) = (0, 0, None);
                 // Comparing whole tasks first is the fast path: usually nothing differs.
                 if stored == made {
@@ -502,7 +545,12 @@ impl VerifiedTensor {
                     }
                     let (stored, made) = (value(stored, element), value(made, element));
                     let near = |tolerance| is_close(stored, made, tolerance);
-                    if self.tolerance.is_some_and(near) {
+                    let number = task as u64 * task_elements + element as u64;
+                    if self
+                        .tolerance
+                        .and_then(|_| tolerance(number))
+                        .is_some_and(near)
+                    {
                         close += 1;
                     } else {
                         differing += 1;

@@ -103,6 +103,12 @@ impl Jobs {
 }
 
 impl Parts {
+    /// The number of owners.
+    #[cfg(feature = "checkpoint")]
+    pub fn count(&self) -> usize {
+        1 + self.boxes.len()
+    }
+
     /// Returns the owners of a fill's elements.
     pub fn new(fill: &Fill) -> Parts {
         let boxes = fill.parts().iter().map(|part| PartBox {

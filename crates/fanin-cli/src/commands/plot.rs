@@ -100,8 +100,18 @@ fn details<'a>(
         Detail {
             row,
             histogram,
-            expected: fill.and_then(|fill| fill.distribution().law()),
-            drawn_from: fill.map(|fill| fill.distribution().to_string()),
+            // The elements of a tensor with parts follow several laws.
+            expected: fill
+                .filter(|fill| fill.parts().is_empty())
+                .and_then(|fill| fill.distribution().law()),
+            drawn_from: fill.map(|fill| match fill.parts().len() {
+                0 => fill.distribution().to_string(),
+                parts => format!(
+                    "{} in {}",
+                    fill.distribution(),
+                    count(parts as u128 + 1, "part")
+                ),
+            }),
         }
     });
     Ok(details.collect())

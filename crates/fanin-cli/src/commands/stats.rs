@@ -36,7 +36,11 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     if compared || flagged > 0 {
         columns.push(("flags", Align::Left));
     }
-    let cells = rows.iter().map(|row| {
+    // A tensor's row, and one for each of its parts.
+    let all = rows
+        .iter()
+        .flat_map(|row| std::iter::once(row).chain(&row.parts));
+    let cells = all.map(|row| {
         let mut cells = cells(row, compared);
         cells.truncate(columns.len());
         cells

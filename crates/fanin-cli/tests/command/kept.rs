@@ -8,7 +8,7 @@ use crate::run::{Run, safetensors};
 /// Writes a safetensors file of these tensors: name, dtype, shape, and the bytes.
 fn write(run: &Run, name: &str, tensors: &[(&str, &str, &str, &[u8])]) {
     let mut members = Vec::new();
-    let mut data = Vec::new();
+    let mut data: Vec<u8> = Vec::new();
     for (name, dtype, shape, bytes) in tensors {
         let start = data.len();
         data.extend(*bytes);
@@ -18,7 +18,7 @@ fn write(run: &Run, name: &str, tensors: &[(&str, &str, &str, &[u8])]) {
         ));
     }
     let mut file = safetensors(&format!("{{{}}}", members.join(",")), 0);
-    file.extend(data);
+    file.extend_from_slice(&data);
     run.write(name, file);
 }
 
