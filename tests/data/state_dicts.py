@@ -14,7 +14,7 @@ leave out. Such buffers are made here from the code of those versions, which eac
 Beside the list, a row has what the framework gave:
 
 - `tied_to`: the first entry that shares its memory. Such a row has nothing else.
-- `values`: the elements, for whole numbers, truth values and small buffers.
+- `values`: the elements, for whole numbers, truth values, scalars, frequencies and tensors of two values.
 - otherwise `mean`, `std`, `min` and `max`, the `kurtosis` if the elements differ (3 for a normal
   distribution), and the `zero_rows` of a matrix. They are those of the stored, rounded elements.
 """
@@ -290,11 +290,7 @@ def number(x):
     return float(f"{x:.7g}")
 
 
-# Buffers that are not draws: all their elements are recorded.
-BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias")
-
-
-def statistics(key, tensor, spelled):
+def statistics(key, tensor):
     if isinstance(tensor, torch.Tensor):
         x = tensor.detach()
         whole = not x.is_floating_point()
@@ -303,7 +299,8 @@ def statistics(key, tensor, spelled):
         x = np.asarray(tensor)
         whole = x.dtype.kind in "iub"
         x = x if whole else x.astype(np.float64)
-    if whole or key.endswith(BUFFERS):
+    # Masks and the biases of gates have two values.
+    if whole or x.ndim == 0 or key.endswith(".inv_freq") or len(np.unique(x)) == 2:
         return {"values": x.reshape(-1).tolist()}
     mean, std = x.mean(), x.std()
     row = {"mean": number(mean), "std": number(std), "min": number(x.min()), "max": number(x.max())}
@@ -311,7 +308,7 @@ def statistics(key, tensor, spelled):
         row["kurtosis"] = number(((x - mean) ** 4).mean() / std**4)
         if x.ndim == 2 and (zero := np.flatnonzero((x == 0).all(1)).tolist()):
             row["zero_rows"] = zero
-    assert all(map(math.isfinite, (mean, std))), (key, spelled)
+    assert all(map(math.isfinite, (mean, std))), key
     return row
 
 
@@ -323,15 +320,14 @@ def write(name):
     lines = []
     elements = 0
     for key, tensor in state.items():
-        spelled = str(tensor.dtype)
-        row = {"name": key, "shape": list(tensor.shape), "dtype": spelled}
+        row = {"name": key, "shape": list(tensor.shape), "dtype": str(tensor.dtype)}
         elements += math.prod(tensor.shape)
         pointer = tensor.data_ptr() if isinstance(tensor, torch.Tensor) else id(tensor)
         if tensor.shape and pointer in first:
             row["tied_to"] = first[pointer]
         else:
             first[pointer] = key
-            row |= statistics(key, tensor, spelled)
+            row |= statistics(key, tensor)
         lines.append(json.dumps(row))
     head = json.dumps({"model": name, "source": source, "seed": 0})[:-1]
     with open(os.path.join(HERE, name + ".json"), "w") as file:

@@ -12,6 +12,7 @@ mod hostile_input;
 mod mpi;
 mod plan;
 mod plot;
+mod real_models;
 mod regenerate;
 mod shards;
 mod signal;
