@@ -119,7 +119,7 @@ skip = true
 
 [[rule]]
 match = "*.relative_position_bias_table"
-init = "truncated_normal(mean=0,std=0.02,low=-2,high=2)"
+init = "trunc_normal(mean=0,std=0.02,a=-2,b=2)"
 
 [[rule]]
 match = ["features.[1-9].*.bias", "head.bias"]
@@ -128,7 +128,7 @@ init = "zeros"
 [[rule]]
 match = ["features.[1-9].*.weight", "head.weight"]
 rank = 2
-init = "truncated_normal(mean=0,std=0.02,low=-2,high=2)"
+init = "trunc_normal(mean=0,std=0.02,a=-2,b=2)"
 "#;
 
 const DEEPSEEK_FP8: &str = r#"
