@@ -2,8 +2,10 @@
 //! `tests/data/state_dicts.py` recorded their lists and what the frameworks gave each tensor.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -14,6 +16,9 @@ use crate::run::{Fanin, Run, repository};
 const ERRORS: f64 = 6.5;
 
 const SEED: &str = "--seed 11";
+
+/// The end of the names of Swin's index tables.
+const INDEX_TABLE: &str = ".relative_position_index";
 
 #[derive(Deserialize)]
 struct StateDict {
@@ -63,116 +68,22 @@ impl Seen {
     }
 }
 
-/// A model, and how a user would initialize it.
-struct Case {
-    name: &'static str,
-    /// The name of a preset, or the text of a recipe.
-    recipe: &'static str,
-    /// A glob of the tensors that the recipe skips.
-    skipped: Option<&'static str>,
+/// Returns the path of the recorded list.
+fn list(model: &str) -> PathBuf {
+    repository().join(format!("tests/data/state_dicts/{model}.json"))
 }
 
-const CASES: [Case; 13] = [
-    case("mobilenet_v3_small", "mobilenet_v3"),
-    case("timm_resnet", TIMM_RESNET),
-    Case {
-        name: "swin",
-        recipe: SWIN,
-        skipped: Some(".relative_position_index"),
-    },
-    case("llama2", "llama"),
-    case("gpt2_uint8", "gpt2"),
-    case("gpt2_bool", "gpt2"),
-    case("gpt2_float", "gpt2"),
-    case("bert", "bert"),
-    case("t5", "t5"),
-    case("whisper", "whisper"),
-    case("deepseek_fp8", DEEPSEEK_FP8),
-    case("flax_linen", "flax"),
-    case("keras", "keras"),
-];
-
-const fn case(name: &'static str, recipe: &'static str) -> Case {
-    Case {
-        name,
-        recipe,
-        skipped: None,
-    }
+/// Reads what the framework gave.
+fn recorded(model: &str) -> Vec<Seen> {
+    let json = std::fs::read(list(model)).expect("a state dict");
+    let state: StateDict = serde_json::from_slice(&json).expect("a state dict");
+    state.tensors
 }
 
-/// timm starts the last BatchNorm of each block at 0: timm/models/resnet.py, `zero_init_last`.
-const TIMM_RESNET: &str = r#"
-extends = "resnet"
-
-[[rule]]
-match = ["layer[124].*.bn2.weight", "layer3.*.bn3.weight"]
-init = "zeros"
-"#;
-
-/// torchvision/models/swin_transformer.py. The index tables are not weights.
-const SWIN: &str = r#"
-extends = "torch"
-
-[[rule]]
-match = "*.relative_position_index"
-skip = true
-
-[[rule]]
-match = "*.relative_position_bias_table"
-init = "trunc_normal(mean=0,std=0.02,a=-2,b=2)"
-
-[[rule]]
-match = ["features.[1-9].*.bias", "head.bias"]
-init = "zeros"
-
-[[rule]]
-match = ["features.[1-9].*.weight", "head.weight"]
-rank = 2
-init = "trunc_normal(mean=0,std=0.02,a=-2,b=2)"
-"#;
-
-const DEEPSEEK_FP8: &str = r#"
-extends = "llama"
-
-[[rule]]
-match = "*.weight_scale_inv"
-init = "ones"
-
-[[rule]]
-match = "*.e_score_correction_bias"
-init = "zeros"
-"#;
-
-impl Case {
-    fn get(name: &str) -> &'static Case {
-        CASES.iter().find(|case| case.name == name).expect("a case")
-    }
-
-    fn list(&self) -> std::path::PathBuf {
-        repository().join(format!("tests/data/state_dicts/{}.json", self.name))
-    }
-
-    /// Reads what the framework gave, without the tensors that the recipe skips.
-    fn seen(&self) -> Vec<Seen> {
-        let json = std::fs::read(self.list()).expect("a state dict");
-        let state: StateDict = serde_json::from_slice(&json).expect("a state dict");
-        let skips = |seen: &Seen| self.skipped.is_some_and(|end| seen.name.ends_with(end));
-        state
-            .tensors
-            .into_iter()
-            .filter(|seen| !skips(seen))
-            .collect()
-    }
-
-    /// Returns the recipe's argument, and writes its file if it has one.
-    fn recipe(&self, run: &Run) -> String {
-        if self.recipe.contains('\n') {
-            run.write("recipe.toml", self.recipe);
-            "recipe.toml".to_owned()
-        } else {
-            self.recipe.to_owned()
-        }
-    }
+/// Copies the recipe of a model to `recipe.toml`.
+fn copy_recipe(run: &Run, model: &str) {
+    let recipe = list(model).with_extension("toml");
+    run.write("recipe.toml", std::fs::read(recipe).expect("a recipe"));
 }
 
 /// A tensor of a file, read by the crate safetensors.
@@ -234,7 +145,7 @@ fn open(run: &Run, name: &str) -> File {
     let bytes = run.read(name);
     let (_, header) = SafeTensors::read_metadata(&bytes).expect(name);
     let read = SafeTensors::deserialize(&bytes).expect(name);
-    let stored = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+    let stored = |(name, view): (String, TensorView<'_>)| {
         let (dtype, shape) = (view.dtype(), view.shape().to_vec());
         let data = view.data().to_vec();
         (name, Stored { dtype, shape, data })
@@ -270,8 +181,8 @@ fn statistics(sample: &[f64]) -> Statistics {
 }
 
 /// Compares a tensor with what its framework gave: each element of a buffer, the statistics of draws.
-fn compare(case: &Case, seen: &Seen, file: &File) {
-    let what = format!("{}: {} {:?}", case.name, seen.name, seen.shape);
+fn compare(seen: &Seen, file: &File) {
+    let what = format!("{} {:?}", seen.name, seen.shape);
     let stored = file
         .tensors
         .get(&seen.name)
@@ -364,33 +275,54 @@ fn compare(case: &Case, seen: &Seen, file: &File) {
     }
 }
 
+/// Returns a command that fills on the CPU, with the seed of these tests.
+fn seeded<'a>(run: &'a Run, words: &str) -> Fanin<'a> {
+    run.cpu(words).and(SEED)
+}
+
 /// Runs the commands that read FILE. All must find the weights of the recipe.
-fn check_file(run: &Run, recipe: &str, file: &str) {
-    let command = |words: &str| run.cpu(words).and(SEED);
-    let verify = command(&format!("verify {file} --json --recipe {recipe}"))
-        .ok()
-        .json();
+fn check_file(run: &Run, file: &str) {
+    let verify = format!("verify {file} --json --recipe recipe.toml");
+    let verify = seeded(run, &verify).ok().json();
     assert_eq!(verify["same"], true, "{file}: {verify}");
     assert_eq!(verify["missing"], serde_json::json!([]), "{file}");
     for tensor in verify["tensors"].as_array().expect("tensors") {
         assert_eq!(tensor["differing"], 0, "{file}: {tensor}");
     }
-    run.fanin(&format!("stats {file} --recipe {recipe}"))
+    // Statistics that chance cannot explain end it with status 1.
+    run.fanin(&format!("stats {file} --recipe recipe.toml"))
         .and(SEED)
         .ok();
-    let diff = run
-        .fanin(&format!("diff {recipe} {file} --json"))
-        .and(SEED)
-        .ok()
-        .json();
+    let diff = run.fanin(&format!("diff recipe.toml {file} --json"));
+    let diff = diff.and(SEED).ok().json();
     for tensor in diff["tensors"].as_array().expect("tensors") {
         assert_eq!(tensor["untouched"], tensor["elements"], "{file}: {tensor}");
         assert_eq!(tensor["change_norm"], 0.0, "{file}: {tensor}");
     }
 }
 
+/// Makes all tensors of a source again. They must be those of the file.
+fn check_regenerate(run: &Run, source: &Path, file: &File) {
+    seeded(
+        run,
+        "regenerate recipe.toml --out again.safetensors --tensor * --overwrite",
+    )
+    .tensors(source)
+    .ok();
+    let again = open(run, "again.safetensors");
+    let names = |file: &File| file.tensors.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&again), names(file), "{}", source.display());
+    for (name, tensor) in &again.tensors {
+        assert!(
+            tensor == &file.tensors[name],
+            "{name} of {}",
+            source.display()
+        );
+    }
+}
+
 /// Runs the command again with `--resume`. No byte may change.
-fn resume(run: &Run, init: &Fanin<'_>, files: &[String]) {
+fn check_resume(run: &Run, init: &Fanin<'_>, files: &[String]) {
     let before: Vec<_> = files.iter().map(|file| run.read(file)).collect();
     init.clone().and("--resume").ok();
     for (file, before) in files.iter().zip(before) {
@@ -398,82 +330,59 @@ fn resume(run: &Run, init: &Fanin<'_>, files: &[String]) {
     }
 }
 
-/// Takes the list through init, verify, stats, diff, regenerate and init --resume.
-fn whole(name: &str) {
-    let case = Case::get(name);
-    let run = Run::new();
-    let recipe = case.recipe(&run);
-    let init = run
-        .cpu(&format!("init {recipe} --out model/"))
-        .and(SEED)
-        .tensors(case.list());
+/// Takes a source through init, verify, stats, diff, regenerate and init --resume.
+fn check_whole(run: &Run, source: &Path) -> File {
+    let init = seeded(run, "init recipe.toml --out model/").tensors(source);
     init.ok();
     let model = "model/model.safetensors";
-    let file = open(&run, model);
-    let seen = case.seen();
-    assert_eq!(file.tensors.len(), seen.len(), "{:?}", file.tensors.keys());
-    for tensor in &seen {
-        compare(case, tensor, &file);
-    }
-    check_file(&run, &recipe, "model/");
-    check_file(&run, &recipe, model);
-
-    // From the list, and from the file as a list.
-    for source in [case.list(), run.path(model)] {
-        run.cpu(&format!(
-            "regenerate {recipe} --tensor * --out again.safetensors --overwrite"
-        ))
-        .and(SEED)
-        .tensors(source)
-        .ok();
-        assert!(
-            open(&run, "again.safetensors").tensors == file.tensors,
-            "{name}: regenerate"
-        );
-    }
-    resume(&run, &init, &[model.to_owned()]);
+    let file = open(run, model);
+    check_file(run, "model/");
+    check_file(run, model);
+    // From the source, and from the file as a source.
+    check_regenerate(run, source, &file);
+    check_regenerate(run, &run.path(model), &file);
+    check_resume(run, &init, &[model.to_owned()]);
     // A flipped bit is found, and corrected.
     let mut bytes = run.read(model);
     *bytes.last_mut().expect("data") ^= 1;
     run.write(model, &bytes);
-    run.cpu(&format!("verify {model} --recipe {recipe}"))
-        .and(SEED)
-        .ends(1);
+    let verify = format!("verify {model} --recipe recipe.toml");
+    seeded(run, &verify).ends(1);
     init.clone().and("--resume").ok();
-    assert!(open(&run, model).tensors == file.tensors, "{name}: resume");
+    assert!(open(run, model).tensors == file.tensors, "resumed");
+    file
 }
 
-/// Writes the model for four ranks, and takes each rank's file by itself and the folder as a whole
-/// through the same commands.
-fn ranks(name: &str) {
-    let case = Case::get(name);
-    let run = Run::new();
-    let recipe = case.recipe(&run);
-    let seen = case.seen();
-    let scalars = seen.iter().filter(|seen| seen.shape.is_empty());
-    let scalars: Vec<&str> = scalars.map(|seen| seen.name.as_str()).collect();
-    // Matrices that end a block are split by their inputs, as in tensor parallelism.
+/// Writes the model of a source for four ranks, and takes each rank's file by itself and the folder as
+/// a whole through the same commands.
+fn check_ranks(run: &Run, source: &Path) {
+    seeded(run, "init recipe.toml --out whole.safetensors")
+        .tensors(source)
+        .ok();
+    let whole = open(run, "whole.safetensors");
+    let scalars = whole.tensors.iter();
+    let scalars = scalars.filter(|(_, tensor)| tensor.shape.is_empty());
+    let mut replicated: Vec<&str> = scalars.map(|(name, _)| name.as_str()).collect();
+    replicated.push("*norm*.weight");
+    // Matrices at the end of a block are split by their inputs, as in tensor parallelism.
     run.write(
         "spec.toml",
         format!(
-            "mesh = [{{ name = \"tp\", size = 4 }}]\n\
-             [[rule]]\nmatch = {scalars:?}\nplacements = [\"replicate\"]\n\
-             [[rule]]\nmatch = [\"*down_proj.weight\", \"*o_proj.weight\", \"*c_proj.weight\", \
-             \"*.wo.weight\", \"*fc2.weight\", \"*kernel\"]\nplacements = [\"shard(1)\"]\n\
-             [[rule]]\nmatch = [\"*norm*.weight\"]\nplacements = [\"replicate\"]\n\
-             [[rule]]\nmatch = \"*\"\nplacements = [\"shard(0)\"]\n"
-        )
-        .replace("match = []", "match = [\"no tensor\"]"),
+            r#"
+                mesh = [{{ name = "tp", size = 4 }}]
+                [[rule]]
+                match = {replicated:?}
+                placements = ["replicate"]
+                [[rule]]
+                match = ["*{{down,o,c}}_proj.weight", "*.wo.weight", "*fc2.weight", "*kernel"]
+                placements = ["shard(1)"]
+                [[rule]]
+                match = "*"
+                placements = ["shard(0)"]
+            "#
+        ),
     );
-    run.cpu(&format!("init {recipe} --out whole.safetensors"))
-        .and(SEED)
-        .tensors(case.list())
-        .ok();
-    let whole = open(&run, "whole.safetensors");
-    let init = run
-        .cpu(&format!("init {recipe} --shard-spec spec.toml --out tp/"))
-        .and(SEED)
-        .tensors(case.list());
+    let init = seeded(run, "init recipe.toml --shard-spec spec.toml --out tp/").tensors(source);
     init.ok();
 
     let files: Vec<String> = (0..4)
@@ -481,11 +390,11 @@ fn ranks(name: &str) {
         .collect();
     let mut elements: BTreeMap<String, usize> = BTreeMap::new();
     for file in &files {
-        let rank = open(&run, file);
+        let rank = open(run, file);
         assert_eq!(rank.tensors.len(), whole.tensors.len(), "{file}");
         for (name, part) in &rank.tensors {
             let all = &whole.tensors[name];
-            // Only tensors that are split have these.
+            // Only tensors that are split have one.
             let ranges: Vec<(usize, usize)> = match rank.metadata.get(&format!("slice:{name}")) {
                 Some(slice) => ranges(slice),
                 None => all.shape.iter().map(|&dim| (0, dim)).collect(),
@@ -495,29 +404,21 @@ fn ranks(name: &str) {
             assert!(part.data == all.part(&ranges), "{file}: {name} {ranges:?}");
             *elements.entry(name.clone()).or_default() += shape.iter().product::<usize>();
         }
-        check_file(&run, &recipe, file);
+        check_file(run, file);
     }
     for (name, all) in &whole.tensors {
         let n = all.shape.iter().product::<usize>();
-        let found = elements[name];
-        assert!(
-            found == n || found == 4 * n,
-            "{name}: {found} elements of {n}"
-        );
+        let copies = if rank_is_replicated(name, all) { 4 } else { 1 };
+        assert_eq!(elements[name], copies * n, "{name}");
     }
-    check_file(&run, &recipe, "tp/");
-    // The folder is a list of whole tensors.
-    run.cpu(&format!(
-        "regenerate {recipe} --tensor * --out again.safetensors"
-    ))
-    .and(SEED)
-    .tensors("tp/")
-    .ok();
-    assert!(
-        open(&run, "again.safetensors").tensors == whole.tensors,
-        "{name}: regenerate"
-    );
-    resume(&run, &init, &files);
+    check_file(run, "tp/");
+    // The folder is a source of whole tensors.
+    check_regenerate(run, &run.path("tp"), &whole);
+    check_resume(run, &init, &files);
+
+    fn rank_is_replicated(name: &str, tensor: &Stored) -> bool {
+        tensor.shape.is_empty() || name.contains("norm") && name.ends_with(".weight")
+    }
 
     /// Parses a slice as the metadata have it: `0:4,2:6`.
     fn ranges(slice: &str) -> Vec<(usize, usize)> {
@@ -525,12 +426,27 @@ fn ranks(name: &str) {
             let (start, end) = range.split_once(':').expect(range);
             (start.parse().expect(range), end.parse().expect(range))
         };
-        slice
-            .trim_matches(['[', ']'])
-            .split(',')
-            .map(|text| range(text.trim()))
-            .collect()
+        slice.split(',').map(range).collect()
     }
+}
+
+fn whole(model: &str) {
+    let run = Run::new();
+    copy_recipe(&run, model);
+    let file = check_whole(&run, &list(model));
+    let mut seen = recorded(model);
+    // The recipe skips the index tables of Swin: a list has no data for them.
+    seen.retain(|seen| !seen.name.ends_with(INDEX_TABLE));
+    for tensor in &seen {
+        compare(tensor, &file);
+    }
+    assert_eq!(file.tensors.len(), seen.len());
+}
+
+fn in_four_ranks(model: &str) {
+    let run = Run::new();
+    copy_recipe(&run, model);
+    check_ranks(&run, &list(model));
 }
 
 macro_rules! models {
@@ -548,7 +464,7 @@ macro_rules! models {
             $(
                 #[test]
                 fn $name() {
-                    super::ranks(stringify!($name));
+                    super::in_four_ranks(stringify!($name));
                 }
             )*
         }
@@ -583,3 +499,116 @@ models!(
     flax_linen,
     keras
 );
+
+/// Writes a checkpoint of the model: zeros for floats, and these elements for whole numbers.
+fn checkpoint(run: &Run, model: &str, element: impl Fn(&Seen, f64) -> f64) -> PathBuf {
+    let seen = recorded(model);
+    let data = |seen: &Seen| -> Vec<u8> {
+        let n = seen.shape.iter().product::<usize>();
+        match (seen.dtype(), seen.values()) {
+            (Dtype::I64, Some(values)) => {
+                let values = values.iter().map(|&value| element(seen, value) as i64);
+                values.flat_map(i64::to_le_bytes).collect()
+            }
+            (dtype, _) => vec![0; n * dtype.bitsize() / 8],
+        }
+    };
+    let data: Vec<Vec<u8>> = seen.iter().map(data).collect();
+    let views = seen.iter().zip(&data).map(|(seen, data)| {
+        let view = TensorView::new(seen.dtype(), seen.shape.clone(), data).expect("a tensor");
+        (seen.name.as_str(), view)
+    });
+    let file = safetensors::serialize(views, None).expect("a file");
+    run.write("checkpoint.safetensors", file)
+}
+
+/// Writes the recipe of Swin without the rule that skips the index tables, which is the first one.
+fn swin_without_skip(run: &Run) {
+    copy_recipe(run, "swin");
+    let recipe = String::from_utf8(run.read("recipe.toml")).expect("UTF-8");
+    let rules: Vec<&str> = recipe.split("[[rule]]").collect();
+    assert!(rules[1].contains("skip = true"), "{recipe}");
+    let kept = [&rules[..1], &rules[2..]].concat();
+    run.write("recipe.toml", kept.join("[[rule]]"));
+}
+
+#[test]
+fn whole_numbers_without_a_rule_are_carried_over_from_a_checkpoint() {
+    let run = Run::new();
+    swin_without_skip(&run);
+    let source = checkpoint(&run, "swin", |_, value| value);
+    let file = check_whole(&run, &source);
+    let seen = recorded("swin");
+    for tensor in &seen {
+        compare(tensor, &file);
+    }
+    assert_eq!(file.tensors.len(), seen.len());
+    let verify = seeded(&run, "verify model/ --recipe recipe.toml").ok();
+    let texts = format!("{}{}", verify.text(), verify.stderr);
+    let lines = texts
+        .lines()
+        .filter(|line| line.contains("kept") || line.contains("carried"));
+    assert_eq!(lines.count(), 1, "{texts}");
+    check_ranks(&run, &source);
+}
+
+#[test]
+fn whole_numbers_without_a_rule_and_without_data_are_refused() {
+    let run = Run::new();
+    swin_without_skip(&run);
+    seeded(&run, "init recipe.toml --out model.safetensors")
+        .tensors(list("swin"))
+        .refused(1, &["features.1.0.attn.relative_position_index", "skip"]);
+}
+
+#[test]
+fn rules_keep_counters_of_a_checkpoint_or_start_them_again() {
+    let run = Run::new();
+    let source = checkpoint(&run, "mobilenet_v3_small", |_, _| 1234.0);
+    for (rule, counter) in [
+        ("", 0i64),
+        ("keep = true", 1234),
+        ("init = \"constant(value=7)\"", 7),
+        ("values = 9", 9),
+    ] {
+        let rule = match rule {
+            "" => String::new(),
+            rule => format!("[[rule]]\nmatch = \"*.num_batches_tracked\"\n{rule}\n"),
+        };
+        run.write("recipe.toml", format!("extends = \"mobilenet_v3\"\n{rule}"));
+        seeded(&run, "init recipe.toml --out model.safetensors --overwrite")
+            .tensors(&source)
+            .ok();
+        let file = open(&run, "model.safetensors");
+        let counters = file.tensors.iter();
+        let counters = counters.filter(|(name, _)| name.ends_with("num_batches_tracked"));
+        let mut found = 0;
+        for (name, tensor) in counters {
+            assert_eq!(tensor.dtype, Dtype::I64, "{name}");
+            assert_eq!(tensor.data, counter.to_le_bytes(), "{name}: {rule}");
+            found += 1;
+        }
+        assert_eq!(found, 34, "{rule}");
+        check_file(&run, "model.safetensors");
+    }
+}
+
+#[test]
+fn the_dtype_of_a_rule_and_of_the_command_override_the_list() {
+    let run = Run::new();
+    let rule = "[[rule]]\nmatch = \"*.position_ids\"\ndtype = \"i32\"\ninit = \"arange\"\n";
+    run.write("recipe.toml", format!("extends = \"bert\"\n{rule}"));
+    seeded(
+        &run,
+        "init recipe.toml --dtype bf16 --out model.safetensors",
+    )
+    .tensors(list("bert"))
+    .ok();
+    let file = open(&run, "model.safetensors");
+    let ids = &file.tensors["bert.embeddings.position_ids"];
+    let expected: Vec<u8> = (0..64i32).flat_map(i32::to_le_bytes).collect();
+    assert_eq!((ids.dtype, &ids.data), (Dtype::I32, &expected));
+    let weight = &file.tensors["bert.embeddings.word_embeddings.weight"];
+    assert_eq!(weight.dtype, Dtype::BF16);
+    check_file(&run, "model.safetensors");
+}
