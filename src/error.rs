@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::text::one_line;
 #[cfg(feature = "recipe")]
 use crate::text::shown;
+use crate::text::{excerpt, one_line};
 
 /// The result of every function of this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -123,18 +123,22 @@ pub enum Error {
         reason: String,
     },
 
-    /// A tensor that no rule of the recipe or of the shard spec matches.
-    #[error(
-        "tensor {tensor:?} of shape {shape} is matched by no rule of {recipe}: add a [[rule]] \
-         whose match covers it"
-    )]
+    /// Tensors that no rule of the recipe or of the shard spec matches.
+    #[error("{}", unmatched(.tensors, .recipe, .key))]
     Unmatched {
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        shape: String,
+        /// The name and the shape of each tensor.
+        tensors: Vec<(String, String)>,
         /// The recipe's name.
         recipe: String,
+        /// The key that a rule for them needs besides `match`.
+        key: &'static str,
+    },
+
+    /// A fill of a tensor that a recipe keeps from a file.
+    #[error("tensor {tensor:?} is kept from a file, and not made: copy it from there")]
+    Kept {
+        /// The tensor.
+        tensor: String,
     },
 
     /// A rule that cannot be applied to a tensor.
@@ -370,6 +374,50 @@ fn of(tensor: &Option<String>) -> String {
         .as_ref()
         .map(|name| format!("tensor {name:?}: "))
         .unwrap_or_default()
+}
+
+/// The message about tensors without a rule, with globs that would match them.
+fn unmatched(tensors: &[(String, String)], recipe: &str, key: &str) -> String {
+    /// The tensors, and the globs, that the message shows.
+    const SHOWN: usize = 8;
+    let (subject, verb) = match tensors.len() {
+        1 => ("tensor".to_owned(), "is"),
+        count => (format!("{count} tensors"), "are"),
+    };
+    let named = tensors.iter().take(SHOWN);
+    let mut named: Vec<String> = named
+        .map(|(name, shape)| format!("{:?} of shape {shape}", excerpt(name)))
+        .collect();
+    if tensors.len() > SHOWN {
+        named.push(format!("and {} more", tensors.len() - SHOWN));
+    }
+    // Names of one module in many layers differ before their last part.
+    let mut globs: Vec<String> = Vec::new();
+    for (name, _) in tensors {
+        let start = name.rfind(['.', '/']).unwrap_or(0);
+        let literal = |text: &str| {
+            let special = |c: char| "*?[]{}\\".contains(c);
+            text.chars()
+                .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+                .collect::<String>()
+        };
+        let glob = match start {
+            0 => literal(name),
+            start => format!("*{}", literal(&name[start..])),
+        };
+        let glob = format!("{:?}", glob);
+        if !globs.contains(&glob) && globs.len() < SHOWN {
+            globs.push(glob);
+        }
+    }
+    let globs = match &globs[..] {
+        [glob] => glob.clone(),
+        globs => format!("[{}]", globs.join(", ")),
+    };
+    format!(
+        "{subject} {} {verb} matched by no rule of {recipe}: add a [[rule]] with match = {globs} and {key}",
+        named.join(", ")
+    )
 }
 
 /// ` line 3, column 7`, or nothing.

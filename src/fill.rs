@@ -1,9 +1,10 @@
 //! The request that every backend takes: elements, their distribution and their stream.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::init::{Distribution, Init};
+use crate::init::{Distribution, DistributionKind, Init};
 use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
@@ -28,8 +29,34 @@ pub struct Fill {
     tensor: Tensor,
     local: Part,
     distribution: Distribution,
+    /// Shared, because backends copy fills.
+    parts: Option<Arc<[FillPart]>>,
     seed: u64,
     dtype: DType,
+}
+
+/// A part of a tensor that has an initializer of its own, from [`Fill::with_part`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FillPart {
+    slice: Slice,
+    /// The part as a tensor by itself: its shape and fans, and the stream of initializers that depend
+    /// on rows and columns.
+    tensor: Tensor,
+    distribution: Distribution,
+}
+
+impl FillPart {
+    /// Returns the part, in indices of the whole tensor.
+    #[must_use]
+    pub fn slice(&self) -> &Slice {
+        &self.slice
+    }
+
+    /// Returns the distribution of the part's elements.
+    #[must_use]
+    pub fn distribution(&self) -> &Distribution {
+        &self.distribution
+    }
 }
 
 impl Fill {
@@ -50,9 +77,62 @@ impl Fill {
             local: Part::slice(Slice::full(tensor.shape())),
             tensor: tensor.clone(),
             distribution,
+            parts: None,
             seed,
             dtype: DType::F32,
         }
+    }
+
+    /// Gives a part of the tensor an initializer of its own. `ranges` are in indices of the whole
+    /// tensor.
+    ///
+    /// The fans are those of the part's shape, with the tensor's layout, groups and axes. If several
+    /// parts hold an element, the first one applies. Elements outside of all parts keep the tensor's
+    /// own initializer.
+    ///
+    /// An initializer that draws each element by itself (normal, uniform, truncated, and constants)
+    /// gives an element the bits that it would give it in the whole tensor. An initializer that
+    /// depends on rows and columns (identity, orthogonal, sparse, tables, ...) treats the part as a
+    /// tensor by itself, with a stream of its own (`docs/STREAM.md`).
+    ///
+    /// ```
+    /// use fanin::{Fill, Init, Tensor, cpu};
+    ///
+    /// // The biases of an LSTM of 4 units: the forget gate starts at 1.
+    /// let bias = Tensor::new("lstm.bias_ih_l0", [16])?;
+    /// let fill = Fill::new(&bias, &Init::zeros(), 42)?.with_part([4..8], &Init::ones())?;
+    /// let mut values = vec![0f32; 16];
+    /// cpu::fill_slice(&fill, &mut values)?;
+    /// assert_eq!(values[3..9], [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Slice::new`], and those of [`Init::resolve`] for the part. They name the tensor.
+    pub fn with_part(self, ranges: impl AsRef<[Range<u64>]>, init: &Init) -> Result<Self> {
+        let slice = Slice::new(ranges.as_ref(), self.tensor.shape())
+            .map_err(|error| error.named(self.tensor.name()))?;
+        let tensor = self.tensor.part(&slice)?;
+        let distribution = init.resolve(&tensor)?;
+        Ok(self.with_part_of(slice, tensor, distribution))
+    }
+
+    /// Adds a part, given also as a tensor by itself.
+    pub(crate) fn with_part_of(
+        mut self,
+        slice: Slice,
+        tensor: Tensor,
+        distribution: Distribution,
+    ) -> Self {
+        let part = FillPart {
+            slice,
+            tensor,
+            distribution,
+        };
+        let parts = self.parts().iter().cloned().chain([part]);
+        self.parts = Some(parts.collect());
+        self
     }
 
     /// Sets the dtype of the elements.
@@ -181,10 +261,52 @@ impl Fill {
         self.dtype
     }
 
-    /// Returns the distribution of the elements.
+    /// Returns the distribution of the elements, of those outside of all [`parts`](Fill::parts).
     #[must_use]
     pub fn distribution(&self) -> &Distribution {
         &self.distribution
+    }
+
+    /// Returns true if the elements are copied from a file, and not made.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        *self.distribution.kind() == DistributionKind::Kept
+    }
+
+    /// Returns the parts that have an initializer of their own. The first one that holds an element
+    /// applies to it.
+    #[must_use]
+    pub fn parts(&self) -> &[FillPart] {
+        self.parts.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the fill of the elements that the tensor's own initializer makes, as if there were no
+    /// parts.
+    pub(crate) fn without_parts(&self) -> Fill {
+        Fill {
+            parts: None,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the fill of a part's elements. Elements that are drawn one by one have the same
+    /// positions as in this fill. Others have those of the part as a tensor by itself.
+    pub(crate) fn of_part(&self, part: &FillPart) -> Fill {
+        if part.distribution.is_elementwise() {
+            return Fill {
+                distribution: part.distribution.clone(),
+                ..self.without_parts()
+            };
+        }
+        Fill::from_distribution(&part.tensor, part.distribution.clone(), self.seed)
+            .with_dtype(self.dtype)
+    }
+
+    /// Returns the same fill for a tensor of another name. It keeps the stream.
+    #[cfg(feature = "recipe")]
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        self.tensor = self.tensor.renamed(name);
+        self
     }
 
     /// Returns whether the whole tensor is filled, in its own shape.

@@ -61,7 +61,7 @@ mod tensor;
 pub mod text;
 
 pub use error::{Error, Result};
-pub use fill::Fill;
+pub use fill::{Fill, FillPart};
 pub use init::Init;
 pub use kernel::STREAM_VERSION;
 pub use part::Part;

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use crate::job::{Core, Job, Mask};
+use crate::job::{Core, Job, Jobs, Mask};
 use crate::kernel::pattern::{
     angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine, sine_value,
 };
@@ -21,9 +21,9 @@ const TASK_BYTES: usize = 1 << 18;
 /// Elements of a batch: its binary32 numbers stay in the first-level cache.
 const BATCH: usize = 256;
 
-/// Fills `out` with the elements of a job from position `start` on, as little-endian bytes.
-pub(super) fn fill_job(job: &Job, start: u64, out: &mut [u8]) {
-    let size = job.dtype.size();
+/// Fills `out` with the elements of a fill's jobs from position `start` on, as little-endian bytes.
+pub(super) fn fill_jobs(jobs: &Jobs, start: u64, out: &mut [u8]) {
+    let size = jobs.all()[0].job.dtype.size();
     let set = Set::best();
     let task_elements = TASK_BYTES as u64 / size;
     out.par_chunks_mut(TASK_BYTES)
@@ -31,10 +31,13 @@ pub(super) fn fill_job(job: &Job, start: u64, out: &mut [u8]) {
         .for_each(|(task, mut part)| {
             let first = start + task as u64 * task_elements;
             let last = first + part.len() as u64 / size;
-            for (element, length) in job.regions.runs(first..last) {
-                let (run, rest) = part.split_at_mut((length * size) as usize);
-                fill_run(set, job, element, run);
-                part = rest;
+            for piece in jobs.pieces(first..last) {
+                let job = &jobs.all()[piece.owner].job;
+                for (element, length) in job.regions.runs(piece.start..piece.start + piece.length) {
+                    let (run, rest) = part.split_at_mut((length * size) as usize);
+                    fill_run(set, job, element, run);
+                    part = rest;
+                }
             }
         });
 }

@@ -25,11 +25,13 @@ mod batch;
 mod orthogonal;
 mod simd;
 
+use std::collections::BTreeSet;
+
 use half::{bf16, f16};
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::{Core, Job};
+use crate::job::{Jobs, PartJob};
 use crate::tensor::DType;
 
 /// A type that weights can be stored in.
@@ -112,13 +114,19 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
     let size = fill.dtype().size();
     fill.check_range(start, out.len() as u64)?;
-    let mut job = Job::new(fill)?;
-    if start < fill.elements() {
-        job = orthogonal::with_matrix(job, fill)?;
+    let mut jobs = Jobs::new(fill)?;
+    let end = start + out.len() as u64 / size;
+    if jobs.all().iter().any(PartJob::is_matrix) {
+        // Only matrices that hold one of the elements are made.
+        let needed: BTreeSet<usize> = jobs.pieces(start..end).map(|piece| piece.owner).collect();
+        for owner in needed {
+            let PartJob { job, fill, .. } = &mut jobs.all_mut()[owner];
+            *job = orthogonal::with_matrix(job.clone(), fill)?;
+        }
     }
-    batch::fill_job(&job, start, out);
+    batch::fill_jobs(&jobs, start, out);
     // The last piece frees the matrix.
-    if job.core == Core::Matrix && start + out.len() as u64 / size == fill.elements() {
+    if end == fill.elements() && jobs.all().iter().any(PartJob::is_matrix) {
         orthogonal::forget();
     }
     Ok(())

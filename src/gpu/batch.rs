@@ -21,13 +21,19 @@ pub(super) struct Batching {
     pub elements: u64,
 }
 
-/// The buffer, table and turn that the chunks of a batch share.
+/// The buffer, table and turns that the chunks of a batch share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Bindings<B, T> {
     pub buffer: B,
     pub table: T,
-    /// Fills that share a 32-bit word have different turns.
-    pub turn: bool,
+    pub turns: Turns,
+}
+
+/// Neighbours that share a 32-bit word have different turns: two fills, or two pieces of one fill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Turns {
+    pub fill: bool,
+    pub piece: bool,
 }
 
 /// A dispatch of one chunk or several.

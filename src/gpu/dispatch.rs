@@ -3,7 +3,7 @@
 //! A chunk lies in one binding, which has an aligned start and a largest size, and its positions fit
 //! 32-bit arithmetic. No bit depends on the cuts.
 
-use crate::job::{Core, Job, Mask, OuterDimension};
+use crate::job::{Core, Job, Jobs, Mask, OuterDimension, Piece};
 use crate::kernel::LANES;
 use crate::kernel::philox::{first_round, round_keys};
 use crate::kernel::value::{FLOAT_EXPONENTS, power};
@@ -91,6 +91,24 @@ pub(super) struct Chunk {
 pub(super) fn grid(workgroups: u32) -> [u32; 2] {
     let width = workgroups.min(GRID_WIDTH);
     [width, workgroups.div_ceil(width)]
+}
+
+/// Returns the pieces of a fill whose elements go to `offset` (in elements) of a buffer, each with a turn.
+/// The turn differs from that of the piece before it if both write halves of one 32-bit word.
+pub(super) fn pieces(
+    jobs: &Jobs,
+    positions: std::ops::Range<u64>,
+    offset: u64,
+) -> impl Iterator<Item = (Piece, bool)> + '_ {
+    let size = jobs.all()[0].job.dtype.size();
+    let origin = positions.start;
+    let mut turn = false;
+    jobs.pieces(positions).map(move |mut piece| {
+        piece.at = offset + (piece.at - origin);
+        let begins_in_a_word = !(piece.at * size).is_multiple_of(4);
+        turn = piece.at > offset && begins_in_a_word && !turn;
+        (piece, turn)
+    })
 }
 
 /// Cuts a job whose elements go to `offset` (in elements) of a buffer. With `runs`, an invocation

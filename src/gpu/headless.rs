@@ -260,14 +260,14 @@ impl Gpu {
     /// Returns the matrix of an orthogonal fill, made once for all of its pieces, or nothing for other
     /// fills.
     pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Matrix>> {
-        let (seed, stream, distribution) = (fill.seed(), fill.stream(), *fill.distribution());
+        let (seed, stream, distribution) = (fill.seed(), fill.stream(), fill.distribution());
         if !matches!(distribution.kind(), DistributionKind::Orthogonal { .. }) {
             return Ok(None);
         }
         let mut last = self.matrix.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*last
             && (made.seed, made.stream) == (seed, stream)
-            && made.distribution == distribution
+            && made.distribution == *distribution
         {
             return Ok(Some(made.matrix.clone()));
         }
@@ -277,7 +277,7 @@ impl Gpu {
         *last = matrix.clone().map(|matrix| CachedMatrix {
             seed,
             stream,
-            distribution,
+            distribution: distribution.clone(),
             matrix,
         });
         Ok(matrix)

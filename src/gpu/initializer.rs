@@ -1,14 +1,17 @@
 //! Records fills on a device that the caller owns.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::OnceLock;
 
 use crate::error::Result;
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{Job, Jobs, PartJob};
 
-use super::batch::Batch;
+use super::batch::{Batch, Bindings, Turns};
 use super::device::scope::checked;
 use super::device::{FillDevice, InitializerOptions, probe};
+use super::dispatch;
 use super::orthogonal::{self, OrthogonalPipelines};
 use super::overlap;
 use super::probe::SHADER;
@@ -297,32 +300,69 @@ impl Initializer {
         let mut steps = Vec::new();
         let mut chunks = Vec::new();
         for (piece, turn) in pieces.iter().zip(turns) {
-            if piece.range.is_empty() {
-                continue;
-            }
             let context = || context(piece.fill);
-            let job = Job::new(piece.fill)?;
-            let made = match &piece.matrix {
-                Some(matrix) => Some((matrix.clone(), Vec::new())),
-                None => orthogonal::matrix(device, &self.orthogonal, piece.fill)?,
-            };
-            let Some((matrix, made)) = made else {
-                let table = device.table(&job, context)?;
-                chunks.extend(device.chunks(&job, piece, table, turn));
-                continue;
-            };
-            let job = job.with_stride(matrix.stride);
-            // Each chunk is a dispatch of its own, directly after the steps that make the matrix.
-            let batches: Vec<_> = device
-                .chunks(&job, piece, matrix.buffer, turn)
-                .map(|(chunk, bindings)| Batch::one(&chunk, bindings))
-                .collect();
-            steps.extend(made);
-            steps.extend(device.steps(&batches, context)?);
+            let jobs = Jobs::new(piece.fill)?;
+            // The matrices and tables of the fill's jobs, made when a piece first needs them.
+            let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
+            let cut = dispatch::pieces(&jobs, piece.range.clone(), piece.offset);
+            for (part, piece_turn) in cut {
+                let PartJob { job, fill, .. } = &jobs.all()[part.owner];
+                let source = match sources.entry(part.owner) {
+                    Entry::Occupied(made) => made.into_mut(),
+                    Entry::Vacant(open) => {
+                        // A matrix that was made before is that of the tensor itself.
+                        let known = piece.matrix.as_ref().filter(|_| part.owner == 0);
+                        let made = match known {
+                            Some(matrix) => Some((matrix.clone(), Vec::new())),
+                            None => orthogonal::matrix(device, &self.orthogonal, fill)?,
+                        };
+                        open.insert(match made {
+                            None => Source {
+                                job: job.clone(),
+                                table: device.table(job, context)?,
+                                is_matrix: false,
+                            },
+                            Some((matrix, made)) => {
+                                steps.extend(made);
+                                Source {
+                                    job: job.clone().with_stride(matrix.stride),
+                                    table: matrix.buffer,
+                                    is_matrix: true,
+                                }
+                            }
+                        })
+                    }
+                };
+                let bindings = Bindings {
+                    buffer: piece.buffer,
+                    table: source.table.clone(),
+                    turns: Turns {
+                        fill: turn,
+                        piece: piece_turn,
+                    },
+                };
+                let cut = device.chunks(&source.job, &part, bindings);
+                if source.is_matrix {
+                    // Each chunk is a dispatch of its own, after the steps that make the matrix.
+                    let batches: Vec<_> = cut
+                        .map(|(chunk, bindings)| Batch::one(&chunk, bindings))
+                        .collect();
+                    steps.extend(device.steps(&batches, context)?);
+                } else {
+                    chunks.extend(cut);
+                }
+            }
         }
         steps.extend(device.batched_steps(chunks, || context_of_all(pieces))?);
         Ok(steps)
     }
+}
+
+/// A job with the buffer that its dispatches read: a lookup table, or a matrix.
+struct Source {
+    job: Job,
+    table: wgpu::Buffer,
+    is_matrix: bool,
 }
 
 /// Returns the targets as pieces that are whole fills.

@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{DistributionKind, Init};
-use crate::job::Job;
+use crate::job::{Job, Piece};
 use crate::tensor::Tensor;
 
+use super::batch::{Bindings, Turns};
 use super::device::FillDevice;
 use super::device::pipeline::layout_entry;
 use super::device::scope::checked;
-use super::steps::{FillPiece, Matrix, Step, context};
+use super::steps::{Matrix, Step, context};
 
 /// The number of reflections that are applied together: `BLOCK` of the shader.
 const BLOCK: u64 = 64;
@@ -191,15 +192,18 @@ pub(super) fn matrix(
     let tensor = Tensor::new(fill.name(), [rows, columns])?.with_stream_id(fill.stream());
     let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), fill.seed())?;
     let job = Job::new(&gaussian)?;
-    let piece = FillPiece {
-        fill: &gaussian,
-        range: 0..gaussian.elements(),
-        buffer: &gaussians,
-        offset: 0,
-        matrix: None,
+    let all = Piece {
+        owner: 0,
+        start: 0,
+        at: 0,
+        length: gaussian.elements(),
     };
-    let table = device.table(&job, || context(fill))?;
-    let chunks = device.chunks(&job, &piece, table, false).collect();
+    let bindings = Bindings {
+        buffer: &gaussians,
+        table: device.table(&job, || context(fill))?,
+        turns: Turns::default(),
+    };
+    let chunks = device.chunks(&job, &all, bindings).collect();
     let mut steps = device.batched_steps(chunks, || context(fill))?;
 
     let pipelines = compiled(&device.wgpu, pipelines)?;

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::{Core, FillTable, Job};
+use crate::job::{FillTable, Jobs, PartJob};
 
-use super::batch::{self, Batch, Batching, Bindings};
-use super::dispatch;
+use super::batch::{self, Batch, Batching, Bindings, Turns};
+use super::dispatch::{self, Chunk};
 use super::overlap::{self, WrittenBytes};
 use super::probe;
 use super::shader::{self, CONSTANTS, MAX_REQUESTS, ShaderKind};
@@ -165,10 +165,9 @@ pub fn dispatches(
     limits.check()?;
     let length = range.end.saturating_sub(range.start);
     WrittenBytes::new(fill, length, (), offset, u64::MAX)?;
-    let job = job(fill)?;
-    let bindings = bindings(0, &job, false);
-    Ok(dispatch::chunks(&job, range, offset, limits, false)
-        .map(|chunk| Dispatch::new(&Batch::one(&chunk, bindings.clone()), limits))
+    let chunks = chunks(fill, range, 0, offset, false, limits)?.into_iter();
+    Ok(chunks
+        .map(|(chunk, bindings)| Dispatch::new(&Batch::one(&chunk, bindings), limits))
         .collect())
 }
 
@@ -213,11 +212,16 @@ pub fn dispatches_of_all(fills: &[BufferFill<'_>], limits: Limits) -> Result<Vec
     let turns = overlap::turns(&written)?;
     let mut chunks = Vec::new();
     for (target, turn) in fills.iter().zip(turns) {
-        let job = job(target.fill)?;
-        let bindings = bindings(target.buffer.number, &job, turn);
         let all = 0..target.fill.elements();
-        let cut = dispatch::chunks(&job, all, target.offset, limits, false);
-        chunks.extend(cut.map(|chunk| (chunk, bindings.clone())));
+        let (buffer, offset) = (target.buffer.number, target.offset);
+        chunks.extend(self::chunks(
+            target.fill,
+            all,
+            buffer,
+            offset,
+            turn,
+            limits,
+        )?);
     }
     let batching = Batching {
         requests: MAX_REQUESTS,
@@ -229,17 +233,41 @@ pub fn dispatches_of_all(fills: &[BufferFill<'_>], limits: Limits) -> Result<Vec
         .collect())
 }
 
-/// Returns the job of a fill that the fill shader can make alone.
-fn job(fill: &Fill) -> Result<Job> {
-    let job = Job::new(fill)?;
-    if job.core == Core::Matrix {
+/// Cuts the elements `range` of a fill into chunks, which the fill shader can make alone.
+fn chunks(
+    fill: &Fill,
+    range: Range<u64>,
+    buffer: usize,
+    offset: u64,
+    turn: bool,
+    limits: Limits,
+) -> Result<Vec<(Chunk, Bindings<usize, TableAddress>)>> {
+    let jobs = Jobs::new(fill)?;
+    if jobs.all().iter().any(PartJob::is_matrix) {
         return Err(Error::Device {
             context: format!("filling tensor {:?}", fill.name()),
             detail: "one shader cannot make an orthogonal matrix: use Initializer, or the CPU"
                 .into(),
         });
     }
-    Ok(job)
+    let tables = jobs.all().iter().map(|part| shader::fill_table(&part.job));
+    let tables: Vec<FillTable> = tables.collect();
+    let mut chunks = Vec::new();
+    for (piece, piece_turn) in dispatch::pieces(&jobs, range, offset) {
+        let job = &jobs.all()[piece.owner].job;
+        let bindings = Bindings {
+            buffer,
+            table: TableAddress(Arc::clone(&tables[piece.owner])),
+            turns: Turns {
+                fill: turn,
+                piece: piece_turn,
+            },
+        };
+        let positions = piece.start..piece.start + piece.length;
+        let cut = dispatch::chunks(job, positions, piece.at, limits, false);
+        chunks.extend(cut.map(|chunk| (chunk, bindings.clone())));
+    }
+    Ok(chunks)
 }
 
 /// A table that is equal to others at the same address only, which costs no look at its contents.
@@ -257,14 +285,6 @@ impl Eq for TableAddress {}
 impl std::hash::Hash for TableAddress {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.0).hash(state);
-    }
-}
-
-fn bindings(buffer: usize, job: &Job, turn: bool) -> Bindings<usize, TableAddress> {
-    Bindings {
-        buffer,
-        table: TableAddress(shader::fill_table(job)),
-        turn,
     }
 }
 

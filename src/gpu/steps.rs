@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::job::Job;
+use crate::job::{Job, Piece};
 
 use super::batch::{self, Batch, Bindings};
 use super::device::FillDevice;
@@ -58,21 +58,15 @@ pub(super) fn record(steps: &[Step], pass: &mut wgpu::ComputePass<'_>) {
 }
 
 impl FillDevice {
-    /// Cuts a piece into chunks, which read `table`.
+    /// Cuts a piece of a job into chunks.
     pub fn chunks<'a>(
         &self,
         job: &Job,
-        piece: &FillPiece<'a>,
-        table: wgpu::Buffer,
-        turn: bool,
+        piece: &Piece,
+        bindings: Bindings<&'a wgpu::Buffer, wgpu::Buffer>,
     ) -> impl Iterator<Item = BoundChunk<'a>> {
-        let bindings = Bindings {
-            buffer: piece.buffer,
-            table,
-            turn,
-        };
-        let range = piece.range.clone();
-        dispatch::chunks(job, range, piece.offset, self.limits, self.runs)
+        let positions = piece.start..piece.start + piece.length;
+        dispatch::chunks(job, positions, piece.at, self.limits, self.runs)
             .map(move |chunk| (chunk, bindings.clone()))
     }
 

@@ -1,6 +1,7 @@
 //! Resolved initializers: the numbers that the generator uses, rounded once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -13,12 +14,12 @@ use crate::error::{Error, Result};
 /// Its text has the numbers that decide the elements: `normal(mean=0,std=0.02)`. serde writes all
 /// fields, with the kind as `kind`. In JSON an infinite bound is `null`. [`Distribution::law`]
 /// returns moments and probabilities.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Distribution(DistributionKind);
 
 /// The numbers of a [`Distribution`], which the fills read.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize),
@@ -164,6 +165,14 @@ pub enum DistributionKind {
         /// The columns, 1 to 2^24.
         columns: u64,
     },
+    /// Given numbers. Element i has number `i mod n` of n.
+    Values {
+        /// The binary32 bits of each number, 1 to 2^24 numbers.
+        #[cfg_attr(feature = "serde", serde(skip))]
+        values: Arc<[u32]>,
+    },
+    /// Elements of a file, which are copied and not made.
+    Kept,
 }
 
 /// The accepted range of a number that is rounded to binary32, for messages.
@@ -396,6 +405,47 @@ impl Distribution {
         Ok(Distribution(DistributionKind::LogRamp { columns }))
     }
 
+    /// Returns the constant 0.
+    pub(crate) fn zeros() -> Self {
+        Distribution(DistributionKind::Constant { value: 0.0 })
+    }
+
+    /// Returns given numbers, as binary32 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] for more than 2^24 numbers.
+    #[cfg(feature = "recipe")]
+    pub(crate) fn values(values: &Arc<[u32]>) -> Result<Self> {
+        if values.is_empty() {
+            return Ok(Distribution::zeros());
+        }
+        table_columns(values.len() as u64)?;
+        Ok(Distribution(DistributionKind::Values {
+            values: Arc::clone(values),
+        }))
+    }
+
+    /// Returns the elements of a file, which are copied and not made.
+    #[must_use]
+    pub fn kept() -> Self {
+        Distribution(DistributionKind::Kept)
+    }
+
+    /// Returns true if the value of an element depends on its own random word or words only, and not on
+    /// its row and column.
+    pub(crate) fn is_elementwise(&self) -> bool {
+        matches!(
+            self.0,
+            DistributionKind::Constant { .. }
+                | DistributionKind::Normal { .. }
+                | DistributionKind::Uniform { .. }
+                | DistributionKind::TruncatedNormal { .. }
+                | DistributionKind::LogUniform { .. }
+                | DistributionKind::TimeStep { .. }
+        )
+    }
+
     /// Returns mean and standard deviation in binary32. The standard deviation must be above 0.
     pub(super) fn check_normal(mean: f64, std: f64) -> Result<[f32; 2]> {
         Ok([finite("mean", mean)?, positive_std(std)?])
@@ -440,13 +490,13 @@ impl Distribution {
 
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            DistributionKind::Constant { value } => write!(f, "constant(value={})", Short(value)),
+        match &self.0 {
+            DistributionKind::Constant { value } => write!(f, "constant(value={})", Short(*value)),
             DistributionKind::Normal { mean, std } => {
-                write!(f, "normal(mean={},std={})", Short(mean), Short(std))
+                write!(f, "normal(mean={},std={})", Short(*mean), Short(*std))
             }
             DistributionKind::Uniform { low, high } => {
-                write!(f, "uniform(low={},high={})", Short(low), Short(high))
+                write!(f, "uniform(low={},high={})", Short(*low), Short(*high))
             }
             DistributionKind::TruncatedNormal {
                 mean,
@@ -457,10 +507,10 @@ impl fmt::Display for Distribution {
             } => write!(
                 f,
                 "truncated_normal(mean={},std={},low={},high={})",
-                Short(mean),
-                Short(std),
-                Short(low),
-                Short(high)
+                Short(*mean),
+                Short(*std),
+                Short(*low),
+                Short(*high)
             ),
             DistributionKind::LogUniform { low, high } => {
                 write!(f, "log_uniform(low={low},high={high})")
@@ -469,16 +519,16 @@ impl fmt::Display for Distribution {
                 write!(f, "time_step(min={min},max={max},floor={floor})")
             }
             DistributionKind::Diagonal { value, .. } => {
-                write!(f, "diagonal(value={})", Short(value))
+                write!(f, "diagonal(value={})", Short(*value))
             }
             DistributionKind::NormalWithZeroRow { mean, std, row, .. } => write!(
                 f,
                 "normal_with_zero_row(mean={},std={},row={row})",
-                Short(mean),
-                Short(std)
+                Short(*mean),
+                Short(*std)
             ),
             DistributionKind::Sparse { std, zeros, .. } => {
-                write!(f, "sparse(std={},zeros={zeros})", Short(std))
+                write!(f, "sparse(std={},zeros={zeros})", Short(*std))
             }
             DistributionKind::Orthogonal {
                 gain,
@@ -488,7 +538,7 @@ impl fmt::Display for Distribution {
             } => write!(
                 f,
                 "orthogonal(gain={},rows={rows},columns={columns})",
-                Short(gain)
+                Short(*gain)
             ),
             DistributionKind::Sinusoid {
                 columns,
@@ -499,6 +549,8 @@ impl fmt::Display for Distribution {
                 "sinusoid(columns={columns},max_timescale={max_timescale})"
             ),
             DistributionKind::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
+            DistributionKind::Values { values } => write!(f, "values({})", values.len()),
+            DistributionKind::Kept => f.write_str("kept"),
         }
     }
 }

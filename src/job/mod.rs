@@ -1,5 +1,6 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
+mod parts;
 mod regions;
 
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX
 use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::tensor::DType;
 
+#[cfg(feature = "raw")]
+pub(crate) use parts::Piece;
+pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
@@ -122,6 +126,17 @@ impl Job {
             regions: Regions::new(fill.shape(), fill.local()),
         };
         Ok(match *fill.distribution().kind() {
+            DistributionKind::Kept => {
+                return Err(Error::Kept {
+                    tensor: fill.name().to_owned(),
+                });
+            }
+            DistributionKind::Values { ref values } => Job {
+                core: Core::Columns,
+                table: Some(Arc::new(pairs(values))),
+                columns: values.len() as u32,
+                ..job
+            },
             DistributionKind::Constant { value } => Job {
                 constant: value.to_bits(),
                 ..job
@@ -396,6 +411,12 @@ fn not_below(dtype: DType, bound: f32) -> f32 {
         bits if bits & 0x8000 != 0 => bits - 1,
         bits => bits + 1,
     })
+}
+
+/// Returns binary32 numbers as a table, two in an entry.
+fn pairs(values: &[u32]) -> Vec<[u32; 2]> {
+    let pair = |pair: &[u32]| [pair[0], pair.get(1).copied().unwrap_or(0)];
+    values.chunks(2).map(pair).collect()
 }
 
 /// Splits a number into its low and high 32 bits.

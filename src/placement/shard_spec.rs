@@ -264,9 +264,9 @@ impl ShardSpec {
             let placements = self
                 .placements(fill.name())
                 .ok_or_else(|| Error::Unmatched {
-                    tensor: fill.name().to_owned(),
-                    shape: fill.shape().to_string(),
+                    tensors: vec![(fill.name().to_owned(), fill.shape().to_string())],
                     recipe: self.name.clone(),
+                    key: "placements",
                 })?;
             if !fill.is_whole() {
                 return Err(Error::Slice {

@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::expression::Variable;
 use super::glob::Globs;
+use super::names::Names;
 use super::rule::{Assignment, Rule};
 use super::source::Chain;
 use super::template::Template;
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init, Missing};
-use crate::tensor::{Layout, ListedTensor, Tensor, TensorList};
+use crate::tensor::{Layout, ListedTensor, Shape, Tensor, TensorList};
 
 /// A function that returns the layout of a tensor if neither its rule nor the recipe gives one.
 pub(super) type LayoutOf<'a> = &'a dyn Fn(&ListedTensor) -> Layout;
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     list: &'a TensorList,
     layout_of: LayoutOf<'a>,
     by_name: HashMap<&'a str, &'a ListedTensor>,
+    /// The rules whose conditions on the whole list are met.
+    active: Vec<bool>,
     /// The layer numbers after each prefix: `transformer.h.` -> {0, ..., 11}.
     layers: HashMap<&'a str, BTreeSet<u64>>,
     /// The matches of each glob of an expression. All tensors of a rule have the same globs, and each
@@ -44,10 +47,19 @@ impl<'a> Context<'a> {
             }
         }
         let named = list.tensors().iter().map(|t| (t.name.as_str(), t));
+        let has = |globs: &Globs| {
+            list.tensors()
+                .iter()
+                .any(|tensor| globs.matches(&tensor.name))
+        };
+        let active = recipe.rules.iter().map(|rule| {
+            rule.with.as_ref().is_none_or(has) && !rule.without.as_ref().is_some_and(has)
+        });
         Context {
             recipe,
             list,
             layout_of,
+            active: active.collect(),
             by_name: named.collect(),
             layers,
             found: RefCell::default(),
@@ -57,9 +69,12 @@ impl<'a> Context<'a> {
     /// Returns the index of the first rule that matches a tensor.
     pub fn rule_of(&self, listed: &ListedTensor) -> Option<usize> {
         let rank_is = |rank: usize, tensor: &ListedTensor| tensor.shape.rank() == rank;
-        self.recipe.rules.iter().position(|rule| {
+        let rules = self.recipe.rules.iter().zip(&self.active);
+        let mut rules = rules;
+        rules.position(|(rule, &active)| {
             // The rank comes first, because globs take the most time.
-            rule.rank.is_none_or(|rank| rank_is(rank, listed))
+            active
+                && rule.rank.is_none_or(|rank| rank_is(rank, listed))
                 && rule.globs.matches(&listed.name)
                 && rule.sibling_rank.is_none_or(|rank| {
                     self.sibling(listed)
@@ -68,54 +83,97 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Returns the tensor of this name to which another one is tied, with the index of its rule and its
-    /// initializer.
-    pub fn tied(
+    /// Returns true if the conditions of a rule on the whole list are met.
+    pub fn is_active(&self, rule: usize) -> bool {
+        self.active[rule]
+    }
+
+    /// Returns the tensor whose weights a rule gives another one, with the index of its own rule.
+    pub fn other(
         &self,
         listed: &ListedTensor,
-        name: &str,
-    ) -> Result<(&'a ListedTensor, usize, &'a Template)> {
-        let refused = |reason: String| Error::context(format!("tied_to {name:?}"), reason);
-        let source = *self
-            .by_name
-            .get(name)
-            .ok_or_else(|| refused("names a tensor that is not in the list".to_owned()))?;
-        if source.name == listed.name {
-            let reason = "names the tensor itself: give it a rule of its own before this one";
-            return Err(refused(reason.to_owned()));
-        }
+        rule: &Rule,
+        names: &Names,
+        tied: bool,
+    ) -> Result<(&'a ListedTensor, usize)> {
+        let key = if tied { "tied_to" } else { "same_as" };
+        let names = names.of(&rule.texts, &listed.name);
+        let refused =
+            |name: &str, reason: String| Error::context(format!("{key} {name:?}"), reason);
+        let known = |name: &&String| self.by_name.contains_key(name.as_str());
+        let itself = |name: &&String| **name == listed.name;
+        let Some(name) = names.iter().find(|name| known(name) && !itself(name)) else {
+            return Err(match &names[..] {
+                [name] if itself(&name) => {
+                    let reason =
+                        "names the tensor itself: give it a rule of its own before this one";
+                    refused(name, reason.to_owned())
+                }
+                [name] => refused(name, "names a tensor that is not in the list".to_owned()),
+                names => Error::context(
+                    format!("{key} {names:?}"),
+                    "names only this tensor and tensors that are not in the list",
+                ),
+            });
+        };
+        let source = self.by_name[name.as_str()];
         if source.shape != listed.shape {
-            return Err(refused(format!(
+            let reason = format!(
                 "names a tensor of shape {}, but this one has shape {}: the shapes must be equal",
                 source.shape, listed.shape
-            )));
+            );
+            return Err(refused(name, reason));
         }
-        let index = self.rule_of(source);
-        let index =
-            index.ok_or_else(|| refused("names a tensor that no rule matches".to_owned()))?;
+        let Some(index) = self.rule_of(source) else {
+            return Err(refused(
+                name,
+                "names a tensor that no rule matches".to_owned(),
+            ));
+        };
         match &self.recipe.rules[index].assignment {
-            Assignment::Init(template) => Ok((source, index, template)),
-            Assignment::TiedTo(other) => Err(refused(format!(
-                "names a tensor that is tied to {other:?}: tie both to a tensor that has an init"
-            ))),
+            Assignment::Other { names, tied } => {
+                let other = names.of(&self.recipe.rules[index].texts, &source.name);
+                let (is, both) = match tied {
+                    true => ("is tied to", "tie both to"),
+                    false => ("is the same as", "name for both"),
+                };
+                Err(refused(
+                    name,
+                    format!(
+                        "names a tensor that {is} {:?}: {both} a tensor that has an init",
+                        other.first().map_or("", String::as_str)
+                    ),
+                ))
+            }
+            Assignment::Keep(_) => Err(refused(
+                name,
+                "names a tensor that is kept from a file: keep this one, too".to_owned(),
+            )),
+            Assignment::Skip => Err(refused(
+                name,
+                "names a tensor that is skipped: give that one an init".to_owned(),
+            )),
+            _ => Ok((source, index)),
         }
     }
 
     /// Returns a tensor with the layout, groups and axes of its rule and the recipe.
     pub fn tensor(&self, listed: &ListedTensor, rule: &Rule) -> Tensor {
-        let layout = rule.layout.or(self.recipe.layout);
+        let layout = self.recipe.layout;
         let tensor = Tensor::with_shape(&listed.name, listed.shape.clone())
-            .with_layout(layout.unwrap_or_else(|| (self.layout_of)(listed)))
-            .with_groups(rule.groups.unwrap_or(1));
-        match &rule.fan_axes {
-            Some(axes) => tensor.with_fan_axes(axes.clone()),
-            None => tensor,
-        }
+            .with_layout(layout.unwrap_or_else(|| (self.layout_of)(listed)));
+        rule.fans.of(tensor)
     }
 
-    /// Returns the initializer of a rule for a tensor, with all its numbers.
-    pub fn init(&self, template: &Template, rule: &Rule, listed: &ListedTensor) -> Result<Init> {
-        let init = template.init(&|variable| self.look_up(variable, rule, listed))?;
+    /// Returns the initializer of a rule for a tensor of the list, with all its numbers. `tensor` is
+    /// the tensor itself or a part of it, whose shape and fans count.
+    pub fn init(
+        &self,
+        template: &Template,
+        tensor: &Tensor,
+        listed: &ListedTensor,
+    ) -> Result<Init> {
+        let init = template.init(&|variable| self.look_up(variable, tensor, listed))?;
         match init.missing() {
             None => Ok(init),
             // As torch.nn.Linear.reset_parameters: biases are 0 if fan_in is 0.
@@ -131,10 +189,15 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the value of a variable for a tensor.
-    fn look_up(&self, variable: &Variable, rule: &Rule, listed: &ListedTensor) -> Result<f64> {
+    pub fn look_up(
+        &self,
+        variable: &Variable,
+        tensor: &Tensor,
+        listed: &ListedTensor,
+    ) -> Result<f64> {
         let refused = |variable: &str, reason: String| Error::context(variable, reason);
-        let dimension = |variable: &str, tensor: &ListedTensor, axis: i64| {
-            let dims = tensor.shape.dims();
+        let dimension = |variable: &str, name: &str, shape: &Shape, axis: i64| {
+            let dims = shape.dims();
             let index = if axis < 0 {
                 axis + dims.len() as i64
             } else {
@@ -146,10 +209,7 @@ impl<'a> Context<'a> {
             dim.map(|&dim| dim as f64).ok_or_else(|| {
                 refused(
                     variable,
-                    format!(
-                        "finds no axis {axis} in shape {} of {:?}",
-                        tensor.shape, tensor.name
-                    ),
+                    format!("finds no axis {axis} in shape {shape} of {name:?}"),
                 )
             })
         };
@@ -174,15 +234,15 @@ impl<'a> Context<'a> {
             Variable::Layer => layer_of(&listed.name)
                 .map(|(_, layer)| layer as f64)
                 .ok_or_else(|| refused("layer", "finds no layer's number in the name".to_owned())),
-            Variable::FanIn => Ok(Fans::of(&self.tensor(listed, rule))?.fan_in as f64),
-            Variable::FanOut => Ok(Fans::of(&self.tensor(listed, rule))?.fan_out as f64),
-            Variable::Rank => Ok(listed.shape.rank() as f64),
-            Variable::Dim(axis) => dimension("dim", listed, *axis),
+            Variable::FanIn => Ok(Fans::of(tensor)?.fan_in as f64),
+            Variable::FanOut => Ok(Fans::of(tensor)?.fan_out as f64),
+            Variable::Rank => Ok(tensor.shape().rank() as f64),
+            Variable::Dim(axis) => dimension("dim", tensor.name(), tensor.shape(), *axis),
             Variable::Size(glob, axis) => {
                 let tensor = matching("size", glob)?.first.ok_or_else(|| {
                     refused("size", format!("finds no tensor that matches {glob:?}"))
                 })?;
-                dimension("size", tensor, *axis)
+                dimension("size", &tensor.name, &tensor.shape, *axis)
             }
             Variable::Sibling(name, axis) => {
                 let end = listed.name.rfind(SEPARATORS).map_or(0, |at| at + 1);
@@ -190,7 +250,7 @@ impl<'a> Context<'a> {
                 let tensor = self.by_name.get(wanted.as_str()).ok_or_else(|| {
                     refused("sibling", format!("finds no tensor {wanted:?} in the list"))
                 })?;
-                dimension("sibling", tensor, *axis)
+                dimension("sibling", &tensor.name, &tensor.shape, *axis)
             }
             Variable::Count(glob) => Ok(matching("count", glob)?.count as f64),
         }

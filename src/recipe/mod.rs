@@ -27,10 +27,24 @@
 //! tied_to = "embed.weight"  # instead of init: the weights of another tensor
 //! ```
 //!
+//! A rule has one of these keys:
+//!
+//! | key | weights |
+//! |---|---|
+//! | `init = "normal(std=0.02)"` | those of an initializer |
+//! | `tied_to = "embed.weight"` | those of another tensor, which the framework stores once |
+//! | `same_as = "layers.0.*"` | those of another tensor at the start, in a tensor of its own |
+//! | `values = [0.5, 1, -1]` | these numbers in row-major order, one for each element. Lists may be nested |
+//! | `keep = true` | the tensor of the same name of the file that the list was read from, bit for bit |
+//! | `keep = "buffers.safetensors"` | the tensor of the same name of a file. The path is relative to the folder of the recipe |
+//! | `skip = true` | none: the tensor is left out |
+//! | `parts = [...]` | those of the parts, which must hold every element. `init` and `values` can have parts, too |
+//!
 //! In a glob `*` matches any text with any dots, `?` matches one character, `[ab]` matches one of the
 //! characters in brackets, and `{a,b}` matches either text. Beyond ASCII, `?` and `[ab]` match one byte
 //! of a character in UTF-8. `sibling_rank = N` limits a rule to tensors `<prefix>.bias` beside a
-//! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers.
+//! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers. `with = "*.wi_0.*"`
+//! limits a rule to lists that have a tensor of such a name, and `without` to lists that have none.
 //!
 //! A tensor that no rule matches is an error. A key that is not listed here is an error, too.
 //!
@@ -49,7 +63,49 @@
 //!
 //! A rule with `tied_to` gives its tensors the weights of the tensor that it names. This tensor must be
 //! in the list, have the same shape, and not be tied itself. The tied tensors use its stream, seed and
-//! initializer. They can have another dtype.
+//! initializer. They can have another dtype. `same_as` does the same for tensors that are equal at the
+//! start but not tied, such as the copies of a layer by `copy.deepcopy` in `torch.nn.TransformerEncoder`.
+//!
+//! Both keys take a list of names, too. The first name that is in the list of tensors counts. A `*` in a
+//! name stands for the text that the `*` at the same place of the rule's glob matches:
+//!
+//! ```toml
+//! [[rule]]
+//! match = "layers.[1-9].*"
+//! same_as = "layers.0.*"
+//! ```
+//!
+//! # Parts of a tensor
+//!
+//! `parts` gives parts of a tensor initializers of their own. Elements outside of all parts have the
+//! `init` of the rule. If several parts hold an element, the first one applies.
+//!
+//! ```toml
+//! [[rule]]                      # query, key and value in one matrix, each with its own fans
+//! match = "*.in_proj_weight"
+//! parts = [
+//!     { slice = "0:dim(0)/3", init = "xavier_uniform" },
+//!     { slice = "dim(0)/3:2*dim(0)/3", init = "xavier_uniform" },
+//!     { slice = "2*dim(0)/3:", init = "xavier_uniform" },
+//! ]
+//!
+//! [[rule]]                      # the forget gate of an LSTM starts at 1
+//! match = "*.bias_ih_l*"
+//! init = "zeros"
+//! parts = [{ slice = "dim(0)/4:dim(0)/2", init = "ones" }]
+//!
+//! [[rule]]                      # rows that pad the vocabulary
+//! match = "embed.weight"
+//! init = "normal(std=0.02)"
+//! parts = [{ slice = "50257:", init = "zeros" }]
+//! ```
+//!
+//! A slice has a range `start:end` or an index for each dimension, as in Python. Negative numbers count
+//! from the end. Dimensions that are left out are whole. Each number can be an expression. A part can
+//! have `values` instead of `init`, and the keys `layout`, `groups`, `in_axis`, `out_axis` and
+//! `batch_axis`. The fans of a part are those of its own shape. In its `init`, the variables `fan_in`,
+//! `fan_out`, `rank` and `dim(k)` are those of the part.
+//! [`Fill::with_part`](crate::Fill::with_part) describes the bits.
 //!
 //! # Numbers from the list of tensors
 //!
@@ -105,24 +161,30 @@
 mod context;
 mod expression;
 mod glob;
+mod names;
 mod plan;
 mod presets;
 mod rule;
+mod slice;
 mod source;
 mod template;
+mod unused;
+mod values;
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::init::{Fans, Init};
-use crate::tensor::{DType, Layout, ListedTensor, TensorList, stream_id};
+use crate::init::{Distribution, Fans, Init};
+use crate::tensor::{DType, Layout, ListedTensor, Tensor, TensorList};
 use context::Context;
-use rule::Assignment;
+use rule::{Assignment, PartContent};
 use source::{Chain, Source};
+use template::Template;
 
 pub(crate) use glob::{GlobTexts, Globs};
-pub use plan::{Plan, PlanEntry, PlanRule, select};
+pub use plan::{Assigned, Plan, PlanEntry, PlanPart, PlanRule, SkippedTensor, select};
+pub use unused::UnusedRule;
 
 /// A list of rules that give each tensor of a model its initializer. The [module](self) describes the
 /// file.
@@ -165,7 +227,7 @@ impl Recipe {
     /// [`Error::Unknown`] for a name that is not in [`Recipe::presets`].
     pub fn preset(name: &str) -> Result<Self> {
         match presets::text(name) {
-            Some(text) => Recipe::parse(name, text),
+            Some(text) => Recipe::parse(name, text, true),
             None => Err(Error::Unknown {
                 kind: "preset",
                 value: name.to_owned(),
@@ -185,7 +247,7 @@ impl Recipe {
     /// [`Error::Recipe`] with line and column, for text that is not TOML, for unknown keys, for
     /// malformed globs and initializers, and for more than 10,000 globs.
     pub fn from_toml(text: &str) -> Result<Self> {
-        Recipe::parse("recipe", text)
+        Recipe::parse("recipe", text, false)
     }
 
     /// Reads a recipe from a file, and the recipes that it extends. The file's name, without folders,
@@ -201,11 +263,12 @@ impl Recipe {
         Ok(Recipe { chain })
     }
 
-    fn parse(name: &str, text: &str) -> Result<Self> {
+    fn parse(name: &str, text: &str, is_preset: bool) -> Result<Self> {
         let chain = Chain::read(Source {
             name: name.to_owned(),
             text: text.to_owned(),
             path: None,
+            is_preset,
         })?;
         Ok(Recipe { chain })
     }
@@ -224,15 +287,18 @@ impl Recipe {
 
     /// Returns the SHA-256 of the recipe's text, in hexadecimal. It identifies the recipe.
     ///
-    /// The hash of a recipe that extends others covers the whole chain. It is the SHA-256 of the lines
-    /// with the SHA-256 of each text, the recipe itself first, like the output of
-    /// `sha256sum own.toml base.toml | cut -c -64 | sha256sum`.
+    /// The hash of a recipe that extends others, or keeps tensors from files, covers all of them. It is
+    /// the SHA-256 of the lines with the SHA-256 of each text and then of each file, the recipe itself
+    /// first, like the output of
+    /// `sha256sum own.toml base.toml buffers.safetensors | cut -c -64 | sha256sum`.
     #[must_use]
     pub fn sha256(&self) -> String {
-        match &self.chain.files[..] {
-            [own] => source::sha256(&own.text),
-            chain => {
-                let lines = chain.iter().map(|file| source::sha256(&file.text) + "\n");
+        match (&self.chain.files[..], &self.chain.kept_files[..]) {
+            ([own], []) => source::sha256(&own.text),
+            (texts, files) => {
+                let texts = texts.iter().map(|file| source::sha256(&file.text));
+                let hashes = texts.chain(files.iter().map(|(_, hash)| hash.clone()));
+                let lines = hashes.map(|hash| hash + "\n");
                 source::sha256(&lines.collect::<String>())
             }
         }
@@ -299,65 +365,138 @@ impl Recipe {
             recipe: self.name().to_owned(),
         })?;
         let context = Context::new(&self.chain, list, layout_of);
-        let tensors = list.tensors().iter();
-        let entries = tensors.map(|listed| self.entry(&context, listed, seed, dtype));
-        Ok(Plan {
+        let tensors = list.tensors();
+        let rules: Vec<Option<usize>> = tensors
+            .iter()
+            .map(|listed| context.rule_of(listed))
+            .collect();
+        let mut plan = Plan {
             seed,
-            entries: entries.collect::<Result<_>>()?,
+            entries: Vec::with_capacity(tensors.len()),
+            skipped: Vec::new(),
             rules: self.plan_rules(),
-        })
+            unused: unused::rules(&self.chain, &context, list, &rules),
+        };
+        let mut unmatched = Vec::new();
+        for (listed, &index) in tensors.iter().zip(&rules) {
+            let Some(index) = index else {
+                unmatched.push((listed.name.clone(), listed.shape.to_string()));
+                continue;
+            };
+            match self.chain.rules[index].assignment {
+                Assignment::Skip => plan.skipped.push(SkippedTensor {
+                    name: listed.name.clone(),
+                    rule: index,
+                }),
+                // The entries of a plan that fails need not be made.
+                _ if !unmatched.is_empty() => {}
+                _ => plan
+                    .entries
+                    .push(self.entry(&context, listed, index, seed, dtype)?),
+            }
+        }
+        if !unmatched.is_empty() {
+            return Err(Error::Unmatched {
+                tensors: unmatched,
+                recipe: self.name().to_owned(),
+                key: "an init, or skip = true to leave them out",
+            });
+        }
+        Ok(plan)
     }
 
-    /// Returns the entry of a tensor.
+    /// Returns the entry of a tensor, whose rule has this index.
     fn entry(
         &self,
         context: &Context<'_>,
         listed: &ListedTensor,
+        index: usize,
         seed: u64,
         dtype: Option<DType>,
     ) -> Result<PlanEntry> {
-        let index = context.rule_of(listed).ok_or_else(|| Error::Unmatched {
-            tensor: listed.name.clone(),
-            shape: listed.shape.to_string(),
-            recipe: self.name().to_owned(),
-        })?;
         let rule = &self.chain.rules[index];
         let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
-        // The tensor that defines the weights, and its rule: the tensor itself unless it is tied.
-        let (source, source_index, template, tied_to) = match &rule.assignment {
-            Assignment::Init(template) => (listed, index, template, None),
-            Assignment::TiedTo(name) => {
-                let (source, index, template) = context.tied(listed, name).map_err(at_rule)?;
-                (source, index, template, Some(name.clone()))
+        let mut entry = match &rule.assignment {
+            Assignment::Other { names, tied } => {
+                let other = context.other(listed, rule, names, *tied);
+                let (source, source_index) = other.map_err(at_rule)?;
+                let entry = self.content(context, source, source_index, seed)?;
+                let name = Some(source.name.clone());
+                let (tied_to, same_as) = if *tied { (name, None) } else { (None, name) };
+                PlanEntry {
+                    fill: entry.fill.renamed(&listed.name),
+                    rule: index,
+                    tied_to,
+                    same_as,
+                    ..entry
+                }
             }
-        };
-        let source_rule = &self.chain.rules[source_index];
-        let mut tensor = context.tensor(listed, source_rule);
-        if tied_to.is_some() {
-            tensor = tensor.with_stream_id(stream_id(&source.name));
-        }
-        let init = match context.init(template, source_rule, source) {
-            Ok(init) => init,
-            // An empty tensor has no elements, so a missing number does not matter.
-            Err(_) if source.shape.elements() == 0 => Init::zeros(),
-            Err(error) => return Err(self.at_rule(error.named(&source.name), source_index)),
-        };
-        let fill = Fill::new(&tensor, &init, source_rule.seed.unwrap_or(seed))
-            .map_err(|error| self.at_rule(error, source_index))?;
-        let fans = if init.fan_mode().is_some() || template.uses_fans() {
-            // Only the fans of an empty tensor can fail here. It needs none.
-            Fans::of(&tensor).ok()
-        } else {
-            None
+            _ => self.content(context, listed, index, seed)?,
         };
         let dtype = dtype.or(rule.dtype).or(self.chain.dtype).or(listed.dtype);
+        entry.fill = entry.fill.with_dtype(dtype.unwrap_or_default());
+        Ok(entry)
+    }
+
+    /// Returns the entry of a tensor by a rule that makes weights of its own.
+    fn content(
+        &self,
+        context: &Context<'_>,
+        listed: &ListedTensor,
+        index: usize,
+        seed: u64,
+    ) -> Result<PlanEntry> {
+        let rule = &self.chain.rules[index];
+        let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
+        let tensor = context.tensor(listed, rule);
+        let made = match &rule.assignment {
+            Assignment::Init(template) => Made::by(context, template, &tensor, listed),
+            Assignment::Values(values) => Made::values(values, &tensor),
+            Assignment::Keep(from) => Ok(Made {
+                assigned: Assigned::Kept { from: from.clone() },
+                distribution: Distribution::kept(),
+                fans: None,
+            }),
+            // No element has this value: the parts hold all.
+            _ => Ok(Made::zeros(Assigned::Parts)),
+        };
+        let made = made.map_err(at_rule)?;
+        let seed_is_pinned = rule.seed.is_some();
+        let seed = rule.seed.unwrap_or(seed);
+        let mut fill = Fill::from_distribution(&tensor, made.distribution, seed);
+        let mut parts = Vec::with_capacity(rule.parts.len());
+        let look_up = |variable: &_| context.look_up(variable, &tensor, listed);
+        for part in &rule.parts {
+            let slice = part
+                .slice
+                .slice(tensor.shape(), &look_up)
+                .map_err(at_rule)?;
+            let whole = part.fans.of(tensor.part(&slice)?);
+            let made = match &part.content {
+                PartContent::Init(template) => Made::by(context, template, &whole, listed),
+                PartContent::Values(values) => Made::values(values, &whole),
+            };
+            let made = made.map_err(|error| self.at_rule(error.named(whole.name()), index))?;
+            fill = fill.with_part_of(slice.clone(), whole, made.distribution);
+            parts.push(PlanPart {
+                slice,
+                init: made.assigned,
+                fans: made.fans,
+            });
+        }
+        if let Assignment::Parts = rule.assignment {
+            let slices = parts.iter().map(|part| &part.slice);
+            slice::check_cover(tensor.shape(), slices).map_err(at_rule)?;
+        }
         Ok(PlanEntry {
-            fill: fill.with_dtype(dtype.unwrap_or_default()),
-            init,
+            fill,
+            init: made.assigned,
+            parts,
             rule: index,
-            seed_is_pinned: source_rule.seed.is_some(),
-            fans,
-            tied_to,
+            seed_is_pinned,
+            fans: made.fans,
+            tied_to: None,
+            same_as: None,
         })
     }
 
@@ -381,5 +520,66 @@ impl Recipe {
                 column: place.rule.1,
             })
             .collect()
+    }
+}
+
+/// What a rule makes for a tensor or a part of one.
+struct Made {
+    assigned: Assigned,
+    distribution: Distribution,
+    fans: Option<Fans>,
+}
+
+impl Made {
+    fn zeros(assigned: Assigned) -> Self {
+        Made {
+            assigned,
+            distribution: Distribution::zeros(),
+            fans: None,
+        }
+    }
+
+    /// Returns the weights of an initializer. `tensor` is the tensor of the list or a part of it.
+    fn by(
+        context: &Context<'_>,
+        template: &Template,
+        tensor: &Tensor,
+        listed: &ListedTensor,
+    ) -> Result<Self> {
+        let init = match context.init(template, tensor, listed) {
+            Ok(init) => init,
+            // An empty tensor has no elements, so a missing number does not matter.
+            Err(_) if tensor.shape().elements() == 0 => Init::zeros(),
+            Err(error) => return Err(error),
+        };
+        let fans = if init.fan_mode().is_some() || template.uses_fans() {
+            // Only the fans of an empty tensor can fail here. It needs none.
+            Fans::of(tensor).ok()
+        } else {
+            None
+        };
+        Ok(Made {
+            distribution: init.resolve(tensor)?,
+            assigned: Assigned::Init(init),
+            fans,
+        })
+    }
+
+    /// Returns the numbers of a recipe.
+    fn values(values: &std::sync::Arc<[u32]>, tensor: &Tensor) -> Result<Self> {
+        let (count, elements) = (values.len() as u64, tensor.shape().elements());
+        if count != elements {
+            return Err(Error::shape(
+                tensor.shape(),
+                format!(
+                    "has {elements} elements, but the rule gives {count} values: give one for each"
+                ),
+            ));
+        }
+        Ok(Made {
+            assigned: Assigned::Values { count },
+            distribution: Distribution::values(values)?,
+            fans: None,
+        })
     }
 }

@@ -1,9 +1,14 @@
 //! A recipe resolved against a list of tensors.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use super::glob::Globs;
+use super::unused::UnusedRule;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
+use crate::tensor::Slice;
 
 /// The fills of all tensors of a model, made by [`Recipe::resolve`](super::Recipe::resolve).
 ///
@@ -31,8 +36,12 @@ pub struct Plan {
     pub seed: u64,
     /// The tensors, in the order of the list.
     pub entries: Vec<PlanEntry>,
+    /// The tensors that a rule leaves out, in the order of the list.
+    pub skipped: Vec<SkippedTensor>,
     /// The rules of the recipe and of the recipes that it extends, in the order in which they are tried.
     pub rules: Vec<PlanRule>,
+    /// The rules that apply to no tensor, without those of presets.
+    pub unused: Vec<UnusedRule>,
 }
 
 /// One tensor of a [`Plan`].
@@ -40,9 +49,11 @@ pub struct Plan {
 pub struct PlanEntry {
     /// The fill of the whole tensor.
     pub fill: Fill,
-    /// The rule's initializer, with the numbers from the list. For a tied tensor it is the initializer
-    /// of the other tensor.
-    pub init: Init,
+    /// The initializer of the rule with the numbers from the list, or the other origin that the rule
+    /// gives. For a tensor with the weights of another one, it is that of the other tensor.
+    pub init: Assigned,
+    /// The parts with initializers of their own, in the order of the rule.
+    pub parts: Vec<PlanPart>,
     /// The index of the rule that matched, in [`Plan::rules`].
     pub rule: usize,
     /// True if a rule gives the seed. The plan's seed is then not used for the tensor.
@@ -51,6 +62,64 @@ pub struct PlanEntry {
     pub fans: Option<Fans>,
     /// The name of the tensor whose weights this one has, if its rule ties it.
     pub tied_to: Option<String>,
+    /// The name of the tensor whose initial weights this one has, if its rule says `same_as`.
+    pub same_as: Option<String>,
+}
+
+/// The origin of the elements of a tensor or of a part of it.
+///
+/// As text: the initializer, `values(N)`, `keep`, or `parts`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Assigned {
+    /// An initializer.
+    Init(Init),
+    /// Numbers that stand in the recipe.
+    Values {
+        /// Their number.
+        count: u64,
+    },
+    /// The tensor of the same name of a file, bit for bit.
+    Kept {
+        /// The file that the recipe names, or `None` for the file of the tensor list.
+        from: Option<PathBuf>,
+    },
+    /// The parts hold all elements.
+    Parts,
+}
+
+impl fmt::Display for Assigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Assigned::Init(init) => write!(f, "{init}"),
+            Assigned::Values { count } => write!(f, "values({count})"),
+            Assigned::Kept { from: None } => f.write_str("keep"),
+            Assigned::Kept { from: Some(path) } => write!(f, "keep({:?})", path.display()),
+            Assigned::Parts => f.write_str("parts"),
+        }
+    }
+}
+
+/// A part of a tensor of a [`Plan`] with an initializer of its own.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlanPart {
+    /// The part.
+    pub slice: Slice,
+    /// Its initializer.
+    pub init: Assigned,
+    /// The fans of the part, if the initializer's numbers depend on them.
+    pub fans: Option<Fans>,
+}
+
+/// A tensor of the list that a rule leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedTensor {
+    /// The tensor's name.
+    pub name: String,
+    /// The index of the rule, in [`Plan::rules`].
+    pub rule: usize,
 }
 
 /// The position of a rule of a [`Plan`] in its file.

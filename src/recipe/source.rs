@@ -1,6 +1,7 @@
 //! Reading of recipes: a file, and the recipes that it extends.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::presets;
-use super::rule::{RawRule, Rule};
+use super::rule::{Assignment, RawRule, Rule};
 use crate::error::{Error, Result};
 use crate::read::{Places, read_text};
 use crate::tensor::{DType, Layout};
@@ -39,6 +40,7 @@ pub(super) struct Source {
     pub name: String,
     pub text: String,
     pub path: Option<PathBuf>,
+    pub is_preset: bool,
 }
 
 impl Source {
@@ -53,6 +55,7 @@ impl Source {
             name,
             text,
             path: Some(path.to_owned()),
+            is_preset: false,
         })
     }
 
@@ -87,6 +90,7 @@ impl Source {
                     name: name.clone(),
                     text: text.to_owned(),
                     path: None,
+                    is_preset: true,
                 }),
                 None => {
                     let presets = Vec::from_iter(presets::names()).join(", ");
@@ -98,19 +102,28 @@ impl Source {
                 }
             };
         }
-        let Some(path) = &self.path else {
+        if self.path.is_none() {
             let reason = format!(
                 "extends {name:?}, but only a recipe that is a file itself can extend one: use a \
                  preset's name"
             );
             return Err(self.refused(at, reason));
+        }
+        Source::read(&self.beside(name, extends.span().start, "extends")?)
+    }
+
+    /// Returns the path of a file that this recipe names, relative to its own folder. `verb` says what
+    /// the recipe does with it.
+    fn beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
+        let refused = |reason: String| self.refused(Some(byte), format!("{verb} {name:?}{reason}"));
+        let Some(path) = &self.path else {
+            let reason = ", but only a recipe that is a file itself has a folder with other files";
+            return Err(refused(reason.to_owned()));
         };
         if Path::new(name).has_root() || Path::new(name).is_absolute() {
-            let reason = format!(
-                "extends {name:?}: the path must be relative to the folder of this file, so that both \
-                 can be moved together"
-            );
-            return Err(self.refused(at, reason));
+            let reason = ": the path must be relative to the folder of this file, so that both can be \
+                          moved together";
+            return Err(refused(reason.to_owned()));
         }
         let path = path.parent().unwrap_or(Path::new("")).join(name);
         // Opening a pipe would wait for a writer.
@@ -119,10 +132,10 @@ impl Source {
             return Err(Error::Format {
                 path: shown(&path),
                 tensor: None,
-                reason: format!("is not a regular file: {} extends it", self.name),
+                reason: format!("is not a regular file: {} {verb} it", self.name),
             });
         }
-        Source::read(&path)
+        Ok(path)
     }
 }
 
@@ -131,6 +144,8 @@ impl Source {
 pub(super) struct ChainFile {
     pub name: String,
     pub text: String,
+    /// True for a recipe that comes with the crate.
+    pub is_preset: bool,
 }
 
 /// The position of a rule.
@@ -140,7 +155,7 @@ pub(super) struct Place {
     pub file: usize,
     /// The line and column of the rule, from 1.
     pub rule: (usize, usize),
-    /// The line and column of its `init` or `tied_to`.
+    /// The line and column of its `init`, `tied_to` and so on.
     pub assignment: (usize, usize),
 }
 
@@ -152,6 +167,8 @@ pub(super) struct Chain {
     pub seed: Option<u64>,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
+    /// The files from which rules keep tensors, each with its SHA-256.
+    pub kept_files: Vec<(PathBuf, String)>,
     /// The rules of the whole chain, in the order in which they are tried.
     pub rules: Vec<Rule>,
     /// The position of each rule in its file.
@@ -167,6 +184,7 @@ impl Chain {
             seed: None,
             dtype: None,
             layout: None,
+            kept_files: Vec::new(),
             rules: Vec::new(),
             places: Vec::new(),
         };
@@ -189,7 +207,7 @@ impl Chain {
             globs += file
                 .rule
                 .iter()
-                .map(|rule| rule.get_ref().globs.get_ref().0.len())
+                .map(|rule| rule.get_ref().count_globs())
                 .sum::<usize>();
             if globs > MAX_GLOBS {
                 let reason = format!(
@@ -200,10 +218,18 @@ impl Chain {
             let mut places = Places::new(&source.text);
             for rule in file.rule {
                 let start = rule.span().start;
-                let (rule, assignment) = rule
+                let (mut rule, assignment) = rule
                     .into_inner()
                     .rule(start)
                     .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
+                if let Assignment::Keep(Some(path)) = &mut rule.assignment {
+                    *path =
+                        source.beside(&path.to_string_lossy(), assignment, "keeps tensors of")?;
+                    if !chain.kept_files.iter().any(|(known, _)| known == path) {
+                        let hash = sha256_of_file(path)?;
+                        chain.kept_files.push((path.clone(), hash));
+                    }
+                }
                 chain.rules.push(rule);
                 chain.places.push(Place {
                     file: chain.files.len(),
@@ -238,6 +264,7 @@ impl Chain {
             chain.files.push(ChainFile {
                 name: source.name,
                 text: source.text,
+                is_preset: source.is_preset,
             });
         }
         Ok(chain)
@@ -246,6 +273,23 @@ impl Chain {
 
 /// Returns the SHA-256 of a text, in hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(text.as_bytes()))
+}
+
+/// Returns the SHA-256 of a file's contents, in hexadecimal.
+fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut file = fs::File::open(path).map_err(Error::io(path, "open"))?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let length = file.read(&mut piece).map_err(Error::io(path, "read"))?;
+        if length == 0 {
+            return Ok(hexadecimal(&hash.finalize()));
+        }
+        hash.update(&piece[..length]);
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -124,6 +124,28 @@ impl Tensor {
         self
     }
 
+    /// Returns a part of the tensor as a tensor by itself, with the same layout, groups and axes.
+    ///
+    /// Its stream id is that of the text `ID[SLICE]`, with the tensor's own stream id in decimal
+    /// digits, as in `17734696886724432[0:512,0:512]` (docs/STREAM.md).
+    pub(crate) fn part(&self, slice: &Slice) -> Result<Tensor> {
+        Ok(Tensor {
+            name: format!("{}[{slice}]", self.name),
+            shape: Shape::new(slice.dims())?,
+            layout: self.layout,
+            fan_axes: self.fan_axes.clone(),
+            groups: self.groups,
+            stream: stream_id(&format!("{}[{slice}]", self.stream)),
+        })
+    }
+
+    /// Returns the same tensor under another name. The stream id is not changed.
+    #[cfg(feature = "recipe")]
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fanin::checkpoint::{Moments, read_tensor_list};
 use fanin::init::{Distribution, DistributionKind};
-use fanin::{DType, ListedTensor, Plan, Recipe, Shape, TensorList, cpu};
+use fanin::{DType, Fill, ListedTensor, Plan, Recipe, Shape, TensorList, cpu};
 use serde::Deserialize;
 
 /// Standard errors that a sample may stray: by chance 2e-9 a check, and less than 1e-6 for all
@@ -142,13 +142,13 @@ fn gpt2_is_initialized_as_hugging_face_does() {
     for entry in &plan.entries {
         let name = entry.fill.name();
         let (kind, expected) = if name.ends_with(".c_proj.weight") {
-            (0, residual)
+            (0, residual.clone())
         } else if name.ends_with(".bias") {
             (1, Distribution::constant(0.0).unwrap())
         } else if name.contains(".ln_") {
             (2, Distribution::constant(1.0).unwrap())
         } else {
-            (3, weight)
+            (3, weight.clone())
         };
         counts[kind] += 1;
         assert_eq!(*entry.fill.distribution(), expected, "{name}");
@@ -292,14 +292,10 @@ fn the_generic_presets_cover_the_usual_names() {
             .unwrap()
             .resolve(&list, Some(1), None)
             .unwrap();
-        let got: Vec<Distribution> = plan
-            .entries
-            .iter()
-            .map(|e| *e.fill.distribution())
-            .collect();
-        let weight = weight.unwrap();
+        let got: Vec<&Distribution> = plan.iter().map(Fill::distribution).collect();
+        let weight = &weight.unwrap();
         let constant = |value| Distribution::constant(value).unwrap();
-        let (zero, one) = (constant(0.0), constant(1.0));
+        let (zero, one) = (&constant(0.0), &constant(1.0));
         assert_eq!(got, [weight, zero, one, weight, one, zero], "{preset}");
     }
 }

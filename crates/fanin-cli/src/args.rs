@@ -62,6 +62,10 @@ pub struct ModelArguments {
     /// The dtype of all tensors: f32, f16 or bf16 [default: that of the recipe or list, else f32].
     #[arg(long)]
     pub dtype: Option<DType>,
+    /// Fail if a rule of the recipe applies to no tensor. Without it, this is a warning. Rules of
+    /// presets do not count.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Args)]

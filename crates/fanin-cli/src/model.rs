@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use fanin::checkpoint;
+use fanin::recipe::{PlanRule, UnusedRule};
+use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, Slice, TensorList};
 
 use crate::Failure;
 use crate::args::ModelArguments;
+use crate::output::status;
 
 /// Returns the metadata of a model's files. It holds only what determines the bits, so it has no
 /// time, place or backend, and equal requests give equal files.
@@ -26,7 +29,42 @@ pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let list = checkpoint::read_tensor_list(&arguments.tensors)?;
     let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    report_unused(&plan, arguments.strict)?;
     Ok((recipe, plan))
+}
+
+/// Warns about rules that apply to no tensor. With `strict`, the first one is an error.
+pub fn report_unused(plan: &Plan, strict: bool) -> Result<(), Failure> {
+    for rule in &plan.unused {
+        let message = unused(plan, rule);
+        if strict {
+            return Err(Failure::Run(message));
+        }
+        status(&format!("warning: {message}"));
+    }
+    Ok(())
+}
+
+/// Returns a message about a rule that applies to no tensor.
+fn unused(plan: &Plan, unused: &UnusedRule) -> String {
+    let PlanRule { recipe, line, .. } = &plan.rules[unused.rule];
+    let quoted = |names: &[String]| {
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| format!("{:?}", excerpt(name)))
+            .collect();
+        names.join(", ")
+    };
+    let globs = quoted(&unused.globs);
+    let nearest = quoted(&unused.nearest);
+    let start = format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");
+    if unused.is_shadowed {
+        return format!("{start}: earlier rules take all that it matches, such as {nearest}");
+    }
+    match unused.nearest.is_empty() {
+        true => start,
+        false => format!("{start}; the list has {nearest}"),
+    }
 }
 
 /// Resolves the recipe. A missing seed is an error of usage, because `--seed` can give it.

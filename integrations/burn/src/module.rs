@@ -227,17 +227,24 @@ impl Listed {
         let plan = loop {
             let list = TensorList::new(tensors.clone())?;
             match recipe.resolve_with_layouts(&list, Some(seed), None, &layout_of) {
-                Err(fanin::Error::Unmatched { tensor, .. }) if optional.contains(&tensor) => {
-                    tensors.retain(|listed| listed.name != tensor);
+                Err(fanin::Error::Unmatched {
+                    tensors: unmatched, ..
+                }) if unmatched.iter().all(|(name, _)| optional.contains(name)) => {
+                    let unmatched = |name: &str| unmatched.iter().any(|(known, _)| known == name);
+                    tensors.retain(|listed| !unmatched(&listed.name));
                 }
                 plan => break plan?,
             }
         };
-        let fills = plan.into_fills().into_iter().zip(tensors);
+        let listed = tensors.into_iter();
+        let dtypes: HashMap<String, _> = listed.map(|listed| (listed.name, listed.dtype)).collect();
+        // Parameters that the recipe skips or keeps stay as the module has them.
+        let fills = plan.into_fills().into_iter().filter(|fill| !fill.is_kept());
         // The parameter's own dtype takes precedence over the recipe's.
-        let fills = fills.map(|(fill, listed)| {
-            let dtype = listed.dtype.unwrap_or_default();
-            (listed.name, fill.with_dtype(dtype))
+        let fills = fills.map(|fill| {
+            let name = fill.name().to_owned();
+            let dtype = dtypes.get(&name).copied().flatten().unwrap_or_default();
+            (name, fill.with_dtype(dtype))
         });
         Ok(fills.collect())
     }

@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, Write};
 use fanin::checkpoint::{self, Shards};
 use fanin::init::Distribution;
 use fanin::recipe::{PlanEntry, PlanRule};
+use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Shape};
 use serde::{Serialize, Serializer};
 
 use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::count;
-use crate::model::recipe;
+use crate::model::{recipe, report_unused};
 use crate::output::STDOUT;
 use crate::table::{Align, write_table};
 
@@ -22,6 +23,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let seed = model.seed.or(recipe.seed());
     // Only the seed column depends on the seed, so a plan can do without one.
     let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
+    report_unused(&plan, model.strict)?;
     let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);
     let files = layout
         .iter()
@@ -35,6 +37,11 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
             seed,
             files: &files.collect::<Vec<_>>(),
         },
+        skipped: plan
+            .skipped
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect(),
         total: Total {
             tensors: plan.entries.len(),
             parameters: plan.elements(),
@@ -64,6 +71,8 @@ struct Report<'a> {
     recipe_sha256: String,
     seed: Option<u64>,
     tensors: Rows<'a>,
+    /// The tensors that rules leave out.
+    skipped: Vec<&'a str>,
     total: Total,
 }
 
@@ -110,9 +119,21 @@ struct Row<'a> {
     bytes: u64,
     rule: RulePosition<'a>,
     tied_to: Option<&'a str>,
+    same_as: Option<&'a str>,
+    parts: Vec<PartRow<'a>>,
     seed: Option<u64>,
     stream: u64,
     file: &'a str,
+}
+
+/// A part of a tensor with an initializer of its own.
+#[derive(Serialize)]
+struct PartRow<'a> {
+    slice: String,
+    init: String,
+    distribution: &'a Distribution,
+    fan_in: Option<u64>,
+    fan_out: Option<u64>,
 }
 
 /// The position of a rule in its recipe.
@@ -146,6 +167,19 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
             column: *column,
         },
         tied_to: entry.tied_to.as_deref(),
+        same_as: entry.same_as.as_deref(),
+        parts: entry
+            .parts
+            .iter()
+            .zip(fill.parts())
+            .map(|(part, filled)| PartRow {
+                slice: part.slice.to_string(),
+                init: part.init.to_string(),
+                distribution: filled.distribution(),
+                fan_in: part.fans.map(|fans| fans.fan_in),
+                fan_out: part.fans.map(|fans| fans.fan_out),
+            })
+            .collect(),
         seed: (seed.is_some() || entry.seed_is_pinned).then(|| fill.seed()),
         stream: fill.stream(),
         file,
@@ -171,12 +205,30 @@ impl Report<'_> {
             ("rule", Align::Left),
             ("file", Align::Left),
         ];
-        // The column appears only if a tensor is tied, which few models have.
+        // These columns appear only if a tensor has the weights of another one.
         let tied = self.tensors.iter().any(|row| row.tied_to.is_some());
         columns.extend(tied.then_some(("tied to", Align::Left)));
+        let same = self.tensors.iter().any(|row| row.same_as.is_some());
+        columns.extend(same.then_some(("same as", Align::Left)));
+        // A tensor's row, and one for each of its parts.
         let cells = |row: Row<'_>| {
             let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
             let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+            let width = columns.len();
+            let parts = row.parts.iter().map(|part| {
+                let mut cells = vec![
+                    format!("  [{}]", part.slice),
+                    String::new(),
+                    String::new(),
+                    part.init.clone(),
+                    part.distribution.to_string(),
+                    number(part.fan_in),
+                    number(part.fan_out),
+                ];
+                cells.resize(width, String::new());
+                cells
+            });
+            let parts: Vec<Vec<String>> = parts.collect();
             let mut cells = vec![
                 row.name.to_owned(),
                 row.shape.to_string(),
@@ -190,9 +242,18 @@ impl Report<'_> {
                 row.file.to_owned(),
             ];
             cells.extend(tied.then(|| or_none(row.tied_to)));
-            cells
+            cells.extend(same.then(|| or_none(row.same_as)));
+            std::iter::once(cells).chain(parts)
         };
-        write_table(out, &columns, || self.tensors.iter().map(cells))?;
+        write_table(out, &columns, || self.tensors.iter().flat_map(cells))?;
+        if let [first, ..] = self.skipped.as_slice() {
+            writeln!(
+                out,
+                "left out: {}, such as {}",
+                count(self.skipped.len() as u128, "tensor"),
+                excerpt(first)
+            )?;
+        }
         let seed = self
             .seed
             .map_or_else(|| "-".to_owned(), |seed| seed.to_string());

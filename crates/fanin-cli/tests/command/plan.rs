@@ -89,6 +89,8 @@ fn json_has_everything_that_determines_the_bits() {
         "bytes": 3200,
         "rule": {"recipe": "own.toml", "line": 1, "column": 1},
         "tied_to": "embed.weight",
+        "same_as": null,
+        "parts": [],
         "seed": 0,
         "stream": stream_id("embed.weight"),
         "file": "model.safetensors",
