@@ -46,7 +46,7 @@ def mobilenet_v3_small():
     import torchvision
 
     model = torchvision.models.mobilenet_v3_small(weights=None)
-    return f"torchvision {torchvision.__version__}: mobilenet_v3_small", model.state_dict()
+    return f"torchvision {torchvision.__version__}: mobilenet_v3_small", model.state_dict(), model
 
 
 def timm_resnet():
@@ -55,7 +55,7 @@ def timm_resnet():
 
     name = "test_resnet"
     model = timm.create_model(name, pretrained=False)
-    return f"timm {timm.__version__}: {name}", model.state_dict()
+    return f"timm {timm.__version__}: {name}", model.state_dict(), model
 
 
 def swin():
@@ -65,7 +65,7 @@ def swin():
     model = torchvision.models.SwinTransformer(
         patch_size=[4, 4], embed_dim=24, depths=[1, 1], num_heads=[2, 4], window_size=[4, 4], num_classes=10,
     )  # fmt: skip
-    return f"torchvision {torchvision.__version__}: SwinTransformer", model.state_dict()
+    return f"torchvision {torchvision.__version__}: SwinTransformer", model.state_dict(), model
 
 
 def llama2():
@@ -85,14 +85,16 @@ def llama2():
         state[key] = tensor.half()
         if key.endswith("self_attn.o_proj.weight"):
             state[key.replace("o_proj.weight", "rotary_emb.inv_freq")] = inv_freq.clone()
-    return source + ", inv_freq as in 4.30", state
+    return source + ", inv_freq as in 4.30", state, model
 
 
 def gpt2(masks, model_class="GPT2LMHeadModel"):
     """Attention masks, in models/gpt2/modeling_gpt2.py, GPT2Attention.__init__."""
     import transformers
 
-    config = transformers.GPT2Config(vocab_size=1000, n_positions=32, n_embd=64, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=1000, n_positions=32, n_embd=64, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
     source, model = hf(getattr(transformers, model_class), config)
     n = config.n_positions
     state = {}
@@ -102,37 +104,37 @@ def gpt2(masks, model_class="GPT2LMHeadModel"):
             for name, mask in masks(n).items():
                 state[prefix + name] = mask
         state[key] = tensor
-    return source, state
+    return source, state, model
 
 
 def gpt2_uint8():
     """transformers 4.0 to 4.25 saved uint8 masks, masked_bias, and lm_head.weight beside wte.weight."""
-    source, state = gpt2(
+    source, state, model = gpt2(
         lambda n: {
             "bias": torch.tril(torch.ones((n, n), dtype=torch.uint8)).view(1, 1, n, n),
             "masked_bias": torch.tensor(-1e4),
         }
     )
-    return source + ", masks as in 4.25", state
+    return source + ", masks as in 4.25", state, model
 
 
 def gpt2_bool():
     """transformers 4.26 to 4.30 saved masks of bool."""
-    source, state = gpt2(
+    source, state, model = gpt2(
         lambda n: {
             "bias": torch.tril(torch.ones((n, n), dtype=torch.bool)).view(1, 1, n, n),
             "masked_bias": torch.tensor(-1e4),
         }
     )
-    return source + ", masks as in 4.30", state
+    return source + ", masks as in 4.30", state, model
 
 
 def gpt2_float():
     """openai-community/gpt2 has masks of float32 and names without the prefix `transformer.`."""
-    source, state = gpt2(
+    source, state, model = gpt2(
         lambda n: {"bias": torch.tril(torch.ones(n, n)).view(1, 1, n, n)}, model_class="GPT2Model"
     )
-    return source + ", masks as in openai-community/gpt2", state
+    return source + ", masks as in openai-community/gpt2", state, model
 
 
 def bert():
@@ -146,7 +148,7 @@ def bert():
     )  # fmt: skip
     source, model = hf(transformers.BertForPreTraining, config)
     state = {"bert.embeddings.position_ids": torch.arange(config.max_position_embeddings).expand((1, -1))}
-    return source + ", position_ids as in 4.30", state | model.state_dict()
+    return source + ", position_ids as in 4.30", state | model.state_dict(), model
 
 
 def t5():
@@ -157,7 +159,7 @@ def t5():
         vocab_size=1000, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_decoder_layers=2, num_heads=4,
     )  # fmt: skip
     source, model = hf(transformers.T5ForConditionalGeneration, config)
-    return source, model.state_dict()
+    return source, model.state_dict(), model
 
 
 def whisper():
@@ -170,7 +172,7 @@ def whisper():
         encoder_ffn_dim=32, decoder_ffn_dim=32, max_source_positions=100, max_target_positions=40,
     )  # fmt: skip
     source, model = hf(transformers.WhisperForConditionalGeneration, config)
-    return source, model.state_dict()
+    return source, model.state_dict(), model
 
 
 def deepseek_fp8():
@@ -207,7 +209,7 @@ def deepseek_fp8():
             state[key] = tensor
         else:
             state[key] = tensor.bfloat16()
-    return source + ", names and dtypes of deepseek-ai/DeepSeek-V3", state
+    return source + ", names and dtypes of deepseek-ai/DeepSeek-V3", state, model
 
 
 def flax_linen():
@@ -237,11 +239,11 @@ def flax_linen():
             y = nn.ConvTranspose(24, (2, 2))(y)
             return nn.Dense(100)(x.mean(1)), y
 
-    variables = Model().init(
-        jax.random.key(0), jnp.zeros((1, 7), jnp.int32), jnp.zeros((1, 8, 8, 3))
-    )
+    model = Model()
+    inputs = jnp.zeros((1, 7), jnp.int32), jnp.zeros((1, 8, 8, 3))
+    variables = model.init(jax.random.key(0), *inputs)
     flat = flax.traverse_util.flatten_dict(variables, sep=".")
-    return f"flax {flax.__version__}, jax {jax.__version__}: linen", flat
+    return f"flax {flax.__version__}, jax {jax.__version__}: linen", flat, (model, inputs)
 
 
 def keras():
@@ -264,11 +266,11 @@ def keras():
     y = layers.DepthwiseConv2D(3, name="depthwise")(y)
     y = layers.Conv2DTranspose(24, 2, name="transpose")(y)
     model = keras.Model([tokens, images], [x, y])
-    return f"keras {keras.__version__}, backend {keras.backend.backend()}", {
-        weight.path: weight.value for weight in model.weights
-    }
+    state = {weight.path: weight.value for weight in model.weights}
+    return f"keras {keras.__version__}, backend {keras.backend.backend()}", state, model
 
 
+# Each function returns where the model is from, its state dict, and the framework's model.
 MODELS = {
     "mobilenet_v3_small": mobilenet_v3_small,
     "timm_resnet": timm_resnet,
@@ -314,7 +316,7 @@ def statistics(key, tensor):
 
 def write(name):
     torch.manual_seed(0)
-    source, state = MODELS[name]()
+    source, state, _ = MODELS[name]()
     # Tied entries are one storage; a buffer that is a view of nothing else has its own.
     first = {}
     lines = []
