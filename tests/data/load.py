@@ -12,8 +12,10 @@ This is not part of the test suite, because the frameworks take gigabytes. The t
 files with the safetensors crate (crates/fanin-cli/tests/command/shards.rs and real_models.rs).
 """
 
+import contextlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -65,6 +67,37 @@ def check(fanin, recipe, config, size):
             f"transformers {transformers.__version__}: {recipe}, {compared} tensors in {len(files)} files, "
             f"{sum(p.numel() for p in parameters.values()):,} parameters, equal"
         )
+
+
+def check_readme(fanin):
+    """Runs the README's lines of Python, which write the list of a model, and plans the model."""
+    import jax.numpy as jnp
+
+    readme = (HERE.parent.parent / "README.md").read_text()
+    blocks = re.findall("^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2, blocks
+    module, (tokens, images) = state_dicts.flax_linen()[2]
+    names = [
+        ("mobilenet_v3", {"Model": lambda: state_dicts.mobilenet_v3_small()[2]}),
+        ("flax_linen", {"model": Applied(module, tokens), "inputs": images.astype(jnp.float32)}),
+    ]
+    for block, (recipe, names) in zip(blocks, names):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            exec(block, names)
+            if recipe == "flax_linen":
+                recipe = HERE / "state_dicts" / "flax_linen.toml"
+            plan = subprocess.run(
+                [fanin, "plan", recipe, "--tensors", "list.json", "--seed", "42", "--json"],
+                check=True, capture_output=True,
+            )
+            print(f"README: {len(names['rows'])} rows, planned in {len(plan.stdout):,} bytes", flush=True)
+
+
+class Applied:
+    """A module whose first input is given, because the README's lines have one input."""
+
+    def __init__(self, module, first):
+        self.init = lambda key, second: module.init(key, first, second)
 
 
 def put_together(files):
@@ -210,7 +243,7 @@ def load_by_keras(model, folder):
 
 
 def main():
-    fanin = sys.argv[1]
+    fanin = pathlib.Path(sys.argv[1]).resolve()
     check(fanin, "gpt2", transformers.GPT2Config(), "100MB")
     check(fanin, "gpt2", transformers.GPT2Config(), "5GB")
     small = transformers.LlamaConfig(
@@ -218,6 +251,7 @@ def main():
         num_key_value_heads=2, vocab_size=32000,
     )
     check(fanin, "llama", small, "20MiB")
+    check_readme(fanin)
     for name in state_dicts.MODELS:
         check_state_dict(fanin, name)
 
