@@ -172,7 +172,7 @@ def check_state_dict(fanin, name):
         assert ranks.keys() == loaded.keys()
         for key, tensor in loaded.items():
             assert_equal(key, tensor, ranks[key])
-        by = load_by_framework(name, model, folder / "model", loaded)
+        by = load_by_framework(name, model, folder / "model", loaded, recorded)
         elements = sum(tensor.numel() for tensor in loaded.values())
         print(f"{name}: {len(loaded)} tensors, {elements:,} elements, whole and of 4 ranks, equal; {by}", flush=True)
 
@@ -181,7 +181,7 @@ def check_state_dict(fanin, name):
 OLD_BUFFERS = (".inv_freq", ".attn.bias", ".masked_bias", ".position_ids")
 
 
-def load_by_framework(name, model, folder, loaded):
+def load_by_framework(name, model, folder, loaded, recorded):
     """Loads the file into the framework's model and compares every value that the model holds."""
     if name == "flax_linen":
         return load_by_flax(model, folder)
@@ -197,11 +197,12 @@ def load_by_framework(name, model, folder, loaded):
         assert all(key.endswith(OLD_BUFFERS) for key in unexpected), unexpected
         problems = {key: value for key, value in info.items() if value}
         assert not problems, problems
-        tied = model.state_dict()
-        for key, tensor in loaded.items():
-            # Buffers that the model has under another name, or makes itself.
-            if key not in tied:
-                assert key.endswith(OLD_BUFFERS), key
+        held = model.state_dict()
+        assert all(key in held or key.endswith(OLD_BUFFERS) for key in loaded)
+        # The loader ties what the file holds under several names, if it holds the same bits.
+        for row in recorded:
+            if "tied_to" in row:
+                assert held[row["name"]].data_ptr() == held[row["tied_to"]].data_ptr(), row["name"]
         by = f"transformers {transformers.__version__} from_pretrained"
     else:
         result = model.load_state_dict(loaded, strict=True)
