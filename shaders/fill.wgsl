@@ -30,6 +30,7 @@ const MASK_NONE: u32 = 0u;
 const MASK_DIAGONAL: u32 = 1u;
 const MASK_RANGE: u32 = 2u;
 const MASK_SPARSE: u32 = 3u;
+const MASK_LOWER: u32 = 4u;
 const DTYPE_F32: u32 = 0u;
 const DTYPE_F16: u32 = 1u;
 const DTYPE_BF16: u32 = 2u;
@@ -161,6 +162,9 @@ fn is_masked(element: vec2<u32>, row: u32, column: u32) -> bool {
     if (MASK == MASK_DIAGONAL) {
         return !on_diagonal(row, column, request.pattern);
     }
+    if (MASK == MASK_LOWER) {
+        return !in_lower_triangle(row, column, request.pattern);
+    }
     if (MASK == MASK_RANGE) {
         return in_range(element, request.pattern);
     }
@@ -206,7 +210,8 @@ fn has_place() -> bool {
 
 // Returns true if values depend on the row and column of an element.
 fn has_rows() -> bool {
-    return (CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (MASK == MASK_DIAGONAL) || (MASK == MASK_SPARSE);
+    return (CORE == CORE_SINE) || (CORE == CORE_COLUMNS) || (MASK == MASK_DIAGONAL) || (MASK == MASK_SPARSE) ||
+        (MASK == MASK_LOWER);
 }
 
 // The elements of two blocks.

@@ -36,6 +36,12 @@ fn on_diagonal(row: u32, column: u32, pattern: vec4<u32>) -> bool {
     return (r < pattern.y) && (column == ((r * pattern.z) + pattern.w));
 }
 
+// Returns true if a row and column are on or below the diagonal of their matrix. The pattern is: rows of a
+// matrix, and three numbers without use.
+fn in_lower_triangle(row: u32, column: u32, pattern: vec4<u32>) -> bool {
+    return column <= (row % pattern.x);
+}
+
 // A keyed permutation of the numbers below 2^(left + right), a different one for each column: a Feistel
 // network whose round functions are Philox. Draws start at 1, because values take draw 0.
 fn permute(number: u32, column: u32, left: u32, right: u32, stream: vec2<u32>, key: vec2<u32>) -> u32 {

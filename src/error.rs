@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::tensor::DType;
 #[cfg(feature = "recipe")]
 use crate::text::shown;
 use crate::text::{excerpt, one_line};
@@ -65,6 +66,25 @@ pub enum Error {
         value: f64,
         /// The accepted values.
         accepted: &'static str,
+    },
+
+    /// A dtype that cannot hold the elements of a tensor.
+    #[error("dtype {dtype} {reason}")]
+    DType {
+        /// The dtype.
+        dtype: DType,
+        /// The fault, and the accepted values.
+        reason: String,
+    },
+
+    /// A tensor that is kept from a file, which no initializer makes.
+    #[error(
+        "tensor {tensor:?} is kept from a file and has no initializer: read it from the file that \
+         holds it"
+    )]
+    Kept {
+        /// The tensor.
+        tensor: String,
     },
 
     /// A shape without fan_in and fan_out, or groups that do not divide it.
@@ -132,13 +152,6 @@ pub enum Error {
         recipe: String,
         /// The key that a rule for them needs besides `match`.
         key: &'static str,
-    },
-
-    /// A fill of a tensor that a recipe keeps from a file.
-    #[error("tensor {tensor:?} is kept from a file, and not made: copy it from there")]
-    Kept {
-        /// The tensor.
-        tensor: String,
     },
 
     /// A rule that cannot be applied to a tensor.
@@ -293,6 +306,7 @@ impl Error {
             | Error::Slice { .. }
             | Error::Placement { .. }
             | Error::Parameter { .. }
+            | Error::DType { .. }
             | Error::Fans { .. }
             | Error::Context { .. }
             | Error::Spec { .. }
@@ -329,6 +343,13 @@ impl Error {
             parameter,
             value,
             accepted,
+        }
+    }
+
+    pub(crate) fn dtype(dtype: DType, reason: impl Into<String>) -> Self {
+        Error::DType {
+            dtype,
+            reason: reason.into(),
         }
     }
 

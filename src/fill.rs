@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::init::{Distribution, DistributionKind, Init};
+use crate::job::Jobs;
 use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
@@ -267,12 +268,6 @@ impl Fill {
         &self.distribution
     }
 
-    /// Returns true if the elements are copied from a file, and not made.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        *self.distribution.kind() == DistributionKind::Kept
-    }
-
     /// Returns the parts that have an initializer of their own. The first one that holds an element
     /// applies to it.
     #[must_use]
@@ -324,21 +319,56 @@ impl Fill {
     /// Returns the number of bytes of the part.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.elements() * self.dtype.size()
+        self.dtype.bytes_of(self.elements())
+    }
+
+    /// Returns true if the elements are not made but copied from a file
+    /// ([`Distribution::kept`]).
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        matches!(self.distribution.kind(), DistributionKind::Kept)
+    }
+
+    /// Checks that the dtype can hold the elements, without making any.
+    ///
+    /// ```
+    /// use fanin::{DType, Fill, Init, Tensor};
+    ///
+    /// let counter = Tensor::new("steps", [])?;
+    /// assert!(Fill::new(&counter, &Init::zeros(), 0)?.with_dtype(DType::I64).check().is_ok());
+    /// let drawn = Fill::new(&counter, &Init::normal(0.0, 1.0), 0)?.with_dtype(DType::I64);
+    /// assert!(drawn.check().unwrap_err().to_string().contains("dtype i64 holds whole numbers only"));
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DType`], naming the tensor: whole numbers for an initializer that gives others, or a
+    /// dtype that cannot be initialized. A kept tensor can have any dtype.
+    pub fn check(&self) -> Result<()> {
+        // The kernels pack these, whatever is drawn.
+        if self.is_kept() || self.dtype.is_packed_by_kernels() {
+            return Ok(());
+        }
+        Jobs::new(self).map(|_| ())
     }
 
     /// Checks that `bytes` bytes are a whole number of elements of the part, from its element
     /// `start` on.
     pub(crate) fn check_range(&self, start: u64, bytes: u64) -> Result<()> {
-        let size = self.dtype.size();
+        let bits = self.dtype.bits();
         let available = self.elements().saturating_sub(start);
-        if bytes.is_multiple_of(size) && bytes / size <= available {
+        let elements = bytes.saturating_mul(8) / bits;
+        let is_whole = bytes.saturating_mul(8).is_multiple_of(bits);
+        // Elements of 4 and 6 bits may start within a byte, which no piece can.
+        let starts_a_byte = start.saturating_mul(bits % 8).is_multiple_of(8);
+        if is_whole && starts_a_byte && elements <= available {
             return Ok(());
         }
         Err(Error::LengthMismatch {
             tensor: self.name().to_owned(),
             expected: available,
-            got: bytes / size,
+            got: elements,
         })
     }
 }

@@ -8,7 +8,6 @@ use super::header::{MAX_HEADER_BYTES, METADATA};
 use super::npy;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::tensor::DType;
 
 /// The contents of a file: the bytes before the weights, and the fills in the file's order.
 ///
@@ -23,15 +22,16 @@ pub struct Contents<'a> {
 impl<'a> Contents<'a> {
     /// Makes a safetensors file of these fills.
     ///
-    /// The tensors keep the given order, except that f32 comes before f16 and bf16. So each one
-    /// starts at a multiple of its element's size, as readers that map the file need. The header is
+    /// The tensors keep the given order, except that those with larger elements come first. So each
+    /// one starts at a multiple of its element's size, as readers that map the file need. The header is
     /// padded with blanks to a multiple of 8 bytes. `metadata` goes into `__metadata__` in the
     /// given order.
     ///
     /// # Errors
     ///
     /// [`Error::Duplicate`] for a name that is used twice. [`Error::Unsupported`] for a tensor with
-    /// the name `__metadata__`, and for a header longer than the 100 MB that readers accept.
+    /// the name `__metadata__`, for elements of 4 or 6 bits that do not fill whole bytes, and for a
+    /// header longer than the 100 MB that readers accept.
     pub fn safetensors(fills: &'a [Fill], metadata: &[(&str, String)]) -> Result<Self> {
         let mut names = HashSet::with_capacity(fills.len());
         for fill in fills {
@@ -50,7 +50,7 @@ impl<'a> Contents<'a> {
             }
         }
         let mut fills: Vec<&Fill> = fills.iter().collect();
-        fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().size()));
+        fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().bits()));
 
         // Written by hand, because a map of serde_json would not keep the order. `Value` quotes the
         // texts.
@@ -66,13 +66,25 @@ impl<'a> Contents<'a> {
         let mut offset = 0u64;
         for fill in &fills {
             let dims: Vec<String> = fill.local().dims().iter().map(u64::to_string).collect();
+            if !fill.dtype().fills_whole_bytes(fill.elements()) {
+                return Err(Error::Unsupported {
+                    tensor: fill.name().to_owned(),
+                    format: "safetensors",
+                    what: format!(
+                        "{} elements of {}, which are not whole bytes",
+                        fill.elements(),
+                        fill.dtype()
+                    ),
+                    accepted: "keep the whole tensor, or skip it",
+                });
+            }
             // 2^13 fills of the largest size would overflow the 64 bits of an offset.
             let end = offset.checked_add(fill.bytes());
             let end = end.ok_or_else(|| too_large(fill, "more than 2^64 bytes of weights"))?;
             members.push(format!(
                 "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{offset},{end}]}}",
                 quoted(fill.name()),
-                fill.dtype().name().to_uppercase(),
+                fill.dtype().safetensors_name(),
                 dims.join(","),
             ));
             offset = end;
@@ -97,19 +109,19 @@ impl<'a> Contents<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for bf16, which numpy does not have, and for a shape whose text
-    /// exceeds the 65535 bytes of a header.
+    /// [`Error::Unsupported`] for bf16 and other dtypes that numpy does not have, and for a shape
+    /// whose text exceeds the 65535 bytes of a header.
     pub fn npy(fill: &'a Fill) -> Result<Self> {
-        if fill.dtype() == DType::BF16 {
+        let Some(descr) = fill.dtype().numpy_name() else {
             return Err(Error::Unsupported {
                 tensor: fill.name().to_owned(),
                 format: "npy",
-                what: "bf16".to_owned(),
-                accepted: "use f32 or f16, or write .safetensors or .bin",
+                what: fill.dtype().to_string(),
+                accepted: "use f32, f16, f64, bool or whole numbers, or write .safetensors or .bin",
             });
-        }
+        };
         Ok(Contents {
-            header: npy::header(fill.dtype(), &fill.local().dims()).ok_or_else(|| {
+            header: npy::header(&descr, &fill.local().dims()).ok_or_else(|| {
                 Error::Unsupported {
                     tensor: fill.name().to_owned(),
                     format: "npy",

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::file_dtype::FileDType;
 use super::json::listed;
 use super::numbers::{Decoder, decoder};
 use super::stats::nan_wins;
@@ -39,7 +38,7 @@ pub struct Diff {
     pub only_in_start: Vec<String>,
     /// The tensors of the trained weights that the start lacks.
     pub only_in_trained: Vec<String>,
-    /// The tensors that are in both, but in a dtype other than f64, f32, f16 and bf16.
+    /// The tensors that are in both, but not as floats that fanin fills: counters, for example.
     pub not_compared: Vec<String>,
 }
 
@@ -153,43 +152,41 @@ pub fn diff(start: Start<'_, '_>, trained: &Weights, progress: &mut Progress<'_>
     }
 }
 
-/// Returns the tensors of trained weights that a recipe can have made: those of f32, f16, bf16 and
-/// f64. An f64 tensor has no dtype in the list, so the recipe's dtype holds for it. Tensors of
-/// other dtypes, such as counters, are left out.
+/// Returns the tensors of trained weights whose numbers are compared: those of floats that fanin
+/// fills. Tensors of other dtypes, such as counters, are left out.
 ///
 /// # Errors
 ///
 /// [`Error::Format`], naming the tensor, for a shape with too many elements.
 pub fn start_list(trained: &Weights) -> Result<TensorList> {
     let tensors = trained.tensors().iter();
-    let floats = tensors.filter(|tensor| decoder(tensor.kind()).is_some());
+    let floats = tensors.filter(|tensor| decoder(tensor.dtype()).is_some());
     let listed = floats.map(|tensor| {
-        let dtype = tensor.dtype().map(DType::name);
         listed(
             tensor.file(),
             tensor.name().to_owned(),
             tensor.shape().to_vec(),
-            dtype,
+            Some(tensor.dtype().name()),
         )
     });
     TensorList::new(listed.collect::<Result<_>>()?)
 }
 
 /// A tensor of the start: its name, shape and dtype.
-type StartTensor<'a> = (&'a str, Vec<u64>, FileDType);
+type StartTensor<'a> = (&'a str, Vec<u64>, DType);
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
-    (tensor.name(), tensor.shape().to_vec(), tensor.kind())
+    (tensor.name(), tensor.shape().to_vec(), tensor.dtype())
 }
 
 fn of_fill(fill: &Fill) -> StartTensor<'_> {
-    (fill.name(), fill.local().dims(), fill.dtype().into())
+    (fill.name(), fill.local().dims(), fill.dtype())
 }
 
 /// A tensor that is in both, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
-    start_dtype: FileDType,
+    start_dtype: DType,
     /// The decoders of the start and of the trained weights.
     start: Decoder,
     end: Decoder,
@@ -219,7 +216,7 @@ impl<'a> Matched<'a> {
             only_in_trained: Vec::new(),
             not_compared: Vec::new(),
         };
-        let by_name: HashMap<&str, (Vec<u64>, FileDType)> = start
+        let by_name: HashMap<&str, (Vec<u64>, DType)> = start
             .map(|(name, shape, dtype)| (name, (shape, dtype)))
             .collect();
         for tensor in trained.tensors() {
@@ -231,7 +228,7 @@ impl<'a> Matched<'a> {
                 let reason = format!("has shape {:?}, but {shape:?} at the start", tensor.shape());
                 return Err(format_error(tensor.file(), Some(tensor.name()), reason));
             }
-            match (decoder(*dtype), decoder(tensor.kind())) {
+            match (decoder(*dtype), decoder(tensor.dtype())) {
                 (Some(start), Some(end)) => matched.pairs.push(Pair {
                     trained: tensor,
                     start_dtype: *dtype,
@@ -294,7 +291,7 @@ impl<'a> Matched<'a> {
             TensorDiff {
                 name: pair.trained.name().to_owned(),
                 shape: pair.trained.shape().to_vec(),
-                start_dtype: pair.start_dtype.name().to_lowercase(),
+                start_dtype: pair.start_dtype.name().to_owned(),
                 dtype: pair.trained.dtype_name(),
                 change: sums.change(),
             }

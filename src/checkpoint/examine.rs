@@ -39,7 +39,7 @@ pub struct Examined {
     pub flags: Vec<Flag>,
 }
 
-/// Returns the tensors of a file that a recipe can describe: those in floats of 16, 32 or 64 bits.
+/// Returns the tensors of a file that a recipe can describe: those in floats that fanin fills.
 /// `path` leads to a file as for [`stats`](super::stats).
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
         return Err(format_error(path, None, reason));
     }
     let floats = numbers.arrays().iter().filter_map(|array| {
-        let dtype = array.made_as()?;
+        let dtype = array.made_as?;
         Some(listed(
             path,
             array.name.clone(),
@@ -137,7 +137,7 @@ fn examined(
     };
     let fill = fills.get(array.name.as_str());
     let fill = fill.filter(|fill| fill.shape().dims() == array.shape);
-    let dtype = array.made_as().filter(|_| fill.is_some());
+    let dtype = array.made_as.filter(|_| fill.is_some());
     row.flags.extend(not_finite(&seen.moments));
     if let (Some(fill), Some(dtype)) = (fill, dtype) {
         let fill = (*fill).clone().with_dtype(dtype);

@@ -14,9 +14,9 @@ use std::path::Path;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::file_dtype::FileDType;
 use crate::error::{Error, Result};
 use crate::read::format_error;
+use crate::tensor::DType;
 use crate::text::excerpt;
 
 /// The longest header in bytes: the limit of the safetensors library, so that no file that others
@@ -30,7 +30,7 @@ pub(super) const METADATA: &str = "__metadata__";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HeaderEntry {
     pub name: String,
-    pub dtype: FileDType,
+    pub dtype: DType,
     pub shape: Vec<u64>,
     /// Its bytes, counted from the end of the header.
     pub bytes: Range<u64>,
@@ -207,7 +207,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
 
 /// Checks one tensor without regard to the others.
 fn entry(name: String, info: Info, data_bytes: u64) -> Result<HeaderEntry, HeaderFault> {
-    let Some(dtype) = FileDType::of_name(&info.dtype) else {
+    let Some(dtype) = DType::of_safetensors(&info.dtype) else {
         return Err(HeaderFault::of(
             &name,
             format!(
@@ -234,9 +234,10 @@ fn entry(name: String, info: Info, data_bytes: u64) -> Result<HeaderEntry, Heade
         return Err(HeaderFault::of(
             &name,
             format!(
-                "bytes {start}..{end} are {}, shape {:?} of {dtype} needs {}",
+                "bytes {start}..{end} are {}, shape {:?} of {} needs {}",
                 end - start,
                 info.shape,
+                dtype.safetensors_name(),
                 match bits {
                     Some(bits) if bits.is_multiple_of(8) => (bits / 8).to_string(),
                     Some(bits) => format!("{bits} bits, no whole number of bytes"),
@@ -348,7 +349,7 @@ mod tests {
         assert_eq!(data_start, 8 + header.len() as u64);
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "e"]);
-        assert_eq!(entries[1].dtype, FileDType::BF16);
+        assert_eq!(entries[1].dtype, DType::BF16);
         assert_eq!(entries[1].bytes, 0..4);
         assert_eq!(parse(b"{}", 0).unwrap().entries, []);
         let without = parse(br#"{"__metadata__": null}"#, 0).unwrap();

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::header::{MAX_HEADER_BYTES, Pairs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::read::{format_error, read_limited};
-use crate::tensor::{ListedTensor, Shape};
+use crate::tensor::{DType, ListedTensor, Shape};
 use crate::text::excerpt;
 
 /// The longest name of a tensor in bytes, far longer than any sensible one.
@@ -107,7 +107,10 @@ fn json_tensor(path: &Path, index: usize, tensor: &JsonTensor<'_>) -> Result<Lis
     match string(raw) {
         Some(dtype) => listed(path, name, dims, Some(&dtype)),
         None => {
-            let reason = format!("has dtype {}: use f32, f16 or bf16", excerpt(raw.get()));
+            let reason = format!(
+                "has dtype {}: use the name of a dtype, such as \"bf16\", \"torch.float32\" or \"I64\"",
+                excerpt(raw.get())
+            );
             Err(format_error(path, Some(&excerpt(&name)), reason))
         }
     }
@@ -127,15 +130,18 @@ pub(super) fn listed(
         );
         return Err(format_error(path, None, reason));
     }
-    let dtype = dtype.map(str::parse).transpose().map_err(|_| {
-        let dtype = excerpt(dtype.unwrap_or_default());
-        let reason = format!(
-            "has dtype {dtype:?}: only f32, f16 and bf16 can be initialized; leave the tensor out \
-             of the list"
-        );
-        format_error(path, Some(&name), reason)
-    })?;
+    let dtype = dtype
+        .map(|text| parse_dtype(path, &name, text))
+        .transpose()?;
     let shape =
         Shape::new(shape).map_err(|error| format_error(path, Some(&name), error.to_string()))?;
     Ok(ListedTensor { name, shape, dtype })
+}
+
+/// Reads the dtype of a listed tensor.
+fn parse_dtype(path: &Path, name: &str, text: &str) -> Result<DType> {
+    // Untrusted text can be long.
+    let text = excerpt(text);
+    text.parse()
+        .map_err(|error: Error| format_error(path, Some(name), error.to_string()))
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::read::format_error;
-use crate::tensor::DType;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -15,14 +14,9 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// has 16 bits.
 const MAX_HEADER_BYTES: u32 = 65_535;
 
-/// Makes the header of a format 1.0 file in C order. Returns `None` for bf16, and for a shape that
-/// is too long for it.
-pub(super) fn header(dtype: DType, dims: &[u64]) -> Option<Vec<u8>> {
-    let descr = match dtype {
-        DType::F32 => "<f4",
-        DType::F16 => "<f2",
-        DType::BF16 => return None,
-    };
+/// Makes the header of a format 1.0 file in C order, of a dtype that numpy writes as `descr`.
+/// Returns `None` for a shape that is too long for it.
+pub(super) fn header(descr: &str, dims: &[u64]) -> Option<Vec<u8>> {
     // In a Python tuple, a single element needs a comma.
     let shape = match dims {
         [dim] => format!("({dim},)"),
@@ -156,7 +150,7 @@ mod tests {
     #[test]
     fn headers_are_numpys() {
         // numpy.lib.format.write_array_header_1_0 of np.zeros((3, 4), np.float32).
-        let header = header(DType::F32, &[3, 4]).unwrap();
+        let header = header("<f4", &[3, 4]).unwrap();
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }";
         assert_eq!(&header[..10], b"\x93NUMPY\x01\x00\x76\x00");
         assert_eq!(header.len(), 128);
@@ -167,7 +161,7 @@ mod tests {
     #[test]
     fn headers_read_back() {
         for dims in [&[][..], &[0], &[5], &[2, 3, 4]] {
-            let header = header(DType::F16, dims).unwrap();
+            let header = header("<f2", dims).unwrap();
             let array = parse(std::str::from_utf8(&header[10..]).unwrap()).unwrap();
             assert_eq!(
                 array,

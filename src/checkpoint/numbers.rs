@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
-use super::file_dtype::FileDType;
 use super::npy;
 use super::weights::{Reader, Weights};
 use crate::error::{Error, Result};
 use crate::read::format_error;
-use crate::tensor::DType;
+use crate::tensor::{DType, E4M3, E5M2, Float8};
 use crate::text::shown;
 
 /// A .npy file, or the weights that [`Weights::open`] finds.
@@ -29,18 +28,11 @@ pub(super) struct FileArray {
     pub shape: Vec<u64>,
     /// The dtype in the file, in lower case.
     pub dtype: String,
-    /// The decoder of its numbers, or `None` for integers and for floats of a byte or less.
+    /// The dtype in which fanin would fill it, if it is one of floats.
+    pub made_as: Option<DType>,
+    /// The decoder of its numbers, or `None` for whole numbers and for floats that fanin does not
+    /// fill.
     pub decoder: Option<Decoder>,
-}
-
-impl FileArray {
-    /// Returns the dtype in which fanin would fill it: f32 for f64.
-    pub fn made_as(&self) -> Option<DType> {
-        match self.dtype.as_str() {
-            "f64" => Some(DType::F32),
-            dtype => dtype.parse().ok(),
-        }
-    }
 }
 
 /// The bytes that are read at a time. It is a multiple of every element's size and of the chunks of
@@ -74,7 +66,8 @@ impl Numbers {
             name: tensor.name().to_owned(),
             shape: tensor.shape().to_vec(),
             dtype: tensor.dtype_name(),
-            decoder: decoder(tensor.kind()),
+            made_as: Some(tensor.dtype()).filter(|dtype| dtype.is_drawn()),
+            decoder: decoder(tensor.dtype()),
         });
         Ok(Numbers {
             path: path.to_owned(),
@@ -141,17 +134,13 @@ impl Numbers {
 
 fn npy_array(path: &Path) -> Result<FileArray> {
     let (_, array) = npy::read(path)?;
-    let (dtype, decoder) = match array.descr.as_str() {
-        "f8" => ("f64", decoder(FileDType::F64)),
-        "f4" => ("f32", decoder(FileDType::F32)),
-        "f2" => ("f16", decoder(FileDType::F16)),
-        other => (other, None),
-    };
+    let dtype = DType::of_numpy(&format!("<{}", array.descr));
     Ok(FileArray {
         name: shown(Path::new(path.file_stem().unwrap_or_default())),
-        dtype: dtype.to_owned(),
+        dtype: dtype.map_or(array.descr, |dtype| dtype.name().to_owned()),
+        made_as: dtype.filter(|dtype| dtype.is_drawn()),
         shape: array.shape,
-        decoder,
+        decoder: dtype.and_then(decoder),
     })
 }
 
@@ -178,19 +167,26 @@ macro_rules! decoder {
     };
 }
 
-/// Returns the decoder of a dtype, or `None` for integers and for floats of a byte or less.
-pub(super) fn decoder(dtype: FileDType) -> Option<Decoder> {
-    match dtype {
-        FileDType::F64 => Some(decoder!(8, f64)),
-        dtype => dtype.filled().map(decoder_of),
-    }
-}
-
-/// Returns the decoder of a dtype that fanin fills.
-pub(super) fn decoder_of(dtype: DType) -> Decoder {
-    match dtype {
+/// Returns the decoder of a dtype of floats that fanin fills, or `None` for whole numbers and other
+/// floats.
+pub(super) fn decoder(dtype: DType) -> Option<Decoder> {
+    Some(match dtype {
+        DType::F64 => decoder!(8, f64),
         DType::F32 => decoder!(4, f32),
         DType::F16 => decoder!(2, f16),
         DType::BF16 => decoder!(2, bf16),
-    }
+        DType::F8E4M3 => Decoder {
+            size: 1,
+            decode: |bytes, out| decode_float8(E4M3, bytes, out),
+        },
+        DType::F8E5M2 => Decoder {
+            size: 1,
+            decode: |bytes, out| decode_float8(E5M2, bytes, out),
+        },
+        _ => return None,
+    })
+}
+
+fn decode_float8(format: Float8, bytes: &[u8], out: &mut Vec<f64>) {
+    out.extend(bytes.iter().map(|&byte| f64::from(format.to_f32(byte))));
 }

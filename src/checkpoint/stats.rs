@@ -186,8 +186,8 @@ pub struct TensorStats {
     pub dtype: String,
     /// The number of elements.
     pub n: u64,
-    /// The mean. This and all further fields are `None` for a dtype other than f64, f32, f16 and
-    /// bf16.
+    /// The mean. This and all further fields are `None` for whole numbers, and for floats that fanin
+    /// does not fill.
     pub mean: Option<f64>,
     /// The standard deviation, divided by n.
     pub std: Option<f64>,

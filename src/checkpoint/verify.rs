@@ -1,6 +1,6 @@
 //! Verification: compares stored weights, to the bit, with those that a recipe and a seed give.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use half::{bf16, f16};
@@ -14,16 +14,19 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::DistributionKind;
 use crate::read::format_error;
-use crate::tensor::DType;
+use crate::tensor::{DType, E4M3, E5M2};
 
 /// The result of [`verify`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// The tensors of the file, in its order.
+    /// The tensors of the file that were compared, in its order.
     pub tensors: Vec<VerifiedTensor>,
     /// The fills whose tensors the file lacks, in the order of the fills.
     pub missing: Vec<String>,
+    /// The tensors of the file that were not compared, in its order: those that are kept from a
+    /// source that was not given, and those that the recipe skips.
+    pub passed_over: Vec<String>,
     /// The number of bytes that were compared.
     pub bytes: u64,
 }
@@ -97,52 +100,102 @@ impl fmt::Display for Difference {
 /// An element with its bits.
 ///
 /// As text: `0.25 (0x3e800000)`. In JSON: `{"value": 0.25, "bits": "0x3e800000"}`, with the value
-/// `null` for a number that is not finite.
+/// `null` for a number that is not finite, and for a dtype of which only the bits are shown: those
+/// of 4 and 6 bits, `f8_e8m0`, `f8_*fnuz` and `c64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredValue {
     /// The dtype.
     pub dtype: DType,
-    /// The bits. A dtype with 16 bits has them in the lower half.
-    pub bits: u32,
+    /// The bits, the lowest ones of the number.
+    pub bits: u64,
 }
 
 impl StoredValue {
-    /// Makes a value of its little-endian bytes, 2 or 4 of them.
-    fn new(dtype: DType, bytes: &[u8]) -> Self {
-        let bits = bytes
-            .iter()
-            .rev()
-            .fold(0, |n, &byte| n << 8 | u32::from(byte));
-        StoredValue { dtype, bits }
+    /// Makes the value of element `i` of these little-endian elements.
+    fn new(dtype: DType, bytes: &[u8], i: usize) -> Self {
+        let bits = dtype.bits() as usize;
+        // The bytes that the element touches. Those of 4 and 6 bits lie without gaps, lowest first.
+        let touched = i * bits / 8..((i + 1) * bits).div_ceil(8);
+        let all = bytes[touched].iter().rev();
+        let word = all.fold(0, |n, &byte| n << 8 | u64::from(byte)) >> (i * bits % 8);
+        StoredValue {
+            dtype,
+            bits: word & (u64::MAX >> (64 - bits)),
+        }
     }
 
-    /// The number.
+    /// Returns the number, rounded to binary64, or NaN for a dtype of which only the bits are shown.
     #[must_use]
-    pub fn value(self) -> f32 {
+    pub fn value(self) -> f64 {
+        match self.number() {
+            Number::Single(x) => x.into(),
+            Number::Double(x) => x,
+            Number::Whole(x) => x as f64,
+            Number::BitsOnly => f64::NAN,
+        }
+    }
+
+    /// Returns the number in its own precision.
+    fn number(self) -> Number {
+        let bits = self.bits;
         match self.dtype {
-            DType::F32 => f32::from_bits(self.bits),
-            DType::F16 => f16::from_bits(self.bits as u16).into(),
-            DType::BF16 => bf16::from_bits(self.bits as u16).into(),
+            DType::F64 => Number::Double(f64::from_bits(bits)),
+            DType::F32 => Number::Single(f32::from_bits(bits as u32)),
+            DType::F16 => Number::Single(f16::from_bits(bits as u16).into()),
+            DType::BF16 => Number::Single(bf16::from_bits(bits as u16).into()),
+            DType::F8E4M3 => Number::Single(E4M3.to_f32(bits as u8)),
+            DType::F8E5M2 => Number::Single(E5M2.to_f32(bits as u8)),
+            DType::Bool | DType::U8 | DType::U16 | DType::U32 | DType::U64 => {
+                Number::Whole(bits.into())
+            }
+            DType::I8 => Number::Whole((bits as i8).into()),
+            DType::I16 => Number::Whole((bits as i16).into()),
+            DType::I32 => Number::Whole((bits as i32).into()),
+            DType::I64 => Number::Whole((bits as i64).into()),
+            _ => Number::BitsOnly,
         }
     }
 
     /// Returns the bits as `0x` and a hexadecimal digit for every four.
     fn hexadecimal(self) -> String {
-        let width = 2 + 2 * self.dtype.size() as usize;
+        let width = 2 + self.dtype.bits().div_ceil(4) as usize;
         format!("{:#0width$x}", self.bits)
     }
 }
 
+/// A number in the precision in which it is shown.
+enum Number {
+    Single(f32),
+    Double(f64),
+    Whole(i128),
+    BitsOnly,
+}
+
 impl fmt::Display for StoredValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({})", self.value(), self.hexadecimal())
+        let bits = self.hexadecimal();
+        match self.number() {
+            Number::Single(x) => write!(f, "{x:?} ({bits})"),
+            Number::Double(x) => write!(f, "{x:?} ({bits})"),
+            Number::Whole(x) => write!(f, "{x} ({bits})"),
+            Number::BitsOnly => f.write_str(&bits),
+        }
     }
 }
 
 impl Serialize for StoredValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut value = serializer.serialize_struct("StoredValue", 2)?;
-        value.serialize_field("value", &self.value())?;
+        match self.number() {
+            Number::Single(x) => value.serialize_field("value", &x)?,
+            Number::Double(x) => value.serialize_field("value", &x)?,
+            // No whole number has more than 64 bits.
+            Number::Whole(x) => match u64::try_from(x) {
+                Ok(x) => value.serialize_field("value", &x)?,
+                Err(_) => value.serialize_field("value", &(x as i64))?,
+            },
+            Number::BitsOnly => value.serialize_field("value", &None::<f64>)?,
+        }
         value.serialize_field("bits", &self.hexadecimal())?;
         value.end()
     }
@@ -160,12 +213,14 @@ impl Serialize for StoredValue {
 /// counted, but are not reported as differences.
 ///
 /// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. A
-/// fill of a slice is compared with a tensor that holds this slice only.
+/// fill of a slice is compared with a tensor that holds this slice only. A tensor that is kept from
+/// a file is compared with it, to the bit, if `make` is a [`WithSources`](super::WithSources) that
+/// has the file. Otherwise it is passed over.
 ///
 /// # Errors
 ///
 /// [`Error::Format`] for a tensor of the file that has no fill, another shape than its fill, or a
-/// dtype other than f32, f16 and bf16, and for files that are cut short while they are read.
+/// dtype that cannot hold what its fill makes, and for files that are cut short while they are read.
 /// [`Error::Io`] if they cannot be read, [`Error::Interrupted`] if `progress` stops it, and the
 /// errors of `make`. A difference is not an error: it is in the result.
 ///
@@ -195,35 +250,71 @@ pub fn verify(
     make: &mut dyn Make,
     progress: &mut Progress<'_>,
 ) -> Result<Verification> {
+    verify_some(weights, fills, &[], make, progress)
+}
+
+/// Compares stored weights as [`verify`] does, and passes over the tensors of the file that are
+/// named in `skipped`: those that a recipe skips, so that they have no fill.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_some(
+    weights: &Weights,
+    fills: &[Fill],
+    skipped: &[String],
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> Result<Verification> {
     let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
-    let wanted = weights.tensors().iter().map(|stored| {
-        let fill = by_name.get(stored.name());
-        wanted(stored, fill.copied())
-    });
-    let wanted: Vec<Fill> = wanted.collect::<Result<_>>()?;
-    let mut tensors: Vec<VerifiedTensor> = weights
-        .tensors()
-        .iter()
-        .zip(&wanted)
-        .map(|(stored, fill)| VerifiedTensor {
+    let skipped: HashSet<&str> = skipped.iter().map(String::as_str).collect();
+    // The fills of the tensors that are compared, and the places of these by those in the file.
+    let mut wanted: Vec<Fill> = Vec::new();
+    let mut tensors: Vec<VerifiedTensor> = Vec::new();
+    let mut places: Vec<Option<usize>> = Vec::new();
+    let mut passed_over = Vec::new();
+    for stored in weights.tensors() {
+        let fill = by_name.get(stored.name()).copied();
+        let is_passed_over = match fill {
+            Some(fill) => !make.makes(fill),
+            None => skipped.contains(stored.name()),
+        };
+        if is_passed_over {
+            passed_over.push(stored.name().to_owned());
+            places.push(None);
+            continue;
+        }
+        let fill = compared_with(stored, fill)?;
+        places.push(Some(wanted.len()));
+        tensors.push(VerifiedTensor {
             name: stored.name().to_owned(),
             shape: stored.shape().to_vec(),
             dtype: fill.dtype(),
             elements: stored.elements(),
             differing: 0,
             close: 0,
-            tolerance: tolerance(fill),
+            tolerance: tolerance(&fill),
             first: None,
-        })
-        .collect();
+        });
+        wanted.push(fill);
+    }
 
     let order = weights.front_to_back();
+    // Pieces count the tensors of `wanted`.
     let cut = || {
-        pieces(order.iter().map(|&i| {
-            let fill = &wanted[i];
-            (i, fill.elements(), PIECE_BYTES as u64 / fill.dtype().size())
+        pieces(order.iter().filter_map(|&i| {
+            let place = places[i]?;
+            let fill = &wanted[place];
+            let step = fill.dtype().elements_in(PIECE_BYTES as u64);
+            Some((place, fill.elements(), step))
         }))
     };
+    let stored: Vec<&StoredTensor> = weights
+        .tensors()
+        .iter()
+        .zip(&places)
+        .filter_map(|(tensor, place)| place.map(|_| tensor))
+        .collect();
     let fills_to_come = cut().map(|piece| {
         (
             &wanted[piece.tensor],
@@ -233,10 +324,9 @@ pub fn verify(
     let mut ahead = Ahead::new(fills_to_come, make);
     let mut reader = Reader::new();
     let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
-        let size = wanted[piece.tensor].dtype().size();
-        buffer.resize((piece.elements * size) as usize, 0);
-        let stored = &weights.tensors()[piece.tensor];
-        reader.read(stored, piece.start * size, buffer)
+        let dtype = wanted[piece.tensor].dtype();
+        buffer.resize(dtype.bytes_of(piece.elements) as usize, 0);
+        reader.read(stored[piece.tensor], dtype.bytes_of(piece.start), buffer)
     };
     let mut made = Vec::new();
     read_ahead(cut(), read, |piece, stored| {
@@ -256,12 +346,13 @@ pub fn verify(
     Ok(Verification {
         tensors,
         missing: missing.map(|fill| fill.name().to_owned()).collect(),
-        bytes: weights.total_bytes(),
+        passed_over,
+        bytes: wanted.iter().map(Fill::bytes).sum(),
     })
 }
 
 /// Returns the fill that a stored tensor is compared with.
-fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
+fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
     let fill = fill.ok_or_else(|| refused("is not one of the expected tensors".into()))?;
     let dims = fill.local().dims();
@@ -269,13 +360,19 @@ fn wanted(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
         let reason = format!("has shape {:?}, but {dims:?} is expected", stored.shape());
         return Err(refused(reason));
     }
-    let dtype = stored.dtype().ok_or_else(|| {
-        refused(format!(
-            "has dtype {}: only f32, f16 and bf16 can be verified",
-            stored.dtype_name()
-        ))
-    })?;
-    Ok(fill.clone().with_dtype(dtype))
+    if fill.is_kept() {
+        // A kept tensor is compared as it is.
+        if fill.dtype() == stored.dtype() {
+            return Ok(fill.clone());
+        }
+        let (found, kept) = (stored.dtype(), fill.dtype());
+        return Err(refused(format!("has dtype {found}, but {kept} is kept")));
+    }
+    let fill = fill.clone().with_dtype(stored.dtype());
+    match fill.check() {
+        Ok(()) => Ok(fill),
+        Err(error) => Err(refused(error.fault().to_string())),
+    }
 }
 
 /// The largest difference, across devices, of an element of an orthogonal matrix of gain 1, as
@@ -296,27 +393,35 @@ fn tolerance(fill: &Fill) -> Option<f64> {
 /// place further: two numbers within the tolerance may be rounded to different sides.
 fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool {
     let (relative, smallest) = match stored.dtype {
-        DType::F32 => (f32::EPSILON, f32::from_bits(1)),
         DType::F16 => (f16::EPSILON.into(), f16::MIN_POSITIVE_SUBNORMAL.into()),
         DType::BF16 => (bf16::EPSILON.into(), bf16::MIN_POSITIVE_SUBNORMAL.into()),
+        DType::F8E4M3 => (2f32.powi(-3), 2f32.powi(-9)),
+        DType::F8E5M2 => (2f32.powi(-2), 2f32.powi(-16)),
+        // f64 too: it is made as f32. Whole numbers are no orthogonal matrix.
+        _ => (f32::EPSILON, f32::from_bits(1)),
     };
-    let (a, b) = (f64::from(stored.value()), f64::from(expected.value()));
+    let (a, b) = (stored.value(), expected.value());
     let unit = (f64::from(relative) * b.abs()).max(smallest.into());
     // False if the file's number is not finite: every comparison with NaN is false.
     (a - b).abs() <= tolerance + unit
 }
 
-/// The bytes that one task compares: a multiple of every element's size.
+/// The bytes that one task compares, about.
 const TASK_BYTES: usize = 1 << 18;
 
 impl VerifiedTensor {
     /// Compares the elements from `start` on.
     fn compare(&mut self, start: u64, stored: &[u8], made: &[u8]) {
-        let size = self.dtype.size() as usize;
-        let value = |bytes| StoredValue::new(self.dtype, bytes);
+        let dtype = self.dtype;
+        let size = dtype.size() as usize;
+        // Elements of 6 bits fill three bytes by fours.
+        let task_elements = dtype.elements_in(TASK_BYTES as u64);
+        let task_bytes = dtype.bytes_of(task_elements) as usize;
+        let has_whole_bytes = dtype.bits() >= 8;
+        let value = |bytes, i| StoredValue::new(dtype, bytes, i);
         let tasks = stored
-            .par_chunks(TASK_BYTES)
-            .zip(made.par_chunks(TASK_BYTES));
+            .par_chunks(task_bytes)
+            .zip(made.par_chunks(task_bytes));
         let found: Vec<(u64, u64, Option<usize>)> = tasks
             .map(|(stored, made)| {
                 let (mut differing, mut close, mut first) = (0, 0, None);
@@ -324,12 +429,18 @@ impl VerifiedTensor {
                 if stored == made {
                     return (differing, close, first);
                 }
-                let pairs = stored.chunks_exact(size).zip(made.chunks_exact(size));
-                for (element, (stored, made)) in pairs.enumerate() {
-                    if stored == made {
+                for element in 0..stored.len() * 8 / dtype.bits() as usize {
+                    let is_same = if has_whole_bytes {
+                        let bytes = element * size..(element + 1) * size;
+                        stored[bytes.clone()] == made[bytes]
+                    } else {
+                        value(stored, element) == value(made, element)
+                    };
+                    if is_same {
                         continue;
                     }
-                    let near = |tolerance| is_close(value(stored), value(made), tolerance);
+                    let (stored, made) = (value(stored, element), value(made, element));
+                    let near = |tolerance| is_close(stored, made, tolerance);
                     if self.tolerance.is_some_and(near) {
                         close += 1;
                     } else {
@@ -344,14 +455,13 @@ impl VerifiedTensor {
             self.differing += differing;
             self.close += close;
             if let (None, Some(element)) = (&self.first, first) {
-                let element = task * (TASK_BYTES / size) + element;
-                let bytes = element * size..(element + 1) * size;
+                let element = task * task_elements as usize + element;
                 let flat = start + element as u64;
                 self.first = Some(Difference {
                     index: index(flat, &self.shape),
                     flat,
-                    stored: StoredValue::new(self.dtype, &stored[bytes.clone()]),
-                    expected: StoredValue::new(self.dtype, &made[bytes]),
+                    stored: StoredValue::new(dtype, stored, element),
+                    expected: StoredValue::new(dtype, made, element),
                 });
             }
         }
@@ -384,7 +494,7 @@ mod tests {
     fn close_is_by_tolerance_and_one_unit() {
         let single = |x: f32| StoredValue {
             dtype: DType::F32,
-            bits: x.to_bits(),
+            bits: x.to_bits().into(),
         };
         assert!(is_close(single(0.5), single(0.500_009), 1e-5));
         assert!(!is_close(single(0.5), single(0.500_011), 1e-5));
@@ -401,9 +511,9 @@ mod tests {
 
     #[test]
     fn values_show_their_bits() {
-        let half = StoredValue::new(DType::F16, &[0x00, 0x04]);
+        let half = StoredValue::new(DType::F16, &[0x00, 0x04], 0);
         assert_eq!(half.to_string(), "6.1035156e-5 (0x0400)");
-        let nan = StoredValue::new(DType::F32, &0x7fc0_0001u32.to_le_bytes());
+        let nan = StoredValue::new(DType::F32, &0x7fc0_0001u32.to_le_bytes(), 0);
         assert_eq!(nan.to_string(), "NaN (0x7fc00001)");
         assert_eq!(
             serde_json::to_string(&[half, nan]).unwrap(),

@@ -8,7 +8,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use super::file_dtype::FileDType;
 use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
 use super::json::{Json, listed, read_json};
 use super::shards::{INDEX, SINGLE};
@@ -37,7 +36,7 @@ const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
 /// let weights = Weights::open(&path)?;
 /// assert_eq!(weights.metadata("seed"), Some("42"));
 /// let tensor = weights.get("w").expect("it was written");
-/// assert_eq!((tensor.shape(), tensor.dtype()), (&[3, 2][..], Some(DType::F32)));
+/// assert_eq!((tensor.shape(), tensor.dtype()), (&[3, 2][..], DType::F32));
 /// // The last of its elements.
 /// let mut last = [0; 4];
 /// Reader::new().read(tensor, 5 * 4, &mut last)?;
@@ -59,7 +58,7 @@ pub struct Weights {
 pub struct StoredTensor {
     name: String,
     shape: Vec<u64>,
-    kind: FileDType,
+    dtype: DType,
     file: Arc<Path>,
     bytes: Range<u64>,
 }
@@ -77,21 +76,16 @@ impl StoredTensor {
         &self.shape
     }
 
-    /// The dtype, if fanin can fill it.
+    /// The dtype.
     #[must_use]
-    pub fn dtype(&self) -> Option<DType> {
-        self.kind.filled()
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The dtype's name in lower case: `f32`, `bf16`, `i64`, `f8_e4m3`, ...
     #[must_use]
     pub fn dtype_name(&self) -> String {
-        self.kind.name().to_lowercase()
-    }
-
-    /// The dtype in the file.
-    pub(super) fn kind(&self) -> FileDType {
-        self.kind
+        self.dtype.name().to_owned()
     }
 
     /// The number of elements.
@@ -282,18 +276,17 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], naming the tensor, for a dtype other than f32, f16 and bf16, and for a
-    /// shape with too many elements.
+    /// [`Error::Format`], naming the tensor, for a shape with too many elements.
     pub fn tensor_list(&self) -> Result<TensorList> {
         let tensors = self.tensors.iter().map(|tensor| {
             listed(
                 &tensor.file,
                 tensor.name.clone(),
                 tensor.shape.clone(),
-                Some(tensor.kind.name()),
+                Some(tensor.dtype.name()),
             )
         });
-        TensorList::new(tensors.collect::<Result<_>>()?)
+        Ok(TensorList::new(tensors.collect::<Result<_>>()?)?.of_weights())
     }
 
     /// Returns the indices of the tensors in the order of their bytes, file by file, so that
@@ -341,7 +334,7 @@ fn stored(entry: HeaderEntry, file: &Arc<Path>, data_start: u64) -> StoredTensor
     StoredTensor {
         name: entry.name,
         shape: entry.shape,
-        kind: entry.dtype,
+        dtype: entry.dtype,
         file: Arc::clone(file),
         // No overflow: the header was checked against the file's length.
         bytes: data_start + entry.bytes.start..data_start + entry.bytes.end,
@@ -373,7 +366,7 @@ impl Reader {
         let bytes = tensor.bytes.end - tensor.bytes.start;
         let left = bytes.saturating_sub(offset);
         if out.len() as u64 > left {
-            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.kind.bits();
+            let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.dtype.bits();
             return Err(Error::LengthMismatch {
                 tensor: tensor.name.clone(),
                 expected: elements(left),

@@ -22,6 +22,11 @@ pub trait Make {
     /// Any error that prevents it.
     fn make(&mut self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()>;
 
+    /// Returns whether it can make these elements at all: all that are not kept from a file.
+    fn makes(&self, fill: &Fill) -> bool {
+        !fill.is_kept()
+    }
+
     /// Returns the number of pieces that it can work ahead of the one that is asked for.
     fn depth(&self) -> usize {
         0
@@ -361,7 +366,7 @@ impl Writer {
                     Err(mpsc::RecvError) => return Ok(()),
                 }
             };
-            let bytes = (range.end - range.start) * fill.dtype().size();
+            let bytes = fill.dtype().bytes_of(range.end - range.start);
             piece.resize(bytes as usize, 0);
             make.make(fill, range.start, &mut piece)?;
             if progress(bytes).is_break() {
@@ -382,7 +387,14 @@ impl Writer {
     ) -> impl Iterator<Item = (&'a Fill, Range<u64>)> + use<'a> {
         let bytes = self.piece_bytes();
         contents.fills().iter().flat_map(move |&fill| {
-            let (elements, step) = (fill.elements(), bytes / fill.dtype().size());
+            // A device makes binary32 for the dtypes that the host converts to, so their pieces have
+            // no more elements than pieces of f32.
+            let bits = fill.dtype().bits().max(32);
+            let step = match fill.dtype().is_packed_by_kernels() || fill.is_kept() {
+                true => fill.dtype().elements_in(bytes),
+                false => bytes * 8 / bits,
+            };
+            let elements = fill.elements();
             let starts = (0..elements.div_ceil(step)).map(move |piece| piece * step);
             starts.map(move |start| (fill, start..elements.min(start + step)))
         })

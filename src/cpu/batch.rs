@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use crate::job::{Core, Job, Jobs, Mask};
 use crate::kernel::pattern::{
-    angle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column, sine, sine_value,
+    angle, in_lower_triangle, in_range, is_sparse_zero, matrix_place, on_diagonal, row_and_column,
+    sine, sine_value,
 };
 use crate::kernel::value::{to_bf16, to_f16};
 use crate::tensor::DType;
@@ -53,18 +54,32 @@ pub(super) fn to_native_endian(dtype: DType, bytes: &mut [u8]) {
 
 /// Fills `out` with the elements from index `element` of the whole tensor on.
 fn fill_run(set: Set, job: &Job, element: u64, out: &mut [u8]) {
+    let Some(stored) = job.stored else {
+        return fill_packed(set, job, job.dtype, element, out);
+    };
+    let size = job.dtype.size() as usize;
+    let mut values = [0; 4 * BATCH];
+    for (first, part) in (element..).step_by(BATCH).zip(out.chunks_mut(BATCH * size)) {
+        let values = &mut values[..4 * (part.len() / size)];
+        fill_packed(set, job, DType::F32, first, values);
+        stored.convert(values, part);
+    }
+}
+
+/// Fills `out` in a dtype that the kernels pack.
+fn fill_packed(set: Set, job: &Job, dtype: DType, element: u64, out: &mut [u8]) {
     match job.core {
         Core::Uniform | Core::Normal | Core::Quantile if job.mask == Mask::None => {
-            simd::draw(set, job, job.dtype, element, out);
+            simd::draw(set, job, dtype, element, out);
         }
-        _ => match job.dtype {
-            DType::F32 => fill_batches(set, job, element, out, u32::to_le_bytes),
+        _ => match dtype {
             DType::F16 => fill_batches(set, job, element, out, |bits| {
                 (to_f16(bits) as u16).to_le_bytes()
             }),
             DType::BF16 => fill_batches(set, job, element, out, |bits| {
                 (to_bf16(bits) as u16).to_le_bytes()
             }),
+            _ => fill_batches(set, job, element, out, u32::to_le_bytes),
         },
     }
 }
@@ -142,6 +157,7 @@ fn apply_pattern(job: &Job, first: u64, values: &mut [u32]) {
         let masked = match job.mask {
             Mask::None | Mask::Range { .. } => false,
             Mask::Diagonal { .. } => !on_diagonal(row, column, pattern),
+            Mask::Lower { .. } => !in_lower_triangle(row, column, pattern),
             Mask::Sparse { .. } => is_sparse_zero(row, column, pattern, job.stream, job.key),
         };
         if masked {

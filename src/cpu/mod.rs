@@ -52,17 +52,31 @@ impl Element for bf16 {
     const DTYPE: DType = DType::BF16;
 }
 
+/// Implements [`Element`] for the numbers that a fill stores by conversion.
+macro_rules! converted {
+    ($($number:ident: $dtype:ident),*) => {
+        $(
+            impl Element for $number {
+                const DTYPE: DType = DType::$dtype;
+            }
+        )*
+    };
+}
+converted!(f64: F64, i8: I8, i16: I16, i32: I32, i64: I64, u8: U8, u16: U16, u32: U32, u64: U64);
+
 /// Fills `out` with raw little-endian elements of the fill's part, row-major.
 ///
 /// # Errors
 ///
-/// [`Error::LengthMismatch`] unless `out` has exactly [`Fill::bytes`] bytes.
+/// [`Error::LengthMismatch`] unless `out` has exactly [`Fill::bytes`] bytes. [`Error::DType`],
+/// naming the tensor, if the dtype cannot hold the elements, and [`Error::Kept`] if the tensor is
+/// kept from a file.
 pub fn fill(fill: &Fill, out: &mut [u8]) -> Result<()> {
     if out.len() as u64 != fill.bytes() {
         return Err(Error::LengthMismatch {
             tensor: fill.name().to_owned(),
             expected: fill.elements(),
-            got: out.len() as u64 / fill.dtype().size(),
+            got: out.len() as u64 * 8 / fill.dtype().bits(),
         });
     }
     fill_range(fill, 0, out)
@@ -73,7 +87,7 @@ pub fn fill(fill: &Fill, out: &mut [u8]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::DTypeMismatch`] if `T` is not the fill's dtype, [`Error::LengthMismatch`] unless
-/// `out` has exactly [`Fill::elements`] elements.
+/// `out` has exactly [`Fill::elements`] elements, and the other errors of [`fill`].
 pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
     if T::DTYPE != fill.dtype() {
         return Err(Error::DTypeMismatch {
@@ -97,7 +111,7 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::LengthMismatch`] if `out` is not a whole number of elements or reaches past the end of
-/// the part.
+/// the part, and the other errors of [`fill`].
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, cpu};
@@ -112,9 +126,9 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
 /// # Ok::<(), fanin::Error>(())
 /// ```
 pub fn fill_range(fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+    let mut jobs = Jobs::new(fill)?;
     let size = fill.dtype().size();
     fill.check_range(start, out.len() as u64)?;
-    let mut jobs = Jobs::new(fill)?;
     let end = start + out.len() as u64 / size;
     if jobs.all().iter().any(PartJob::is_matrix) {
         // Only matrices that hold one of the elements are made.

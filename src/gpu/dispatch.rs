@@ -175,13 +175,13 @@ fn next_chunk(
         rows.length = length;
         match job.dtype {
             DType::F32 => EntryPoint::Runs32,
-            DType::F16 | DType::BF16 => EntryPoint::Runs16,
+            _ => EntryPoint::Runs16,
         }
     } else if let Some(length) = in_blocks {
         rows.length = length;
         match job.dtype {
             DType::F32 => EntryPoint::WholeBlocks32,
-            DType::F16 | DType::BF16 => EntryPoint::WholeBlocks16,
+            _ => EntryPoint::WholeBlocks16,
         }
     } else if job.dtype == DType::F32 || rows.words_line_up(destination) {
         EntryPoint::Blocks

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind};
+use crate::job::Stored;
 
 use super::device::InitializerOptions;
 use super::device::map::read;
@@ -226,23 +227,33 @@ impl Gpu {
         start: u64,
         out: &mut [u8],
     ) -> Result<()> {
-        let size = fill.dtype().size();
+        let (made, stored) = Stored::on_device(fill)?;
         fill.check_range(start, out.len() as u64)?;
+        let (size, made_size) = (fill.dtype().size(), made.dtype().size());
         let step = READ_BACK_BYTES.min(self.device.limits().max_buffer_size / 4 * 4);
-        let buffer = self.new_buffer(fill, step.min(out.len() as u64))?;
+        let elements = out.len() as u64 / size;
+        let buffer = self.new_buffer(fill, step.min(elements * made_size))?;
         let matrix = self.matrix(fill)?;
+        let mut values = Vec::new();
         let mut start = start;
-        for part in out.chunks_mut(step as usize) {
+        for part in out.chunks_mut((step / made_size * size) as usize) {
             let end = start + part.len() as u64 / size;
             let piece = FillPiece {
-                fill,
+                fill: &made,
                 range: start..end,
                 buffer: &buffer,
                 offset: 0,
                 matrix: matrix.clone(),
             };
             self.initializer.submit_piece(&self.queue, piece)?;
-            self.read_async(&buffer, 0, part).await?;
+            match &stored {
+                None => self.read_async(&buffer, 0, part).await?,
+                Some(jobs) => {
+                    values.resize(((end - start) * made_size) as usize, 0);
+                    self.read_async(&buffer, 0, &mut values).await?;
+                    Stored::convert_all(jobs, start, &values, part);
+                }
+            }
             start = end;
         }
         if start == fill.elements() {

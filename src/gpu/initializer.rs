@@ -133,6 +133,9 @@ impl Initializer {
     /// * [`Error::BufferUsage`](crate::Error::BufferUsage) if the buffer was made without `STORAGE`;
     /// * [`Error::BufferTooSmall`](crate::Error::BufferTooSmall) if the buffer ends before the range,
     ///   rounded up to whole 32-bit words;
+    /// * [`Error::DType`](crate::Error::DType) for a dtype other than f32, f16 and bf16, which only the
+    ///   host can convert to: [`ReadBack`](super::ReadBack) does;
+    /// * [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file;
     /// * [`Error::Device`](crate::Error::Device) if the device is lost or the buffer belongs to another
     ///   device of the same [`wgpu::Instance`]. (wgpu does not detect a buffer of another instance.)
     pub fn fill(
@@ -301,7 +304,7 @@ impl Initializer {
         let mut chunks = Vec::new();
         for (piece, turn) in pieces.iter().zip(turns) {
             let context = || context(piece.fill);
-            let jobs = Jobs::new(piece.fill)?;
+            let jobs = Jobs::for_device(piece.fill)?;
             // The matrices and tables of the fill's jobs, made when a piece first needs them.
             let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
             let cut = dispatch::pieces(&jobs, piece.range.clone(), piece.offset);

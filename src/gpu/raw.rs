@@ -137,7 +137,8 @@ pub fn shader(int64: bool, many: bool) -> &'static str {
 /// [`Error::LengthMismatch`] if the range reaches past the end of the slice,
 /// [`Error::BufferTooSmall`] if no buffer could be as large as the offset asks for,
 /// [`Error::Device`] if no binding of these limits could hold an element at any offset, or for an
-/// orthogonal fill.
+/// orthogonal fill, [`Error::DType`] for a dtype other than f32, f16 and bf16, [`Error::Kept`] for a
+/// tensor that is kept from a file.
 ///
 /// ```
 /// use fanin::{Fill, Init, Tensor, gpu::raw};
@@ -198,7 +199,8 @@ pub fn dispatches(
 ///
 /// [`Error::BufferTooSmall`] if a buffer ends before a fill does (rounded up to whole 32-bit
 /// words), [`Error::Overlap`] if two would write the same bytes, [`Error::Device`] if no binding of
-/// these limits could hold an element at any offset, or for an orthogonal fill.
+/// these limits could hold an element at any offset, or for an orthogonal fill, [`Error::DType`] for
+/// a dtype other than f32, f16 and bf16, [`Error::Kept`] for a tensor that is kept from a file.
 pub fn dispatches_of_all(fills: &[BufferFill<'_>], limits: Limits) -> Result<Vec<Dispatch>> {
     limits.check()?;
     let written: Vec<_> = fills
@@ -242,7 +244,7 @@ fn chunks(
     turn: bool,
     limits: Limits,
 ) -> Result<Vec<(Chunk, Bindings<usize, TableAddress>)>> {
-    let jobs = Jobs::new(fill)?;
+    let jobs = Jobs::for_device(fill)?;
     if jobs.all().iter().any(PartJob::is_matrix) {
         return Err(Error::Device {
             context: format!("filling tensor {:?}", fill.name()),

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::fill::Fill;
+use crate::job::{Jobs, Stored};
+use crate::tensor::DType;
 
 use super::device::map::{Mapping, map, padded, take};
 use super::device::scope::{checked, device_error};
@@ -40,6 +42,8 @@ pub struct ReadBack<'a> {
     gpu: &'a Gpu,
     begun: VecDeque<Begun>,
     free: Vec<PieceBuffers>,
+    /// What the device has made for a dtype that the host converts to.
+    values: Vec<u8>,
 }
 
 /// The buffers of a piece: one to fill, and one that the host can read.
@@ -54,6 +58,8 @@ struct PieceBuffers {
 struct Begun {
     fill: Fill,
     range: Range<u64>,
+    /// The conversion from binary32, unless the device makes the fill's own dtype.
+    stored: Option<Jobs>,
     buffers: PieceBuffers,
     submission: wgpu::SubmissionIndex,
     mapping: Mapping,
@@ -70,24 +76,28 @@ impl<'a> ReadBack<'a> {
             gpu,
             begun: VecDeque::new(),
             free: Vec::new(),
+            values: Vec::new(),
         }
     }
 
     /// Submits the elements of a range, counted in the slice's own row-major order. Does not wait for
-    /// the device.
+    /// the device. The device makes f32, f16 and bf16. For other dtypes it makes f32, and
+    /// [`take`](ReadBack::take) converts.
     ///
     /// # Errors
     ///
     /// [`Error::LengthMismatch`](crate::Error::LengthMismatch) if the range reaches past the end of the
-    /// slice; [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
+    /// slice; [`Error::DType`](crate::Error::DType) if the dtype cannot hold the elements;
+    /// [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file; [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
     pub fn begin(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
+        let (made, stored) = Stored::on_device(fill)?;
         let length = range.end.saturating_sub(range.start);
         fill.check_range(range.start, length * fill.dtype().size())?;
-        let bytes = length * fill.dtype().size();
+        let bytes = length * made.dtype().size();
         let size = bytes.next_multiple_of(4);
         let buffers = self.buffers(fill, size)?;
         let piece = FillPiece {
-            fill,
+            fill: &made,
             range: range.clone(),
             buffer: &buffers.filled,
             offset: 0,
@@ -114,6 +124,7 @@ impl<'a> ReadBack<'a> {
         self.begun.push_back(Begun {
             fill: fill.clone(),
             range,
+            stored,
             buffers,
             submission,
             mapping,
@@ -147,7 +158,16 @@ impl<'a> ReadBack<'a> {
             })
             .map_err(|error| device_error(context(fill), &error))?;
         let mapped = begun.mapping.try_recv().ok().flatten();
-        take(&begun.buffers.staging, mapped, out, || context(fill))?;
+        let staging = &begun.buffers.staging;
+        match &begun.stored {
+            None => take(staging, mapped, out, || context(fill))?,
+            Some(jobs) => {
+                let bytes = (end - start) * DType::F32.size();
+                self.values.resize(bytes as usize, 0);
+                take(staging, mapped, &mut self.values, || context(fill))?;
+                Stored::convert_all(jobs, start, &self.values, out);
+            }
+        }
         self.free.push(begun.buffers);
         Ok(())
     }

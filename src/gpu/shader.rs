@@ -98,6 +98,7 @@ impl Variant {
                 Mask::Diagonal { .. } => 1,
                 Mask::Range { .. } => 2,
                 Mask::Sparse { .. } => 3,
+                Mask::Lower { .. } => 4,
             },
         }
     }
@@ -116,7 +117,8 @@ impl Variant {
         let dtype = match self.dtype {
             DType::F32 => 0,
             DType::F16 => 1,
-            DType::BF16 => 2,
+            // `Job::for_device` lets no other dtype through.
+            _ => 2,
         };
         [
             ("CORE", f64::from(core)),

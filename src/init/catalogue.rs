@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use super::initializers::{
-    matrix::MATRIX, positions::POSITIONS, simple::SIMPLE, siren::SIREN, state_space::STATE_SPACE,
-    transformer::TRANSFORMER, variance::VARIANCE,
+    buffers::BUFFERS, matrix::MATRIX, positions::POSITIONS, simple::SIMPLE, siren::SIREN,
+    state_space::STATE_SPACE, transformer::TRANSFORMER, variance::VARIANCE,
 };
 use super::rule::Definition;
 
@@ -18,6 +18,7 @@ pub static CATALOGUE: LazyLock<Vec<&'static Definition>> = LazyLock::new(|| {
         SIREN,
         POSITIONS,
         STATE_SPACE,
+        BUFFERS,
     ];
     families.into_iter().flatten().collect()
 });
@@ -176,6 +177,9 @@ mod tests {
             Init::orthogonal_with(2.0),
             Init::sparse(0.5, 0.01),
             Init::embedding(0),
+            Init::arange(1.0, 2.0),
+            Init::causal_mask(1.0),
+            Init::inv_freq(1e6),
             Init::residual_normal(0.02, 12),
             Init::small_init(64),
             Init::wang_init(64, 12),

@@ -165,14 +165,97 @@ pub enum DistributionKind {
         /// The columns, 1 to 2^24.
         columns: u64,
     },
+    /// `start + step * c` in column c. No random number is drawn.
+    Arange {
+        /// The number in the first column.
+        start: f64,
+        /// The difference between neighbouring columns.
+        step: f64,
+        /// The columns, 1 to 2^24.
+        columns: u64,
+    },
+    /// `theta^(-2c / dim)` in column c, scaled. No random number is drawn.
+    InverseFrequencies {
+        /// The base, above 1.
+        theta: f64,
+        /// The dimensions of a head that are rotated.
+        dim: u64,
+        /// The columns, 1 to 2^24, and at most half of `dim`, rounded up.
+        columns: u64,
+        /// The change of the frequencies for longer contexts.
+        scaling: FrequencyScaling,
+    },
+    /// `value` where the column is at most the row of its matrix, 0 elsewhere.
+    LowerTriangle {
+        /// The value on and below the diagonal.
+        value: f32,
+        /// The rows of a matrix. All matrices together have fewer than 2^32.
+        rows: u64,
+        /// The columns of a matrix, 1 to 2^31 - 1.
+        columns: u64,
+    },
     /// Given numbers. Element i has number `i mod n` of n.
     Values {
         /// The binary32 bits of each number, 1 to 2^24 numbers.
         #[cfg_attr(feature = "serde", serde(skip))]
         values: Arc<[u32]>,
     },
-    /// Elements of a file, which are copied and not made.
+    /// The elements that a file holds. They are copied, not made.
     Kept,
+}
+
+/// A change of rotary frequencies for contexts that are longer than those of the pretraining.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "kind", rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum FrequencyScaling {
+    /// No change.
+    None,
+    /// All frequencies are divided.
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// The base is multiplied by `stretch^(dim / (dim - 2))`.
+    Dynamic {
+        /// The ratio of the context to the original one, weighted by the factor.
+        stretch: f64,
+    },
+    /// Low frequencies are divided, high ones are kept.
+    Llama3 {
+        /// The divisor.
+        factor: f64,
+        /// The waves in the original context up to which a frequency is divided.
+        low: f64,
+        /// The waves in the original context from which on a frequency is kept.
+        high: f64,
+        /// The length of the original context.
+        original: f64,
+    },
+    /// Low frequencies are divided, high ones are kept, with a ramp over the columns between.
+    Yarn {
+        /// The divisor.
+        factor: f64,
+        /// The length of the original context.
+        original: f64,
+        /// The turns in the original context from which on a frequency is kept.
+        beta_fast: f64,
+        /// The turns in the original context up to which a frequency is divided.
+        beta_slow: f64,
+        /// True if the ends of the ramp are rounded to whole columns.
+        truncate: bool,
+    },
+    /// Only the first columns rotate, and their frequencies are divided.
+    Proportional {
+        /// The divisor.
+        factor: f64,
+        /// The proportion of `dim` that rotates.
+        rotated: f64,
+    },
 }
 
 /// The accepted range of a number that is rounded to binary32, for messages.
@@ -405,7 +488,71 @@ impl Distribution {
         Ok(Distribution(DistributionKind::LogRamp { columns }))
     }
 
+    /// Returns `start + step * c` in column c.
+    pub(super) fn arange(start: f64, step: f64, columns: u64) -> Result<Self> {
+        table_columns(columns)?;
+        finite("start", start)?;
+        let end = start + step * (columns - 1) as f64;
+        finite("step", step)?;
+        finite("start + step * (columns - 1)", end)?;
+        // Whole numbers are counters, and rounded ones would repeat. Their sum in binary64 is exact if
+        // the result fits, because then both parts are multiples of the same power of two.
+        let whole = start.fract() == 0.0 && step.fract() == 0.0;
+        if whole && !fits_multiples(start, step, end) {
+            let accepted = "whole numbers must be multiples of a power of two with at most 24 bits, \
+                            as f32 holds them exactly";
+            return Err(Error::parameter(
+                "start + step * (columns - 1)",
+                end,
+                accepted,
+            ));
+        }
+        Ok(Distribution(DistributionKind::Arange {
+            start,
+            step,
+            columns,
+        }))
+    }
+
+    /// Returns rotary frequencies. `buffers.rs` checks the numbers.
+    pub(super) fn inverse_frequencies(
+        theta: f64,
+        dim: u64,
+        columns: u64,
+        scaling: FrequencyScaling,
+    ) -> Result<Self> {
+        table_columns(columns)?;
+        Ok(Distribution(DistributionKind::InverseFrequencies {
+            theta,
+            dim,
+            columns,
+            scaling,
+        }))
+    }
+
+    /// Returns `value` in the lower triangle of each of `matrices` matrices.
+    pub(super) fn lower_triangle(
+        value: f64,
+        matrices: u64,
+        rows: u64,
+        columns: u64,
+    ) -> Result<Self> {
+        below_2_31("columns", columns)?;
+        // The kernels take the row in the whole tensor as 32 bits.
+        let all = matrices.saturating_mul(rows);
+        if all > u64::from(u32::MAX) {
+            let accepted = "it must be at most 4294967295";
+            return Err(Error::parameter("rows", all as f64, accepted));
+        }
+        Ok(Distribution(DistributionKind::LowerTriangle {
+            value: finite("value", value)?,
+            rows,
+            columns,
+        }))
+    }
+
     /// Returns the constant 0.
+    #[cfg(feature = "recipe")]
     pub(crate) fn zeros() -> Self {
         Distribution(DistributionKind::Constant { value: 0.0 })
     }
@@ -426,7 +573,21 @@ impl Distribution {
         }))
     }
 
-    /// Returns the elements of a file, which are copied and not made.
+    /// Returns the distribution of a tensor that is kept: its elements are copied from a file, in any
+    /// dtype.
+    ///
+    /// No backend makes them. `checkpoint::WithSources` reads them where a file is written or
+    /// verified.
+    ///
+    /// ```
+    /// use fanin::init::Distribution;
+    /// use fanin::{DType, Fill, Tensor};
+    ///
+    /// let counter = Tensor::new("bn.num_batches_tracked", [])?;
+    /// let fill = Fill::from_distribution(&counter, Distribution::kept(), 0).with_dtype(DType::I64);
+    /// assert!(fill.is_kept());
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
     #[must_use]
     pub fn kept() -> Self {
         Distribution(DistributionKind::Kept)
@@ -549,10 +710,91 @@ impl fmt::Display for Distribution {
                 "sinusoid(columns={columns},max_timescale={max_timescale})"
             ),
             DistributionKind::LogRamp { columns } => write!(f, "log_ramp(columns={columns})"),
+            DistributionKind::Arange {
+                start,
+                step,
+                columns,
+            } => write!(f, "arange(start={start},step={step},columns={columns})"),
+            DistributionKind::InverseFrequencies {
+                theta,
+                dim,
+                columns,
+                scaling,
+            } => {
+                let name = scaling.name();
+                write!(f, "{name}(theta={theta},dim={dim},columns={columns}")?;
+                scaling.write_numbers(f)?;
+                f.write_str(")")
+            }
+            DistributionKind::LowerTriangle {
+                value,
+                rows,
+                columns,
+            } => write!(
+                f,
+                "lower_triangle(value={},rows={rows},columns={columns})",
+                Short(*value)
+            ),
             DistributionKind::Values { values } => write!(f, "values({})", values.len()),
             DistributionKind::Kept => f.write_str("kept"),
         }
     }
+}
+
+impl FrequencyScaling {
+    /// Returns the name of the initializer.
+    fn name(self) -> &'static str {
+        match self {
+            FrequencyScaling::None => "inv_freq",
+            FrequencyScaling::Linear { .. } => "inv_freq_linear",
+            FrequencyScaling::Dynamic { .. } => "inv_freq_dynamic",
+            FrequencyScaling::Llama3 { .. } => "inv_freq_llama3",
+            FrequencyScaling::Yarn { .. } => "inv_freq_yarn",
+            FrequencyScaling::Proportional { .. } => "inv_freq_proportional",
+        }
+    }
+
+    /// Writes the numbers, each after a comma.
+    fn write_numbers(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrequencyScaling::None => Ok(()),
+            FrequencyScaling::Linear { factor } => write!(f, ",factor={factor}"),
+            FrequencyScaling::Dynamic { stretch } => write!(f, ",stretch={stretch}"),
+            FrequencyScaling::Llama3 {
+                factor,
+                low,
+                high,
+                original,
+            } => write!(
+                f,
+                ",factor={factor},low={low},high={high},original={original}"
+            ),
+            FrequencyScaling::Yarn {
+                factor,
+                original,
+                beta_fast,
+                beta_slow,
+                truncate,
+            } => write!(
+                f,
+                ",factor={factor},original={original},beta_fast={beta_fast},\
+                 beta_slow={beta_slow},truncate={truncate}"
+            ),
+            FrequencyScaling::Proportional { factor, rotated } => {
+                write!(f, ",factor={factor},rotated={rotated}")
+            }
+        }
+    }
+}
+
+/// Returns true if binary32 holds the whole numbers `start`, `start + step` and so on up to `end`.
+fn fits_multiples(start: f64, step: f64, end: f64) -> bool {
+    let mut largest = start.abs().max(end.abs());
+    let (mut start, mut step) = (start, step);
+    while largest > 16_777_216.0 && start % 2.0 == 0.0 && step % 2.0 == 0.0 {
+        (start, step, largest) = (start / 2.0, step / 2.0, largest / 2.0);
+    }
+    largest <= 16_777_216.0
 }
 
 /// Shows a binary32 with the fewest digits that read back as the same number. Small and large numbers

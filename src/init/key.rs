@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// The largest number of keys of an initializer.
-pub(super) const MAX_KEYS: usize = 4;
+pub(super) const MAX_KEYS: usize = 7;
 
 /// A key of an initializer.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) enum KeyKind {
     Number(Range),
     /// A whole number of at least 0, 1 or 2.
     Count(u64),
+    /// A whole number that counts from the end if it is negative.
+    Index,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -67,6 +69,17 @@ impl Range {
         holds: |x| x.is_finite() && x >= 1.0,
         accepted: "it must be at least 1 and finite",
     };
+    /// The base of the frequencies of rotary embeddings.
+    pub const BASE: Range = Range {
+        holds: |x| x.is_finite() && x > 1.0,
+        accepted: "it must be above 1 and finite",
+    };
+    /// A factor that scales frequencies, or a length in tokens. The products of a few of them are
+    /// normal numbers.
+    pub const FACTOR: Range = Range {
+        holds: |x| (1e-30..=1e30).contains(&x),
+        accepted: "it must be between 1e-30 and 1e30",
+    };
     /// A proportion.
     pub const SHARE: Range = Range {
         holds: |x| (0.0..=1.0).contains(&x),
@@ -93,6 +106,11 @@ impl Key {
     /// A whole number of at least `least`, with a default.
     pub(super) const fn count(name: &'static str, least: u64, default: u64) -> Key {
         Key::new(name, KeyKind::Count(least), Value::Count(default))
+    }
+
+    /// An index that counts from the end if it is negative. It can be left out.
+    pub(super) const fn index(name: &'static str) -> Key {
+        Key::new(name, KeyKind::Index, Value::Unset)
     }
 
     /// One of a list of words, with a default.
@@ -145,6 +163,10 @@ impl Key {
                 .parse()
                 .map(Value::Count)
                 .map_err(|_| format!("{name}={text:?} is not a whole number from {least}")),
+            KeyKind::Index => text
+                .parse()
+                .map(Value::Index)
+                .map_err(|_| format!("{name}={text:?} is not a whole number")),
             KeyKind::Word(words) => match words.iter().find(|word| **word == text) {
                 Some(word) => Ok(Value::Word(word)),
                 None => Err(format!(
@@ -174,6 +196,14 @@ impl Key {
                         "{}={number} is not a whole number from {least}",
                         self.name
                     ))
+                }
+            }
+            KeyKind::Index => {
+                // Larger numbers are no index of a shape, and binary64 holds all smaller ones.
+                if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
+                    Ok(Value::Index(number as i64))
+                } else {
+                    Err(format!("{}={number} is not a whole number", self.name))
                 }
             }
             KeyKind::Number(_) | KeyKind::Word(_) => Ok(Value::Number(number)),
@@ -206,6 +236,7 @@ impl Key {
 pub(crate) enum Value {
     Number(f64),
     Count(u64),
+    Index(i64),
     Word(&'static str),
     /// No value: the key is not given and has no default.
     Unset,
@@ -218,6 +249,7 @@ impl std::fmt::Display for Value {
             Value::Number(x) if x == 0.0 || (1e-4..1e16).contains(&x.abs()) => write!(f, "{x}"),
             Value::Number(x) => write!(f, "{x:e}"),
             Value::Count(n) => write!(f, "{n}"),
+            Value::Index(n) => write!(f, "{n}"),
             Value::Word(word) => f.write_str(word),
             Value::Unset => Ok(()),
         }

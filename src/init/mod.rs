@@ -26,7 +26,7 @@ pub use catalogue::{CATALOGUE, markdown};
 pub use dense::{DenseLayer, TwoLayers, dense_layers, initialize_parameters};
 pub use distribution::Distribution;
 #[doc(hidden)]
-pub use distribution::DistributionKind;
+pub use distribution::{DistributionKind, FrequencyScaling};
 pub use fans::{FanMode, Fans};
 pub use gain::Nonlinearity;
 pub use initializers::transformer::{MupRole, TransformerSide};
@@ -35,7 +35,7 @@ pub use law::Law;
 pub use rule::{Definition, Family, Init};
 
 pub(crate) use key::Value;
-pub(crate) use position::{log_table, position_table};
+pub(crate) use position::{arange_table, frequency_table, log_table, position_table};
 pub(crate) use quantile::{Quantile, inverse_softplus_of_exp, ln};
 use rule::Computation;
 pub(crate) use rule::Missing;

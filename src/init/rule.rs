@@ -280,6 +280,14 @@ impl Init {
         }
     }
 
+    /// Returns the index of a key, which counts from the end if it is negative.
+    pub(super) fn index_if_given(&self, key: &str) -> Option<i64> {
+        match self.value(key) {
+            Value::Index(n) => Some(n),
+            _ => None,
+        }
+    }
+
     /// Returns the word of a key, or an empty text if the key has none.
     pub(super) fn word(&self, key: &str) -> &'static str {
         match self.value(key) {

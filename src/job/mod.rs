@@ -2,14 +2,15 @@
 
 mod parts;
 mod regions;
+mod stored;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{
-    DistributionKind, Quantile, Scaling, inverse_softplus_of_exp, ln, log_table, normal_table,
-    position_table,
+    DistributionKind, Quantile, Scaling, arange_table, frequency_table, inverse_softplus_of_exp,
+    ln, log_table, normal_table, position_table,
 };
 use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX_TRANSPOSED};
 use crate::kernel::value::FLOAT_EXPONENTS;
@@ -21,6 +22,7 @@ pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
+pub(crate) use stored::Stored;
 
 /// A lookup table of one fill, in the layout that the shaders bind.
 pub(crate) type FillTable = Arc<Vec<[u32; 2]>>;
@@ -58,6 +60,8 @@ pub(crate) enum Mask {
         stride: u32,
         offset: u32,
     },
+    /// Elements above the diagonal are zero. Rows come in matrices of `rows`.
+    Lower { rows: u32 },
     /// Elements of a half-open range are zero.
     Range { start: u64, end: u64 },
     /// In each column, `zeros` of the `rows` elements are zero. A permutation of numbers of
@@ -88,6 +92,8 @@ pub(crate) struct Job {
     pub key: [u32; 2],
     pub stream: [u32; 2],
     pub dtype: DType,
+    /// The conversion to the dtype, unless the kernels pack it. They make binary32 then.
+    pub stored: Option<Stored>,
     pub core: Core,
     /// The scaling from drawn numbers to elements. Unused by cores that draw none.
     pub scaling: Scaling,
@@ -110,12 +116,20 @@ impl Job {
     /// # Errors
     ///
     /// [`Error::Parameter`], naming the tensor, if no value of the fill's dtype lies within the
-    /// bounds of its distribution, or nearly none of its values does.
+    /// bounds of its distribution, or nearly none of its values does. [`Error::DType`] if the dtype
+    /// cannot hold the elements, [`Error::Kept`] for a tensor that is kept from a file.
     pub fn new(fill: &Fill) -> Result<Job> {
+        let job = Job::unchecked(fill)?;
+        stored::check(&job, fill)?;
+        Ok(job)
+    }
+
+    fn unchecked(fill: &Fill) -> Result<Job> {
         let job = Job {
             key: words(fill.seed()),
             stream: words(fill.stream()),
             dtype: fill.dtype(),
+            stored: Stored::new(fill)?,
             core: Core::Constant,
             scaling: Scaling::default(),
             constant: 0,
@@ -171,14 +185,7 @@ impl Job {
                     width,
                 };
                 let bounds = within(fill.dtype(), low, high);
-                let bounds = bounds.ok_or_else(|| {
-                    Error::parameter(
-                        "lower bound",
-                        low.into(),
-                        "some number of the dtype must lie between the bounds",
-                    )
-                    .named(fill.name())
-                })?;
+                let bounds = bounds.ok_or_else(|| stored::no_number_between(fill, low))?;
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
             }
             DistributionKind::LogUniform { low, high } => {
@@ -281,9 +288,25 @@ impl Job {
                     ..job
                 }
             }
-            DistributionKind::LogRamp { columns } => Job {
-                core: Core::Columns,
-                table: Some(Arc::new(log_table(columns))),
+            DistributionKind::LogRamp { columns } => job.with_columns(columns, log_table(columns)),
+            DistributionKind::Arange {
+                start,
+                step,
+                columns,
+            } => job.with_columns(columns, arange_table(start, step, columns)),
+            DistributionKind::InverseFrequencies {
+                theta,
+                dim,
+                columns,
+                scaling,
+            } => job.with_columns(columns, frequency_table(theta, dim, columns, scaling)),
+            DistributionKind::LowerTriangle {
+                value,
+                rows,
+                columns,
+            } => Job {
+                constant: value.to_bits(),
+                mask: Mask::Lower { rows: rows as u32 },
                 columns: columns as u32,
                 ..job
             },
@@ -321,6 +344,7 @@ impl Job {
                 },
                 _,
             ) => [rows, ones, stride, offset],
+            (Mask::Lower { rows }, _) => [rows, 0, 0, 0],
             (Mask::Range { start, end }, _) => {
                 let ([start_low, start_high], [end_low, end_high]) = (words(start), words(end));
                 [start_low, start_high, end_low, end_high]
@@ -338,6 +362,16 @@ impl Job {
                 [matrix.mode, matrix.middle, matrix.columns, matrix.stride]
             }
             (Mask::None, None) => [0; 4],
+        }
+    }
+
+    /// Returns the job whose elements are the numbers of their columns, as binary32 bits.
+    fn with_columns(self, columns: u64, table: Vec<[u32; 2]>) -> Job {
+        Job {
+            core: Core::Columns,
+            table: Some(Arc::new(table)),
+            columns: columns as u32,
+            ..self
         }
     }
 
@@ -381,8 +415,9 @@ impl Job {
 /// dtype stays within them.
 fn within(dtype: DType, low: f32, high: f32) -> Option<[f32; 2]> {
     let (low, high) = match dtype {
-        DType::F32 => (low, high),
         DType::F16 | DType::BF16 => (not_below(dtype, low), -not_below(dtype, -high)),
+        // `Stored` holds the others within their bounds.
+        _ => (low, high),
     };
     (low <= high).then_some([low, high])
 }

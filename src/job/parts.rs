@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "raw")]
+use crate::error::Error;
 use crate::error::Result;
 use crate::fill::Fill;
 
@@ -59,6 +61,22 @@ impl Jobs {
                 .collect::<Result<_>>()?,
             dims: fill.shape().dims().to_vec(),
         })
+    }
+
+    /// Returns the jobs of a fill on a device, which packs f32, f16 and bf16 only.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`new`](Jobs::new), and [`Error::DType`] for other dtypes.
+    #[cfg(feature = "raw")]
+    pub fn for_device(fill: &Fill) -> Result<Jobs> {
+        let jobs = Jobs::new(fill)?;
+        if jobs.all[0].job.stored.is_none() {
+            return Ok(jobs);
+        }
+        let reason = "is not filled on a device: fill it on the CPU or with gpu::ReadBack, or use \
+                      f32, f16 or bf16";
+        Err(Error::dtype(fill.dtype(), reason).named(fill.name()))
     }
 
     /// The jobs. The tensor's own comes first.

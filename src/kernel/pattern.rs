@@ -30,6 +30,13 @@ pub const fn on_diagonal(row: u32, column: u32, pattern: [u32; 4]) -> bool {
     r < ones && column == r.wrapping_mul(stride).wrapping_add(offset)
 }
 
+/// Returns true if a row and column are on or below the diagonal of their matrix. The pattern is: rows
+/// of a matrix, and three numbers without use.
+#[inline(always)]
+pub const fn in_lower_triangle(row: u32, column: u32, pattern: [u32; 4]) -> bool {
+    column <= row % pattern[0]
+}
+
 /// A keyed permutation of the numbers below 2^(left + right), a different one for each column: a
 /// Feistel network (Luby and Rackoff, 1988) whose round functions are Philox. The halves of a number
 /// are its `left` low bits and the `right` bits above them, at most 16 each.

@@ -83,6 +83,11 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Returns the list.
+    pub fn list(&self) -> &'a TensorList {
+        self.list
+    }
+
     /// Returns true if the conditions of a rule on the whole list are met.
     pub fn is_active(&self, rule: usize) -> bool {
         self.active[rule]

@@ -46,7 +46,9 @@
 //! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers. `with = "*.wi_0.*"`
 //! limits a rule to lists that have a tensor of such a name, and `without` to lists that have none.
 //!
-//! A tensor that no rule matches is an error. A key that is not listed here is an error, too.
+//! A tensor that no rule matches is an error, unless it is carried over: a tensor of whole numbers, or
+//! of a dtype that cannot be made, whose list was read from a file with weights. It is copied from
+//! there, bit for bit. So is one whose rule gives it an initializer for floats. A key that is not listed here is an error, too.
 //!
 //! The seed of a rule has precedence over the caller's seed. So the tensors of the rule stay the same
 //! while another seed changes the rest of the model.
@@ -200,12 +202,16 @@ impl Recipe {
     /// | preset | weights |
     /// |---|---|
     /// | `bert` | BERT in every size, as Hugging Face transformers initializes it |
+    /// | `buffers` | buffers of PyTorch checkpoints: BatchNorm, position_ids, inv_freq, causal masks; most presets extend it |
     /// | `burn` | burn's own defaults: Linear, Conv, Embedding, normalization, RNNs, attention |
     /// | `convnext` | ConvNeXt, as timm initializes it |
+    /// | `flax` | Flax' own defaults, Linen and NNX: Dense, Conv, Embed, attention, recurrent cells, normalization |
+    /// | `gemma` | Gemma, Gemma 2 and 3, as Hugging Face transformers initializes them |
     /// | `gpt2` | GPT-2 in every size, as Hugging Face transformers initializes it |
     /// | `kaiming` | weights Kaiming normal for ReLU, biases 0, normalization 1 |
+    /// | `keras` | Keras 3's own defaults: Dense, Conv, Embedding, attention, recurrent layers, normalization |
     /// | `lecun` | weights LeCun normal, biases 0, normalization 1 |
-    /// | `llama` | Llama, Mistral, Qwen and similar models, as Hugging Face transformers initializes them |
+    /// | `llama` | Llama, Mistral, Qwen, DeepSeek and similar models, as Hugging Face transformers initializes them |
     /// | `llama_torchtitan` | Llama 3, as Meta's torchtitan initializes it: truncated normals, scaled by depth |
     /// | `mixtral` | Mixtral, as Hugging Face transformers initializes it |
     /// | `mobilenet_v3` | MobileNetV3, as torchvision initializes it |
@@ -313,7 +319,8 @@ impl Recipe {
     /// Returns the plan that gives each tensor of the list its initializer, resolved to numbers.
     ///
     /// The dtype of a tensor is `dtype`. If it is `None`, the dtype is the first that is given by the
-    /// rule, the recipe or the list, else f32. The seed of a tensor is the seed of its rule. If the
+    /// rule, the recipe or the list, else f32. A tensor of whole numbers, by its rule or the list,
+    /// stays one: `dtype` and the recipe's are for floats. The seed of a tensor is the seed of its rule. If the
     /// rule has none, the seed is `seed`, else the seed of the recipe.
     ///
     /// The time is proportional to the number of tensors and to the number of rules. A million tensors
@@ -323,7 +330,7 @@ impl Recipe {
     ///
     /// [`Error::NoSeed`] if neither the caller nor the recipe gives a seed, [`Error::Unmatched`] for a
     /// tensor without a rule, and [`Error::Rule`] for a tensor that its rule cannot initialize, with
-    /// the error of [`Init::resolve`].
+    /// the error of [`Init::resolve`] or [`Fill::check`].
     pub fn resolve(
         &self,
         list: &TensorList,
@@ -380,7 +387,11 @@ impl Recipe {
         let mut unmatched = Vec::new();
         for (listed, &index) in tensors.iter().zip(&rules) {
             let Some(index) = index else {
-                unmatched.push((listed.name.clone(), listed.shape.to_string()));
+                if is_carried_over(list, listed) {
+                    plan.entries.push(carried_over(listed, seed));
+                } else {
+                    unmatched.push((listed.name.clone(), listed.shape.to_string()));
+                }
                 continue;
             };
             match self.chain.rules[index].assignment {
@@ -425,7 +436,7 @@ impl Recipe {
                 let (tied_to, same_as) = if *tied { (name, None) } else { (None, name) };
                 PlanEntry {
                     fill: entry.fill.renamed(&listed.name),
-                    rule: index,
+                    rule: Some(index),
                     tied_to,
                     same_as,
                     ..entry
@@ -433,9 +444,20 @@ impl Recipe {
             }
             _ => self.content(context, listed, index, seed)?,
         };
-        let dtype = dtype.or(rule.dtype).or(self.chain.dtype).or(listed.dtype);
-        entry.fill = entry.fill.with_dtype(dtype.unwrap_or_default());
-        Ok(entry)
+        if entry.fill.is_kept() {
+            entry.fill = entry.fill.with_dtype(listed.dtype.unwrap_or_default());
+            return Ok(entry);
+        }
+        let dtype = DType::chosen(dtype, rule.dtype, self.chain.dtype, listed.dtype);
+        entry.fill = entry.fill.with_dtype(dtype);
+        match entry.fill.check() {
+            Ok(()) => Ok(entry),
+            // A rule for floats also matches counters and codes. They are carried over.
+            Err(_) if rule.dtype.is_none() && is_carried_over(context.list(), listed) => {
+                Ok(carried_over(listed, seed))
+            }
+            Err(error) => Err(self.at_rule(error, index)),
+        }
     }
 
     /// Returns the entry of a tensor by a rule that makes weights of its own.
@@ -452,6 +474,11 @@ impl Recipe {
         let made = match &rule.assignment {
             Assignment::Init(template) => Made::by(context, template, &tensor, listed),
             Assignment::Values(values) => Made::values(values, &tensor),
+            Assignment::Keep(None) if !context.list().has_weights() => Err(Error::context(
+                "keep = true",
+                "needs a list that was read from a file with weights: use such a file, keep = \
+                 \"FILE.safetensors\", or skip = true",
+            )),
             Assignment::Keep(from) => Ok(Made {
                 assigned: Assigned::Kept { from: from.clone() },
                 distribution: Distribution::kept(),
@@ -492,7 +519,7 @@ impl Recipe {
             fill,
             init: made.assigned,
             parts,
-            rule: index,
+            rule: Some(index),
             seed_is_pinned,
             fans: made.fans,
             tied_to: None,
@@ -520,6 +547,28 @@ impl Recipe {
                 column: place.rule.1,
             })
             .collect()
+    }
+}
+
+/// Returns true if a tensor that no rule can initialize is copied from the file of the list: one of
+/// whole numbers, or of a dtype that is not made at all.
+fn is_carried_over(list: &TensorList, listed: &ListedTensor) -> bool {
+    list.has_weights() && listed.dtype.is_some_and(|dtype| !dtype.is_drawn())
+}
+
+/// Returns the entry of a tensor that is copied from the file of the list.
+fn carried_over(listed: &ListedTensor, seed: u64) -> PlanEntry {
+    let tensor = Tensor::with_shape(&listed.name, listed.shape.clone());
+    let fill = Fill::from_distribution(&tensor, Distribution::kept(), seed);
+    PlanEntry {
+        fill: fill.with_dtype(listed.dtype.unwrap_or_default()),
+        init: Assigned::Kept { from: None },
+        parts: Vec::new(),
+        rule: None,
+        seed_is_pinned: false,
+        fans: None,
+        tied_to: None,
+        same_as: None,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::tensor::Slice;
 /// let entry = &plan.entries[0];
 /// assert_eq!(entry.fans.map(|fans| fans.fan_in), Some(784));
 /// assert_eq!(entry.tied_to, None);
-/// assert_eq!(plan.rules[entry.rule].recipe, "kaiming");
+/// assert_eq!(plan.rules[entry.rule.unwrap()].recipe, "kaiming");
 /// assert_eq!((plan.elements(), plan.bytes()), (512 * 784, 4 * 512 * 784));
 /// # Ok::<(), fanin::Error>(())
 /// ```
@@ -54,8 +54,9 @@ pub struct PlanEntry {
     pub init: Assigned,
     /// The parts with initializers of their own, in the order of the rule.
     pub parts: Vec<PlanPart>,
-    /// The index of the rule that matched, in [`Plan::rules`].
-    pub rule: usize,
+    /// The index of the rule that matched, in [`Plan::rules`], or `None` for a tensor that is carried
+    /// over without a rule.
+    pub rule: Option<usize>,
     /// True if a rule gives the seed. The plan's seed is then not used for the tensor.
     pub seed_is_pinned: bool,
     /// The tensor's fans, if the initializer's numbers depend on them.

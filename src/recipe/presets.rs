@@ -1,12 +1,16 @@
 //! The presets: recipe files within the crate.
 
 /// The names of the presets, with their texts.
-const PRESETS: [(&str, &str); 16] = [
+const PRESETS: [(&str, &str); 20] = [
     ("bert", include_str!("presets/bert.toml")),
+    ("buffers", include_str!("presets/buffers.toml")),
     ("burn", include_str!("presets/burn.toml")),
     ("convnext", include_str!("presets/convnext.toml")),
+    ("flax", include_str!("presets/flax.toml")),
+    ("gemma", include_str!("presets/gemma.toml")),
     ("gpt2", include_str!("presets/gpt2.toml")),
     ("kaiming", include_str!("presets/kaiming.toml")),
+    ("keras", include_str!("presets/keras.toml")),
     ("lecun", include_str!("presets/lecun.toml")),
     ("llama", include_str!("presets/llama.toml")),
     (

@@ -29,7 +29,10 @@ pub struct ListedTensor {
 /// # Ok::<(), fanin::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TensorList(Vec<ListedTensor>);
+pub struct TensorList {
+    tensors: Vec<ListedTensor>,
+    has_weights: bool,
+}
 
 impl TensorList {
     /// Makes a list of these tensors, in this order.
@@ -46,13 +49,32 @@ impl TensorList {
                 });
             }
         }
-        Ok(TensorList(tensors))
+        Ok(TensorList {
+            tensors,
+            has_weights: false,
+        })
+    }
+
+    /// Returns the same list, as that of a file that holds the tensors' weights.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn of_weights(self) -> Self {
+        TensorList {
+            has_weights: true,
+            ..self
+        }
+    }
+
+    /// Returns true if the list was read from a file with weights, such as a safetensors file. A recipe
+    /// can keep tensors of such a list.
+    #[must_use]
+    pub fn has_weights(&self) -> bool {
+        self.has_weights
     }
 
     /// The tensors, in the list's order.
     #[must_use]
     pub fn tensors(&self) -> &[ListedTensor] {
-        &self.0
+        &self.tensors
     }
 
     /// The number of elements of all tensors together: the model's parameters.
@@ -61,6 +83,9 @@ impl TensorList {
     /// [`MAX_ELEMENTS`](crate::MAX_ELEMENTS).
     #[must_use]
     pub fn elements(&self) -> u128 {
-        self.0.iter().map(|t| u128::from(t.shape.elements())).sum()
+        self.tensors
+            .iter()
+            .map(|t| u128::from(t.shape.elements()))
+            .sum()
     }
 }

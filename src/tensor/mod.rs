@@ -5,6 +5,7 @@
 //! initializer only: not on other tensors, and not on the order in which tensors are filled.
 
 mod dtype;
+mod float8;
 mod layout;
 mod list;
 #[cfg(feature = "serde")]
@@ -16,7 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 
+pub(crate) use dtype::DRAWN;
 pub use dtype::DType;
+pub(crate) use float8::{E4M3, E5M2, Float8};
 pub use layout::{FanAxes, Layout};
 pub use list::{ListedTensor, TensorList};
 pub use shape::{MAX_ELEMENTS, Shape};

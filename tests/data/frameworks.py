@@ -203,6 +203,75 @@ def wholes():
     yield whole("mamba_ssm Mamba A_log", "mamba_a_log", OUT_IN, a)
 
 
+    mask = torch.tril(torch.ones(7, 7)).view(1, 1, 7, 7)
+    yield whole("torch tril, attn.bias of transformers GPT2Attention", "causal_mask", OUT_IN, mask)
+    yield whole("torch tril", "causal_mask(value=-0.5)", OUT_IN, torch.tril(torch.full((2, 3, 5), -0.5)))
+    yield whole("torch tril", "tril", OUT_IN, torch.tril(torch.ones(5, 3)))
+    positions = torch.arange(12).expand((1, -1))
+    yield whole("torch arange, position_ids of transformers BertEmbeddings", "arange", OUT_IN, positions)
+    yield whole("torch arange", "arange(start=-3,step=2)", OUT_IN, torch.arange(-3, 9, 2))
+
+
+def rotary():
+    """The buffers inv_freq of transformers, which computes them in binary32."""
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    def frequencies(spec, kind, theta, head_dim, length=8192, seq_len=None, **parameters):
+        parameters |= {"rope_type": kind, "rope_theta": theta}
+        config = LlamaConfig(
+            hidden_size=8 * head_dim, num_attention_heads=8, head_dim=head_dim, max_position_embeddings=length,
+            rope_parameters=parameters,
+        )  # fmt: skip
+        if kind == "default":
+            values, _ = LlamaRotaryEmbedding.compute_default_rope_parameters(config)
+        else:
+            values, _ = ROPE_INIT_FUNCTIONS[kind](config, "cpu", seq_len=seq_len)
+        parameters = {key: value for key, value in parameters.items() if not key.startswith("rope_t")}
+        call = f"transformers {kind}, theta {theta}, head_dim {head_dim}"
+        return whole(f"{call}, {parameters}" if parameters else call, spec, OUT_IN, values)
+
+    yield frequencies("inv_freq", "default", 10000.0, 128)
+    yield frequencies("inv_freq(theta=500000)", "default", 500000.0, 128)
+    yield frequencies("inv_freq(theta=1e6)", "default", 1e6, 64)
+    yield frequencies("inv_freq(theta=1e7,dim=6)", "default", 1e7, 6)
+    yield frequencies("inv_freq_linear(factor=4)", "linear", 10000.0, 128, factor=4.0)
+    yield frequencies("inv_freq", "dynamic", 10000.0, 128, factor=2.0)
+    yield frequencies("inv_freq_dynamic(factor=2)", "dynamic", 10000.0, 128, factor=2.0)
+    yield frequencies("inv_freq_dynamic(factor=2,length=4)", "dynamic", 10000.0, 128, seq_len=4 * 8192, factor=2.0)
+    llama = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    yield frequencies("inv_freq_llama3(factor=8)", "llama3", 500000.0, 128, 131072, factor=8.0, **llama)
+    yield frequencies("inv_freq_llama3(factor=32)", "llama3", 500000.0, 64, 131072, factor=32.0, **llama)
+    yield frequencies(
+        "inv_freq_llama3(factor=16,low_freq_factor=0.5,high_freq_factor=8,original_max_position_embeddings=4096,theta=10000)",
+        "llama3", 10000.0, 96, factor=16.0, low_freq_factor=0.5, high_freq_factor=8.0,
+        original_max_position_embeddings=4096,
+    )  # fmt: skip
+    original = {"original_max_position_embeddings": 32768}
+    yield frequencies(
+        "inv_freq_yarn(factor=4,original_max_position_embeddings=32768,theta=1e6)",
+        "yarn", 1e6, 128, 131072, factor=4.0, **original,
+    )  # fmt: skip
+    # DeepSeek-V3 and gpt-oss.
+    yield frequencies(
+        "inv_freq_yarn(factor=40,original_max_position_embeddings=4096,beta_fast=32,beta_slow=1)",
+        "yarn", 10000.0, 64, 163840, factor=40.0, beta_fast=32, beta_slow=1, original_max_position_embeddings=4096,
+    )  # fmt: skip
+    yield frequencies(
+        "inv_freq_yarn(factor=32,original_max_position_embeddings=4096,truncate=false,theta=150000)",
+        "yarn", 150000.0, 64, 131072, factor=32.0, truncate=False, original_max_position_embeddings=4096,
+    )  # fmt: skip
+    yield frequencies(
+        "inv_freq_proportional(partial_rotary_factor=0.25,theta=1e6)",
+        "proportional", 1e6, 128, partial_rotary_factor=0.25,
+    )  # fmt: skip
+    yield frequencies(
+        "inv_freq_proportional(partial_rotary_factor=0.3,factor=8,theta=1e6)",
+        "proportional", 1e6, 128, partial_rotary_factor=0.3, factor=8.0,
+    )  # fmt: skip
+
+
 def sparse():
     for rows, columns, sparsity in ((10, 4, 0.1), (11, 3, 0.1), (64, 5, 0.9), (7, 7, 0.5)):
         x = nn.init.sparse_(torch.empty(rows, columns), sparsity)
@@ -287,6 +356,7 @@ print('{"probabilities": ' + json.dumps(QUANTILES))
 for name, rows in (
     ("samples", samples),
     ("wholes", wholes()),
+    ("rotary", rotary()),
     ("sparse", sparse()),
     ("fans", fans()),
     ("gains", gains()),

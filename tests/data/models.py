@@ -6,8 +6,8 @@
 writes tests/data/models/NAME.json for the named models. Without names, it writes all models, and also
 the lists of two large models without statistics, as tests/data/models/lists/NAME.json.
 
-Needs torch, torchvision, timm and transformers. Downloads nothing: each model is built from its
-configuration under torch.manual_seed(0). Parameters are in the order of the state dict. Of tied
+Needs torch, torchvision, timm, transformers, jax, flax and keras. Downloads nothing: each model is built
+from its configuration under torch.manual_seed(0), or with seed 0 in JAX and Keras. Parameters are in the order of the state dict. Of tied
 tensors only the first is listed. Buffers of a checkpoint are marked. The statistics are the mean, the
 standard deviation, the smallest and the largest element, the kurtosis (3 for a normal distribution),
 and the rows of zeros in a matrix that is not all zeros.
@@ -18,6 +18,14 @@ import math
 import os
 import sys
 
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import flax.linen
+import flax.nnx
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -63,6 +71,14 @@ def t5():
 
 def whisper():
     return hf(transformers.WhisperForConditionalGeneration, transformers.WhisperConfig())  # tiny
+
+
+def gemma():
+    config = transformers.Gemma3TextConfig(
+        vocab_size=4096, hidden_size=256, intermediate_size=688, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=64,
+    )  # fmt: skip
+    return hf(transformers.Gemma3ForCausalLM, config)
 
 
 def vit():
@@ -152,11 +168,92 @@ def torch_layers():
     return f"torch {torch.__version__}: layers by themselves", Layers()
 
 
+class Linen(flax.linen.Module):
+    """One of each layer of Linen that initializes parameters."""
+
+    @flax.linen.compact
+    def __call__(self, tokens):
+        nn = flax.linen
+        x = nn.Embed(500, 64)(tokens)
+        x = nn.LayerNorm()(x)
+        x = nn.MultiHeadDotProductAttention(num_heads=4, qkv_features=96, out_features=64)(x)
+        x = nn.RMSNorm()(x)
+        x = nn.GroupNorm(num_groups=4)(x)
+        x = nn.Conv(128, (5,))(x)
+        x = nn.PReLU()(x)
+        x = nn.Conv(64, (3,), feature_group_count=2)(x)
+        x = nn.ConvTranspose(64, (3,))(x)
+        x = nn.BatchNorm(use_running_average=True)(x)
+        for cell in (nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.MGUCell, nn.SimpleCell):
+            x = nn.RNN(cell(64))(x)
+        image = x[:, :, :, None]
+        image = nn.Conv(32, (3, 3))(image)
+        image = nn.Conv(48, (3, 3))(image)
+        return nn.Dense(300)(x), image
+
+
+class Nnx(flax.nnx.Module):
+    """Layers of NNX whose parameters differ from those of Linen."""
+
+    def __init__(self, rngs):
+        nnx = flax.nnx
+        self.embed = nnx.Embed(500, 64, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(num_heads=4, in_features=64, qkv_features=96, rngs=rngs)
+        self.linear = nnx.Linear(64, 300, rngs=rngs)
+        self.conv = nnx.Conv(16, 32, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(32, rngs=rngs)
+        self.lstm = nnx.LSTMCell(48, 64, rngs=rngs)
+        self.fused = nnx.OptimizedLSTMCell(48, 64, rngs=rngs)
+        self.gru = nnx.GRUCell(48, 64, rngs=rngs)
+        self.simple = nnx.SimpleCell(48, 64, rngs=rngs)
+
+
+def flax_layers():
+    variables = Linen().init(jax.random.key(0), jnp.zeros((1, 16), jnp.int32))
+    tensors = flax.traverse_util.flatten_dict(variables, sep="/")
+    state = flax.nnx.state(Nnx(flax.nnx.Rngs(0)), flax.nnx.Any(flax.nnx.Param, flax.nnx.BatchStat))
+    for path, variable in flax.nnx.to_flat_state(state):
+        tensors["nnx." + ".".join(map(str, path))] = variable[...]
+    return f"flax {flax.__version__}, jax {jax.__version__}: layers by themselves", tensors
+
+
+def keras_layers():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    tokens = keras.Input((16,), dtype="int32")
+    x = layers.Embedding(500, 64)(tokens)
+    x = layers.LayerNormalization()(x)
+    x = layers.MultiHeadAttention(num_heads=4, key_dim=24)(x, x)
+    x = layers.RMSNormalization()(x)
+    x = layers.GroupNormalization(groups=4)(x)
+    x = layers.EinsumDense("abc,cde->abde", output_shape=(None, 6, 24), bias_axes="de")(x)
+    x = layers.Reshape((16, 144))(x)
+    x = layers.Conv1D(128, 5, padding="same")(x)
+    x = layers.PReLU()(x)
+    x = layers.LSTM(64, return_sequences=True)(x)
+    x = layers.Bidirectional(layers.LSTM(48, return_sequences=True))(x)
+    x = layers.GRU(64, return_sequences=True)(x)
+    x = layers.SimpleRNN(64, return_sequences=True)(x)
+    image = layers.Reshape((16, 64, 1))(x)
+    image = layers.Conv2D(32, 3)(image)
+    image = layers.BatchNormalization()(image)
+    image = layers.DepthwiseConv2D(3)(image)
+    image = layers.SeparableConv2D(48, 3)(image)
+    image = layers.Conv2DTranspose(24, 3)(image)
+    frames = layers.Reshape((4, 4, 64, 1))(x)
+    frames = layers.ConvLSTM2D(16, 3)(frames)
+    scaled = layers.Normalization()(x)
+    model = keras.Model(tokens, [layers.Dense(300)(scaled), image, frames])
+    tensors = {variable.path: np.asarray(variable.value) for variable in model.weights}
+    return f"keras {keras.__version__}: layers by themselves", tensors
+
+
 MODELS = {
     "gpt2": gpt2,
     "llama": llama,
     "llama_torchtitan": llama_torchtitan,
     "mixtral": mixtral,
+    "gemma": gemma,
     "bert": bert,
     "t5": t5,
     "whisper": whisper,
@@ -165,6 +262,8 @@ MODELS = {
     "resnet": resnet,
     "mobilenet_v3": mobilenet_v3,
     "torch": torch_layers,
+    "flax": flax_layers,
+    "keras": keras_layers,
 }
 
 
@@ -219,10 +318,16 @@ def statistics(tensor):
 def write(name):
     torch.manual_seed(0)
     source, model = MODELS[name]()
-    parameters = {p.data_ptr() for p in model.parameters()}
+    if isinstance(model, dict):
+        # Without marks: what a pytree calls a buffer depends on the framework.
+        tensors = {key: torch.from_numpy(np.array(value)) for key, value in model.items()}
+        parameters = {tensor.data_ptr() for tensor in tensors.values()}
+    else:
+        tensors = model.state_dict()
+        parameters = {p.data_ptr() for p in model.parameters()}
     seen = set()
     lines = []
-    for key, tensor in model.state_dict().items():
+    for key, tensor in tensors.items():
         if not tensor.is_floating_point() or tensor.data_ptr() in seen:
             continue
         seen.add(tensor.data_ptr())

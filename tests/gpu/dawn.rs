@@ -148,6 +148,8 @@ fn fills_under_dawn_equal_the_cpu() {
             "embedding(padding_idx=3)".parse().unwrap(),
             "sinusoidal".parse().unwrap(),
             "mamba_a_log".parse().unwrap(),
+            "causal_mask".parse().unwrap(),
+            "arange".parse().unwrap(),
             Init::constant(0.1),
         ] {
             fills.push(fill(&[129, 77], &[0..129, 0..77], init, dtype));

@@ -9,6 +9,7 @@ mod gpt2;
 mod gpt2_fills;
 mod many;
 mod orthogonal;
+mod parts;
 mod patterned;
 mod placements;
 mod same_bits;

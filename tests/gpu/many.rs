@@ -55,7 +55,7 @@ fn fill_all(gpu: &Gpu, initializer: &Initializer, targets: &[Target<'_>]) -> fan
 
 /// Places fills in two buffers, side by side with some gaps, runs them in another order, and checks both
 /// buffers.
-fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fills: &[(Fill, u64)]) {
+pub fn check(name: &str, gpu: &Gpu, initializer: &Initializer, fills: &[(Fill, u64)]) {
     let mut ends = [3, 5];
     let mut places = Vec::new();
     for (i, (fill, gap)) in fills.iter().enumerate() {

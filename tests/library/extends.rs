@@ -92,12 +92,12 @@ fn the_extending_recipe_overrides_its_base() {
         let places: Vec<_> = plan
             .entries
             .iter()
-            .map(|entry| &plan.rules[entry.rule])
+            .map(|entry| &plan.rules[entry.rule.unwrap()])
             .map(|rule| (rule.recipe.as_str(), rule.line))
             .collect();
         assert_eq!(places[0].0, "gpt2");
         assert_eq!((places[1].1, places[3].1), (5, 8));
-        assert_eq!(plan.entries[1].rule, 0);
+        assert_eq!(plan.entries[1].rule, Some(0));
     }
 }
 
@@ -266,9 +266,14 @@ fn the_hash_covers_the_whole_chain() {
     let base = format!("extends = \"torch\"\n{ANY}");
     let folder = folder(&[("own.toml", own), ("base.toml", &base), ("alone.toml", ANY)]);
     assert_eq!(load(&folder, "alone.toml").unwrap().sha256(), sha256(ANY));
-    let torch = Recipe::preset("torch").unwrap();
-    assert_eq!(torch.sha256(), sha256(torch.text()));
-    let lines: String = [own, &base, torch.text()]
+    // A preset is a chain, too.
+    let [torch, buffers] = ["torch", "buffers"].map(|name| Recipe::preset(name).unwrap());
+    assert_eq!(buffers.sha256(), sha256(buffers.text()));
+    let lines: String = [torch.text(), buffers.text()]
+        .map(|text| sha256(text) + "\n")
+        .concat();
+    assert_eq!(torch.sha256(), sha256(&lines));
+    let lines: String = [own, &base, torch.text(), buffers.text()]
         .map(|text| sha256(text) + "\n")
         .concat();
     let before = load(&folder, "own.toml").unwrap().sha256();
@@ -340,7 +345,7 @@ fn tied_tensors_have_the_same_weights() {
     assert_eq!(head.fill.seed(), 3);
     assert_eq!(head.init, embedding.init);
     assert_eq!(head.fans.unwrap().fan_in, 50);
-    assert_eq!((head.rule, embedding.rule), (0, 2));
+    assert_eq!((head.rule, embedding.rule), (Some(0), Some(2)));
     assert_eq!(bytes(&plan, 0), bytes(&plan, 1));
     assert_eq!(half.fill.dtype(), DType::BF16);
     let rounded: Vec<u8> = bytes(&plan, 1)

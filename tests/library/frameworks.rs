@@ -10,6 +10,7 @@ struct Frameworks {
     probabilities: Vec<f64>,
     samples: Vec<Sample>,
     wholes: Vec<Whole>,
+    rotary: Vec<Whole>,
     sparse: Vec<Sparse>,
     fans: Vec<FansOf>,
     gains: Vec<Gain>,
@@ -172,6 +173,33 @@ fn what_is_not_drawn_is_equal() {
             );
         }
     }
+}
+
+/// Rotary frequencies are rounded once from binary64. transformers computes them in binary32, so its
+/// numbers are a few units in the last place off.
+#[test]
+fn rotary_frequencies_are_transformers() {
+    /// The largest relative difference, in units of 2^-24.
+    const LARGEST: f64 = 7.5;
+    let mut largest = 0.0f64;
+    for case in frameworks().rotary {
+        let ours = weights(&case.spec, &case.shape, &case.layout);
+        assert_eq!(ours.len(), case.values.len(), "{}", case.call);
+        for (i, (a, b)) in ours.iter().zip(&case.values).enumerate() {
+            if *b == 0.0 {
+                assert_eq!(a.to_bits(), 0, "{}, column {i}", case.call);
+                continue;
+            }
+            let off = (a / b - 1.0).abs() * 2f64.powi(24);
+            largest = largest.max(off);
+            assert!(off < LARGEST, "{}, column {i}: {a} for {b}", case.call);
+        }
+    }
+    println!("at most {largest:.1} * 2^-24");
+    assert!(
+        largest > 1.0,
+        "the frameworks' numbers are compared with themselves"
+    );
 }
 
 #[test]

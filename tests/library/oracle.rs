@@ -24,7 +24,7 @@ fn bits(fill: &Fill) -> Vec<u32> {
             .iter()
             .map(|&b| u32::from_le_bytes(b))
             .collect(),
-        DType::F16 | DType::BF16 => bytes
+        _ => bytes
             .as_chunks()
             .0
             .iter()
@@ -38,7 +38,7 @@ fn number(bits: u32, dtype: DType) -> f64 {
     match dtype {
         DType::F32 => f32::from_bits(bits).into(),
         DType::F16 => f16::from_bits(bits as u16).into(),
-        DType::BF16 => bf16::from_bits(bits as u16).into(),
+        _ => bf16::from_bits(bits as u16).into(),
     }
 }
 
@@ -128,7 +128,7 @@ mod binary64 {
         match dtype {
             DType::F32 => value.to_bits(),
             DType::F16 => f16::from_f32(value).to_bits().into(),
-            DType::BF16 => bf16::from_f32(value).to_bits().into(),
+            _ => bf16::from_f32(value).to_bits().into(),
         }
     }
 }

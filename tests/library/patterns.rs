@@ -90,7 +90,57 @@ fn shapes_that_do_not_fit_are_refused() {
             "embedding(padding_idx=4)",
             &[4, 2],
             Layout::OutIn,
-            "no row 4 for padding",
+            "no row 4 for padding: its rows are 0 to 3, or -4 to -1 from the end",
+        ),
+        (
+            "embedding(padding_idx=-5)",
+            &[4, 2],
+            Layout::OutIn,
+            "no row -5 for padding",
+        ),
+        ("arange", &[], Layout::OutIn, "is a scalar: arange needs"),
+        (
+            "arange",
+            &[(1 << 24) + 2],
+            Layout::OutIn,
+            "columns = 16777218 is out of range",
+        ),
+        (
+            "arange(start=16777217)",
+            &[1],
+            Layout::OutIn,
+            "= 16777217 is out of range: whole numbers must be multiples",
+        ),
+        (
+            "arange(step=1e38)",
+            &[5],
+            Layout::OutIn,
+            "is out of range: it must be a number of magnitude at most",
+        ),
+        ("causal_mask", &[4], Layout::OutIn, "is not a mask"),
+        (
+            "causal_mask",
+            &[1 << 16, 1 << 16, 1],
+            Layout::OutIn,
+            "rows = 4294967296 is out of range",
+        ),
+        (
+            "inv_freq",
+            &[],
+            Layout::OutIn,
+            "is a scalar: inv_freq needs",
+        ),
+        (
+            "inv_freq(dim=64)",
+            &[33],
+            Layout::OutIn,
+            "has 33 columns, but inv_freq with dim=64 has only 32",
+        ),
+        (
+            "inv_freq_dynamic(factor=2)",
+            &[1],
+            Layout::OutIn,
+            "needs a dim above 2, not 2",
         ),
         ("sinusoids", &[4, 5], Layout::OutIn, "odd last dimension"),
         ("sinusoidal", &[4], Layout::OutIn, "is not a position table"),
@@ -119,8 +169,8 @@ fn shapes_that_do_not_fit_are_refused() {
 #[test]
 fn embeddings_have_their_row_of_zeros() {
     let plain = weights("normal", &[50, 7]);
-    for row in [0, 3, 49] {
-        let got = weights(&format!("embedding(padding_idx={row})"), &[50, 7]);
+    for (index, row) in [(0, 0), (3, 3), (49, 49), (-1, 49), (-50, 0)] {
+        let got = weights(&format!("embedding(padding_idx={index})"), &[50, 7]);
         for i in 0..350 {
             let expected = if i / 7 == row { 0.0 } else { plain[i] };
             assert_eq!(
@@ -293,6 +343,138 @@ fn state_matrices_are_logarithms() {
     }
 }
 
+/// As `torch.tril`, in each matrix of the last two axes.
+#[test]
+fn causal_masks_are_lower_triangles() {
+    for dims in [
+        &[5, 5][..],
+        &[1, 1, 9, 9],
+        &[3, 4, 7],
+        &[2, 3, 7, 4],
+        &[1, 1],
+    ] {
+        let (rows, columns) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        for (spec, value) in [("causal_mask", 1f32), ("tril(value=-2.5)", -2.5)] {
+            let got = weights(spec, dims);
+            for (i, &element) in (0..).zip(&got) {
+                let (row, column) = (i / columns % rows, i % columns);
+                let expected = if column <= row { value } else { 0.0 };
+                assert_eq!(element.to_bits(), expected.to_bits(), "{spec} {dims:?} {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn counters_are_exact() {
+    for (spec, start, step) in [
+        ("arange", 0, 1),
+        ("arange(start=-7,step=3)", -7, 3),
+        ("arange(start=16776000,step=-1)", 16_776_000, -1),
+        ("arange(start=34359738368,step=4096)", 1 << 35, 4096),
+    ] {
+        for dims in [&[512][..], &[1, 512], &[3, 511]] {
+            let columns = dims[dims.len() - 1] as i64;
+            for (i, &value) in (0..).zip(&weights(spec, dims)) {
+                assert_eq!(value as i64, start + step * (i % columns), "{spec} {i}");
+            }
+        }
+    }
+    // The largest table ends with the largest counter.
+    let init: Init = "arange".parse().unwrap();
+    let fill = Fill::new(&tensor(&[1 << 24]), &init, 42).unwrap();
+    let range = (1 << 24) - 3..1 << 24;
+    let fill = fill.slice(std::slice::from_ref(&range)).unwrap();
+    let mut end = [0f32; 3];
+    cpu::fill_slice(&fill, &mut end).unwrap();
+    assert_eq!(end, [16_777_213.0, 16_777_214.0, 16_777_215.0]);
+    let quarters = weights("arange(start=0.5,step=0.25)", &[4]);
+    assert_eq!(quarters, [0.5, 0.75, 1.0, 1.25]);
+}
+
+/// The exponential and the logarithm of the crate have the digits of those of the platform.
+#[test]
+fn rotary_frequencies_are_powers() {
+    for (spec, theta, dim, columns) in [
+        ("inv_freq", 10_000f64, 128.0, 64),
+        ("inv_freq(theta=500000)", 5e5, 128.0, 64),
+        ("inv_freq(dim=33)", 1e4, 33.0, 17),
+        ("inv_freq(theta=1.5,dim=256)", 1.5, 256.0, 5),
+    ] {
+        for (c, &value) in weights(spec, &[columns]).iter().enumerate() {
+            let exact = theta.powf(-2.0 * c as f64 / dim);
+            let off = (f64::from(value) / exact - 1.0).abs();
+            assert!(
+                off <= 1.0001 * 2f64.powi(-24),
+                "{spec}, column {c}: {value} for {exact}"
+            );
+        }
+    }
+}
+
+#[test]
+fn numbers_of_frequencies_are_checked() {
+    for (spec, expected) in [
+        (
+            "inv_freq(theta=1)",
+            "theta = 1 is out of range: it must be above 1",
+        ),
+        ("inv_freq(theta=inf)", "theta = inf is out of range"),
+        ("inv_freq(dim=0)", "dim = 0 is out of range"),
+        ("inv_freq_linear", "inv_freq_linear needs factor"),
+        ("inv_freq_linear(factor=0)", "factor = 0 is out of range"),
+        (
+            "inv_freq_linear(factor=nan)",
+            "factor = NaN is out of range",
+        ),
+        (
+            "inv_freq_dynamic(factor=2,length=0.5)",
+            "length = 0.5 is out of range",
+        ),
+        (
+            "inv_freq_llama3(factor=8,low_freq_factor=4)",
+            "low_freq_factor = 4 is out of range: it must be below high_freq_factor",
+        ),
+        (
+            "inv_freq_yarn(factor=8)",
+            "needs original_max_position_embeddings",
+        ),
+        (
+            "inv_freq_yarn(factor=8,original_max_position_embeddings=0)",
+            "original_max_position_embeddings = 0 is out of range",
+        ),
+        (
+            "inv_freq_yarn(factor=8,original_max_position_embeddings=9,truncate=1)",
+            "unknown truncate \"1\"; use one of true, false",
+        ),
+        ("inv_freq_proportional", "needs partial_rotary_factor"),
+        ("arange(start=inf)", "start = inf is out of range"),
+        ("causal_mask(value=inf)", "value = inf is out of range"),
+        (
+            "embedding(padding_idx=0.5)",
+            "padding_idx=\"0.5\" is not a whole number",
+        ),
+    ] {
+        let error = spec.parse::<Init>().unwrap_err().to_string();
+        assert!(error.contains(expected), "{spec}: {error}");
+    }
+    // Extreme numbers within the ranges give finite frequencies.
+    for spec in [
+        "inv_freq(theta=1.7e308)",
+        "inv_freq_linear(factor=1e-30)",
+        "inv_freq_dynamic(factor=1e30,length=1e30)",
+        "inv_freq_llama3(factor=1e30,low_freq_factor=1e-30,high_freq_factor=1e30)",
+        "inv_freq_yarn(factor=1e-30,original_max_position_embeddings=1e30,beta_fast=1e-30)",
+        "inv_freq_yarn(factor=2,original_max_position_embeddings=1e-30,theta=1.0000001)",
+        "inv_freq_proportional(partial_rotary_factor=0)",
+    ] {
+        for columns in [2, 7, 64] {
+            let got = weights(spec, &[columns]);
+            assert!(got.iter().all(|x| x.is_finite()), "{spec}: {got:?}");
+        }
+    }
+}
+
 /// The values are uniform after the inverse of their function. Chance exceeds a Kolmogorov-Smirnov distance of
 /// 2.65 / sqrt(n) once in 630,000.
 #[test]
@@ -342,6 +524,11 @@ fn case() -> impl Strategy<Value = (&'static str, Vec<u64>)> {
         "dirac",
         "sparse(sparsity=0.4,std=1)",
         "embedding(padding_idx=0)",
+        "embedding(padding_idx=-1)",
+        "causal_mask",
+        "arange(start=3)",
+        "inv_freq",
+        "inv_freq_yarn(factor=4,original_max_position_embeddings=100)",
         "sinusoids",
         "sinusoidal",
         "mamba_a_log",

@@ -71,6 +71,11 @@ fn statistics(sample: &[f32]) -> Statistics {
 /// The leading rows of the tensor, but for those of zeros.
 fn sample(fill: &Fill, zero_rows: &[u64]) -> Vec<f32> {
     let dims = fill.shape().dims();
+    if dims.is_empty() {
+        let mut out = [0f32];
+        cpu::fill_slice(fill, &mut out).unwrap();
+        return out.to_vec();
+    }
     let row: u64 = dims[1..].iter().product();
     let rows = dims[0].min((MOST / row).max(1));
     let mut ranges: Vec<_> = dims.iter().map(|&dim| 0..dim).collect();
@@ -183,6 +188,10 @@ fn check(preset: &str) {
             }
             continue;
         }
+        let orthogonal = matches!(
+            entry.fill.distribution().kind(),
+            DistributionKind::Orthogonal { .. }
+        );
         drawn += 1;
         let n = seen.shape.iter().product::<u64>() as f64;
         let kurtosis = ours.kurtosis.min(seen.kurtosis.unwrap()).max(1.5);
@@ -213,6 +222,13 @@ fn check(preset: &str) {
             off.abs() <= allowed
         };
         assert!(low_enough, "{what}: std {} for {}", ours.std, seen.std);
+        if orthogonal {
+            // Rows or columns are unit vectors, so the mean square of the elements is exact.
+            let square = |mean: f64, std: f64| mean * mean + std * std;
+            let off = square(ours.mean, ours.std) / square(seen.mean, seen.std) - 1.0;
+            assert!(off.abs() < 1e-5, "{what}: mean square is {off} off");
+            continue;
+        }
         if n.min(ours.n) >= 1000.0 && !outlier {
             // 24/n is the variance of a normal sample's kurtosis; bounded ones have less.
             let allowed = ERRORS * (24.0 * share).sqrt() + 2.0 * ERRORS.powi(3) * share;
@@ -281,7 +297,7 @@ macro_rules! presets {
         fn no_preset_is_left_out() {
             let tested = [$(stringify!($preset)),*];
             for preset in Recipe::presets() {
-                let general = ["burn", "kaiming", "lecun", "xavier"].contains(&preset);
+                let general = ["buffers", "burn", "kaiming", "lecun", "xavier"].contains(&preset);
                 assert!(general || tested.contains(&preset), "{preset}");
             }
         }
@@ -291,7 +307,10 @@ macro_rules! presets {
 presets!(
     bert,
     convnext,
+    flax,
+    gemma,
     gpt2,
+    keras,
     llama,
     llama_torchtitan,
     mixtral,

@@ -312,8 +312,9 @@ fn every_preset_is_a_recipe_and_prints_as_it_was_written() {
     let error = Recipe::preset("gtp2").unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown preset \"gtp2\": use one of bert, burn, convnext, gpt2, kaiming, lecun, llama, \
-         llama_torchtitan, mixtral, mobilenet_v3, resnet, t5, torch, vit, whisper, xavier"
+        "unknown preset \"gtp2\": use one of bert, buffers, burn, convnext, flax, gemma, gpt2, \
+         kaiming, keras, lecun, llama, llama_torchtitan, mixtral, mobilenet_v3, resnet, t5, torch, vit, \
+         whisper, xavier"
     );
 }
 
@@ -348,7 +349,7 @@ fn the_first_rule_that_matches_decides() {
     ]);
     let plan = recipe.resolve(&list, None, None).unwrap();
     assert_eq!(plan.seed, 7);
-    let rules: Vec<usize> = plan.entries.iter().map(|entry| entry.rule).collect();
+    let rules: Vec<usize> = plan.entries.iter().filter_map(|entry| entry.rule).collect();
     assert_eq!(rules, [0, 1, 2, 0]);
     let dtypes = |plan: &Plan| {
         plan.entries
@@ -460,7 +461,7 @@ fn faults_of_a_recipe_are_told_with_their_place() {
         (
             "dtype = \"f8\"\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",
             "line 1, column 9",
-            "use f32, f16 or bf16",
+            "unknown dtype \"f8\": use bool",
         ),
         (
             "layout = \"oi\"\n[[rule]]\nmatch = \"*\"\ninit = \"zeros\"",

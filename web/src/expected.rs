@@ -53,6 +53,19 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
             .map_or([-1.0, 1.0], |law| law.support().into()),
         DistributionKind::Sinusoid { .. } => [-1.0, 1.0],
         DistributionKind::LogRamp { columns } => [0.0, (columns as f64).ln()],
+        DistributionKind::Arange {
+            start,
+            step,
+            columns,
+        } => {
+            let end = start + step * (columns - 1) as f64;
+            [start.min(end), start.max(end)]
+        }
+        DistributionKind::InverseFrequencies { .. } => [0.0, 1.0],
+        DistributionKind::LowerTriangle { value, .. } => {
+            let value = f64::from(value);
+            [value.min(0.0), value.max(0.0)]
+        }
         DistributionKind::Orthogonal {
             gain,
             rows,
@@ -114,5 +127,7 @@ pub fn count(dtype: DType, bytes: &[u8], low: f64, high: f64, counts: &mut [u32]
                 add(half::bf16::from_le_bytes(*element).to_f32());
             }
         }
+        // The page offers no other dtype.
+        _ => {}
     }
 }

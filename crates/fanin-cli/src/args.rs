@@ -172,6 +172,19 @@ pub struct FillArguments {
     /// The order of output and input axes: out_in (torch) or in_out (Keras, JAX, numpy).
     #[arg(long, default_value_t)]
     pub layout: Layout,
+    /// The groups of a grouped convolution, which divide the outputs of the fans.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub groups: u64,
+    /// The axes of the inputs, for the fans: a number, or several as in 0,1. Negative ones count from
+    /// the end. [default with one of the axes: -2]
+    #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
+    pub in_axis: Option<Axes>,
+    /// The axes of the outputs, for the fans [default with one of the axes: -1].
+    #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
+    pub out_axis: Option<Axes>,
+    /// The axes of independent weights, such as experts, which belong to no fan.
+    #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
+    pub batch_axis: Option<Axes>,
     /// The part to fill, as in 0:100,0:512. It has the bits that the whole tensor has there
     /// [default: all].
     #[arg(long, allow_hyphen_values = true)]
@@ -370,6 +383,10 @@ fn presets() -> String {
 #[derive(Clone)]
 pub struct Dims(pub Vec<u64>);
 
+/// A list of axes. It is a newtype for the same reason as [`Dims`].
+#[derive(Clone)]
+pub struct Axes(pub Vec<i64>);
+
 /// Parses a 64-bit number, decimal or hexadecimal after 0x.
 fn number(text: &str) -> Result<u64, String> {
     let number = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
@@ -399,6 +416,18 @@ fn shape(text: &str) -> Result<Dims, String> {
     match dims.collect() {
         Some(dims) => Ok(Dims(dims)),
         None => Err("use whole numbers from 0, separated by commas, as in 4096,4096".to_owned()),
+    }
+}
+
+/// Parses axes that are separated by commas.
+fn axes(text: &str) -> Result<Axes, String> {
+    if text.trim().is_empty() {
+        return Ok(Axes(Vec::new()));
+    }
+    let axes = text.split(',').map(|axis| axis.trim().parse().ok());
+    match axes.collect() {
+        Some(axes) => Ok(Axes(axes)),
+        None => Err("use whole numbers, separated by commas, as in 0,1 or -2".to_owned()),
     }
 }
 

@@ -254,7 +254,7 @@ mod tests {
                             let stored = match dtype {
                                 DType::F32 => bits,
                                 DType::F16 => to_f16(bits),
-                                DType::BF16 => to_bf16(bits),
+                                _ => to_bf16(bits),
                             };
                             stored.to_le_bytes()[..size].to_vec()
                         })

@@ -14,13 +14,13 @@ pub(in crate::init) static MATRIX: &[Definition] = &[
         keys: &[
             Key::number("mean", Range::ANY, 0.0),
             Key::number("std", Range::ANY, 1.0),
-            Key::count("padding_idx", 0, 0).optional(),
+            Key::index("padding_idx"),
         ],
-        formula: "N(mean, std^2), but 0 in row padding_idx",
+        formula: "N(mean, std^2), but 0 in row padding_idx; a negative one counts from the last row, -1",
         frameworks: "torch Embedding",
         source: "torch.nn.Embedding.reset_parameters",
         when: "embeddings with a padding token",
-        compute: |init| match init.count_if_given("padding_idx") {
+        compute: |init| match init.index_if_given("padding_idx") {
             Some(_) => {
                 Distribution::check_normal(init.number("mean"), init.number("std"))?;
                 Ok(Computation::OfShape(embedding))
@@ -125,16 +125,22 @@ fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     let &[rows, columns] = tensor.shape().dims() else {
         return Err(not_a_matrix(init, tensor));
     };
-    let row = init.count("padding_idx");
-    if row >= rows {
-        return Err(Error::shape(
+    // As in torch, -1 is the last row.
+    let index = init.index_if_given("padding_idx").unwrap_or(0);
+    let row = if index < 0 {
+        rows.checked_sub(index.unsigned_abs())
+    } else {
+        Some(index.unsigned_abs()).filter(|&row| row < rows)
+    };
+    let row = row.ok_or_else(|| {
+        Error::shape(
             tensor.shape(),
             format!(
-                "has no row {row} for padding: its rows are 0 to {}",
+                "has no row {index} for padding: its rows are 0 to {}, or -{rows} to -1 from the end",
                 rows - 1
             ),
-        ));
-    }
+        )
+    })?;
     Distribution::normal_with_zero_row(init.number("mean"), init.number("std"), columns, row)
 }
 
@@ -313,13 +319,14 @@ impl Init {
         Init::named(MATRIX, "sparse", &values)
     }
 
-    /// `N(0, 1)` with a row of zeros: `torch.nn.Embedding` with a `padding_idx`.
+    /// `N(0, 1)` with a row of zeros: `torch.nn.Embedding` with a `padding_idx`. A negative index
+    /// counts from the end: -1 is the last row.
     #[must_use]
-    pub fn embedding(padding_idx: u64) -> Self {
+    pub fn embedding(padding_idx: i64) -> Self {
         Init::named(
             MATRIX,
             "embedding",
-            &[("padding_idx", Value::Count(padding_idx))],
+            &[("padding_idx", Value::Index(padding_idx))],
         )
     }
 }

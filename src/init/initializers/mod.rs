@@ -1,5 +1,6 @@
 //! The entries of the table of initializers, one file for each family, with their constructors.
 
+pub(super) mod buffers;
 pub(super) mod matrix;
 pub(super) mod positions;
 pub(super) mod simple;

@@ -1,10 +1,10 @@
 //! `fanin fill` initializes one tensor, or a slice of it.
 
 use fanin::checkpoint::{Contents, Writer};
-use fanin::{Fill, Init, STREAM_VERSION, Tensor};
+use fanin::{FanAxes, Fill, Init, STREAM_VERSION, Tensor};
 
 use crate::Failure;
-use crate::args::FillArguments;
+use crate::args::{Axes, FillArguments};
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::narrowed;
@@ -57,6 +57,10 @@ fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
     let init: Init = arguments.init.parse().map_err(named)?;
     let mut tensor =
         Tensor::new(name.as_str(), arguments.shape.0.as_slice())?.with_layout(arguments.layout);
+    tensor = tensor.with_groups(arguments.groups);
+    if let Some(axes) = fan_axes(arguments) {
+        tensor = tensor.with_fan_axes(axes);
+    }
     if let Some(stream) = arguments.stream {
         tensor = tensor.with_stream_id(stream);
     }
@@ -65,4 +69,26 @@ fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
         Some(slice) => narrowed(fill, slice),
         None => Ok(fill),
     }
+}
+
+/// Returns the axes of the fans, if an argument names any. The defaults are those of recipes and of
+/// `jax.nn.initializers.variance_scaling`.
+fn fan_axes(arguments: &FillArguments) -> Option<FanAxes> {
+    let (inputs, outputs, batch) = (
+        &arguments.in_axis,
+        &arguments.out_axis,
+        &arguments.batch_axis,
+    );
+    if inputs.is_none() && outputs.is_none() && batch.is_none() {
+        return None;
+    }
+    let list = |axes: &Option<Axes>, default: &[i64]| {
+        let axes = axes.as_ref();
+        axes.map_or_else(|| default.to_vec(), |axes| axes.0.clone())
+    };
+    Some(FanAxes {
+        inputs: list(inputs, &[-2]),
+        outputs: list(outputs, &[-1]),
+        batch: list(batch, &[]),
+    })
 }

@@ -117,7 +117,7 @@ struct Row<'a> {
     fan_out: Option<u64>,
     elements: u64,
     bytes: u64,
-    rule: RulePosition<'a>,
+    rule: Option<RulePosition<'a>>,
     tied_to: Option<&'a str>,
     same_as: Option<&'a str>,
     parts: Vec<PartRow<'a>>,
@@ -144,12 +144,17 @@ struct RulePosition<'a> {
     column: usize,
 }
 
+impl<'a> RulePosition<'a> {
+    fn of(rule: &'a PlanRule) -> Self {
+        RulePosition {
+            recipe: &rule.recipe,
+            line: rule.line,
+            column: rule.column,
+        }
+    }
+}
+
 fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a str) -> Row<'a> {
-    let PlanRule {
-        recipe,
-        line,
-        column,
-    } = &plan.rules[entry.rule];
     let fill = &entry.fill;
     Row {
         name: fill.name(),
@@ -161,11 +166,7 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
         fan_out: entry.fans.map(|fans| fans.fan_out),
         elements: fill.elements(),
         bytes: fill.bytes(),
-        rule: RulePosition {
-            recipe,
-            line: *line,
-            column: *column,
-        },
+        rule: entry.rule.map(|rule| RulePosition::of(&plan.rules[rule])),
         tied_to: entry.tied_to.as_deref(),
         same_as: entry.same_as.as_deref(),
         parts: entry
@@ -238,7 +239,10 @@ impl Report<'_> {
                 number(row.fan_in),
                 number(row.fan_out),
                 row.bytes.to_string(),
-                format!("{}:{}", row.rule.recipe, row.rule.line),
+                row.rule.map_or_else(
+                    || "-".to_owned(),
+                    |rule| format!("{}:{}", rule.recipe, rule.line),
+                ),
                 row.file.to_owned(),
             ];
             cells.extend(tied.then(|| or_none(row.tied_to)));

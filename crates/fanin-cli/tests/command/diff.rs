@@ -152,7 +152,7 @@ fn numbers(fill: &Fill) -> Vec<f64> {
             .iter()
             .map(|&b| f16::from_le_bytes(b).into())
             .collect(),
-        DType::BF16 => bytes
+        _ => bytes
             .as_chunks()
             .0
             .iter()

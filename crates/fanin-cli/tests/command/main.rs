@@ -8,6 +8,7 @@ mod arguments;
 mod bench;
 mod diff;
 mod empty_tensors;
+mod fill;
 mod hostile_input;
 mod mpi;
 mod plan;

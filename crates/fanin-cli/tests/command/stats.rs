@@ -44,7 +44,7 @@ impl Fault {
                 match dtype {
                     DType::F32 => bytes.copy_from_slice(&x.to_le_bytes()),
                     DType::F16 => bytes.copy_from_slice(&half::f16::from_f32(x).to_le_bytes()),
-                    DType::BF16 => bytes.copy_from_slice(&half::bf16::from_f32(x).to_le_bytes()),
+                    _ => bytes.copy_from_slice(&half::bf16::from_f32(x).to_le_bytes()),
                 }
             }
             Ok(())
