@@ -188,7 +188,7 @@ def load_by_framework(name, model, folder, loaded, recorded):
     if name == "keras":
         return load_by_keras(model, folder)
     if name == "deepseek_fp8":
-        return "not loaded by transformers, which needs a GPU for FP8"
+        return "by safetensors only"
     if isinstance(model, transformers.PreTrainedModel):
         model.config.save_pretrained(folder)
         dtype = torch.float16 if name == "llama2" else torch.float32
