@@ -500,6 +500,86 @@ models!(
     keras
 );
 
+#[test]
+fn flat_parts_hold_every_dtype() {
+    for model in ["gpt2_bool", "deepseek_fp8", "bert"] {
+        let run = Run::new();
+        copy_recipe(&run, model);
+        seeded(&run, "init recipe.toml --out whole.safetensors")
+            .tensors(list(model))
+            .ok();
+        run.write(
+            "spec.toml",
+            r#"
+                mesh = [{ name = "fsdp", size = 2 }, { name = "tp", size = 2 }]
+                [[rule]]
+                match = "*.masked_bias"
+                placements = ["replicate", "replicate"]
+                [[rule]]
+                match = "*"
+                placements = ["flat", "replicate"]
+            "#,
+        );
+        let init = seeded(&run, "init recipe.toml --shard-spec spec.toml --out ranks/")
+            .tensors(list(model));
+        init.ok();
+        let files: Vec<String> = (0..4)
+            .map(|rank| format!("ranks/model-rank-{rank:05}-of-00004.safetensors"))
+            .collect();
+        let whole = open(&run, "whole.safetensors");
+        let [first, _, second, _] = [0, 1, 2, 3].map(|rank| open(&run, &files[rank]));
+        for (name, tensor) in &whole.tensors {
+            let mut data = first.tensors[name].data.clone();
+            if !tensor.shape.is_empty() {
+                data.extend(&second.tensors[name].data);
+            }
+            assert!(data == tensor.data, "{model}: {name}");
+        }
+        for file in &files {
+            check_file(&run, file);
+        }
+        check_file(&run, "ranks/");
+        check_regenerate(&run, &run.path("ranks"), &whole);
+        check_resume(&run, &init, &files);
+    }
+}
+
+#[test]
+fn shards_hold_every_dtype_and_tied_names() {
+    for model in ["gpt2_uint8", "deepseek_fp8", "bert", "llama2"] {
+        let run = Run::new();
+        copy_recipe(&run, model);
+        seeded(&run, "init recipe.toml --out whole.safetensors")
+            .tensors(list(model))
+            .ok();
+        let init = seeded(&run, "init recipe.toml --max-shard-size 300kB --out model/")
+            .tensors(list(model));
+        init.ok();
+        let index = "model/model.safetensors.index.json";
+        let json: serde_json::Value = serde_json::from_slice(&run.read(index)).unwrap();
+        let map = json["weight_map"].as_object().expect("a map");
+        let file = |name: &serde_json::Value| format!("model/{}", name.as_str().expect("a name"));
+        let mut files: Vec<String> = map.values().map(file).collect();
+        files.sort();
+        files.dedup();
+        assert!(files.len() > 2, "{files:?}");
+        let whole = open(&run, "whole.safetensors");
+        assert_eq!(map.len(), whole.tensors.len());
+        for path in &files {
+            let shard = open(&run, path);
+            for (name, tensor) in &shard.tensors {
+                assert!(tensor == &whole.tensors[name], "{model}: {name}");
+                assert_eq!(&file(&map[name]), path, "{model}: {name}");
+            }
+        }
+        check_file(&run, "model/");
+        check_file(&run, index);
+        check_regenerate(&run, &run.path(index), &whole);
+        files.push(index.to_owned());
+        check_resume(&run, &init, &files);
+    }
+}
+
 /// Writes a checkpoint of the model: zeros for floats, and these elements for whole numbers.
 fn checkpoint(run: &Run, model: &str, element: impl Fn(&Seen, f64) -> f64) -> PathBuf {
     let seen = recorded(model);
