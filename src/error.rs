@@ -77,10 +77,10 @@ pub enum Error {
         reason: String,
     },
 
-    /// A tensor that is kept from a file, which no initializer makes.
+    /// A tensor that is kept from a file, where no file is given or a backend was asked to make it.
     #[error(
-        "tensor {tensor:?} is kept from a file and has no initializer: read it from the file that \
-         holds it"
+        "tensor {tensor:?} is kept from a file, and no file is given: give the weights that hold \
+         it, an init, or skip = true"
     )]
     Kept {
         /// The tensor.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::expected::{Check, Expected, Flag, Grain};
 use super::json::listed;
 use super::numbers::{FileArray, Numbers};
+use super::part_of::narrowed;
 use super::stats::{Moments, Seen, TensorStats, read_all};
 use crate::error::Result;
 use crate::fill::Fill;
@@ -40,18 +41,20 @@ pub struct Examined {
 }
 
 /// Returns the tensors of a file that a recipe can describe: those in floats that fanin fills.
-/// `path` leads to a file as for [`stats`](super::stats).
+/// `path` leads to a file as for [`stats`](super::stats). If it holds parts of tensors, the list
+/// has the shapes of the whole tensors, which a recipe needs for the fans.
 ///
 /// # Errors
 ///
 /// As [`stats`](super::stats), and [`Error::Format`](crate::Error::Format) for a file that holds a
-/// slice of each tensor: statistics of a part differ from those of the whole.
+/// slice of each tensor and does not give the shapes of the whole ones.
 pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
     let numbers = Numbers::open(path)?;
-    if let Some(slice) = numbers.metadata("slice") {
+    if let Some(slice) = numbers.slice_of_unknown() {
         let reason = format!(
-            "holds slice {slice:?} of each tensor by its metadata: a recipe describes whole tensors"
+            "holds slice {slice:?} of each tensor by its metadata, which does not give the shapes of \
+             the whole tensors: a recipe needs them"
         );
         return Err(format_error(path, None, reason));
     }
@@ -60,15 +63,16 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
         Some(listed(
             path,
             array.name.clone(),
-            array.shape.clone(),
+            array.whole_shape().to_vec(),
             Some(&dtype.to_string()),
         ))
     });
-    TensorList::new(floats.collect::<Result<_>>()?)
+    Ok(TensorList::new(floats.collect::<Result<_>>()?)?.of_weights())
 }
 
 /// Computes statistics as [`stats`](super::stats) does, and compares them with those that these
-/// fills should have. A fill belongs to the tensor of its name and shape.
+/// fills should have. A fill belongs to the tensor of its name and shape. If the file holds a part
+/// of the tensor, the part of the fill is expected.
 ///
 /// Each statistic has bounds. The probability that weights of the fills' initializers exceed any
 /// bound in the file is at most [`FALSE_ALARMS`], whichever library drew them. The bounds of mean,
@@ -80,7 +84,8 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 /// weights that they make. For an orthogonal matrix, the sum of squares is known, and the mean and
 /// the largest element have bounds.
 ///
-/// A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
+/// A tensor that is kept from a file has no expected statistics, and is flagged only for NaN and
+/// infinities. A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
 /// an element further from the mean than the largest of as many normal numbers (unless most
 /// elements are zeros), and a tensor of rank 2 or more with elements that are all 0, which passes
 /// no signal on, or all equal and not 1, which keeps its units identical.
@@ -136,11 +141,17 @@ fn examined(
         return Ok(row);
     };
     let fill = fills.get(array.name.as_str());
-    let fill = fill.filter(|fill| fill.shape().dims() == array.shape);
+    // The part that the file holds, of the fill of the whole.
+    let fill = fill.filter(|fill| fill.shape().dims() == array.whole_shape());
+    let fill = fill.and_then(|fill| narrowed(fill, array.part_of.as_ref()).ok());
+    let fill = fill.filter(|fill| fill.local().dims() == array.shape);
+    let is_kept = fill.as_ref().is_some_and(Fill::is_kept);
+    // What a kept tensor should hold is not known.
+    let fill = fill.filter(|_| !is_kept);
     let dtype = array.made_as.filter(|_| fill.is_some());
     row.flags.extend(not_finite(&seen.moments));
     if let (Some(fill), Some(dtype)) = (fill, dtype) {
-        let fill = (*fill).clone().with_dtype(dtype);
+        let fill = fill.with_dtype(dtype);
         let check = Check {
             n: seen.moments.n() as f64,
             alpha,
@@ -151,7 +162,7 @@ fn examined(
         if row.flags.is_empty() {
             row.flags = flags;
         }
-    } else if row.flags.is_empty() {
+    } else if row.flags.is_empty() && !is_kept {
         row.flags = no_initializer(&array.shape, &seen.moments, alpha);
     }
     Ok(row)

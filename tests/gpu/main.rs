@@ -13,4 +13,5 @@ mod parts;
 mod patterned;
 mod placements;
 mod same_bits;
+mod stored;
 mod truncated;

@@ -2,9 +2,11 @@
 
 mod accuracy;
 mod checkpoints;
+mod dtypes;
 mod extends;
 mod frameworks;
 mod initializers;
+mod kept;
 mod oracle;
 mod parts;
 mod patterns;

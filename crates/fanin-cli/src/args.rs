@@ -52,15 +52,17 @@ pub struct ModelArguments {
     #[arg(help = format!("A preset's name ({}) or a .toml file", presets()))]
     pub recipe: String,
     /// The list of the model's tensors: a .safetensors file (only its header is read), a
-    /// model.safetensors.index.json, a folder that holds one of these, or a JSON list
-    /// {"tensors": [{"name", "shape", "dtype"?}]}.
+    /// model.safetensors.index.json, a folder that holds one of these or the files of all ranks, or
+    /// a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
     #[arg(long, value_name = "SOURCE")]
     pub tensors: PathBuf,
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The dtype of all tensors: f32, f16 or bf16 [default: that of the recipe or list, else f32].
-    #[arg(long)]
+    /// The dtype of all tensors of floats: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. Tensors of whole
+    /// numbers, by the list or their rule, and tensors that are kept have their own [default: that
+    /// of the rule, recipe or list, else f32].
+    #[arg(long, value_parser = floats)]
     pub dtype: Option<DType>,
     /// Fail if a rule of the recipe applies to no tensor. Without it, this is a warning. Rules of
     /// presets do not count.
@@ -113,6 +115,11 @@ pub struct InitArguments {
     /// and write the rest. If the run fails, its incomplete files stay for the next run.
     #[arg(long)]
     pub resume: bool,
+    /// Take the place of another model in the folder that has other files, such as shards of another
+    /// size or those of another number of ranks. They are removed once the new model is complete,
+    /// if fanin wrote them.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub distributed: DistributedArguments,
     #[command(flatten)]
@@ -166,14 +173,15 @@ pub struct FillArguments {
     /// standard output, or null: to measure without writing.
     #[arg(long, value_name = "PATH")]
     pub out: String,
-    /// The dtype: f32, f16 or bf16.
+    /// The dtype: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers
+    /// only, such as zeros, also takes bool, u8 to u64 and i8 to i64.
     #[arg(long, default_value_t)]
     pub dtype: DType,
     /// The order of output and input axes: out_in (torch) or in_out (Keras, JAX, numpy).
     #[arg(long, default_value_t)]
     pub layout: Layout,
     /// The groups of a grouped convolution, which divide the outputs of the fans.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, default_value = "1")]
     pub groups: u64,
     /// The axes of the inputs, for the fans: a number, or several as in 0,1. Negative ones count from
     /// the end. [default with one of the axes: -2]
@@ -215,7 +223,8 @@ pub struct RegenerateArguments {
 #[derive(Args)]
 pub struct VerifyArguments {
     /// The weights: a .safetensors file, a model.safetensors.index.json with its shards beside
-    /// it, or a folder that holds one of these.
+    /// it, or a folder that holds one of these or the files of all ranks. The file of one rank is
+    /// compared with the parts that it holds.
     pub file: PathBuf,
     /// The recipe: a preset's name, as for `fanin init`, or a .toml file.
     #[arg(long)]
@@ -223,8 +232,8 @@ pub struct VerifyArguments {
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them,
-    /// or slices [default: the file itself].
+    /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
+    /// [default: the file itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
     /// Print JSON on standard output, even if the weights differ.
@@ -241,7 +250,7 @@ pub struct DiffArguments {
     #[arg(value_name = "A")]
     pub start: String,
     /// The trained weights: a .safetensors file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these.
+    /// beside it, or a folder that holds one of these or the files of all ranks.
     #[arg(value_name = "B")]
     pub trained: PathBuf,
     /// The seed, decimal or 0x... [default: the recipe's seed].
@@ -250,8 +259,9 @@ pub struct DiffArguments {
     /// The list of the recipe's tensors, as for `fanin init` [default: B itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
-    /// The dtype of the recipe's weights [default: that of the recipe or list, else that of B].
-    #[arg(long)]
+    /// The dtype of the recipe's weights, as for `fanin init` [default: that of the rule, recipe or
+    /// list, else that of B].
+    #[arg(long, value_parser = floats)]
     pub dtype: Option<DType>,
     /// Print JSON. Numbers that are not finite are null.
     #[arg(long)]
@@ -290,7 +300,7 @@ pub struct BenchArguments {
 #[derive(Args)]
 pub struct StatsArguments {
     /// The weights: a .safetensors or .npy file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these.
+    /// beside it, or a folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
     /// A preset's name, as for `fanin init`, or a .toml file. The recipe's expected statistics are
     /// shown, and statistics that differ by more than chance are flagged. No seed is needed.
@@ -397,6 +407,18 @@ fn number(text: &str) -> Result<u64, String> {
     number.map_err(|_| {
         "use a whole number from 0 to 18446744073709551615, decimal or 0x...".to_owned()
     })
+}
+
+/// Parses the dtype of a model's floats.
+fn floats(text: &str) -> Result<DType, String> {
+    const ACCEPTED: &str = "use f32, f16, bf16, f64, f8_e4m3 or f8_e5m2";
+    match text.parse::<DType>() {
+        Ok(dtype) if dtype.is_drawn() => Ok(dtype),
+        Ok(dtype) => Err(format!(
+            "{dtype} cannot hold drawn numbers: {ACCEPTED}; a rule can give one tensor another dtype"
+        )),
+        Err(_) => Err(format!("unknown dtype: {ACCEPTED}")),
+    }
 }
 
 /// Parses a duration in seconds.

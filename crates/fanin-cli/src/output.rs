@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fanin::Error;
-use fanin::checkpoint::{Contents, Make, Progress, Writer};
+use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -73,6 +73,14 @@ impl Output {
         }
     }
 
+    /// Returns the path of a file.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => Some(path),
+            Output::Stdout | Output::Null => None,
+        }
+    }
+
     /// Returns the name of the output in messages.
     pub fn name(&self) -> String {
         match self {
@@ -100,7 +108,29 @@ fn handle_interrupts() {
     });
 }
 
-/// Makes the contents with the backend, writes them to the output and reports the amount.
+/// Refuses an output that is, or holds, a file from which tensors are kept: it would be written
+/// while it is read. `out` is the file or the folder.
+pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
+    // A path that does not exist yet is none of them.
+    let Ok(out) = out.canonicalize() else {
+        return Ok(());
+    };
+    let mut files = sources.files();
+    let source = files.find(|file| {
+        let file = file.canonicalize();
+        file.is_ok_and(|file| file == out || file.parent() == Some(&out))
+    });
+    match source {
+        Some(file) => Err(Failure::Usage(format!(
+            "--out {:?}: tensors are kept from {}: use another path",
+            out.display().to_string(),
+            file.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Makes the contents with the backend, keeps what is kept from `sources`, writes them to the output and reports the amount.
 ///
 /// The report begins with `what`, such as "124,439,808 parameters in 148 tensors".
 pub fn write(
@@ -108,19 +138,19 @@ pub fn write(
     writer: &Writer,
     output: &Output,
     contents: &Contents<'_>,
+    sources: &Sources,
     what: &str,
 ) -> Result<(), Failure> {
-    let ((), amount) = work(
-        backend,
-        contents.weight_bytes(),
-        |make, progress| match output {
+    let ((), amount) = work(backend, contents.weight_bytes(), |make, progress| {
+        let make = &mut WithSources::new(make, sources);
+        match output {
             Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
                 writer.save(path, contents, make, progress)
             }
             Output::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
             Output::Null => writer.write_to(&mut io::sink(), NULL, contents, make, progress),
-        },
-    )?;
+        }
+    })?;
     status(&format!("{what}: {amount}, to {}", output.name()));
     Ok(())
 }

@@ -3,33 +3,40 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use fanin::checkpoint::{self, Change, Diff, Start, Weights};
+use fanin::checkpoint::{self, Change, Diff, Sources, Start, Weights, WithSources};
 use fanin::{Plan, Recipe};
 
 use crate::Failure;
 use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
-use crate::model::{recipe, resolve};
+use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json};
 use crate::table::{Align, table};
 
 pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     let trained = Weights::open(&arguments.trained)?;
+    warn_of_unlisted(&trained);
     let bar = bytes_bar(trained.total_bytes());
     let mut progress = |bytes| {
         bar.inc(bytes);
         ControlFlow::Continue(())
     };
     let diff = if is_recipe(&arguments.start) {
-        let fills = plan(arguments, &trained)?.into_fills();
+        let plan = plan(arguments, &trained)?;
+        let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
+        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+        let skipped: Vec<String> = skipped.collect();
+        let fills = plan.into_fills();
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
-        let start = Start::Fills(&fills, &mut *make);
-        checkpoint::diff(start, &trained, &mut progress)
+        let make = &mut WithSources::new(&mut *make, &sources);
+        let start = Start::Fills(&fills, make);
+        checkpoint::diff_some(start, &trained, &skipped, &mut progress)
     } else {
         refuse_recipe_options(arguments)?;
         let start = Weights::open(&arguments.start)?;
+        warn_of_unlisted(&start);
         crate::backend::start_threads(arguments.backend.threads)?;
         checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
     };
@@ -55,7 +62,7 @@ fn is_recipe(start: &str) -> bool {
 fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
     let recipe = recipe(&arguments.start)?;
     let list = match &arguments.tensors {
-        Some(source) => checkpoint::read_tensor_list(source)?,
+        Some(source) => tensor_list(source)?,
         None => checkpoint::start_list(trained)?,
     };
     resolve(&recipe, &list, arguments.seed, arguments.dtype)

@@ -1,6 +1,6 @@
 //! `fanin fill` initializes one tensor, or a slice of it.
 
-use fanin::checkpoint::{Contents, Writer};
+use fanin::checkpoint::{Contents, Sources, Writer};
 use fanin::{FanAxes, Fill, Init, STREAM_VERSION, Tensor};
 
 use crate::Failure;
@@ -42,7 +42,14 @@ pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
     };
     let backend = Backend::choose(&arguments.backend, 0)?;
     let what = count(fill.elements().into(), "element");
-    write(&backend, &Writer::default(), &output, &contents, &what)
+    write(
+        &backend,
+        &Writer::default(),
+        &output,
+        &contents,
+        &Sources::new(),
+        &what,
+    )
 }
 
 /// Returns the fill that the arguments describe.
@@ -65,6 +72,7 @@ fn request(arguments: &FillArguments) -> fanin::Result<Fill> {
         tensor = tensor.with_stream_id(stream);
     }
     let fill = Fill::new(&tensor, &init, arguments.seed)?.with_dtype(arguments.dtype);
+    fill.check()?;
     match &arguments.slice {
         Some(slice) => narrowed(fill, slice),
         None => Ok(fill),

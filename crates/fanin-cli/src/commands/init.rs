@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fanin::ShardSpec;
-use fanin::checkpoint::{Contents, Make, Progress, RankParts, Shards, Share, Writer};
+use fanin::checkpoint::{
+    Contents, Make, Progress, RankParts, Shards, Share, Sources, WithSources, Writer,
+};
 
 use crate::Failure;
 use crate::args::InitArguments;
@@ -12,7 +14,7 @@ use crate::backend::Backend;
 use crate::distributed::ProcessRank;
 use crate::format::count;
 use crate::model::{metadata, plan};
-use crate::output::{NULL, Output, status, work, write};
+use crate::output::{NULL, Output, check_sources, status, work, write};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let process = ProcessRank::find(&arguments.distributed)?;
@@ -21,7 +23,8 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let metadata = metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
-        .with_resume(arguments.resume);
+        .with_resume(arguments.resume)
+        .with_overwrite(arguments.overwrite);
     let local_rank = process.as_ref().and_then(|process| process.local_rank);
     let backend = || Backend::choose(&arguments.backend, local_rank.unwrap_or(0));
     let what = format!(
@@ -29,14 +32,19 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         count(plan.elements(), "parameter"),
         count(plan.entries.len() as u128, "tensor")
     );
-    let fills = plan.into_fills();
+    let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
+    if let Some(path) = output.path() {
+        check_sources(&sources, path)?;
+    }
+    let mut fills = plan.into_fills();
+    sources.apply(&mut fills)?;
     let folder = match output {
         ModelOutput::One(output) => {
             let contents = match output {
                 Output::Null => Contents::bare(&fills),
                 _ => Contents::safetensors(&fills, &metadata)?,
             };
-            return write(&backend()?, &writer, &output, &contents, &what);
+            return write(&backend()?, &writer, &output, &contents, &sources, &what);
         }
         ModelOutput::Several { folder } => folder,
     };
@@ -60,11 +68,14 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     };
     let backend = backend()?;
     let bytes = files.weight_bytes(share);
-    let (missing, amount) = work(&backend, bytes, |make, progress| match &folder {
-        Some(folder) => files.save(&writer, folder, share, make, progress),
-        None => files
-            .discard(&writer, share, make, progress)
-            .map(|()| Vec::new()),
+    let (missing, amount) = work(&backend, bytes, |make, progress| {
+        let make = &mut WithSources::new(make, &sources);
+        match &folder {
+            Some(folder) => files.save(&writer, folder, share, make, progress),
+            None => files
+                .discard(&writer, share, make, progress)
+                .map(|()| Vec::new()),
+        }
     })?;
     let to = folder.map_or_else(|| NULL.to_owned(), |folder| folder.display().to_string());
     let who = process.map_or_else(String::new, |process| process.describe() + ": ");
@@ -94,6 +105,14 @@ enum ModelOutput {
 }
 
 impl ModelOutput {
+    /// Returns the path of the file or folder, if there is one.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            ModelOutput::One(output) => output.path(),
+            ModelOutput::Several { folder } => folder.as_deref(),
+        }
+    }
+
     /// Reads `--out`, and checks the options that depend on it.
     fn parse(arguments: &InitArguments, process: Option<&ProcessRank>) -> Result<Self, Failure> {
         let out = arguments.out.as_str();

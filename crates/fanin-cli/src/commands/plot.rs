@@ -15,7 +15,7 @@ use fanin_plot::Page;
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::expected_fills;
+use crate::model::{expected_fills, warn_of_unlisted_in};
 use crate::output::{print, status};
 
 /// The maximum number of tensors that are drawn in detail.
@@ -38,6 +38,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
         Page::check_path(out).map_err(Failure::usage)?;
     }
     let file = &arguments.file;
+    warn_of_unlisted_in(file);
     let fills = match &arguments.recipe {
         Some(name) => expected_fills(file, name)?,
         None => Vec::new(),

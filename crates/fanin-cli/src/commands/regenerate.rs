@@ -1,14 +1,14 @@
 //! `fanin regenerate` makes some tensors of a model again from recipe and seed.
 
 use fanin::Fill;
-use fanin::checkpoint::{Contents, Writer};
+use fanin::checkpoint::{Contents, Sources, Writer};
 
 use crate::Failure;
 use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::{metadata, narrowed, plan};
-use crate::output::{Output, write};
+use crate::output::{Output, check_sources, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     let output = Output::parse(&arguments.out)?;
@@ -25,12 +25,30 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
             }
         }
     }
+    let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
+    sources.apply(&mut fills)?;
+    if fills.iter().any(Fill::is_kept)
+        && let Some(path) = output.path()
+    {
+        check_sources(&sources, path)?;
+    }
     let contents = match (&output, fills.as_slice()) {
         (Output::Safetensors(_), _) => {
             let mut metadata = metadata(&recipe, plan.seed);
             if let Some(slice) = &arguments.slice {
                 metadata.push(("slice", slice.clone()));
             }
+            // Also for a slice that is the whole tensor: `slice` alone does not tell.
+            let parts: Vec<(String, String)> = match &arguments.slice {
+                Some(_) => fills.iter().flat_map(part_metadata).collect(),
+                None => Vec::new(),
+            };
+            let parts = parts.iter();
+            metadata.extend(
+                parts
+                    .clone()
+                    .map(|(key, value)| (key.as_str(), value.clone())),
+            );
             Contents::safetensors(&fills, &metadata).map_err(Failure::usage)?
         }
         (Output::Null, _) => Contents::bare(&fills),
@@ -52,5 +70,16 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         count(elements, "element"),
         count(fills.len() as u128, "tensor")
     );
-    write(&backend, &Writer::default(), &output, &contents, &what)
+    let writer = Writer::default();
+    write(&backend, &writer, &output, &contents, &sources, &what)
+}
+
+/// Returns the metadata of the part of a tensor: the whole shape and the slice, under the keys of
+/// the files of ranks.
+fn part_metadata(fill: &Fill) -> [(String, String); 2] {
+    let name = fill.name();
+    [
+        (format!("shape:{name}"), fill.shape().to_string()),
+        (format!("slice:{name}"), fill.local().to_string()),
+    ]
 }

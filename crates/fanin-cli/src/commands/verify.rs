@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights};
+use fanin::checkpoint::{
+    self, Sources, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
+};
 use fanin::{Recipe, STREAM_VERSION};
 use serde::Serialize;
 
@@ -10,7 +12,7 @@ use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{narrowed, recipe, resolve};
+use crate::model::{narrowed, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -32,9 +34,11 @@ struct Report<'a> {
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let weights = Weights::open(&arguments.file)?;
-    let slice = weights.metadata("slice");
+    warn_of_unlisted(&weights);
+    // Files of older versions give a slice without the shapes of the whole tensors.
+    let slice = weights.slice_of_unknown();
     let list = match &arguments.tensors {
-        Some(source) => checkpoint::read_tensor_list(source)?,
+        Some(source) => tensor_list(source)?,
         None => {
             if let Some(slice) = slice {
                 return Err(Failure::Usage(format!(
@@ -48,6 +52,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let plan = resolve(&recipe, &list, arguments.seed, None)?;
     let seed = plan.seed;
+    // The file itself is no source for what it should hold.
+    let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
+    let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+    let skipped: Vec<String> = skipped.collect();
     let mut fills = plan.into_fills();
     if let Some(slice) = slice {
         // The metadata need not be trusted: at another slice, the bits differ.
@@ -59,14 +67,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     }
 
     let backend = Backend::choose(&arguments.backend, 0)?;
-    let bar = bytes_bar(weights.total_bytes());
+    let bar = bytes_bar(weights.stored_bytes());
     let mut progress = |bytes| {
         bar.inc(bytes);
         std::ops::ControlFlow::Continue(())
     };
     let mut make = backend.maker();
+    let make = &mut WithSources::new(&mut *make, &sources);
     let start = Instant::now();
-    let found = checkpoint::verify(&weights, &fills, &mut *make, &mut progress);
+    let found = checkpoint::verify_some(&weights, &fills, &skipped, make, &mut progress);
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let found = found?;
@@ -94,6 +103,12 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         ));
         if !found.missing.is_empty() {
             status(&missing(&found));
+        }
+        if !found.passed_over.is_empty() {
+            status(&format!(
+                "{} kept from their source or skipped: not compared",
+                count(found.passed_over.len() as u128, "tensor")
+            ));
         }
         return Ok(());
     }
@@ -147,11 +162,16 @@ fn message(
     let Some((tensor, difference)) = found.first_difference() else {
         return String::new();
     };
+    // A folder of files of ranks has no file that lists the tensors: name the one that is wrong.
+    let place = match weights.path().is_dir() {
+        true => difference.file.display(),
+        false => weights.path().display(),
+    };
     let differing = found.tensors.iter().filter(|tensor| tensor.differing > 0);
     let mut message = format!(
         "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} and {} of {} \
          differ",
-        weights.path().display(),
+        place,
         tensor.name,
         recipe.name(),
         tensor.differing,

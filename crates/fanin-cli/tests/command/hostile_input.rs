@@ -86,13 +86,12 @@ fn invalid_safetensors_headers_are_refused() {
         ),
         (
             file(
-                &[tensor("bn.num_batches_tracked", "I64", "[]", "[0, 8]")],
+                &[tensor("bn.num_batches_tracked", "i64", "[]", "[0, 8]")],
                 8,
             ),
             &[
                 "tensor \"bn.num_batches_tracked\"",
-                "\"I64\"",
-                "only f32, f16 and bf16",
+                "\"i64\", which is not one of safetensors",
             ],
         ),
         (
@@ -122,7 +121,7 @@ fn invalid_json_lists_are_refused() {
     let shape = "give a list of whole numbers from 0";
     for (contents, texts) in [
         ("{", &["is refused: EOF"][..]),
-        ("[]", &["is refused"]),
+        ("[1]", &["is refused"]),
         ("{}", &["neither \"tensors\" nor \"weight_map\""]),
         (r#"{"tensors": [], "weight_map": {}}"#, &["both"]),
         (
@@ -158,12 +157,19 @@ fn invalid_json_lists_are_refused() {
             &["tensor \"w\"", "more than 2^50"],
         ),
         (
-            r#"{"tensors": [{"name": "w", "shape": [1], "dtype": "int8"}]}"#,
-            &["tensor \"w\"", "\"int8\"", "f32, f16 and bf16"],
+            r#"{"tensors": [{"name": "w", "shape": [1], "dtype": "int7"}]}"#,
+            &[
+                "tensor \"w\"",
+                "unknown dtype \"int7\": use bool, f4,",
+                "torch.bfloat16",
+            ],
         ),
         (
             r#"{"tensors": [{"name": "w", "shape": [1], "dtype": 8}]}"#,
-            &["tensor \"w\"", "use f32, f16 or bf16"],
+            &[
+                "tensor \"w\"",
+                "has dtype 8: use the name of a dtype, such as \"bf16\"",
+            ],
         ),
         (
             r#"{"tensors": [{"name": "w", "shape": [1]}, {"name": "w", "shape": [2]}]}"#,
@@ -399,7 +405,14 @@ fn wrong_arguments_have_status_2() {
         ("", "--seed"),
         ("--seed -1", "0 to 18446744073709551615"),
         ("--seed 0xg", "0 to 18446744073709551615"),
-        ("--seed 1 --dtype f8", "use f32, f16 or bf16"),
+        (
+            "--seed 1 --dtype f9",
+            "use f32, f16, bf16, f64, f8_e4m3 or f8_e5m2",
+        ),
+        (
+            "--seed 1 --dtype i64",
+            "i64 cannot hold drawn numbers: use f32",
+        ),
         ("--seed 1 --layout oi", "use out_in"),
         ("--seed 1 --backend tpu", "possible values: auto, gpu, cpu"),
         ("--seed 1 --threads 0", "--threads"),
@@ -446,11 +459,13 @@ fn invalid_arrays_are_refused() {
     let text = b"{'descr': '|O', 'fortran_order': False, 'shape': (9223372036854775807, 9), } ";
     run.write("g.npy", [&b"\x93NUMPY\x01\x00\x4d\x00"[..], text].concat());
     run.write("h.bin", b"1234");
+    run.write("i.npy", b"no array at all");
     for (file, text) in [
         ("a.npy", "npy header"),
         ("b.npy", "npy format version other than 1, 2 and 3"),
         ("c.npy", "ends within its header"),
-        ("d.npy", "does not begin with"),
+        ("d.npy", "is a zip archive"),
+        ("i.npy", "does not begin with"),
         ("e.npy", "more than 65535 bytes"),
         ("f.npy", "do not fit shape"),
         ("g.npy", "do not fit shape"),
@@ -619,7 +634,7 @@ fn lists_cannot_exhaust_the_machine() {
                 r#"{{"tensors": [{{"name": "w", "shape": [1], "dtype": "{}"}}]}}"#,
                 "x".repeat(20_000_000)
             ),
-            &["tensor \"w\"", "only f32, f16 and bf16"],
+            &["tensor \"w\"", "unknown dtype \"xxx", "use bool, f4,"],
         ),
         (
             format!(r#"{{"other": {}, "tensors": []"#, "[".repeat(10_000_000)),
