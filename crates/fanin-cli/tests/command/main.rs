@@ -16,6 +16,7 @@ mod mpi;
 mod plan;
 mod plot;
 mod rank_files;
+mod real_models;
 mod regenerate;
 mod shards;
 mod signal;
