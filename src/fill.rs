@@ -225,6 +225,13 @@ impl Fill {
         Ok(self)
     }
 
+    /// Narrows the fill to a part that was made for the shape of its tensor.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn narrowed(mut self, part: Part) -> Self {
+        self.local = part;
+        self
+    }
+
     /// Returns the tensor's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -34,6 +34,9 @@ enum PartKind {
     Flat(Range<u64>),
 }
 
+/// The beginning of the text of a run.
+const FLAT: &str = "flat ";
+
 impl Part {
     /// Returns the slices that the part consists of, in the order in which they are stored. A run of
     /// elements has none.
@@ -74,6 +77,47 @@ impl Part {
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.dims().iter().product()
+    }
+
+    /// Reads a part of a tensor of this shape from text, as its `Display` writes it: a [`Slice`],
+    /// several of them with semicolons between, or `flat START:END`.
+    ///
+    /// ```
+    /// use fanin::{Part, Shape};
+    ///
+    /// let shape = Shape::new([8, 4])?;
+    /// let part = Part::parse("0:2,0:4;5:6,0:4", &shape)?;
+    /// assert_eq!(part.dims(), [3, 4]);
+    /// assert_eq!(part.to_string(), "0:2,0:4;5:6,0:4");
+    /// assert_eq!(Part::parse("flat 10:20", &shape)?.flat(), Some(10..20));
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Slice`] for text that is not a part, ranges that do not lie within the shape, and
+    /// several slices that are not one after the other in memory, as for
+    /// [`Fill::blocks`](crate::Fill::blocks).
+    pub fn parse(text: &str, shape: &Shape) -> Result<Part> {
+        let Some(run) = text.trim().strip_prefix(FLAT) else {
+            let slices = text.split(';').map(|slice| Slice::parse(slice, shape));
+            return Part::blocks(slices.collect::<Result<_>>()?);
+        };
+        // `u64::from_str` accepts a sign.
+        let number = |text: &str| match text.trim() {
+            text if text.starts_with('+') => None,
+            text => text.parse().ok(),
+        };
+        let ends = run.split_once(':');
+        let ends = ends.and_then(|(start, end)| Some((number(start)?, number(end)?)));
+        let Some((start, end)) = ends else {
+            return Err(Error::Slice {
+                slice: text.to_owned(),
+                reason: "is not a run of elements: write flat START:END, with whole numbers from 0"
+                    .to_owned(),
+            });
+        };
+        Part::run(start..end, shape)
     }
 
     /// Makes a part of one slice.
@@ -160,7 +204,85 @@ impl fmt::Display for Part {
                 }
                 Ok(())
             }
-            PartKind::Flat(range) => write!(f, "flat {}:{}", range.start, range.end),
+            PartKind::Flat(range) => write!(f, "{FLAT}{}:{}", range.start, range.end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shape(dims: &[u64]) -> Shape {
+        Shape::new(dims).expect("a good shape")
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for (text, expected) in [
+            ("", "has 0 ranges"),
+            ("0:9,:", "does not lie within"),
+            ("0:2,:;1:3,:", "overlap or are out of order"),
+            ("0:2,0:2;2:4,2:4", "differ along several dimensions"),
+            ("0:2,0:1;0:2,2:3", "not one after the other in memory"),
+            ("0:2,:;", "has 0 ranges"),
+            ("flat 0:33", "0 <= start <= end <= 32"),
+            ("flat 9:8", "0 <= start <= end <= 32"),
+            ("flat :8", "write flat START:END"),
+            ("flat 1", "write flat START:END"),
+            ("flat +1:8", "write flat START:END"),
+            ("flat 0:99999999999999999999", "write flat START:END"),
+        ] {
+            let error = Part::parse(text, &shape(&[8, 4])).unwrap_err();
+            assert!(matches!(error, Error::Slice { .. }), "{text}: {error}");
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
+        // A scalar has a slice without ranges.
+        assert_eq!(Part::parse("", &shape(&[])).unwrap().elements(), 1);
+    }
+
+    /// A dimension with sorted cut points in it.
+    fn cuts() -> impl Strategy<Value = (u64, Vec<u64>)> {
+        (0u64..9).prop_flat_map(|dim| {
+            let cuts = proptest::collection::vec(0..=dim, 8);
+            let sorted = cuts.prop_map(|mut cuts| {
+                cuts.sort_unstable();
+                cuts
+            });
+            (Just(dim), sorted)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_gives_the_same_part(
+            dims in proptest::collection::vec(cuts(), 0..4),
+            blocks in 1usize..4,
+            flat: bool,
+        ) {
+            let sizes: Vec<u64> = dims.iter().map(|(dim, _)| *dim).collect();
+            let shape = shape(&sizes);
+            let part = if flat {
+                let end = shape.elements();
+                Part::run(end / 3..end - end / 4, &shape).unwrap()
+            } else {
+                // Blocks of the first dimension; all have the same ranges of the others.
+                let slice = |block: usize| {
+                    let ranges = dims.iter().enumerate().map(|(axis, (_, cuts))| {
+                        let at = if axis == 0 { 2 * block } else { 0 };
+                        cuts[at]..cuts[at + 1]
+                    });
+                    Slice::new(ranges.collect::<Vec<_>>(), &shape).unwrap()
+                };
+                let blocks = if dims.is_empty() { 1 } else { blocks };
+                match Part::blocks((0..blocks).map(slice).collect()) {
+                    Ok(part) => part,
+                    // Empty blocks at the same place.
+                    Err(_) => return Ok(()),
+                }
+            };
+            prop_assert_eq!(Part::parse(&part.to_string(), &shape).unwrap(), part);
         }
     }
 }

@@ -37,14 +37,23 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a text of at most `limit` bytes of UTF-8. Returns it with the file's name without folders,
+/// The byte order mark, which editors on Windows write at the beginning of a text in UTF-8. It is
+/// no part of the text.
+pub(crate) const BOM: &str = "\u{feff}";
+
+/// Returns a text without a byte order mark at its beginning.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix(BOM).unwrap_or(text)
+}
+
+/// Reads a text of at most `limit` bytes of UTF-8, without a byte order mark. Returns it with the file's name without folders,
 /// as messages show it. `expected` describes the file for messages: "a recipe is TOML".
 ///
 /// # Errors
 ///
 /// Those of [`read_limited`], and [`Error::Format`] for a file that is not UTF-8.
 pub(crate) fn read_text(path: &Path, limit: u64, expected: &str) -> Result<(String, String)> {
-    let text = String::from_utf8(read_limited(path, limit)?).map_err(|error| {
+    let mut text = String::from_utf8(read_limited(path, limit)?).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         format_error(
             path,
@@ -52,6 +61,9 @@ pub(crate) fn read_text(path: &Path, limit: u64, expected: &str) -> Result<(Stri
             format!("is not UTF-8 from byte {valid} on: {expected}"),
         )
     })?;
+    if text.starts_with(BOM) {
+        text.drain(..BOM.len());
+    }
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok((text, shown(Path::new(name))))
 }

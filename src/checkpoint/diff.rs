@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use super::json::listed;
 use super::numbers::{Decoder, decoder};
+use super::part_of::{PartOf, narrowed};
 use super::stats::nan_wins;
 use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
+use crate::job::Regions;
 use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
 
@@ -91,6 +93,10 @@ pub struct Change {
 /// the same for any number of threads. A thread reads the files ahead. The memory is at most five
 /// pieces of 32 MiB for every model.
 ///
+/// If the trained weights hold parts of tensors, as the file of a rank does, each is compared with
+/// the same part of the start, which may be recipes' fills, weights of the whole tensors, or a file
+/// with the same parts.
+///
 /// Tensors that are in only one of the two are listed, but not compared. Dtypes may differ. If the
 /// start is f32 and the model is stored in bf16, the rounding counts as a change.
 ///
@@ -98,8 +104,8 @@ pub struct Change {
 ///
 /// # Errors
 ///
-/// [`Error::Format`], naming the tensor, if shapes differ, and for files that are cut short while
-/// they are read. [`Error::Io`] if they cannot be read, [`Error::Interrupted`] if `progress` stops
+/// [`Error::Format`], naming the tensor, if shapes or parts differ, and for files that are cut short
+/// while they are read. [`Error::Io`] if they cannot be read, [`Error::Interrupted`] if `progress` stops
 /// it, and the errors of the start's `make`.
 ///
 /// ```
@@ -152,14 +158,27 @@ pub fn diff_some(
                 };
                 let size = pair.start.size as u64;
                 buffer.resize((piece.elements * size) as usize, 0);
-                reader.read(tensor, piece.start * size, buffer)
+                match &pair.cut_out {
+                    Some(regions) => reader.read_part(tensor, regions, piece.start, buffer),
+                    None => reader.read(tensor, piece.start * size, buffer),
+                }
             };
             matched.compare(read, |_, _, _| Ok(()), progress)
         }
         Start::Fills(fills, make) => {
+            let parts: Vec<Fill> = fills
+                .iter()
+                .map(|fill| {
+                    let Some(tensor) = trained.get(fill.name()) else {
+                        return Ok(fill.clone());
+                    };
+                    narrowed(fill, tensor.part_of())
+                        .map_err(|reason| format_error(tensor.file(), Some(fill.name()), reason))
+                })
+                .collect::<Result<_>>()?;
             let by_name: HashMap<&str, &Fill> =
-                fills.iter().map(|fill| (fill.name(), fill)).collect();
-            let start = fills.iter().map(|fill| of_fill(fill, make.makes(fill)));
+                parts.iter().map(|fill| (fill.name(), fill)).collect();
+            let start = parts.iter().map(|fill| of_fill(fill, make.makes(fill)));
             // A recipe's plan may leave out what is not compared anyway.
             let matched = Matched::of(trained, start, |tensor| {
                 skipped.contains(tensor.name()) || decoder(tensor.dtype()).is_none()
@@ -177,7 +196,8 @@ pub fn diff_some(
 }
 
 /// Returns the tensors of trained weights whose numbers are compared: those of floats that fanin
-/// fills. Tensors of other dtypes, such as counters, are left out.
+/// fills, with the shapes of the whole tensors. Tensors of other dtypes, such as counters, are left
+/// out.
 ///
 /// # Errors
 ///
@@ -189,29 +209,79 @@ pub fn start_list(trained: &Weights) -> Result<TensorList> {
         listed(
             tensor.file(),
             tensor.name().to_owned(),
-            tensor.shape().to_vec(),
+            tensor.whole_shape().to_vec(),
             Some(tensor.dtype().name()),
         )
     });
     Ok(TensorList::new(listed.collect::<Result<_>>()?)?.of_weights())
 }
 
-/// A tensor of the start: its name, its shape, and its dtype if its elements are there.
-type StartTensor<'a> = (&'a str, Vec<u64>, Option<DType>);
+/// A tensor of the start.
+#[derive(Clone)]
+struct StartTensor<'a> {
+    name: &'a str,
+    shape: Vec<u64>,
+    /// Its dtype, if its elements are there.
+    dtype: Option<DType>,
+    /// The stored tensor, or `None` for a fill, which is narrowed to the part that is compared.
+    stored: Option<&'a StoredTensor>,
+}
 
 fn of_stored(tensor: &StoredTensor) -> StartTensor<'_> {
-    (tensor.name(), tensor.shape().to_vec(), Some(tensor.dtype()))
+    StartTensor {
+        name: tensor.name(),
+        shape: tensor.shape().to_vec(),
+        dtype: Some(tensor.dtype()),
+        stored: Some(tensor),
+    }
 }
 
 fn of_fill(fill: &Fill, is_made: bool) -> StartTensor<'_> {
-    let dtype = Some(fill.dtype()).filter(|_| is_made);
-    (fill.name(), fill.local().dims(), dtype)
+    StartTensor {
+        name: fill.name(),
+        shape: fill.local().dims(),
+        dtype: Some(fill.dtype()).filter(|_| is_made),
+        stored: None,
+    }
+}
+
+impl StartTensor<'_> {
+    /// Returns the part of a start of whole tensors that a trained tensor is compared with, or
+    /// `None` if it is compared with all of it. Returns the reason if the two cannot be compared.
+    fn part_for(&self, trained: &StoredTensor) -> Result<Option<Regions>, String> {
+        let start = self.stored.and_then(StoredTensor::part_of);
+        match (self.stored, trained.part_of(), start) {
+            (Some(_), Some(part), None) if self.shape == part.whole.dims() => {
+                Ok(Some(Regions::new(&part.whole, &part.part)))
+            }
+            (Some(_), part, start) if part != start => {
+                let what = |part: Option<&PartOf>, shape: &[u64]| match part {
+                    Some(of) => format!("part {} of shape {}", of.part, of.whole),
+                    None => format!("the whole of shape {shape:?}"),
+                };
+                Err(format!(
+                    "is {}, but {} at the start: compare it with a file of the same parts, or with \
+                     the whole tensors",
+                    what(part, trained.shape()),
+                    what(start, &self.shape)
+                ))
+            }
+            _ if self.shape != trained.shape() => Err(format!(
+                "has shape {:?}, but {:?} at the start",
+                trained.shape(),
+                self.shape
+            )),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// A tensor that is in both, in dtypes that can be compared.
 struct Pair<'a> {
     trained: &'a StoredTensor,
     start_dtype: DType,
+    /// The part of the start, if that is a larger tensor.
+    cut_out: Option<Regions>,
     /// The decoders of the start and of the trained weights.
     start: Decoder,
     end: Decoder,
@@ -234,19 +304,18 @@ impl<'a> Matched<'a> {
     ) -> Result<Self> {
         let lacking = start
             .clone()
-            .filter(|(name, ..)| trained.get(name).is_none());
+            .filter(|tensor| trained.get(tensor.name).is_none());
         let mut matched = Matched {
             weights: trained,
             pairs: Vec::new(),
-            only_in_start: lacking.map(|(name, ..)| name.to_owned()).collect(),
+            only_in_start: lacking.map(|tensor| tensor.name.to_owned()).collect(),
             only_in_trained: Vec::new(),
             not_compared: Vec::new(),
         };
-        let by_name: HashMap<&str, (Vec<u64>, Option<DType>)> = start
-            .map(|(name, shape, dtype)| (name, (shape, dtype)))
-            .collect();
+        let by_name: HashMap<&str, StartTensor<'s>> =
+            start.map(|tensor| (tensor.name, tensor)).collect();
         for tensor in trained.tensors() {
-            let Some((shape, dtype)) = by_name.get(tensor.name()) else {
+            let Some(start) = by_name.get(tensor.name()) else {
                 let list = match may_lack(tensor) {
                     true => &mut matched.not_compared,
                     false => &mut matched.only_in_trained,
@@ -254,15 +323,16 @@ impl<'a> Matched<'a> {
                 list.push(tensor.name().to_owned());
                 continue;
             };
-            if *shape != tensor.shape() {
-                let reason = format!("has shape {:?}, but {shape:?} at the start", tensor.shape());
-                return Err(format_error(tensor.file(), Some(tensor.name()), reason));
-            }
-            match (dtype.and_then(decoder), dtype, decoder(tensor.dtype())) {
-                (Some(start), Some(dtype), Some(end)) => matched.pairs.push(Pair {
+            let cut_out = start
+                .part_for(tensor)
+                .map_err(|reason| format_error(tensor.file(), Some(tensor.name()), reason))?;
+            let decoders = (start.dtype.and_then(decoder), decoder(tensor.dtype()));
+            match (start.dtype, decoders) {
+                (Some(dtype), (Some(first), Some(end))) => matched.pairs.push(Pair {
                     trained: tensor,
-                    start_dtype: *dtype,
-                    start,
+                    start_dtype: dtype,
+                    cut_out,
+                    start: first,
                     end,
                 }),
                 _ => matched.not_compared.push(tensor.name().to_owned()),

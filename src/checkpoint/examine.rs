@@ -10,10 +10,12 @@ use serde::Serialize;
 use super::expected::{Check, Expected, Flag, Grain};
 use super::json::listed;
 use super::numbers::{FileArray, Numbers};
-use super::stats::{Moments, Seen, TensorStats, read_all};
+use super::part_of::narrowed;
+use super::stats::{Moments, Seen, SeenTensor, TensorStats, read_all};
 use crate::error::Result;
 use crate::fill::Fill;
 use crate::init::Law;
+use crate::job::Parts;
 use crate::read::format_error;
 use crate::tensor::TensorList;
 
@@ -35,23 +37,30 @@ pub struct Examined {
     /// The expected statistics, if they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
-    /// The differences that are too large for chance. It is empty if there are none.
+    /// The differences that are too large for chance, those of parts included. It is empty if there are
+    /// none.
     pub flags: Vec<Flag>,
+    /// The parts of the tensor that have initializers of their own, and the rest of it, named
+    /// `NAME[SLICE]` and `NAME[rest]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Examined>,
 }
 
 /// Returns the tensors of a file that a recipe can describe: those in floats that fanin fills.
-/// `path` leads to a file as for [`stats`](super::stats).
+/// `path` leads to a file as for [`stats`](super::stats). If it holds parts of tensors, the list
+/// has the shapes of the whole tensors, which a recipe needs for the fans.
 ///
 /// # Errors
 ///
 /// As [`stats`](super::stats), and [`Error::Format`](crate::Error::Format) for a file that holds a
-/// slice of each tensor: statistics of a part differ from those of the whole.
+/// slice of each tensor and does not give the shapes of the whole ones.
 pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
     let numbers = Numbers::open(path)?;
-    if let Some(slice) = numbers.metadata("slice") {
+    if let Some(slice) = numbers.slice_of_unknown() {
         let reason = format!(
-            "holds slice {slice:?} of each tensor by its metadata: a recipe describes whole tensors"
+            "holds slice {slice:?} of each tensor by its metadata, which does not give the shapes of \
+             the whole tensors: a recipe needs them"
         );
         return Err(format_error(path, None, reason));
     }
@@ -60,7 +69,7 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
         Some(listed(
             path,
             array.name.clone(),
-            array.shape.clone(),
+            array.whole_shape().to_vec(),
             Some(&dtype.to_string()),
         ))
     });
@@ -68,7 +77,8 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 }
 
 /// Computes statistics as [`stats`](super::stats) does, and compares them with those that these
-/// fills should have. A fill belongs to the tensor of its name and shape.
+/// fills should have. A fill belongs to the tensor of its name and shape. If the file holds a part
+/// of the tensor, the part of the fill is expected.
 ///
 /// Each statistic has bounds. The probability that weights of the fills' initializers exceed any
 /// bound in the file is at most [`FALSE_ALARMS`], whichever library drew them. The bounds of mean,
@@ -79,6 +89,9 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 /// it. Initializers that draw no number (constants, diagonals, tables) are compared with the
 /// weights that they make. For an orthogonal matrix, the sum of squares is known, and the mean and
 /// the largest element have bounds.
+///
+/// The parts of a tensor that have initializers of their own are examined one by one
+/// ([`Examined::parts`]).
 ///
 /// A tensor that is kept from a file has no expected statistics, and is flagged only for NaN and
 /// infinities. A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
@@ -108,57 +121,141 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 /// As [`stats`](super::stats).
 pub fn examine(path: impl AsRef<Path>, fills: &[Fill]) -> Result<Vec<Examined>> {
     let mut numbers = Numbers::open(path.as_ref())?;
-    let seen = read_all(&mut numbers)?;
     let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
-    let alpha = FALSE_ALARMS / (COMPARISONS * numbers.arrays().len().max(1) as f64);
+    let fills = numbers
+        .arrays()
+        .iter()
+        .map(|array| fill_of(array, &by_name));
+    let fills: Vec<Option<Fill>> = fills.collect();
+    let parts = |fill: &Option<Fill>| {
+        let fill = fill.as_ref().filter(|fill| !fill.parts().is_empty());
+        fill.map(Parts::new)
+    };
+    let parts: Vec<Option<Parts>> = fills.iter().map(parts).collect();
+    let seen = read_all(&mut numbers, &parts)?;
+    let owners = parts
+        .iter()
+        .map(|parts| parts.as_ref().map_or(1, Parts::count));
+    let alpha = FALSE_ALARMS / (COMPARISONS * owners.sum::<usize>().max(1) as f64);
     let rows: Result<Vec<Examined>> = numbers
         .arrays()
         .par_iter()
         .zip(&seen)
-        .map(|(array, seen)| examined(array, seen.as_ref(), &by_name, alpha))
+        .zip(&fills)
+        .map(|((array, seen), fill)| examined(array, seen.as_ref(), fill.as_ref(), alpha))
         .collect();
     rows
+}
+
+/// Returns the fill of the elements that a file holds of a tensor.
+fn fill_of(array: &FileArray, fills: &HashMap<&str, &Fill>) -> Option<Fill> {
+    let fill = fills.get(array.name.as_str());
+    // The part that the file holds, of the fill of the whole.
+    let fill = fill.filter(|fill| fill.shape().dims() == array.whole_shape())?;
+    let fill = narrowed(fill, array.part_of.as_ref()).ok()?;
+    (fill.local().dims() == array.shape).then_some(fill)
 }
 
 /// Examines one tensor. `alpha` is the probability of a false alarm of one comparison.
 fn examined(
     array: &FileArray,
-    seen: Option<&Seen>,
-    fills: &HashMap<&str, &Fill>,
+    seen: Option<&SeenTensor>,
+    fill: Option<&Fill>,
     alpha: f64,
 ) -> Result<Examined> {
-    let stats = TensorStats::new(array, seen);
     let mut row = Examined {
-        stats,
+        stats: TensorStats::new(array, seen.map(|seen| &seen.all)),
         expected: None,
         flags: Vec::new(),
+        parts: Vec::new(),
     };
-    let Some(seen) = seen.filter(|seen| seen.moments.n() > 0) else {
+    let Some(SeenTensor { all: seen, owners }) = seen.filter(|seen| seen.all.moments.n() > 0)
+    else {
         return Ok(row);
     };
-    let fill = fills.get(array.name.as_str());
-    let fill = fill.filter(|fill| fill.shape().dims() == array.shape);
-    let is_kept = fill.is_some_and(|fill| fill.is_kept());
-    // What a kept tensor should hold is not known.
-    let fill = fill.filter(|_| !is_kept);
-    let dtype = array.made_as.filter(|_| fill.is_some());
     row.flags.extend(not_finite(&seen.moments));
-    if let (Some(fill), Some(dtype)) = (fill, dtype) {
-        let fill = (*fill).clone().with_dtype(dtype);
-        let check = Check {
-            n: seen.moments.n() as f64,
-            alpha,
-            grain: Grain::of(dtype),
-        };
-        let (expected, flags) = check.compare(&fill, &array.dtype, seen)?;
-        row.expected = Some(expected);
-        if row.flags.is_empty() {
-            row.flags = flags;
+    // What a kept tensor should hold is not known.
+    let is_kept = fill.is_some_and(Fill::is_kept);
+    let fill = fill.filter(|_| !is_kept);
+    if let (Some(fill), Some(dtype)) = (fill, array.made_as) {
+        let fill = fill.clone().with_dtype(dtype);
+        let is_finite = row.flags.is_empty();
+        if owners.is_empty() {
+            let (expected, flags) = compare(&fill, array, seen, alpha)?;
+            row.expected = Some(expected);
+            if is_finite {
+                row.flags = flags;
+            }
+        } else {
+            row.parts = examined_parts(&fill, array, owners, alpha)?;
+            let parts = row.parts.iter().filter(|_| is_finite);
+            row.flags.extend(parts.flat_map(|part| {
+                // The name of a part is that of the tensor with the slice.
+                let slice = &part.stats.name[array.name.len()..];
+                let flags = part.flags.iter();
+                flags.map(move |flag| Flag {
+                    statistic: flag.statistic,
+                    text: format!("{slice} {}", flag.text),
+                })
+            }));
         }
     } else if row.flags.is_empty() && !is_kept {
         row.flags = no_initializer(&array.shape, &seen.moments, alpha);
     }
     Ok(row)
+}
+
+fn compare(
+    fill: &Fill,
+    array: &FileArray,
+    seen: &Seen,
+    alpha: f64,
+) -> Result<(Expected, Vec<Flag>)> {
+    let check = Check {
+        n: seen.moments.n() as f64,
+        alpha,
+        grain: Grain::of(fill.dtype()),
+    };
+    check.compare(fill, &array.dtype, seen)
+}
+
+/// Examines the parts of a tensor that have initializers of their own, and the rest of the tensor. A
+/// part without elements in the file is left out.
+fn examined_parts(
+    fill: &Fill,
+    array: &FileArray,
+    owners: &[Seen],
+    alpha: f64,
+) -> Result<Vec<Examined>> {
+    let own = (None, fill.without_parts());
+    let parts = fill.parts().iter();
+    let parts = parts.map(|part| (Some(part.slice()), fill.of_part(part)));
+    let all = std::iter::once(own).chain(parts).zip(owners);
+    let rows = all.filter(|(_, seen)| seen.moments.n() > 0);
+    rows.map(|((slice, fill), seen)| {
+        let n = seen.moments.n();
+        let text = slice.map_or_else(|| "rest".to_owned(), ToString::to_string);
+        let shape = slice.map_or_else(|| array.shape.clone(), |slice| slice.dims());
+        let expected = if fill.distribution().is_elementwise() {
+            // These do not depend on the place, so that any elements of that number will do.
+            Some(fill.flat(0..n)?)
+        } else {
+            // Of a part that depends on rows and columns, the whole must be there.
+            Some(fill).filter(|fill| slice.is_some() && fill.elements() == n)
+        };
+        let compared = expected.map(|fill| compare(&fill, array, seen, alpha));
+        let (expected, flags) = compared.transpose()?.unzip();
+        Ok(Examined {
+            stats: TensorStats {
+                n,
+                ..TensorStats::of(format!("{}[{text}]", array.name), shape, array, Some(seen))
+            },
+            expected,
+            flags: flags.unwrap_or_default(),
+            parts: Vec::new(),
+        })
+    })
+    .collect()
 }
 
 /// Flags NaN and infinities.

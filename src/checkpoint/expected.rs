@@ -1,5 +1,7 @@
 //! The statistics that weights of an initializer should have, with bounds for chance.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::numbers::decoder;
@@ -8,7 +10,8 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind, Law};
-use crate::tensor::{DRAWN, DType};
+use crate::job::Regions;
+use crate::tensor::{DRAWN, DType, Slice};
 
 /// A property of a tensor that cannot be chance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -130,25 +133,13 @@ impl Check {
         let moments = &seen.moments;
         let expected = match (distribution.law(), distribution.kind()) {
             (Some(law), _) => {
-                let fixed = fixed_zeros(distribution, self.n);
+                let fixed = self.fixed_zeros(fill);
                 return Ok(self.compare_random(distribution, &law, fixed, dtype, seen));
             }
-            (
-                _,
-                &DistributionKind::Orthogonal {
-                    gain,
-                    rows,
-                    columns,
-                    ..
-                },
-            ) => {
-                let expected = self.orthogonal(gain.into(), rows as f64, columns as f64);
-                Expected {
-                    distribution: distribution.to_string(),
-                    ..expected
-                }
-            }
-            _ => self.made(fill)?,
+            _ => match Matrix::of(fill) {
+                Some(matrix) => self.orthogonal(distribution.to_string(), &matrix),
+                None => self.made(fill)?,
+            },
         };
         let flags = [
             expected.mean.flag("mean", moments.mean()),
@@ -203,37 +194,58 @@ impl Check {
         })
     }
 
-    /// Returns what to expect of a random orthogonal matrix.
+    /// Returns what to expect of elements that are all 0.
+    fn all_zeros(&self, distribution: String) -> Expected {
+        let zero = Bounds::around(0.0, 0.0);
+        Expected {
+            distribution,
+            mean: zero,
+            std: zero,
+            min: zero,
+            max: zero,
+            kurtosis: Bounds::around(f64::NAN, 0.0),
+            zeros: Bounds::around(self.n, 0.0),
+        }
+    }
+
+    /// Returns what to expect of a random orthogonal matrix, or of a part of one.
     ///
     /// Its elements are coordinates of unit vectors, with as many dimensions as its longer side.
     /// The square of a coordinate has a beta distribution, and the probability of a coordinate
-    /// beyond t is at most 2 exp(-(dimensions - 1) t^2 / 2).
-    fn orthogonal(&self, gain: f64, rows: f64, columns: f64) -> Expected {
+    /// beyond t is at most 2 exp(-(dimensions - 1) t^2 / 2). The sum over some rows and columns,
+    /// divided by the root of their number, is such a coordinate too.
+    fn orthogonal(&self, distribution: String, matrix: &Matrix) -> Expected {
         /// The tolerance of orthogonality, with room for other libraries.
         const TOLERANCE: f64 = 2e-3;
-        let gain = gain.abs();
-        let (dimensions, vectors) = (rows.max(columns), rows.min(columns));
-        let matrix = rows * columns;
+        let gain = matrix.gain.abs();
+        let dimensions = matrix.rows.max(matrix.columns);
+        let held = matrix.held();
+        if held == 0.0 {
+            return self.all_zeros(distribution);
+        }
         let beyond = |probability: f64| {
             let t = (2.0 * (2.0 / probability).ln() / (dimensions - 1.0)).sqrt();
             t.min(1.0)
         };
-        let off = gain * matrix.sqrt() * beyond(self.alpha) / self.n;
-        let square = gain * gain * vectors / self.n;
+        let blocks = matrix.blocks.iter();
+        let sum: f64 = blocks.map(|[rows, columns]| (rows * columns).sqrt()).sum();
+        let off = gain * sum * beyond(self.alpha / matrix.blocks.len() as f64) / self.n;
+        let square = gain * gain / self.n;
+        let [low, high] = matrix.squares(self.alpha);
         let slack = TOLERANCE + self.grain.relative;
         let std = Bounds {
-            expected: square.sqrt(),
-            low: (square - off * off).max(0.0).sqrt() * (1.0 - slack) - self.grain.absolute,
-            high: square.sqrt() * (1.0 + slack) + self.grain.absolute,
+            expected: (square * matrix.mean_squares()).sqrt(),
+            low: (square * low - off * off).max(0.0).sqrt() * (1.0 - slack) - self.grain.absolute,
+            high: (square * high).sqrt() * (1.0 + slack) + self.grain.absolute,
         };
-        let largest = gain * beyond(self.alpha / matrix) * (1.0 + slack);
+        let largest = gain * beyond(self.alpha / held) * (1.0 + slack);
         let entry = Law::normal(0.0, gain / dimensions.sqrt());
         let typical = entry
-            .quantile_above((0.5f64.ln() / -matrix).min(0.5))
+            .quantile_above((0.5f64.ln() / -held).min(0.5))
             .min(gain);
-        let fixed = self.n - matrix;
+        let fixed = self.n - held;
         Expected {
-            distribution: String::new(),
+            distribution,
             mean: Bounds::around(0.0, off + self.grain.at(gain)),
             std,
             min: Bounds {
@@ -247,7 +259,7 @@ impl Check {
                 high: largest,
             },
             kurtosis: Bounds {
-                expected: 3.0 * dimensions / (dimensions + 2.0) * self.n / matrix,
+                expected: 3.0 * dimensions / (dimensions + 2.0) * self.n / held,
                 low: 1.0,
                 high: f64::INFINITY,
             },
@@ -260,30 +272,55 @@ impl Check {
         }
     }
 
-    /// Compares elements that are drawn independently of each other, with `fixed` zeros besides.
+    /// Returns the number of fixed zeros in the part of the tensor that a fill makes: elements that
+    /// are 0 and not drawn.
+    fn fixed_zeros(&self, fill: &Fill) -> Bounds {
+        match *fill.distribution().kind() {
+            DistributionKind::NormalWithZeroRow { columns, row, .. } => {
+                let regions = Regions::new(fill.shape(), fill.local());
+                let row = row.saturating_mul(columns);
+                let end = row.saturating_add(columns);
+                let zeros = regions.before(end) - regions.before(row);
+                Bounds::around(zeros as f64, 0.0)
+            }
+            DistributionKind::Sparse { rows, zeros, .. } => {
+                let share = zeros.min(rows) as f64 / rows as f64;
+                let expected = (share * self.n).round();
+                if holds_all_rows(fill, rows) {
+                    return Bounds::around(expected, 0.0);
+                }
+                // Each column has its zeros in random rows. Some rows of it are a sample without
+                // replacement, whose tails are within those of independent events (Hoeffding,
+                // 1963).
+                let needed = -(0.5 * self.alpha).ln() / self.n;
+                Bounds {
+                    expected,
+                    low: (self.n * share_beyond(share, needed, false)).floor(),
+                    high: (self.n * share_beyond(share, needed, true)).ceil(),
+                }
+            }
+            _ => Bounds::around(0.0, 0.0),
+        }
+    }
+
+    /// Compares elements that are drawn independently of each other, with fixed zeros besides, whose
+    /// number is within `fixed_zeros`.
     fn compare_random(
         &self,
         distribution: &Distribution,
         law: &Law,
-        fixed: f64,
+        fixed_zeros: Bounds,
         dtype: &str,
         seen: &Seen,
     ) -> (Expected, Vec<Flag>) {
         let all = &seen.moments;
+        // Where their number is random, the drawn elements are those that are left.
+        let fixed = (all.zeros() as f64).clamp(fixed_zeros.low, fixed_zeros.high);
         let n = self.n - fixed;
         let text = distribution.to_string();
         if n <= 0.0 {
             // All elements are fixed zeros.
-            let zero = Bounds::around(0.0, 0.0);
-            let expected = Expected {
-                distribution: text,
-                mean: zero,
-                std: zero,
-                min: zero,
-                max: zero,
-                kurtosis: Bounds::around(f64::NAN, 0.0),
-                zeros: Bounds::around(fixed, 0.0),
-            };
+            let expected = self.all_zeros(text);
             let flags = expected.zeros.flag("zeros", all.zeros() as f64);
             return (expected, flags.into_iter().collect());
         }
@@ -346,7 +383,7 @@ impl Check {
         };
         // Elements are multiples of a step: those within half a step of 0 are 0.
         let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
-        let zeros = self.zeros(law, step / 2.0, n, fixed);
+        let zeros = self.zeros(law, step / 2.0, n, fixed_zeros);
 
         // The statistics of the drawn elements alone, without the fixed zeros.
         let about = |point: f64| {
@@ -461,7 +498,7 @@ impl Check {
 
     /// Returns the bounds for the number of zeros: those among n draws, and the fixed ones. Numbers
     /// that round to 0 depend on the step of the generator, which is known within limits.
-    fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: f64) -> Bounds {
+    fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: Bounds) -> Bounds {
         let (mean, std) = (law.mean(), law.std());
         let half = self.grain.absolute;
         let coarse = COARSEST * (std * 3f64.sqrt() + mean.abs());
@@ -481,9 +518,9 @@ impl Check {
         let (least, most) = (within(half - coarse), within(half + coarse));
         let needed = -(0.5 * self.alpha).ln() / n;
         Bounds {
-            expected: fixed + n * within(half.max(half_step)),
-            low: fixed + (n * share_beyond(least, needed, false)).floor(),
-            high: fixed + (n * share_beyond(most, needed, true)).ceil(),
+            expected: fixed.expected + n * within(half.max(half_step)),
+            low: fixed.low + (n * share_beyond(least, needed, false)).floor(),
+            high: fixed.high + (n * share_beyond(most, needed, true)).ceil(),
         }
     }
 }
@@ -532,16 +569,221 @@ fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
     bounds
 }
 
-/// Returns the number of fixed zeros: elements that are 0 and not drawn.
-fn fixed_zeros(distribution: &Distribution, n: f64) -> f64 {
-    match *distribution.kind() {
-        DistributionKind::NormalWithZeroRow { columns, .. } => (columns as f64).min(n),
-        DistributionKind::Sparse {
+/// Returns true if a fill makes whole columns of a matrix of this many rows.
+fn holds_all_rows(fill: &Fill, rows: u64) -> bool {
+    let whole = |slice: &Slice| slice.ranges().first() == Some(&(0..rows));
+    match fill.local().slices() {
+        [] => false,
+        slices => slices.iter().all(whole),
+    }
+}
+
+/// A random orthogonal matrix, and the parts of it that a fill makes.
+struct Matrix {
+    gain: f64,
+    rows: f64,
+    columns: f64,
+    /// The numbers of rows and of columns of each part: all elements in these rows and columns. A
+    /// part has elements, and no two parts share any.
+    blocks: Vec<[f64; 2]>,
+}
+
+impl Matrix {
+    /// Returns the matrix of an orthogonal fill, or `None` for another one.
+    fn of(fill: &Fill) -> Option<Matrix> {
+        let DistributionKind::Orthogonal {
+            gain,
             rows,
             columns,
-            zeros,
-            ..
-        } => (zeros.min(rows) as f64 * columns as f64).min(n),
-        _ => 0.0,
+            taps,
+            middle,
+            taps_last,
+        } = *fill.distribution().kind()
+        else {
+            return None;
+        };
+        let matrix = rows * columns;
+        let blocks = match fill.local().flat() {
+            Some(run) => {
+                // The elements of the matrix that lie before an index of the tensor.
+                let before = |index: u64| match taps_last {
+                    true => index.saturating_sub(middle).div_ceil(taps),
+                    false => index.saturating_sub(middle * matrix).min(matrix),
+                };
+                run_in_rows(before(run.start)..before(run.end), columns)
+            }
+            None => {
+                let tap = if taps_last { 1 } else { matrix };
+                let slices = fill.local().slices().iter();
+                let block = slices.filter_map(|slice| {
+                    let mut sizes = [1.0, 1.0];
+                    // The number of elements from one index of the dimension to the next.
+                    let mut stride = fill.shape().elements();
+                    for (range, &dim) in slice.ranges().iter().zip(fill.shape().dims()) {
+                        stride /= dim.max(1);
+                        // Within the matrix, where the taps are the last dimensions.
+                        let within = stride / if taps_last { taps } else { 1 };
+                        let is_tap = match taps_last {
+                            true => stride < taps && dim > 1,
+                            false => stride >= matrix,
+                        };
+                        if is_tap {
+                            let index = middle * tap / stride % dim.max(1);
+                            if !range.contains(&index) {
+                                return None;
+                            }
+                        } else {
+                            let axis = usize::from(within < columns);
+                            sizes[axis] *= (range.end - range.start) as f64;
+                        }
+                    }
+                    Some(sizes)
+                });
+                block
+                    .filter(|[rows, columns]| rows * columns > 0.0)
+                    .collect()
+            }
+        };
+        Some(Matrix {
+            gain: gain.into(),
+            rows: rows as f64,
+            columns: columns as f64,
+            blocks,
+        })
+    }
+
+    /// The number of elements of all parts.
+    fn held(&self) -> f64 {
+        self.blocks
+            .iter()
+            .map(|[rows, columns]| rows * columns)
+            .sum()
+    }
+
+    /// The expected sum of the squares of all elements in the parts, for gain 1.
+    fn mean_squares(&self) -> f64 {
+        self.held() / self.rows.max(self.columns)
+    }
+
+    /// Returns bounds for the sum of the squares, for gain 1, which are exceeded with a probability
+    /// of at most `alpha`.
+    ///
+    /// The unit vectors are the rows or the columns, whichever are longer. The squares of k of d
+    /// coordinates of one sum to X / (X + Y) with chi-square variables of k and d - k degrees of
+    /// freedom, which are bounded as by Laurent and Massart ("Adaptive estimation of a quadratic
+    /// functional", 2000). The root of all squares together is a function of the matrix that changes
+    /// no faster than the matrix itself. So its variance is at most 4 / (d - 2), and the probability
+    /// of a deviation by t at most 2 exp(-(d - 2) t^2 / 8) (Anderson, Guionnet and Zeitouni, "An
+    /// Introduction to Random Matrices", 2010, section 4.4).
+    fn squares(&self, alpha: f64) -> [f64; 2] {
+        let is_tall = self.rows >= self.columns;
+        let dimensions = self.rows.max(self.columns);
+        let vectors = |[rows, columns]: [f64; 2]| match is_tall {
+            true => (columns, rows),
+            false => (rows, columns),
+        };
+        let all: f64 = self.blocks.iter().map(|&block| vectors(block).0).sum();
+        // Each of the two ways to bound the sum has half of the probability.
+        let x = (8.0 * all / alpha).ln();
+        let low = |k: f64| (k - 2.0 * (k * x).sqrt()).max(0.0);
+        let high = |k: f64| k + 2.0 * (k * x).sqrt() + 2.0 * x;
+        let mut bounds = [0.0, 0.0];
+        for &[rows, columns] in &self.blocks {
+            let (count, held) = vectors([rows, columns]);
+            let other = if is_tall { columns } else { rows };
+            let [least, most] = if held >= dimensions {
+                [count, count]
+            } else if self.rows == self.columns && other >= dimensions {
+                // A square matrix is orthogonal in both directions.
+                [held, held]
+            } else {
+                let rest = dimensions - held;
+                let ratio = |part: f64, rest: f64| part / (part + rest).max(f64::MIN_POSITIVE);
+                [
+                    count * ratio(low(held), high(rest)),
+                    count * ratio(high(held), low(rest)),
+                ]
+            };
+            bounds[0] += least;
+            bounds[1] += most;
+        }
+        if dimensions > 2.0 {
+            let variance = 4.0 / (dimensions - 2.0);
+            let off = (2.0 * variance * (4.0 / alpha).ln()).sqrt();
+            let mean = self.mean_squares();
+            let low = (mean - variance).max(0.0).sqrt() - off;
+            bounds[0] = bounds[0].max(low.max(0.0).powi(2));
+            bounds[1] = bounds[1].min((mean.sqrt() + off).powi(2));
+        }
+        bounds
+    }
+}
+
+/// Returns the numbers of rows and columns of the blocks that a run of elements consists of: the
+/// end of a row, whole rows, and the beginning of a row.
+fn run_in_rows(run: Range<u64>, columns: u64) -> Vec<[f64; 2]> {
+    let (first, last) = (run.start.div_ceil(columns), run.end / columns);
+    let blocks = if first > last {
+        [[1, run.end.saturating_sub(run.start)], [0, 0], [0, 0]]
+    } else {
+        [
+            [1, first * columns - run.start],
+            [last - first, columns],
+            [1, run.end - last * columns],
+        ]
+    };
+    let blocks = blocks
+        .into_iter()
+        .filter(|[rows, columns]| rows * columns > 0);
+    blocks
+        .map(|[rows, columns]| [rows as f64, columns as f64])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn parts_of_a_matrix_are_blocks_of_rows_and_columns() {
+        let whole = |spec: &str, dims: &[u64]| {
+            let init: Init = spec.parse().unwrap();
+            Fill::new(&Tensor::new("w", dims).unwrap(), &init, 1).unwrap()
+        };
+        let blocks = |fill: Fill| Matrix::of(&fill).unwrap().blocks;
+        let matrix = whole("orthogonal", &[6, 4]);
+        assert_eq!(blocks(matrix.clone()), [[6.0, 4.0]]);
+        let slice = |ranges: &[Range<u64>]| blocks(matrix.clone().slice(ranges).unwrap());
+        assert_eq!(slice(&[2..5, 1..4]), [[3.0, 3.0]]);
+        assert!(slice(&[2..2, 1..4]).is_empty());
+        let flat = |run| blocks(matrix.clone().flat(run).unwrap());
+        assert_eq!(flat(5..7), [[1.0, 2.0]]);
+        assert_eq!(flat(5..9), [[1.0, 3.0], [1.0, 1.0]]);
+        assert_eq!(flat(2..21), [[1.0, 2.0], [4.0, 4.0], [1.0, 1.0]]);
+        assert_eq!(flat(4..12), [[2.0, 4.0]]);
+        assert!(flat(5..5).is_empty());
+
+        // A kernel whose columns are several dimensions.
+        let kernel = whole("orthogonal", &[6, 2, 3]);
+        let part = kernel.slice([1..4, 0..1, 1..3]).unwrap();
+        assert_eq!(blocks(part), [[3.0, 2.0]]);
+    }
+
+    #[test]
+    fn whole_vectors_have_known_squares() {
+        let matrix = |rows, columns, blocks: &[[f64; 2]]| Matrix {
+            gain: 1.0,
+            rows,
+            columns,
+            blocks: blocks.to_vec(),
+        };
+        assert_eq!(matrix(8.0, 4.0, &[[8.0, 3.0]]).squares(1e-9), [3.0, 3.0]);
+        assert_eq!(matrix(4.0, 8.0, &[[2.0, 8.0]]).squares(1e-9), [2.0, 2.0]);
+        assert_eq!(matrix(8.0, 8.0, &[[2.0, 8.0]]).squares(1e-9), [2.0, 2.0]);
+        assert_eq!(matrix(8.0, 8.0, &[[8.0, 2.0]]).squares(1e-9), [2.0, 2.0]);
+        let [low, high] = matrix(4000.0, 100.0, &[[2000.0, 100.0]]).squares(1e-9);
+        assert!((46.0..50.0).contains(&low) && (50.0..54.0).contains(&high));
     }
 }

@@ -14,6 +14,7 @@ use std::path::Path;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::foreign;
 use crate::error::{Error, Result};
 use crate::read::format_error;
 use crate::tensor::DType;
@@ -86,6 +87,7 @@ pub(super) fn read(path: &Path) -> Result<Header> {
     if !metadata.is_file() {
         return Err(HeaderFault::new("is not a regular file").in_file(path));
     }
+    foreign::refuse_file(path)?;
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let io = || Error::io(path, "read");
     let file_bytes = file.metadata().map_err(io())?.len();

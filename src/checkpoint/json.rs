@@ -5,20 +5,21 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::foreign::{self, FIRST_BYTES};
 use super::header::{MAX_HEADER_BYTES, Pairs};
 use crate::error::{Error, Result};
-use crate::read::{format_error, read_limited};
+use crate::read::{BOM, format_error, read_limited};
 use crate::tensor::{DType, ListedTensor, Shape};
 use crate::text::excerpt;
 
 /// The longest name of a tensor in bytes, far longer than any sensible one.
 const MAX_NAME_BYTES: usize = 1 << 16;
 /// The longest text of a shape in bytes, blanks included.
-const MAX_SHAPE_BYTES: usize = 4096;
+pub(super) const MAX_SHAPE_BYTES: usize = 4096;
 
 /// A JSON file that lists tensors.
 pub(super) enum Json {
-    /// A list: `{"tensors": [...]}`.
+    /// A list: `{"tensors": [...]}`, or the array alone.
     List(Vec<ListedTensor>),
     /// An index: the names of tensors with the names of their shards, in the file's order.
     Index(Vec<(String, String)>),
@@ -55,17 +56,26 @@ pub(super) fn read_json(path: &Path) -> Result<Json> {
 
 /// Parses JSON of either kind. Messages call it `path`.
 pub(super) fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
-    let json: JsonFile<'_> = serde_json::from_slice(bytes).map_err(|error| {
+    foreign::refuse(path, &bytes[..bytes.len().min(FIRST_BYTES)])?;
+    // Editors on Windows begin a file with a byte order mark, which is not JSON.
+    let bytes = bytes.strip_prefix(BOM.as_bytes()).unwrap_or(bytes);
+    let refused = |error: serde_json::Error| {
         let reason = format!("is refused: {}", excerpt(&error.to_string()));
         format_error(path, None, reason)
-    })?;
-    match (json.tensors, json.weight_map) {
-        (Some(tensors), None) => tensors
-            .into_iter()
-            .enumerate()
+    };
+    let list = |tensors: Vec<JsonTensor<'_>>| {
+        let tensors = tensors.into_iter().enumerate();
+        tensors
             .map(|(index, tensor)| json_tensor(path, index, &tensor))
             .collect::<Result<_>>()
-            .map(Json::List),
+            .map(Json::List)
+    };
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return list(serde_json::from_slice(bytes).map_err(refused)?);
+    }
+    let json: JsonFile<'_> = serde_json::from_slice(bytes).map_err(refused)?;
+    match (json.tensors, json.weight_map) {
+        (Some(tensors), None) => list(tensors),
         (None, Some(Pairs(map))) => Ok(Json::Index(map)),
         (None, None) => Err(format_error(
             path,
@@ -83,7 +93,7 @@ pub(super) fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
 fn json_tensor(path: &Path, index: usize, tensor: &JsonTensor<'_>) -> Result<ListedTensor> {
     let string = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
     let Some(name) = tensor.name.and_then(string) else {
-        let reason = format!("entry {index} of \"tensors\" has no \"name\" that is a string");
+        let reason = format!("entry {index} of its tensors has no \"name\" that is a string");
         return Err(format_error(path, None, reason));
     };
     let shape = tensor.shape.map(RawValue::get);

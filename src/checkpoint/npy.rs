@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::foreign;
 use crate::error::{Error, Result};
 use crate::read::format_error;
 
@@ -53,6 +54,10 @@ pub(super) struct NpyHeader {
 /// Reads and checks the header. The file is left at its first byte of data.
 pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     let fault = |reason: &str| format_error(path, None, reason);
+    let first = foreign::first_bytes(path)?;
+    if !first.starts_with(MAGIC) {
+        foreign::refuse(path, &first)?;
+    }
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     // A length that the file claims is at most 65535 bytes here, so allocating it is safe.
     let mut take = |count: u32| -> Result<Vec<u8>> {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 
+use super::foreign;
 use super::npy;
+use super::part_of::PartOf;
 use super::weights::{Reader, Weights};
 use crate::error::{Error, Result};
 use crate::read::format_error;
@@ -26,6 +28,8 @@ pub(super) struct FileArray {
     /// The tensor's name. For a .npy file it is the file's name without its ending.
     pub name: String,
     pub shape: Vec<u64>,
+    /// The whole tensor, if the file holds a part of it.
+    pub part_of: Option<PartOf>,
     /// The dtype in the file, in lower case.
     pub dtype: String,
     /// The dtype in which fanin would fill it, if it is one of floats.
@@ -33,6 +37,16 @@ pub(super) struct FileArray {
     /// The decoder of its numbers, or `None` for whole numbers and for floats that fanin does not
     /// fill.
     pub decoder: Option<Decoder>,
+}
+
+impl FileArray {
+    /// The shape of the whole tensor, of which the file may hold a part.
+    pub fn whole_shape(&self) -> &[u64] {
+        match &self.part_of {
+            Some(part_of) => part_of.whole.dims(),
+            None => &self.shape,
+        }
+    }
 }
 
 /// The bytes that are read at a time. It is a multiple of every element's size and of the chunks of
@@ -54,6 +68,7 @@ impl Numbers {
             Some("safetensors" | "json") => Weights::open(path)?,
             _ if path.is_dir() => Weights::open(path)?,
             _ => {
+                foreign::refuse_file(path)?;
                 return Err(format_error(
                     path,
                     None,
@@ -65,6 +80,7 @@ impl Numbers {
         let arrays = weights.tensors().iter().map(|tensor| FileArray {
             name: tensor.name().to_owned(),
             shape: tensor.shape().to_vec(),
+            part_of: tensor.part_of().cloned(),
             dtype: tensor.dtype_name(),
             made_as: Some(tensor.dtype()).filter(|dtype| dtype.is_drawn()),
             decoder: decoder(tensor.dtype()),
@@ -82,9 +98,10 @@ impl Numbers {
         &self.arrays
     }
 
-    /// Returns the text of a key in the file's metadata.
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.weights.as_ref()?.metadata(key)
+    /// Returns the slice of each tensor that the file holds, if it does not give the shapes of the
+    /// whole tensors.
+    pub fn slice_of_unknown(&self) -> Option<&str> {
+        self.weights.as_ref()?.slice_of_unknown()
     }
 
     /// Returns the indices of the tensors in the order of their bytes, so that reading is
@@ -114,8 +131,9 @@ impl Numbers {
         match &self.weights {
             Some(weights) => {
                 let tensor = &weights.tensors()[i];
-                let bytes = tensor.bytes().end - tensor.bytes().start;
-                all(bytes, &mut |offset, out| reader.read(tensor, offset, out))
+                all(tensor.total_bytes(), &mut |offset, out| {
+                    reader.read(tensor, offset, out)
+                })
             }
             None => {
                 let (mut file, array) = npy::read(path)?;
@@ -140,6 +158,7 @@ fn npy_array(path: &Path) -> Result<FileArray> {
         dtype: dtype.map_or(array.descr, |dtype| dtype.name().to_owned()),
         made_as: dtype.filter(|dtype| dtype.is_drawn()),
         shape: array.shape,
+        part_of: None,
         decoder: dtype.and_then(decoder),
     })
 }

@@ -12,12 +12,15 @@ use std::thread::ScopedJoinHandle;
 use serde_json::Value;
 
 use super::contents::Contents;
+use super::header::MAX_HEADER_BYTES;
+use super::leftovers::Leftovers;
 use super::partial::Partial;
+use super::ranks;
+use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::placement::{LocalPart, ShardSpec};
-use crate::read::format_error;
 
 /// The name of the index of a model in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -116,7 +119,8 @@ impl<'a> Shards<'a> {
     /// # Errors
     ///
     /// Those of [`Contents::safetensors`], and [`Error::Duplicate`] for a name that is used twice
-    /// in the model.
+    /// in the model. [`Error::Unsupported`] for an index of more than 100 MB, and for headers of
+    /// more than 400 MB together, which [`Weights::open`](super::Weights::open) would not read.
     pub fn split(fills: &'a [Fill], max_bytes: u64, metadata: &[(&str, String)]) -> Result<Self> {
         let mut names = HashSet::with_capacity(fills.len());
         if let Some(second) = fills.iter().find(|fill| !names.insert(fill.name())) {
@@ -132,6 +136,11 @@ impl<'a> Shards<'a> {
             })
             .collect::<Result<Vec<_>>>()?;
         let index = (files.len() > 1).then(|| index(&files, fills, metadata));
+        let headers = files.iter().map(|file| file.contents.header().len() as u64);
+        let index_bytes = index.as_ref().map_or(0, |index| index.len() as u64);
+        if let (Some(fill), Some(_)) = (fills.first(), &index) {
+            check_readable(fill.name(), index_bytes, headers.sum())?;
+        }
         Ok(Shards { files, index })
     }
 
@@ -224,6 +233,27 @@ impl<'a> Shards<'a> {
     }
 }
 
+/// Checks that the index and the headers of its shards are within the limits of reading.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] if they are not, with the name of the first tensor.
+fn check_readable(first: &str, index_bytes: u64, headers_bytes: u64) -> Result<()> {
+    let (what, bytes, most) = if index_bytes > MAX_HEADER_BYTES {
+        ("an index", index_bytes, MAX_HEADER_BYTES)
+    } else if headers_bytes > MAX_HEADERS_BYTES {
+        ("headers", headers_bytes, MAX_HEADERS_BYTES)
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsupported {
+        tensor: first.to_owned(),
+        format: "a folder of shards",
+        what: format!("its model, with {what} of {bytes} bytes, of which {most} are read"),
+        accepted: "write parts of the model into several folders, or use shorter names",
+    })
+}
+
 /// Returns ranges of tensors whose bytes stay within a limit. No range is empty, except the single
 /// one of a model without tensors.
 fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<Range<usize>> {
@@ -251,6 +281,17 @@ fn shard_name(number: usize, count: usize) -> String {
         1 => SINGLE.to_owned(),
         _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
     }
+}
+
+/// Returns true for a name that [`shard_name`] makes for one of several files.
+pub(super) fn is_shard_name(name: &str) -> bool {
+    let numbers = name.strip_prefix("model-").and_then(|rest| {
+        let (number, count) = rest.strip_suffix(".safetensors")?.split_once("-of-")?;
+        Some((number.parse::<usize>().ok()?, count.parse().ok()?))
+    });
+    numbers.is_some_and(|(number, count)| {
+        number >= 1 && count > 1 && shard_name(number - 1, count) == name
+    })
 }
 
 /// Makes the index in the form that transformers reads, with tensors in the model's order.
@@ -290,12 +331,14 @@ impl Writer {
     /// finds all files complete. So if it exists, the model is complete. Processes neither wait for
     /// each other nor communicate. If a rank fails, run it again with [`Writer::with_resume`].
     ///
-    /// The index of another model is removed before the first file is written.
+    /// The index of another model that has the same files is removed before the first file is
+    /// written. A folder with other files of another model is refused: see
+    /// [`Writer::with_overwrite`].
     ///
     /// # Errors
     ///
-    /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds a model in the other
-    /// form (one file or several), which readers might take for this one.
+    /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds files of another model
+    /// that this one does not replace, which readers might take for its own.
     pub fn save_shards(
         &self,
         folder: impl AsRef<Path>,
@@ -307,18 +350,16 @@ impl Writer {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
         let index_path = folder.join(INDEX);
-        let other = match shards.index {
-            Some(_) => SINGLE,
-            None => INDEX,
-        };
-        if folder.join(other).exists() {
-            let reason = format!(
-                "holds a {other}, which readers may take for this model: remove it, or use another \
-                 folder"
-            );
-            return Err(format_error(folder, None, reason));
-        }
+        let names: HashSet<&str> = shards.files.iter().map(|file| file.name.as_str()).collect();
+        let has_index = shards.index.is_some();
+        let is_new = |name: &str| names.contains(name) || has_index && name == INDEX;
+        let leftovers = Leftovers::find(folder, is_new)?;
+        leftovers.check(folder, self.overwrite)?;
+        // An index whose files are all left stays until the new one replaces it: it lists the files
+        // that are to be removed, even if this run does not end.
+        let index_stays = !leftovers.is_empty() && !leftovers.index_lists_new;
         if let Some(index) = &shards.index
+            && !index_stays
             && !holds_text(&index_path, index)?
         {
             match fs::remove_file(&index_path) {
@@ -350,11 +391,13 @@ impl Writer {
         })?;
 
         let missing = shards.missing(folder)?;
-        if missing.is_empty()
-            && let Some(index) = &shards.index
-            && !holds_text(&index_path, index)?
-        {
-            save_text(&index_path, index)?;
+        if missing.is_empty() {
+            if let Some(index) = &shards.index
+                && !holds_text(&index_path, index)?
+            {
+                save_text(&index_path, index)?;
+            }
+            leftovers.remove(folder)?;
         }
         Ok(Saved {
             files: mine.len(),
@@ -395,6 +438,16 @@ pub fn rank_file_name(rank: u64, ranks: u64) -> String {
     format!("model-rank-{rank:05}-of-{ranks:05}.safetensors")
 }
 
+/// Returns the rank and the number of ranks in the name of a rank's file, or `None` for another
+/// name.
+pub(super) fn rank_of_file(name: &str) -> Option<(u64, u64)> {
+    let numbers = name.strip_prefix("model-rank-")?;
+    let (rank, ranks) = numbers.strip_suffix(".safetensors")?.split_once("-of-")?;
+    let (rank, ranks) = (rank.parse().ok()?, ranks.parse().ok()?);
+    // Only the name that is written: no sign, no other number of digits, no rank that is too large.
+    (rank < ranks && rank_file_name(rank, ranks) == name).then_some((rank, ranks))
+}
+
 impl Writer {
     /// Writes a rank's part of a model into a folder, as one file with the name of
     /// [`rank_file_name`]. Creates the folder if it is missing.
@@ -405,7 +458,9 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardSpec::local_fills`] and [`Writer::save`].
+    /// Those of [`ShardSpec::local_fills`] and [`Writer::save`], and [`Error::Format`] if the folder
+    /// holds another model in other files, such as those of another number of ranks: see
+    /// [`Writer::with_overwrite`]. The call that finds the files of all ranks complete removes them.
     pub fn save_rank(
         &self,
         folder: impl AsRef<Path>,
@@ -415,8 +470,15 @@ impl Writer {
     ) -> Result<()> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        let is_new = |name: &str| rank_of_file(name).is_some_and(|(_, ranks)| ranks == parts.ranks);
+        let leftovers = Leftovers::find(folder, is_new)?;
+        leftovers.check(folder, self.overwrite)?;
         let path = folder.join(parts.file_name());
-        self.save(path, &parts.contents()?, make, progress)
+        self.save(path, &parts.contents()?, make, progress)?;
+        if !leftovers.is_empty() && ranks::are_complete(folder, parts.ranks, &parts.metadata)? {
+            leftovers.remove(folder)?;
+        }
+        Ok(())
     }
 }
 

@@ -292,8 +292,7 @@ impl Window {
             return self.reader.read(tensor, offset, out);
         }
         if offset < self.start || offset + length > self.start + self.bytes.len() as u64 {
-            let left = tensor.dtype().bytes_of(tensor.elements());
-            let left = left.saturating_sub(offset);
+            let left = tensor.total_bytes().saturating_sub(offset);
             // Empty if it fails, so that no wrong bytes stay.
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.resize(left.min(Window::BYTES) as usize, 0);

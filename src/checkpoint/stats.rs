@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::numbers::{FileArray, Numbers};
 use crate::error::Result;
+use crate::job::Parts;
 
 /// The count, mean, central moments and extremes of a sample, in binary64.
 ///
@@ -203,11 +204,21 @@ pub struct TensorStats {
 
 impl TensorStats {
     pub(super) fn new(array: &FileArray, seen: Option<&Seen>) -> Self {
+        TensorStats::of(array.name.clone(), array.shape.clone(), array, seen)
+    }
+
+    /// Returns the statistics of a tensor of a file, or of a part of it.
+    pub(super) fn of(
+        name: String,
+        shape: Vec<u64>,
+        array: &FileArray,
+        seen: Option<&Seen>,
+    ) -> Self {
         let moments = seen.map(|seen| seen.moments);
         TensorStats {
-            name: array.name.clone(),
-            n: array.shape.iter().product(),
-            shape: array.shape.clone(),
+            name,
+            n: shape.iter().product(),
+            shape,
             dtype: array.dtype.clone(),
             mean: moments.map(|m| m.mean()),
             std: moments.map(|m| m.std()),
@@ -231,10 +242,11 @@ impl TensorStats {
 /// [`Error::Format`](crate::Error::Format) if it is of another kind or damaged.
 pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
     let mut numbers = Numbers::open(path.as_ref())?;
-    let seen = read_all(&mut numbers)?;
+    let whole = vec![None; numbers.arrays().len()];
+    let seen = read_all(&mut numbers, &whole)?;
     let rows = numbers.arrays().iter().zip(&seen);
     Ok(rows
-        .map(|(array, seen)| TensorStats::new(array, seen.as_ref()))
+        .map(|(array, seen)| TensorStats::new(array, seen.as_ref().map(|seen| &seen.all)))
         .collect())
 }
 
@@ -247,35 +259,83 @@ pub(super) struct Seen {
     pub short: u64,
 }
 
-/// Reads all tensors whose numbers can be decoded, in the order of their bytes.
-pub(super) fn read_all(numbers: &mut Numbers) -> Result<Vec<Option<Seen>>> {
+impl Seen {
+    fn of(sample: &[f64]) -> Self {
+        // A binary64 has 52 bits after the point: the lower 42 must be 0.
+        let short = |x: &&f64| x.to_bits() << 22 == 0;
+        Seen {
+            moments: Moments::of(sample),
+            short: sample.iter().filter(short).count() as u64,
+        }
+    }
+
+    fn merge(&mut self, other: &Seen) {
+        self.moments.merge(&other.moments);
+        self.short += other.short;
+    }
+}
+
+/// The results of one pass over a tensor's elements, and over those of each owner.
+#[derive(Clone, Default)]
+pub(super) struct SeenTensor {
+    pub all: Seen,
+    /// The results for the tensor's own initializer and for each part that has one. It is empty for a
+    /// tensor without such parts.
+    pub owners: Vec<Seen>,
+}
+
+/// Reads all tensors whose numbers can be decoded, in the order of their bytes. `parts` has the owners
+/// of the elements of each tensor whose parts have initializers of their own.
+pub(super) fn read_all(
+    numbers: &mut Numbers,
+    parts: &[Option<Parts>],
+) -> Result<Vec<Option<SeenTensor>>> {
     let mut seen = vec![None; numbers.arrays().len()];
     for i in numbers.front_to_back() {
         if let Some(decoder) = numbers.arrays()[i].decoder {
-            let mut all = Seen::default();
+            let mut all = SeenTensor::default();
+            let mut start = 0;
             numbers.read(i, |bytes| {
-                let chunks: Vec<Seen> = bytes
-                    .par_chunks(CHUNK_BYTES)
-                    .map(|chunk| {
-                        let mut sample = Vec::with_capacity(chunk.len() / decoder.size);
-                        (decoder.decode)(chunk, &mut sample);
-                        // A binary64 has 52 bits after the point: the lower 42 must be 0.
-                        let short = |x: &&f64| x.to_bits() << 22 == 0;
-                        Seen {
-                            moments: Moments::of(&sample),
-                            short: sample.iter().filter(short).count() as u64,
+                let elements = CHUNK_BYTES / decoder.size;
+                let chunks: Vec<SeenTensor> = bytes
+                    .par_chunks(elements * decoder.size)
+                    .enumerate()
+                    .map(|(chunk, bytes)| {
+                        let mut sample = Vec::with_capacity(elements);
+                        (decoder.decode)(bytes, &mut sample);
+                        SeenTensor {
+                            owners: parts[i].as_ref().map_or_else(Vec::new, |parts| {
+                                by_owner(parts, start + (chunk * elements) as u64, &sample)
+                            }),
+                            all: Seen::of(&sample),
                         }
                     })
                     .collect();
                 for chunk in &chunks {
-                    all.moments.merge(&chunk.moments);
-                    all.short += chunk.short;
+                    all.all.merge(&chunk.all);
+                    all.owners.resize(chunk.owners.len(), Seen::default());
+                    for (all, seen) in all.owners.iter_mut().zip(&chunk.owners) {
+                        all.merge(seen);
+                    }
                 }
+                start += (bytes.len() / decoder.size) as u64;
             })?;
             seen[i] = Some(all);
         }
     }
     Ok(seen)
+}
+
+/// Returns the results for each owner of the elements from position `start` on.
+fn by_owner(parts: &Parts, start: u64, sample: &[f64]) -> Vec<Seen> {
+    let mut samples = vec![Vec::new(); parts.count()];
+    let mut rest = sample;
+    for piece in parts.pieces(start..start + sample.len() as u64) {
+        let (numbers, after) = rest.split_at(piece.length as usize);
+        samples[piece.owner].extend_from_slice(numbers);
+        rest = after;
+    }
+    samples.iter().map(|sample| Seen::of(sample)).collect()
 }
 
 /// The bytes whose moments one task computes. They are then merged in the file's order, so that the

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::foreign::{self, FIRST_BYTES};
 use super::header;
 use super::json::{Json, listed, parse_json, read_json};
 use super::weights::Weights;
@@ -15,8 +16,11 @@ use crate::tensor::TensorList;
 /// |---|---|
 /// | `*.safetensors` | its header |
 /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the headers of the shards that it names, which lie beside it; tensors in the map's order |
-/// | a folder | its `model.safetensors`, or else its `model.safetensors.index.json`, as in transformers |
-/// | `*.json` with `tensors` | `{"tensors": [{"name": ..., "shape": [...], "dtype": optional}]}`; other keys are ignored |
+/// | a folder | its `model.safetensors`, or else its `model.safetensors.index.json`, as in transformers, or else its files of all ranks |
+/// | `*.json` with `tensors` | `{"tensors": [{"name": ..., "shape": [...], "dtype": optional}]}`, or the array alone; other keys are ignored |
+///
+/// A file that holds parts of tensors, as that of a rank does, gives the shapes of the whole
+/// tensors.
 ///
 /// # Errors
 ///
@@ -33,13 +37,16 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
             Json::List(tensors) => TensorList::new(tensors),
             Json::Index(map) => Weights::of_index(path, &map)?.tensor_list(),
         },
-        _ => Err(format_error(
-            path,
-            None,
-            "is not a tensor list: use a .safetensors file, a model.safetensors.index.json, a \
+        _ => {
+            foreign::refuse_file(path)?;
+            Err(format_error(
+                path,
+                None,
+                "is not a tensor list: use a .safetensors file, a model.safetensors.index.json, a \
              folder that holds one of these, or a .json list {\"tensors\": [{\"name\": ..., \
              \"shape\": [...]}]}",
-        )),
+            ))
+        }
     }
 }
 
@@ -76,6 +83,7 @@ pub fn parse_tensor_list(json: &[u8]) -> Result<TensorList> {
 /// As [`read_tensor_list`].
 pub fn parse_safetensors(file: &[u8]) -> Result<TensorList> {
     let path = Path::new(IN_MEMORY);
+    foreign::refuse(path, &file[..file.len().min(FIRST_BYTES)])?;
     let header = header::parse_file(file).map_err(|fault| fault.in_file(path))?;
     let tensors = header.entries.into_iter().map(|entry| {
         let dtype = entry.dtype.name();

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::part_of::narrowed;
 use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
-use crate::fill::Fill;
-use crate::init::DistributionKind;
+use crate::fill::{Fill, FillPart};
+use crate::init::{Distribution, DistributionKind};
+use crate::job::{Parts, Regions};
 use crate::read::format_error;
 use crate::tensor::{DType, E4M3, E5M2};
 
@@ -52,11 +55,12 @@ impl Verification {
 pub struct VerifiedTensor {
     /// The tensor's name.
     pub name: String,
-    /// Its shape in the file.
+    /// Its shape in the file. In a folder of files of ranks, it is that of the whole tensor.
     pub shape: Vec<u64>,
     /// Its dtype in the file.
     pub dtype: DType,
-    /// The number of elements.
+    /// The number of elements that were compared. In a folder of files of ranks, each copy of an
+    /// element counts.
     pub elements: u64,
     /// The number of elements that differ in any bit, or by more than `tolerance` in an orthogonal
     /// matrix.
@@ -67,7 +71,8 @@ pub struct VerifiedTensor {
     /// The largest accepted difference in an orthogonal matrix: 1e-5 times its gain, and one unit
     /// in the last place of the dtype besides. `None` for other tensors.
     pub tolerance: Option<f64>,
-    /// The first element, in row-major order, that differs.
+    /// The first element, in row-major order, that differs. In a folder of files of ranks, it is
+    /// the first one of the first file that has any.
     pub first: Option<Difference>,
 }
 
@@ -77,6 +82,8 @@ pub struct VerifiedTensor {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
+    /// The file that holds the element.
+    pub file: PathBuf,
     /// The element's index, a number for each dimension.
     pub index: Vec<u64>,
     /// The element's index in the tensor's row-major order.
@@ -212,10 +219,12 @@ impl Serialize for StoredValue {
 /// file does not tell which device made it. So elements that differ by no more than that are
 /// counted, but are not reported as differences.
 ///
-/// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. A
-/// fill of a slice is compared with a tensor that holds this slice only. A tensor that is kept from
-/// a file is compared with it, to the bit, if `make` is a [`WithSources`](super::WithSources) that
-/// has the file. Otherwise it is passed over.
+/// The file may hold a part of the model: fills whose tensors it lacks are listed as missing. If it
+/// holds a part of a tensor, as the file of a rank does, the fill of the whole tensor is narrowed to
+/// this part. A fill of a slice is compared with a tensor that holds this slice only. If the weights
+/// are a folder of files of ranks, every element of every file is compared. A tensor that is kept
+/// from a file is compared with it, to the bit, if `make` is a [`WithSources`](super::WithSources)
+/// that has the file. Otherwise it is passed over.
 ///
 /// # Errors
 ///
@@ -268,10 +277,9 @@ pub fn verify_some(
 ) -> Result<Verification> {
     let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
     let skipped: HashSet<&str> = skipped.iter().map(String::as_str).collect();
-    // The fills of the tensors that are compared, and the places of these by those in the file.
-    let mut wanted: Vec<Fill> = Vec::new();
     let mut tensors: Vec<VerifiedTensor> = Vec::new();
-    let mut places: Vec<Option<usize>> = Vec::new();
+    // The places of the compared tensors among them.
+    let mut places: HashMap<&str, usize> = HashMap::new();
     let mut passed_over = Vec::new();
     for stored in weights.tensors() {
         let fill = by_name.get(stored.name()).copied();
@@ -281,65 +289,46 @@ pub fn verify_some(
         };
         if is_passed_over {
             passed_over.push(stored.name().to_owned());
-            places.push(None);
             continue;
         }
         let fill = compared_with(stored, fill)?;
-        places.push(Some(wanted.len()));
+        places.insert(stored.name(), tensors.len());
         tensors.push(VerifiedTensor {
             name: stored.name().to_owned(),
             shape: stored.shape().to_vec(),
             dtype: fill.dtype(),
-            elements: stored.elements(),
+            elements: 0,
             differing: 0,
             close: 0,
-            tolerance: tolerance(&fill),
+            tolerance: Tolerances::new(&fill).largest(),
             first: None,
         });
-        wanted.push(fill);
     }
-
-    let order = weights.front_to_back();
-    // Pieces count the tensors of `wanted`.
-    let cut = || {
-        pieces(order.iter().filter_map(|&i| {
-            let place = places[i]?;
-            let fill = &wanted[place];
-            let step = fill.dtype().elements_in(PIECE_BYTES as u64);
-            Some((place, fill.elements(), step))
-        }))
-    };
-    let stored: Vec<&StoredTensor> = weights
-        .tensors()
-        .iter()
-        .zip(&places)
-        .filter_map(|(tensor, place)| place.map(|_| tensor))
-        .collect();
-    let fills_to_come = cut().map(|piece| {
-        (
-            &wanted[piece.tensor],
-            piece.start..piece.start + piece.elements,
-        )
-    });
-    let mut ahead = Ahead::new(fills_to_come, make);
-    let mut reader = Reader::new();
-    let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
-        let dtype = wanted[piece.tensor].dtype();
-        buffer.resize(dtype.bytes_of(piece.elements) as usize, 0);
-        reader.read(stored[piece.tensor], dtype.bytes_of(piece.start), buffer)
-    };
-    let mut made = Vec::new();
-    read_ahead(cut(), read, |piece, stored| {
-        let fill = &wanted[piece.tensor];
-        made.resize(stored.len(), 0);
-        ahead.announce(make)?;
-        make.make(fill, piece.start, &mut made)?;
-        tensors[piece.tensor].compare(piece.start, stored, &made);
-        if progress(stored.len() as u64).is_break() {
-            return Err(Error::Interrupted);
+    let mut bytes = 0;
+    for file in weights.files() {
+        let mut compared = Vec::with_capacity(file.tensors().len());
+        for stored in file.tensors() {
+            let Some(&place) = places.get(stored.name()) else {
+                compared.push(None);
+                continue;
+            };
+            let fill = compared_with(stored, by_name.get(stored.name()).copied())?;
+            bytes += fill.bytes();
+            tensors[place].elements += stored.elements();
+            // Where a tensor is put together of parts, indices are those of the whole.
+            let of_whole = weights.get(stored.name());
+            let of_whole = of_whole.is_some_and(|tensor| tensor.part().is_none());
+            let part_of = stored.part_of().filter(|_| of_whole);
+            compared.push(Some(Compared {
+                stored,
+                tolerances: Tolerances::new(&fill),
+                fill,
+                place,
+                regions: part_of.map(|of| Regions::new(&of.whole, &of.part)),
+            }));
         }
-        Ok(())
-    })?;
+        compare_file(file, &compared, &mut tensors, make, progress)?;
+    }
     let missing = fills
         .iter()
         .filter(|fill| weights.get(fill.name()).is_none());
@@ -347,7 +336,80 @@ pub fn verify_some(
         tensors,
         missing: missing.map(|fill| fill.name().to_owned()).collect(),
         passed_over,
-        bytes: wanted.iter().map(Fill::bytes).sum(),
+        bytes,
+    })
+}
+
+/// A tensor of a file that is compared.
+struct Compared<'a> {
+    stored: &'a StoredTensor,
+    /// The fill of what is stored.
+    fill: Fill,
+    tolerances: Tolerances,
+    /// The place of the tensor in the result.
+    place: usize,
+    /// The stored part of the tensor in the result, if that is the whole.
+    regions: Option<Regions>,
+}
+
+/// Compares the tensors of one file, and counts the differences in `tensors`. `compared` has an
+/// entry for each tensor of the file, `None` for one that is passed over.
+fn compare_file(
+    file: &Weights,
+    compared: &[Option<Compared<'_>>],
+    tensors: &mut [VerifiedTensor],
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let order = file.front_to_back().into_iter();
+    let compared: Vec<&Compared<'_>> = order.filter_map(|i| compared[i].as_ref()).collect();
+    // Pieces count the tensors of `compared`.
+    let cut = || {
+        pieces(compared.iter().enumerate().map(|(i, tensor)| {
+            let step = tensor.fill.dtype().elements_in(PIECE_BYTES as u64);
+            (i, tensor.fill.elements(), step)
+        }))
+    };
+    let fills_to_come = cut().map(|piece| {
+        (
+            &compared[piece.tensor].fill,
+            piece.start..piece.start + piece.elements,
+        )
+    });
+    let mut ahead = Ahead::new(fills_to_come, make);
+    let mut reader = Reader::new();
+    let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
+        let Compared { stored, fill, .. } = compared[piece.tensor];
+        buffer.resize(fill.dtype().bytes_of(piece.elements) as usize, 0);
+        reader.read(stored, fill.dtype().bytes_of(piece.start), buffer)
+    };
+    let mut made = Vec::new();
+    read_ahead(cut(), read, |piece, stored| {
+        let tensor = compared[piece.tensor];
+        made.resize(stored.len(), 0);
+        ahead.announce(make)?;
+        make.make(&tensor.fill, piece.start, &mut made)?;
+        let result = &mut tensors[tensor.place];
+        let tolerance = |element| tensor.tolerances.at(piece.start + element);
+        let found = result.compare(stored, &made, &tolerance);
+        if let (None, Some((element, stored, expected))) = (&result.first, found) {
+            let position = piece.start + element;
+            let flat = match &tensor.regions {
+                Some(regions) => regions.whole(position),
+                None => position,
+            };
+            result.first = Some(Difference {
+                file: tensor.stored.file().to_owned(),
+                index: index(flat, &result.shape),
+                flat,
+                stored,
+                expected,
+            });
+        }
+        if progress(made.len() as u64).is_break() {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
     })
 }
 
@@ -355,6 +417,7 @@ pub fn verify_some(
 fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
     let fill = fill.ok_or_else(|| refused("is not one of the expected tensors".into()))?;
+    let fill = narrowed(fill, stored.part_of()).map_err(refused)?;
     let dims = fill.local().dims();
     if dims != stored.shape() {
         let reason = format!("has shape {:?}, but {dims:?} is expected", stored.shape());
@@ -363,12 +426,12 @@ fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     if fill.is_kept() {
         // A kept tensor is compared as it is.
         if fill.dtype() == stored.dtype() {
-            return Ok(fill.clone());
+            return Ok(fill);
         }
         let (found, kept) = (stored.dtype(), fill.dtype());
         return Err(refused(format!("has dtype {found}, but {kept} is kept")));
     }
-    let fill = fill.clone().with_dtype(stored.dtype());
+    let fill = fill.with_dtype(stored.dtype());
     match fill.check() {
         Ok(()) => Ok(fill),
         Err(error) => Err(refused(error.fault().to_string())),
@@ -379,9 +442,41 @@ fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
 /// promised in docs/STREAM.md.
 const ORTHOGONAL_TOLERANCE: f64 = 1e-5;
 
-/// Returns the tolerance of a fill, which only orthogonal matrices have.
-fn tolerance(fill: &Fill) -> Option<f64> {
-    match fill.distribution().kind() {
+/// The tolerances of a fill's elements, which only orthogonal matrices have.
+struct Tolerances {
+    /// That of the tensor itself, then those of its parts.
+    all: Vec<Option<f64>>,
+    /// The owners of the elements, if there are parts.
+    parts: Option<Parts>,
+}
+
+impl Tolerances {
+    fn new(fill: &Fill) -> Self {
+        let parts = fill.parts().iter().map(FillPart::distribution);
+        let all = std::iter::once(fill.distribution()).chain(parts);
+        Tolerances {
+            all: all.map(tolerance).collect(),
+            parts: (!fill.parts().is_empty()).then(|| Parts::new(fill)),
+        }
+    }
+
+    fn largest(&self) -> Option<f64> {
+        self.all.iter().flatten().copied().reduce(f64::max)
+    }
+
+    /// Returns the tolerance of the element at this position of the fill.
+    fn at(&self, position: u64) -> Option<f64> {
+        let owner = match &self.parts {
+            None => 0,
+            Some(parts) => parts.pieces(position..position + 1).next()?.owner,
+        };
+        self.all[owner]
+    }
+}
+
+/// Returns the tolerance of a distribution.
+fn tolerance(distribution: &Distribution) -> Option<f64> {
+    match distribution.kind() {
         DistributionKind::Orthogonal { gain, .. } => {
             Some(ORTHOGONAL_TOLERANCE * f64::from(gain.abs()))
         }
@@ -410,8 +505,16 @@ fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool 
 const TASK_BYTES: usize = 1 << 18;
 
 impl VerifiedTensor {
-    /// Compares the elements from `start` on.
-    fn compare(&mut self, start: u64, stored: &[u8], made: &[u8]) {
+    /// Compares some elements and counts those that differ. Returns the first one that does, as its
+    /// number in `stored` and its values in both.
+    ///
+    /// `tolerance` returns the tolerance of an element, by its number in `stored`.
+    fn compare(
+        &mut self,
+        stored: &[u8],
+        made: &[u8],
+        tolerance: &(dyn Fn(u64) -> Option<f64> + Sync),
+    ) -> Option<(u64, StoredValue, StoredValue)> {
         let dtype = self.dtype;
         let size = dtype.size() as usize;
         // Elements of 6 bits fill three bytes by fours.
@@ -423,7 +526,8 @@ impl VerifiedTensor {
             .par_chunks(task_bytes)
             .zip(made.par_chunks(task_bytes));
         let found: Vec<(u64, u64, Option<usize>)> = tasks
-            .map(|(stored, made)| {
+            .enumerate()
+            .map(|(task, (stored, made))| {
                 let (mut differing, mut close, mut first) = (0, 0, None);
                 // Comparing whole tasks first is the fast path: usually nothing differs.
                 if stored == made {
@@ -441,7 +545,12 @@ impl VerifiedTensor {
                     }
                     let (stored, made) = (value(stored, element), value(made, element));
                     let near = |tolerance| is_close(stored, made, tolerance);
-                    if self.tolerance.is_some_and(near) {
+                    let number = task as u64 * task_elements + element as u64;
+                    if self
+                        .tolerance
+                        .and_then(|_| tolerance(number))
+                        .is_some_and(near)
+                    {
                         close += 1;
                     } else {
                         differing += 1;
@@ -451,20 +560,17 @@ impl VerifiedTensor {
                 (differing, close, first)
             })
             .collect();
+        let mut earliest = None;
         for (task, (differing, close, first)) in found.into_iter().enumerate() {
             self.differing += differing;
             self.close += close;
-            if let (None, Some(element)) = (&self.first, first) {
-                let element = task * task_elements as usize + element;
-                let flat = start + element as u64;
-                self.first = Some(Difference {
-                    index: index(flat, &self.shape),
-                    flat,
-                    stored: StoredValue::new(dtype, stored, element),
-                    expected: StoredValue::new(dtype, made, element),
-                });
+            if let (None, Some(element)) = (earliest, first) {
+                earliest = Some(task * task_elements as usize + element);
             }
         }
+        let element = earliest?;
+        let value = |bytes| StoredValue::new(dtype, bytes, element);
+        Some((element as u64, value(stored), value(made)))
     }
 }
 

@@ -1,6 +1,7 @@
-//! Existing weights: one safetensors file, or the shards of an index, read piece by piece.
+//! Existing weights: one safetensors file, the shards of an index or the files of all ranks, read
+//! piece by piece.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -8,16 +9,21 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use super::foreign;
 use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
 use super::json::{Json, listed, read_json};
+use super::part_of::{PartMetadata, PartOf};
+use super::ranks;
 use super::shards::{INDEX, SINGLE};
 use crate::error::{Error, Result};
+use crate::job::Regions;
+use crate::part::Part;
 use crate::read::format_error;
-use crate::tensor::{DType, TensorList};
+use crate::tensor::{DType, Shape, TensorList};
 
 /// The limit in bytes for the headers of all shards together. They list the tensors of the index,
 /// which has at most [`MAX_HEADER_BYTES`], and have some more bytes for each tensor.
-const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
+pub(super) const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
 
 /// The weights of a model on disk: the tensors, with the file and the byte range of each.
 ///
@@ -51,6 +57,11 @@ pub struct Weights {
     /// Indices of the tensors, sorted by name, so that `get` takes O(log n) without a copy of the
     /// names.
     by_name: Vec<usize>,
+    /// The metadata `slice` of a file that does not give the shapes of the whole tensors.
+    slice_alone: Option<String>,
+    unlisted: Vec<String>,
+    /// The files of all ranks, if the tensors are put together from them.
+    ranks: Vec<Weights>,
 }
 
 /// A tensor of [`Weights`].
@@ -59,8 +70,32 @@ pub struct StoredTensor {
     name: String,
     shape: Vec<u64>,
     dtype: DType,
-    file: Arc<Path>,
-    bytes: Range<u64>,
+    place: Place,
+    /// The whole tensor that this one is a part of. Boxed, because most tensors are whole.
+    part_of: Option<Box<PartOf>>,
+}
+
+/// The place of a tensor's elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All elements, one after the other.
+    One(Stretch),
+    /// Parts with elements, in which each element is once.
+    Parts(Arc<[Held]>),
+}
+
+/// A range of bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub file: Arc<Path>,
+    pub bytes: Range<u64>,
+}
+
+/// A part of a tensor in the file of a rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub stretch: Stretch,
+    pub regions: Regions,
 }
 
 impl StoredTensor {
@@ -71,9 +106,32 @@ impl StoredTensor {
     }
 
     /// The dimensions, outermost first. Some may be 0, because files can hold empty tensors.
+    ///
+    /// If the file holds a part of a larger tensor, these are the dimensions of the part.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
         &self.shape
+    }
+
+    /// The dimensions of the whole tensor, of which the file may hold a part.
+    #[must_use]
+    pub fn whole_shape(&self) -> &[u64] {
+        match &self.part_of {
+            Some(part_of) => part_of.whole.dims(),
+            None => &self.shape,
+        }
+    }
+
+    /// The part of the whole tensor that the file holds, as its metadata gives it, or `None` if it
+    /// holds the whole.
+    #[must_use]
+    pub fn part(&self) -> Option<&Part> {
+        self.part_of.as_deref().map(|part_of| &part_of.part)
+    }
+
+    /// The part, with the shape of the whole tensor.
+    pub(super) fn part_of(&self) -> Option<&PartOf> {
+        self.part_of.as_deref()
     }
 
     /// The dtype.
@@ -94,16 +152,53 @@ impl StoredTensor {
         self.shape.iter().product()
     }
 
-    /// The file that holds the tensor.
+    /// The file that holds the tensor. If the files of several ranks hold parts of it, it is the
+    /// first of them.
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.file
+        self.first().map_or(Path::new(""), |stretch| &stretch.file)
     }
 
-    /// The byte range of the elements, from the start of the file.
+    /// The byte range of the elements, from the start of the file: of those that
+    /// [`StoredTensor::file`] holds.
     #[must_use]
     pub fn bytes(&self) -> Range<u64> {
-        self.bytes.clone()
+        self.first().map_or(0..0, |stretch| stretch.bytes.clone())
+    }
+
+    /// The number of bytes of all elements together.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        match &self.place {
+            Place::One(stretch) => stretch.bytes.end - stretch.bytes.start,
+            Place::Parts(parts) => {
+                let bytes = parts.iter().map(|held| &held.stretch.bytes);
+                bytes.map(|bytes| bytes.end - bytes.start).sum()
+            }
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The first range of bytes. An empty tensor that is put together has none.
+    fn first(&self) -> Option<&Stretch> {
+        match &self.place {
+            Place::One(stretch) => Some(stretch),
+            Place::Parts(parts) => parts.first().map(|held| &held.stretch),
+        }
+    }
+
+    /// Returns the whole tensor of the same name and dtype, with its elements in these parts.
+    pub(super) fn assembled(&self, whole: &Shape, parts: Arc<[Held]>) -> StoredTensor {
+        StoredTensor {
+            name: self.name.clone(),
+            shape: whole.dims().to_vec(),
+            dtype: self.dtype,
+            place: Place::Parts(parts),
+            part_of: None,
+        }
     }
 }
 
@@ -114,12 +209,17 @@ impl Weights {
     /// |---|---|
     /// | `*.safetensors` | that file |
     /// | `*.json` with a `weight_map`, as `model.safetensors.index.json` | the shards that it names, which lie beside it, without tensors that it does not name |
-    /// | a folder | its `model.safetensors`, or else its `model.safetensors.index.json`, as in transformers |
+    /// | a folder | its `model.safetensors`, or else its `model.safetensors.index.json`, as in transformers, or else its `model-rank-00000-of-0000N.safetensors` and the files of all other ranks, whose parts make up whole tensors |
+    ///
+    /// A single file may hold parts of tensors, as the files of ranks do. The metadata gives the
+    /// parts then: see [`StoredTensor::part`].
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] for a file that cannot be read, [`Error::Format`] for a file of another kind
-    /// or one that is damaged, [`Error::Duplicate`] for a name that an index lists twice.
+    /// [`Error::Io`] for a file that cannot be read. [`Error::Format`] for a file of another kind
+    /// or one that is damaged, for an index whose shards are not there, for metadata of parts that
+    /// do not agree with the tensors, and for files of ranks that are not one complete model.
+    /// [`Error::Duplicate`] for a name that an index lists twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -127,11 +227,17 @@ impl Weights {
             return match inside.find(|path| path.exists()) {
                 // A folder of that name is not searched in turn.
                 Some(path) if !path.is_dir() => Weights::open(path),
-                _ => Err(format_error(
-                    path,
-                    None,
-                    format!("is a folder that holds neither {SINGLE} nor {INDEX}"),
-                )),
+                _ => match ranks::open(path)? {
+                    Some(weights) => Ok(weights),
+                    None => Err(format_error(
+                        path,
+                        None,
+                        format!(
+                            "is a folder that holds neither {SINGLE} nor {INDEX} nor files of \
+                             ranks (model-rank-00000-of-0000N.safetensors)"
+                        ),
+                    )),
+                },
             };
         }
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -145,33 +251,58 @@ impl Weights {
                      \"weight_map\", or a .safetensors file",
                 )),
             },
-            _ => Err(format_error(
-                path,
-                None,
-                format!(
-                    "has an unsupported file type: use a .safetensors file, a {INDEX} or a folder \
+            _ => {
+                foreign::refuse_file(path)?;
+                Err(format_error(
+                    path,
+                    None,
+                    format!(
+                        "has an unsupported file type: use a .safetensors file, a {INDEX} or a folder \
                      that holds one"
-                ),
-            )),
+                    ),
+                ))
+            }
         }
     }
 
     fn of_file(path: &Path) -> Result<Self> {
+        Weights::of_file_with_size(path).map(|(weights, _)| weights)
+    }
+
+    /// Opens a file, and returns the size of its header too.
+    pub(super) fn of_file_with_size(path: &Path) -> Result<(Self, u64)> {
         let header = header::read(path)?;
+        let size = header.data_start;
+        let metadata = PartMetadata::new(path, &header);
+        let slice_alone = metadata.slice_alone().map(str::to_owned);
         let file = Arc::from(path);
-        let tensors = header.entries.into_iter();
-        let tensors = tensors.map(|entry| stored(entry, &file, header.data_start));
-        Weights::new(path, tensors.collect(), header.metadata)
+        let entries = header.entries.iter();
+        let tensors = entries.map(|entry| stored(entry, &file, size, &metadata));
+        let tensors = tensors.collect::<Result<_>>()?;
+        let mut weights = Weights::new(path, tensors, header.metadata)?;
+        weights.slice_alone = slice_alone;
+        Ok((weights, size))
+    }
+
+    /// Makes weights of tensors that are put together from the files of ranks.
+    pub(super) fn of_ranks(
+        folder: &Path,
+        tensors: Vec<StoredTensor>,
+        metadata: Vec<(String, String)>,
+        ranks: Vec<Weights>,
+    ) -> Result<Self> {
+        let mut weights = Weights::new(folder, tensors, metadata)?;
+        weights.ranks = ranks;
+        Ok(weights)
     }
 
     /// Finds the tensors that an index names in the headers of its shards.
     pub(super) fn of_index(path: &Path, map: &[(String, String)]) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let mut shards: HashMap<&str, ShardHeader> = HashMap::new();
-        let mut metadata: Vec<(String, String)> = Vec::new();
-        let mut headers_bytes = 0;
+        let mut files: Vec<&str> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
         for (name, file) in map {
-            if shards.contains_key(file.as_str()) {
+            if !known.insert(file) {
                 continue;
             }
             // The index is untrusted input: a path in it must not lead out of its folder.
@@ -184,6 +315,14 @@ impl Weights {
                     format!("is listed in shard {file:?}: a shard must lie beside its index");
                 return Err(format_error(path, Some(name), reason));
             }
+            files.push(file);
+        }
+        shards_are_there(path, folder, &files)?;
+        let mut shards: HashMap<&str, ShardHeader> = HashMap::new();
+        let mut metadata: Vec<(String, String)> = Vec::new();
+        let mut headers_bytes = 0;
+        let mut slice_alone = None;
+        for &file in &files {
             let shard_path = folder.join(file);
             let header = header::read(&shard_path)?;
             headers_bytes += header.data_start;
@@ -199,16 +338,28 @@ impl Weights {
                     metadata.push((key.clone(), value.clone()));
                 }
             }
-            shards.insert(file, ShardHeader::new(shard_path, header));
+            let alone = PartMetadata::new(&shard_path, &header).slice_alone();
+            slice_alone = slice_alone.or(alone.map(str::to_owned));
+            shards.insert(file, ShardHeader::new(shard_path, header)?);
         }
         let tensors = map.iter().map(|(name, file)| {
             let shard = shards.get(file.as_str());
-            shard.and_then(|shard| shard.get(name)).ok_or_else(|| {
+            let found = shard.and_then(|shard| shard.by_name.get(name));
+            found.cloned().ok_or_else(|| {
                 let reason = format!("is listed in shard {file:?}, which lacks it");
                 format_error(path, Some(name), reason)
             })
         });
-        Weights::new(path, tensors.collect::<Result<_>>()?, metadata)
+        let mut weights = Weights::new(path, tensors.collect::<Result<_>>()?, metadata)?;
+        weights.slice_alone = slice_alone;
+        let listed: HashSet<&str> = map.iter().map(|(name, _)| name.as_str()).collect();
+        for file in files {
+            let names = shards.get(file).map(|shard| shard.names.as_slice());
+            let names = names.unwrap_or_default().iter();
+            let unlisted = names.filter(|name| !listed.contains(name.as_str()));
+            weights.unlisted.extend(unlisted.cloned());
+        }
+        Ok(weights)
     }
 
     fn new(
@@ -229,10 +380,14 @@ impl Weights {
             tensors,
             metadata,
             by_name,
+            slice_alone: None,
+            unlisted: Vec::new(),
+            ranks: Vec::new(),
         })
     }
 
-    /// The file or index that was opened. For a folder, it is the one that was found in it.
+    /// The file or index that was opened. For a folder, it is the one that was found in it, or the
+    /// folder itself if it holds the files of ranks.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -263,16 +418,48 @@ impl Weights {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The pairs of the metadata, in the order of the files.
+    pub(super) fn all_metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
+    /// Returns the metadata `slice` of files that hold this slice of each tensor, but do not give
+    /// the shapes of the whole tensors. [`Weights::tensor_list`] has the shapes of the slices then.
+    #[must_use]
+    pub fn slice_of_unknown(&self) -> Option<&str> {
+        self.slice_alone.as_deref()
+    }
+
+    /// The names of the tensors that are in the shards, but that the index does not list, in the
+    /// order of the shards. They are not read, as in transformers.
+    #[must_use]
+    pub fn unlisted(&self) -> &[String] {
+        &self.unlisted
+    }
+
     /// The bytes of all tensors together.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.tensors
-            .iter()
-            .map(|t| t.bytes.end - t.bytes.start)
-            .sum()
+        self.tensors.iter().map(StoredTensor::total_bytes).sum()
     }
 
-    /// Returns the tensors as a list that a recipe can be resolved against.
+    /// The bytes of all tensors in all files. It is more than [`Weights::total_bytes`] if files of
+    /// several ranks hold the same elements.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.files().iter().map(Weights::total_bytes).sum()
+    }
+
+    /// Returns the files of all ranks, or else the weights themselves.
+    pub(super) fn files(&self) -> &[Weights] {
+        match self.ranks.as_slice() {
+            [] => std::slice::from_ref(self),
+            ranks => ranks,
+        }
+    }
+
+    /// Returns the tensors as a list that a recipe can be resolved against, with the shapes of the
+    /// whole tensors.
     ///
     /// # Errors
     ///
@@ -280,9 +467,9 @@ impl Weights {
     pub fn tensor_list(&self) -> Result<TensorList> {
         let tensors = self.tensors.iter().map(|tensor| {
             listed(
-                &tensor.file,
+                tensor.file(),
                 tensor.name.clone(),
-                tensor.shape.clone(),
+                tensor.whole_shape().to_vec(),
                 Some(tensor.dtype.name()),
             )
         });
@@ -299,7 +486,8 @@ impl Weights {
         }
         let place = |i: &usize| {
             let tensor = &self.tensors[*i];
-            (files[tensor.file()], tensor.bytes.start, tensor.bytes.end)
+            let bytes = tensor.bytes();
+            (files[tensor.file()], bytes.start, bytes.end)
         };
         let mut order: Vec<usize> = (0..self.tensors.len()).collect();
         order.sort_by_key(place);
@@ -307,38 +495,80 @@ impl Weights {
     }
 }
 
+/// Checks that all shards of an index are files.
+///
+/// # Errors
+///
+/// [`Error::Format`] for the index, with the number of shards and the first one that is missing:
+/// often only the index was downloaded.
+fn shards_are_there(path: &Path, folder: &Path, files: &[&str]) -> Result<()> {
+    let is_there = |file: &str| match folder.join(file).metadata() {
+        Err(error) => error.kind() != ErrorKind::NotFound,
+        // Reading reports every other fault.
+        Ok(_) => true,
+    };
+    let missing: Vec<&str> = files.iter().copied().filter(|it| !is_there(it)).collect();
+    let [first, ..] = missing.as_slice() else {
+        return Ok(());
+    };
+    let found = match files.len() - missing.len() {
+        0 => "was found without its shards".to_owned(),
+        found => format!("was found with {found} of its {} shards", files.len()),
+    };
+    let shards = match files.len() {
+        1 => "1 shard".to_owned(),
+        all => format!("{all} shards"),
+    };
+    Err(format_error(
+        path,
+        None,
+        format!(
+            "{found}: it names {shards}, and {first:?} is not beside it; download the shards into \
+             the same folder, or give a list of tensors with their shapes, {{\"tensors\": \
+             [{{\"name\": ..., \"shape\": [...]}}]}}"
+        ),
+    ))
+}
+
 /// The header of one shard of an index.
 struct ShardHeader {
-    path: Arc<Path>,
-    data_start: u64,
-    by_name: HashMap<String, HeaderEntry>,
+    /// The names of its tensors, in the header's order.
+    names: Vec<String>,
+    by_name: HashMap<String, StoredTensor>,
 }
 
 impl ShardHeader {
-    fn new(path: PathBuf, header: Header) -> Self {
-        let entries = header.entries.into_iter();
-        ShardHeader {
-            path: Arc::from(path),
-            data_start: header.data_start,
-            by_name: entries.map(|entry| (entry.name.clone(), entry)).collect(),
+    fn new(path: PathBuf, header: Header) -> Result<Self> {
+        let metadata = PartMetadata::new(&path, &header);
+        let file: Arc<Path> = Arc::from(path.as_path());
+        let mut by_name = HashMap::with_capacity(header.entries.len());
+        let mut names = Vec::with_capacity(header.entries.len());
+        for entry in &header.entries {
+            let tensor = stored(entry, &file, header.data_start, &metadata)?;
+            names.push(entry.name.clone());
+            by_name.insert(entry.name.clone(), tensor);
         }
-    }
-
-    fn get(&self, name: &str) -> Option<StoredTensor> {
-        let entry = self.by_name.get(name)?.clone();
-        Some(stored(entry, &self.path, self.data_start))
+        Ok(ShardHeader { names, by_name })
     }
 }
 
-fn stored(entry: HeaderEntry, file: &Arc<Path>, data_start: u64) -> StoredTensor {
-    StoredTensor {
-        name: entry.name,
-        shape: entry.shape,
+fn stored(
+    entry: &HeaderEntry,
+    file: &Arc<Path>,
+    data_start: u64,
+    metadata: &PartMetadata<'_>,
+) -> Result<StoredTensor> {
+    Ok(StoredTensor {
+        part_of: metadata.part_of(entry)?.map(Box::new),
+        name: entry.name.clone(),
+        shape: entry.shape.clone(),
         dtype: entry.dtype,
-        file: Arc::clone(file),
-        // No overflow: the header was checked against the file's length.
-        bytes: data_start + entry.bytes.start..data_start + entry.bytes.end,
-    }
+        place: Place::One(Stretch {
+            file: Arc::clone(file),
+            // No overflow: the header was checked against the file's length.
+            bytes: data_start + entry.bytes.start..data_start + entry.bytes.end,
+        }),
+    })
 }
 
 /// Reads elements of [`Weights`]. It keeps one file open at a time, because a model may have more
@@ -346,7 +576,17 @@ fn stored(entry: HeaderEntry, file: &Arc<Path>, data_start: u64) -> StoredTensor
 #[derive(Debug, Default)]
 pub struct Reader {
     open: Option<(Arc<Path>, File)>,
+    /// Elements on their way to their places in the whole tensor.
+    buffer: Vec<u8>,
 }
+
+/// The most bytes of a whole tensor that are read at a time, if a part of it is wanted whose runs
+/// are shorter.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// The longest gap between two runs that is read along with them: reading that much takes about as
+/// long as another call of the system.
+const GAP_BYTES: u64 = 16 << 10;
 
 impl Reader {
     /// Makes a reader without an open file.
@@ -363,8 +603,7 @@ impl Reader {
     /// [`Error::LengthMismatch`] if `out` reaches past the end of the tensor, [`Error::Io`] if the
     /// file cannot be read, [`Error::Format`] if it has become shorter since its header was read.
     pub fn read(&mut self, tensor: &StoredTensor, offset: u64, out: &mut [u8]) -> Result<()> {
-        let bytes = tensor.bytes.end - tensor.bytes.start;
-        let left = bytes.saturating_sub(offset);
+        let left = tensor.total_bytes().saturating_sub(offset);
         if out.len() as u64 > left {
             let elements = |bytes: u64| bytes.saturating_mul(8) / tensor.dtype.bits();
             return Err(Error::LengthMismatch {
@@ -373,17 +612,31 @@ impl Reader {
                 got: elements(out.len() as u64),
             });
         }
-        let path = tensor.file();
+        match &tensor.place {
+            Place::One(stretch) => self.read_bytes(tensor, stretch, offset, out),
+            Place::Parts(parts) => self.gather(tensor, parts, offset, out),
+        }
+    }
+
+    /// Reads a range of bytes that lies within a stretch of a file.
+    fn read_bytes(
+        &mut self,
+        tensor: &StoredTensor,
+        stretch: &Stretch,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let path = &*stretch.file;
         let file = match &mut self.open {
             Some((open, file)) if **open == *path => file,
             open => {
                 // Close the old file first: only one is open at a time.
                 *open = None;
                 let file = File::open(path).map_err(Error::io(path, "open"))?;
-                &mut open.insert((Arc::clone(&tensor.file), file)).1
+                &mut open.insert((Arc::clone(&stretch.file), file)).1
             }
         };
-        let start = tensor.bytes.start + offset;
+        let start = stretch.bytes.start + offset;
         let read = file
             .seek(SeekFrom::Start(start))
             .and_then(|_| file.read_exact(out));
@@ -398,6 +651,98 @@ impl Reader {
             ),
             _ => Error::io(path, "read")(error),
         })
+    }
+
+    /// Reads a range of bytes of a tensor whose parts are in several files.
+    ///
+    /// The elements that a part has in a range of the whole tensor are one after the other in its
+    /// file. So each file is read once, and its runs are copied to their places.
+    fn gather(
+        &mut self,
+        tensor: &StoredTensor,
+        parts: &[Held],
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let size = tensor.dtype.bits() / 8;
+        let end = offset + out.len() as u64;
+        if !offset.is_multiple_of(size) || !end.is_multiple_of(size) {
+            // Whole elements around the range.
+            let first = offset / size * size;
+            let mut whole = vec![0; (end.next_multiple_of(size) - first) as usize];
+            self.gather(tensor, parts, first, &mut whole)?;
+            let from = (offset - first) as usize;
+            out.copy_from_slice(&whole[from..from + out.len()]);
+            return Ok(());
+        }
+        let (first, end) = (offset / size, end / size);
+        // Taken, because reading borrows the reader.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for held in parts {
+            let wanted = held.regions.before(first)..held.regions.before(end);
+            if wanted.is_empty() {
+                continue;
+            }
+            buffer.resize(((wanted.end - wanted.start) * size) as usize, 0);
+            self.read_bytes(tensor, &held.stretch, wanted.start * size, &mut buffer)?;
+            let mut rest = buffer.as_slice();
+            for (start, length) in held.regions.runs(wanted) {
+                let (run, after) = rest.split_at((length * size) as usize);
+                let at = ((start - first) * size) as usize;
+                out[at..at + run.len()].copy_from_slice(run);
+                rest = after;
+            }
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Fills `out` with elements of a part of a whole tensor, from the element `start` of the part
+    /// on. `out` has room for whole elements, all of which are in the part.
+    pub(super) fn read_part(
+        &mut self,
+        tensor: &StoredTensor,
+        regions: &Regions,
+        start: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let size = tensor.dtype.bits() / 8;
+        let elements = out.len() as u64 / size;
+        let mut runs = regions.runs(start..start + elements).peekable();
+        let mut window = Vec::new();
+        let mut rest = out;
+        while let Some((first, length)) = runs.next() {
+            let mut end = first + length;
+            // The runs of a part that cuts the last dimension are short, and many.
+            let mut together = vec![(first, length)];
+            while let Some(&(start, length)) = runs.peek() {
+                let is_near = (start - end) * size <= GAP_BYTES;
+                if !is_near || (start + length - first) * size > WINDOW_BYTES {
+                    break;
+                }
+                together.push((start, length));
+                end = start + length;
+                runs.next();
+            }
+            if let [(_, length)] = together[..] {
+                let (run, after) = rest.split_at_mut((length * size) as usize);
+                self.read(tensor, first * size, run)?;
+                rest = after;
+                continue;
+            }
+            window.resize(((end - first) * size) as usize, 0);
+            self.read(tensor, first * size, &mut window)?;
+            for (start, length) in together {
+                let (run, after) = rest.split_at_mut((length * size) as usize);
+                let at = ((start - first) * size) as usize;
+                run.copy_from_slice(&window[at..at + run.len()]);
+                rest = after;
+            }
+        }
+        Ok(())
     }
 }
 

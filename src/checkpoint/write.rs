@@ -161,6 +161,7 @@ pub fn write_to(
 pub struct Writer {
     memory: u64,
     resume: bool,
+    pub(super) overwrite: bool,
 }
 
 impl Default for Writer {
@@ -168,6 +169,7 @@ impl Default for Writer {
         Writer {
             memory: Writer::MEMORY,
             resume: false,
+            overwrite: false,
         }
     }
 }
@@ -201,6 +203,21 @@ impl Writer {
     #[must_use]
     pub fn with_resume(mut self, resume: bool) -> Self {
         self.resume = resume;
+        self
+    }
+
+    /// Sets whether a model may take the place of another one that has other files in its folder, as
+    /// the same model with shards of another size or another number of ranks has.
+    ///
+    /// With `false`, [`Writer::save_shards`] and [`Writer::save_rank`] refuse such a folder before
+    /// they write anything. With `true`, the old files are removed once the new model is complete
+    /// and its index is written, by the process that finds it complete. Only files that fanin wrote
+    /// are removed: their metadata have the key `fanin`, and an index with this key lists them, or
+    /// their name is `model.safetensors` or that of a rank's file. A folder with other leftovers is
+    /// refused.
+    #[must_use]
+    pub fn with_overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
         self
     }
 

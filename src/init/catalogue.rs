@@ -125,7 +125,7 @@ mod tests {
             let given: Vec<String> = given
                 .map(|key| match key.name {
                     "role" => "role=hidden".to_owned(),
-                    "std" | "sparsity" => format!("{}=0.5", key.name),
+                    "std" | "sparsity" | "partial_rotary_factor" => format!("{}=0.5", key.name),
                     name => format!("{name}=4"),
                 })
                 .collect();

@@ -7,14 +7,14 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::fill::Fill;
 
-use super::{Core, Job};
+use super::{Core, Job, Regions};
 
 /// The jobs of a fill: one for the tensor itself, and one for each part with an initializer of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Jobs {
     /// The tensor's own job comes first.
     all: Vec<PartJob>,
-    dims: Vec<u64>,
+    parts: Parts,
 }
 
 /// The job of a part, or of the tensor itself.
@@ -23,18 +23,31 @@ pub(crate) struct PartJob {
     pub job: Job,
     /// The fill that the job belongs to.
     pub fill: Fill,
-    /// The part, in indices of the whole tensor. The tensor itself has all elements that no part has.
+}
+
+/// The owner of each element of a fill: the tensor itself, or a part with an initializer of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    dims: Vec<u64>,
+    /// The elements of the fill.
+    regions: Regions,
+    boxes: Vec<PartBox>,
+}
+
+/// A part, in indices of the whole tensor.
+#[derive(Clone, Debug)]
+struct PartBox {
     ranges: Vec<Range<u64>>,
-    /// True if the job's positions are those of the fill, not those of the part.
+    /// True if the positions of the part's job are those of the fill, not those of the part.
     shares_positions: bool,
 }
 
-/// A run of elements of a fill that one job makes.
+/// A run of elements of a fill with one owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// The index of the job.
+    /// The owner: 0 for the tensor itself, and from 1 on its parts in order.
     pub owner: usize,
-    /// The position of the first element in the job.
+    /// The position of the first element in the owner's job.
     pub start: u64,
     /// The position of the first element in the fill.
     pub at: u64,
@@ -49,17 +62,11 @@ impl Jobs {
     ///
     /// Those of [`Job::new`].
     pub fn new(fill: &Fill) -> Result<Jobs> {
-        let own = PartJob::new(fill.without_parts(), Vec::new(), true)?;
-        let parts = fill.parts().iter().map(|part| {
-            let ranges = part.slice().ranges().to_vec();
-            let shares_positions = part.distribution().is_elementwise();
-            PartJob::new(fill.of_part(part), ranges, shares_positions)
-        });
+        let parts = fill.parts().iter().map(|part| fill.of_part(part));
+        let fills = std::iter::once(fill.without_parts()).chain(parts);
         Ok(Jobs {
-            all: std::iter::once(Ok(own))
-                .chain(parts)
-                .collect::<Result<_>>()?,
-            dims: fill.shape().dims().to_vec(),
+            all: fills.map(PartJob::new).collect::<Result<_>>()?,
+            parts: Parts::new(fill),
         })
     }
 
@@ -91,7 +98,33 @@ impl Jobs {
 
     /// Returns the runs that make up the positions `range` of the fill, in order.
     pub fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
-        let has_parts = self.all.len() > 1;
+        self.parts.pieces(range)
+    }
+}
+
+impl Parts {
+    /// The number of owners.
+    #[cfg(feature = "checkpoint")]
+    pub fn count(&self) -> usize {
+        1 + self.boxes.len()
+    }
+
+    /// Returns the owners of a fill's elements.
+    pub fn new(fill: &Fill) -> Parts {
+        let boxes = fill.parts().iter().map(|part| PartBox {
+            ranges: part.slice().ranges().to_vec(),
+            shares_positions: part.distribution().is_elementwise(),
+        });
+        Parts {
+            dims: fill.shape().dims().to_vec(),
+            regions: Regions::new(fill.shape(), fill.local()),
+            boxes: boxes.collect(),
+        }
+    }
+
+    /// Returns the runs that make up the positions `range` of the fill, in order.
+    pub fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
+        let has_parts = !self.boxes.is_empty();
         // Without parts everything is one piece, however many runs it has.
         let whole = Piece {
             owner: 0,
@@ -106,7 +139,7 @@ impl Jobs {
 
     fn cut(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + '_ {
         let mut position = range.start;
-        let mut runs = self.all[0].job.regions.runs(range);
+        let mut runs = self.regions.runs(range);
         let mut run = 0..0;
         let mut found = std::iter::from_fn(move || {
             if run.is_empty() {
@@ -147,11 +180,11 @@ impl Jobs {
         })
     }
 
-    /// Returns the job that makes an element of the whole tensor, and the end of the elements from there
-    /// on that surely belong to the same job.
+    /// Returns the owner of an element of the whole tensor, and the end of the elements from there on that
+    /// surely have the same owner.
     fn owner(&self, element: u64) -> (usize, u64) {
         let mut end = u64::MAX;
-        for (owner, part) in self.all.iter().enumerate().skip(1) {
+        for (owner, part) in (1..).zip(&self.boxes) {
             let (inside, part_end) = stretch(&self.dims, &part.ranges, element);
             end = end.min(part_end);
             if inside {
@@ -161,9 +194,11 @@ impl Jobs {
         (0, end)
     }
 
-    /// Returns the position in a job of an element that has this position in the fill.
+    /// Returns the position, in the job of its owner, of an element that has this position in the fill.
     fn position(&self, owner: usize, element: u64, position: u64) -> u64 {
-        let part = &self.all[owner];
+        let Some(part) = owner.checked_sub(1).map(|part| &self.boxes[part]) else {
+            return position;
+        };
         if part.shares_positions {
             return position;
         }
@@ -183,12 +218,10 @@ impl PartJob {
         self.job.core == Core::Matrix
     }
 
-    fn new(fill: Fill, ranges: Vec<Range<u64>>, shares_positions: bool) -> Result<PartJob> {
+    fn new(fill: Fill) -> Result<PartJob> {
         Ok(PartJob {
             job: Job::new(&fill)?,
             fill,
-            ranges,
-            shares_positions,
         })
     }
 }

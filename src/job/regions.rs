@@ -124,6 +124,37 @@ impl Regions {
         after.saturating_sub(1)
     }
 
+    /// Returns the number of elements of the part.
+    #[cfg(feature = "checkpoint")]
+    pub fn elements(&self) -> u64 {
+        let last = self.parts.last();
+        last.map_or(0, |(start, region)| start + region.elements())
+    }
+
+    /// Returns the index in the whole tensor of the element at a position below the end.
+    #[cfg(feature = "checkpoint")]
+    pub fn whole(&self, position: u64) -> u64 {
+        let (start, region) = &self.parts[self.index(position)];
+        let position = position - start;
+        region.row_start(position / region.row_length) + position % region.row_length
+    }
+
+    /// Returns the number of elements of the part that lie before an index of the whole tensor.
+    #[cfg(feature = "checkpoint")]
+    pub fn before(&self, index: u64) -> u64 {
+        // Indices ascend with positions: slices of a part are one after the other in memory.
+        let (mut low, mut high) = (0, self.elements());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.whole(middle) < index {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Returns the region that holds a position below the end, and the position of the region's
     /// first element.
     #[cfg(feature = "raw")]
@@ -218,6 +249,14 @@ mod tests {
                 .flat_map(|(first, length)| first..first + length)
                 .collect();
             prop_assert_eq!(&visited, &expected[start..end]);
+            prop_assert_eq!(regions.elements(), expected.len() as u64);
+            for (position, &index) in expected.iter().enumerate() {
+                prop_assert_eq!(regions.whole(position as u64), index);
+            }
+            for index in 0..=shape.elements() {
+                let before = expected.iter().filter(|&&other| other < index).count();
+                prop_assert_eq!(regions.before(index), before as u64);
+            }
         }
 
         #[test]

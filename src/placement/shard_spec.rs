@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Mesh, Placement};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::read::{Places, read_text};
+use crate::read::{Places, read_text, without_bom};
 use crate::recipe::{GlobTexts, Globs};
 use crate::text::one_line;
 
@@ -165,6 +165,7 @@ impl ShardSpec {
     }
 
     fn parse(name: &str, text: &str) -> Result<Self> {
+        let text = without_bom(text);
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
             position: byte.map(|byte| Places::new(text).line_and_column(byte)),

@@ -178,6 +178,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, Fans, Init};
+use crate::read::without_bom;
 use crate::tensor::{DType, Layout, ListedTensor, Tensor, TensorList};
 use context::Context;
 use rule::{Assignment, PartContent};
@@ -272,7 +273,7 @@ impl Recipe {
     fn parse(name: &str, text: &str, is_preset: bool) -> Result<Self> {
         let chain = Chain::read(Source {
             name: name.to_owned(),
-            text: text.to_owned(),
+            text: without_bom(text).to_owned(),
             path: None,
             is_preset,
         })?;

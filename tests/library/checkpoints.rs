@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use fanin::checkpoint::{
-    self, Contents, Reader, Weights, read_tensor_list, save, silent, stats, write_to,
+    self, Contents, Reader, Shards, Weights, read_tensor_list, save, silent, stats, write_to,
 };
 use fanin::{DType, Error, Fill, Init, Tensor, cpu};
 use safetensors::{Dtype, SafeTensors};
@@ -386,7 +386,8 @@ fn weights_are_read_from_files_indices_and_folders() {
     let neither = Weights::open(folder.path()).unwrap_err().to_string();
     assert!(
         neither.ends_with(
-            "is a folder that holds neither model.safetensors nor model.safetensors.index.json"
+            "is a folder that holds neither model.safetensors nor model.safetensors.index.json nor \
+             files of ranks (model-rank-00000-of-0000N.safetensors)"
         ),
         "{neither}"
     );
@@ -474,4 +475,25 @@ fn weights_are_read_from_files_indices_and_folders() {
         lacks.ends_with("tensor \"c\": is listed in shard \"one.safetensors\", which lacks it"),
         "{lacks}"
     );
+}
+
+/// An index that would not be read back is refused before anything is written.
+#[test]
+fn an_index_above_the_limit_of_reading_is_refused() {
+    let split = |bytes: usize| {
+        let fills: Vec<Fill> = (0..51u8)
+            .map(|i| {
+                let name = format!("{}{i:02}", "n".repeat(bytes));
+                let tensor = Tensor::new(name, [1]).unwrap();
+                Fill::new(&tensor, &Init::zeros(), 1).unwrap()
+            })
+            .collect();
+        Shards::split(&fills, 4, &[]).map(|shards| shards.index().map(str::len))
+    };
+    assert!(split(1_900_000).unwrap().unwrap() < 100_000_000);
+    let error = split(2_000_000).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }));
+    let error = error.to_string();
+    assert!(error.contains("a folder of shards cannot hold its model, with an index of 102"));
+    assert!(error.ends_with("write parts of the model into several folders, or use shorter names"));
 }

@@ -7,7 +7,7 @@ use fanin::init::Fans;
 use fanin::{
     DType, Error, Fill, Init, ListedTensor, Plan, Recipe, Shape, Slice, Tensor, TensorList,
 };
-use fanin::{cpu, stream_id};
+use fanin::{checkpoint, cpu, stream_id};
 use proptest::prelude::*;
 
 fn init(spec: &str) -> Init {
@@ -431,4 +431,101 @@ fn all_tensors_without_a_rule_are_named_with_a_glob() {
     let rest = "[[rule]]\nmatch = [\"*.masked_bias\", \"*/inv_freq\", \"scale\", \"*.weight\"]\nskip = true";
     let plan = plan(rest, tensors).unwrap();
     assert_eq!((plan.entries.len(), plan.skipped.len()), (0, 5));
+}
+
+// Reading.
+
+/// Writes a model of one tensor with parts, and returns the path of its file.
+fn saved(folder: &tempfile::TempDir, fills: &[Fill]) -> std::path::PathBuf {
+    let path = folder.path().join("model.safetensors");
+    let contents = checkpoint::Contents::safetensors(fills, &[]).unwrap();
+    checkpoint::save(
+        &path,
+        &contents,
+        &mut cpu::fill_range,
+        &mut checkpoint::silent,
+    )
+    .unwrap();
+    path
+}
+
+#[test]
+fn statistics_are_those_of_each_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = |spec: &str| {
+        let fill = fill(&[256, 64], "normal(std=0.02)").with_part([0..64, 0..64], &init(spec));
+        let fill = fill.and_then(|fill| fill.with_part([0..256, 3..7], &init("ones")));
+        fill.and_then(|fill| fill.with_part([128..160, 32..64], &init("orthogonal")))
+            .unwrap()
+    };
+    let path = saved(&folder, &[parts("uniform(low=-0.1,high=0.1)")]);
+    let names = |row: &checkpoint::Examined| -> Vec<String> {
+        row.parts
+            .iter()
+            .map(|part| part.stats.name.clone())
+            .collect()
+    };
+    let rows = checkpoint::examine(&path, &[parts("uniform(low=-0.1,high=0.1)")]).unwrap();
+    assert_eq!(rows[0].flags, []);
+    assert_eq!(
+        names(&rows[0]),
+        [
+            "w[rest]",
+            "w[0:64,0:64]",
+            "w[0:256,3:7]",
+            "w[128:160,32:64]"
+        ]
+    );
+    // The first part that holds an element applies.
+    let counts: Vec<u64> = rows[0].parts.iter().map(|part| part.stats.n).collect();
+    assert_eq!(counts, [192 * 60 - 32 * 32, 64 * 64, 192 * 4, 32 * 32]);
+    assert!(rows[0].parts.iter().all(|part| part.expected.is_some()));
+
+    // The mean and the std of the whole hardly differ, but those of the part do.
+    let rows = checkpoint::examine(&path, &[parts("normal(std=0.05)")]).unwrap();
+    let flags: Vec<&str> = rows[0]
+        .flags
+        .iter()
+        .map(|flag| flag.text.as_str())
+        .collect();
+    assert!(
+        flags.iter().any(|flag| flag.starts_with("[0:64,0:64] ")),
+        "{flags:?}"
+    );
+    assert!(
+        flags.iter().all(|flag| flag.starts_with("[0:64,0:64] ")),
+        "{flags:?}"
+    );
+}
+
+#[test]
+fn verification_allows_a_tolerance_in_orthogonal_parts_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let fill = fill(&[64, 32], "normal(std=0.02)").with_part([32..64, 0..32], &init("orthogonal"));
+    let fills = [fill.unwrap()];
+    let path = saved(&folder, &fills);
+    let verify = || {
+        let weights = checkpoint::Weights::open(&path).unwrap();
+        checkpoint::verify(
+            &weights,
+            &fills,
+            &mut cpu::fill_range,
+            &mut checkpoint::silent,
+        )
+        .unwrap()
+    };
+    assert!(verify().is_same());
+    assert_eq!(verify().tensors[0].tolerance, Some(1e-5));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let data = bytes.len() - 4 * 64 * 32;
+    // The last bit of an element of each half.
+    bytes[data + 4 * 40 * 32] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let found = verify();
+    assert_eq!((found.tensors[0].close, found.tensors[0].differing), (1, 0));
+    bytes[data + 4 * 5] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let found = verify();
+    assert_eq!((found.tensors[0].close, found.tensors[0].differing), (1, 1));
+    assert_eq!(found.first_difference().unwrap().1.flat, 5);
 }

@@ -23,9 +23,9 @@ fn entry<'a>(plan: &'a Plan, name: &str) -> &'a PlanEntry {
 }
 
 fn weights(plan: &Plan, name: &str) -> Vec<f32> {
-    let fill = &entry(plan, name).fill;
+    let fill = entry(plan, name).fill.clone().with_dtype(DType::F32);
     let mut out = vec![0f32; fill.elements() as usize];
-    cpu::fill_slice(fill, &mut out).unwrap();
+    cpu::fill_slice(&fill, &mut out).unwrap();
     out
 }
 
@@ -190,6 +190,7 @@ fn counters_and_statistics_of_batchnorm_have_their_start() {
         assert_eq!(weights(&plan, &all[0]), [0.0; 4], "{preset}");
         assert_eq!(weights(&plan, &all[1]), [1.0; 4], "{preset}");
         assert_eq!(weights(&plan, &all[2]), [0.0], "{preset}");
+        assert_eq!(entry(&plan, &all[2]).fill.dtype(), DType::I64, "{preset}");
     }
 }
 
@@ -223,6 +224,12 @@ fn position_ids_count_and_token_types_are_zero() {
                 ("bert.embeddings.token_type_ids", &[1, 512]),
             ],
         );
+        // As in the checkpoints, whatever the dtype of the weights.
+        let mut bytes = vec![0; 512 * 8];
+        let positions = &entry(&plan, "bert.embeddings.position_ids").fill;
+        cpu::fill(positions, &mut bytes).unwrap();
+        let counters: Vec<u8> = (0..512i64).flat_map(i64::to_ne_bytes).collect();
+        assert_eq!(bytes, counters, "{preset}");
         let counted: Vec<f32> = (0..512u16).map(f32::from).collect();
         assert_eq!(weights(&plan, "bert.embeddings.position_ids"), counted);
         assert_eq!(weights(&plan, "bert.embeddings.token_type_ids"), [0.0; 512]);
@@ -468,4 +475,24 @@ fn the_forget_gate_of_keras_starts_at_one() {
     );
     assert_eq!(weights(&plan, "gru/gru_cell/bias"), [0.0; 12]);
     assert_eq!(weights(&plan, "dense/bias"), [0.0; 4]);
+}
+
+/// A mask is stored as the list says: GPT-2 has U8 in old checkpoints, and BOOL in newer ones.
+#[test]
+fn masks_are_booleans_where_the_list_says_so() {
+    for dtype in [DType::U8, DType::Bool] {
+        let list = TensorList::new(vec![ListedTensor {
+            name: "h.0.attn.bias".into(),
+            shape: Shape::new([1, 1, 3, 3]).unwrap(),
+            dtype: Some(dtype),
+        }])
+        .unwrap();
+        let plan = Recipe::preset("gpt2")
+            .unwrap()
+            .resolve(&list, Some(42), Some(DType::BF16))
+            .unwrap();
+        let mut bytes = [7; 9];
+        cpu::fill(&plan.entries[0].fill, &mut bytes).unwrap();
+        assert_eq!(bytes, [1, 0, 0, 1, 1, 0, 1, 1, 1], "{dtype}");
+    }
 }

@@ -52,8 +52,8 @@ pub struct ModelArguments {
     #[arg(help = format!("A preset's name ({}) or a .toml file", presets()))]
     pub recipe: String,
     /// The list of the model's tensors: a .safetensors file (only its header is read), a
-    /// model.safetensors.index.json, a folder that holds one of these, or a JSON list
-    /// {"tensors": [{"name", "shape", "dtype"?}]}.
+    /// model.safetensors.index.json, a folder that holds one of these or the files of all ranks, or
+    /// a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
     #[arg(long, value_name = "SOURCE")]
     pub tensors: PathBuf,
     /// The seed, decimal or 0x... [default: the recipe's seed].
@@ -115,6 +115,11 @@ pub struct InitArguments {
     /// and write the rest. If the run fails, its incomplete files stay for the next run.
     #[arg(long)]
     pub resume: bool,
+    /// Take the place of another model in the folder that has other files, such as shards of another
+    /// size or those of another number of ranks. They are removed once the new model is complete,
+    /// if fanin wrote them.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub distributed: DistributedArguments,
     #[command(flatten)]
@@ -176,7 +181,7 @@ pub struct FillArguments {
     #[arg(long, default_value_t)]
     pub layout: Layout,
     /// The groups of a grouped convolution, which divide the outputs of the fans.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, default_value = "1")]
     pub groups: u64,
     /// The axes of the inputs, for the fans: a number, or several as in 0,1. Negative ones count from
     /// the end. [default with one of the axes: -2]
@@ -218,7 +223,8 @@ pub struct RegenerateArguments {
 #[derive(Args)]
 pub struct VerifyArguments {
     /// The weights: a .safetensors file, a model.safetensors.index.json with its shards beside
-    /// it, or a folder that holds one of these.
+    /// it, or a folder that holds one of these or the files of all ranks. The file of one rank is
+    /// compared with the parts that it holds.
     pub file: PathBuf,
     /// The recipe: a preset's name, as for `fanin init`, or a .toml file.
     #[arg(long)]
@@ -226,8 +232,8 @@ pub struct VerifyArguments {
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them,
-    /// or slices [default: the file itself].
+    /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
+    /// [default: the file itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
     /// Print JSON on standard output, even if the weights differ.
@@ -244,7 +250,7 @@ pub struct DiffArguments {
     #[arg(value_name = "A")]
     pub start: String,
     /// The trained weights: a .safetensors file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these.
+    /// beside it, or a folder that holds one of these or the files of all ranks.
     #[arg(value_name = "B")]
     pub trained: PathBuf,
     /// The seed, decimal or 0x... [default: the recipe's seed].
@@ -294,7 +300,7 @@ pub struct BenchArguments {
 #[derive(Args)]
 pub struct StatsArguments {
     /// The weights: a .safetensors or .npy file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these.
+    /// beside it, or a folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
     /// A preset's name, as for `fanin init`, or a .toml file. The recipe's expected statistics are
     /// shown, and statistics that differ by more than chance are flagged. No seed is needed.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use fanin::checkpoint;
+use fanin::checkpoint::{self, Weights};
 use fanin::recipe::{PlanRule, UnusedRule};
 use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, Slice, TensorList};
 
 use crate::Failure;
 use crate::args::ModelArguments;
+use crate::format::count;
 use crate::output::status;
 
 /// Returns the metadata of a model's files. It holds only what determines the bits, so it has no
@@ -27,10 +28,44 @@ pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
 /// Returns the recipe and the plan of the model that the arguments describe.
 pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
     let recipe = recipe(&arguments.recipe)?;
-    let list = checkpoint::read_tensor_list(&arguments.tensors)?;
+    let list = tensor_list(&arguments.tensors)?;
     let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
     report_unused(&plan, arguments.strict)?;
     Ok((recipe, plan))
+}
+
+/// Reads a list of tensors, and warns of those that an index does not list.
+pub fn tensor_list(source: &Path) -> Result<TensorList, Failure> {
+    let list = checkpoint::read_tensor_list(source)?;
+    warn_of_unlisted_in(source);
+    Ok(list)
+}
+
+/// Warns of tensors that the shards of an index hold and that it does not list. transformers does
+/// not read them either, but a list without them may be a mistake.
+pub fn warn_of_unlisted(weights: &Weights) {
+    if let [first, ..] = weights.unlisted() {
+        status(&format!(
+            "warning: {}: its shards hold {} that it does not list, such as {:?}: not read",
+            weights.path().display(),
+            count(weights.unlisted().len() as u128, "tensor"),
+            excerpt(first),
+        ));
+    }
+}
+
+/// Warns as [`warn_of_unlisted`] if a path leads to an index.
+pub fn warn_of_unlisted_in(path: &Path) {
+    // Only a regular file: a pipe can be read once.
+    let is_json = path
+        .extension()
+        .is_some_and(|extension| extension == "json");
+    if path.is_dir() || is_json && path.is_file() {
+        // A list has no weights, and an index that cannot be read is reported by its reader.
+        if let Ok(weights) = Weights::open(path) {
+            warn_of_unlisted(&weights);
+        }
+    }
 }
 
 /// Warns about rules that apply to no tensor. With `strict`, the first one is an error.

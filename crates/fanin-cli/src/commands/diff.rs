@@ -10,12 +10,13 @@ use crate::Failure;
 use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
-use crate::model::{recipe, resolve};
+use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json};
 use crate::table::{Align, table};
 
 pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     let trained = Weights::open(&arguments.trained)?;
+    warn_of_unlisted(&trained);
     let bar = bytes_bar(trained.total_bytes());
     let mut progress = |bytes| {
         bar.inc(bytes);
@@ -36,6 +37,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     } else {
         refuse_recipe_options(arguments)?;
         let start = Weights::open(&arguments.start)?;
+        warn_of_unlisted(&start);
         crate::backend::start_threads(arguments.backend.threads)?;
         checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
     };
@@ -61,7 +63,7 @@ fn is_recipe(start: &str) -> bool {
 fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
     let recipe = recipe(&arguments.start)?;
     let list = match &arguments.tensors {
-        Some(source) => checkpoint::read_tensor_list(source)?,
+        Some(source) => tensor_list(source)?,
         None => checkpoint::start_list(trained)?,
     };
     resolve(&recipe, &list, arguments.seed, arguments.dtype)

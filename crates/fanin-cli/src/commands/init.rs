@@ -23,7 +23,8 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let metadata = metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
-        .with_resume(arguments.resume);
+        .with_resume(arguments.resume)
+        .with_overwrite(arguments.overwrite);
     let local_rank = process.as_ref().and_then(|process| process.local_rank);
     let backend = || Backend::choose(&arguments.backend, local_rank.unwrap_or(0));
     let what = format!(

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use fanin::checkpoint::{self, Shards};
+use fanin::checkpoint::Shards;
 use fanin::init::Distribution;
 use fanin::recipe::{PlanEntry, PlanRule};
 use fanin::text::excerpt;
@@ -12,14 +12,14 @@ use serde::{Serialize, Serializer};
 use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::count;
-use crate::model::{recipe, report_unused};
+use crate::model::{recipe, report_unused, tensor_list};
 use crate::output::STDOUT;
 use crate::table::{Align, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let model = &arguments.model;
     let recipe = recipe(&model.recipe)?;
-    let list = checkpoint::read_tensor_list(&model.tensors)?;
+    let list = tensor_list(&model.tensors)?;
     let seed = model.seed.or(recipe.seed());
     // Only the seed column depends on the seed, so a plan can do without one.
     let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;

@@ -15,7 +15,7 @@ use fanin_plot::Page;
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::expected_fills;
+use crate::model::{expected_fills, warn_of_unlisted_in};
 use crate::output::{print, status};
 
 /// The maximum number of tensors that are drawn in detail.
@@ -38,6 +38,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
         Page::check_path(out).map_err(Failure::usage)?;
     }
     let file = &arguments.file;
+    warn_of_unlisted_in(file);
     let fills = match &arguments.recipe {
         Some(name) => expected_fills(file, name)?,
         None => Vec::new(),
@@ -99,8 +100,18 @@ fn details<'a>(
         Detail {
             row,
             histogram,
-            expected: fill.and_then(|fill| fill.distribution().law()),
-            drawn_from: fill.map(|fill| fill.distribution().to_string()),
+            // The elements of a tensor with parts follow several laws.
+            expected: fill
+                .filter(|fill| fill.parts().is_empty())
+                .and_then(|fill| fill.distribution().law()),
+            drawn_from: fill.map(|fill| match fill.parts().len() {
+                0 => fill.distribution().to_string(),
+                parts => format!(
+                    "{} in {}",
+                    fill.distribution(),
+                    count(parts as u128 + 1, "part")
+                ),
+            }),
         }
     });
     Ok(details.collect())

@@ -38,6 +38,17 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
             if let Some(slice) = &arguments.slice {
                 metadata.push(("slice", slice.clone()));
             }
+            // Also for a slice that is the whole tensor: `slice` alone does not tell.
+            let parts: Vec<(String, String)> = match &arguments.slice {
+                Some(_) => fills.iter().flat_map(part_metadata).collect(),
+                None => Vec::new(),
+            };
+            let parts = parts.iter();
+            metadata.extend(
+                parts
+                    .clone()
+                    .map(|(key, value)| (key.as_str(), value.clone())),
+            );
             Contents::safetensors(&fills, &metadata).map_err(Failure::usage)?
         }
         (Output::Null, _) => Contents::bare(&fills),
@@ -61,4 +72,14 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     );
     let writer = Writer::default();
     write(&backend, &writer, &output, &contents, &sources, &what)
+}
+
+/// Returns the metadata of the part of a tensor: the whole shape and the slice, under the keys of
+/// the files of ranks.
+fn part_metadata(fill: &Fill) -> [(String, String); 2] {
+    let name = fill.name();
+    [
+        (format!("shape:{name}"), fill.shape().to_string()),
+        (format!("slice:{name}"), fill.local().to_string()),
+    ]
 }

@@ -5,11 +5,12 @@ use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
-use crate::model::expected_fills;
+use crate::model::{expected_fills, warn_of_unlisted_in};
 use crate::output::{print, print_json, status};
 use crate::table::{Align, table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
+    warn_of_unlisted_in(&arguments.file);
     let fills = match &arguments.recipe {
         Some(name) => expected_fills(&arguments.file, name)?,
         None => Vec::new(),
@@ -35,7 +36,11 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     if compared || flagged > 0 {
         columns.push(("flags", Align::Left));
     }
-    let cells = rows.iter().map(|row| {
+    // A tensor's row, and one for each of its parts.
+    let all = rows
+        .iter()
+        .flat_map(|row| std::iter::once(row).chain(&row.parts));
+    let cells = all.map(|row| {
         let mut cells = cells(row, compared);
         cells.truncate(columns.len());
         cells

@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{narrowed, recipe, resolve};
+use crate::model::{narrowed, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -34,9 +34,11 @@ struct Report<'a> {
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let weights = Weights::open(&arguments.file)?;
-    let slice = weights.metadata("slice");
+    warn_of_unlisted(&weights);
+    // Files of older versions give a slice without the shapes of the whole tensors.
+    let slice = weights.slice_of_unknown();
     let list = match &arguments.tensors {
-        Some(source) => checkpoint::read_tensor_list(source)?,
+        Some(source) => tensor_list(source)?,
         None => {
             if let Some(slice) = slice {
                 return Err(Failure::Usage(format!(
@@ -66,7 +68,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     }
 
     let backend = Backend::choose(&arguments.backend, 0)?;
-    let bar = bytes_bar(weights.total_bytes());
+    let bar = bytes_bar(weights.stored_bytes());
     let mut progress = |bytes| {
         bar.inc(bytes);
         std::ops::ControlFlow::Continue(())
@@ -163,11 +165,16 @@ fn message(
     let Some((tensor, difference)) = found.first_difference() else {
         return String::new();
     };
+    // A folder of files of ranks has no file that lists the tensors: name the one that is wrong.
+    let place = match weights.path().is_dir() {
+        true => difference.file.display(),
+        false => weights.path().display(),
+    };
     let differing = found.tensors.iter().filter(|tensor| tensor.differing > 0);
     let mut message = format!(
         "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} and {} of {} \
          differ",
-        weights.path().display(),
+        place,
         tensor.name,
         recipe.name(),
         tensor.differing,

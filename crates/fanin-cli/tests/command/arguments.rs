@@ -183,7 +183,10 @@ fn recipe_prints_a_usable_preset() {
         .ok();
     run.fanin("recipe gpt3").refused(
         2,
-        &["unknown preset \"gpt3\"", "gpt2, kaiming, lecun, llama"],
+        &[
+            "unknown preset \"gpt3\"",
+            "gpt2, kaiming, keras, lecun, llama",
+        ],
     );
 }
 

@@ -78,7 +78,7 @@ fn axes_that_the_shape_lacks_are_refused() {
     for (arguments, text) in [
         ("--in-axis x", "use whole numbers, separated by commas"),
         ("--batch-axis 1.5", "use whole numbers, separated by commas"),
-        ("--groups -1", "--groups"),
+        ("--groups -1", "use a whole number from 0"),
         ("--layout in_out --in-axis 0", "cannot be used with"),
     ] {
         let ended = fill(arguments).ends(2);

@@ -121,7 +121,7 @@ fn invalid_json_lists_are_refused() {
     let shape = "give a list of whole numbers from 0";
     for (contents, texts) in [
         ("{", &["is refused: EOF"][..]),
-        ("[]", &["is refused"]),
+        ("[1]", &["is refused"]),
         ("{}", &["neither \"tensors\" nor \"weight_map\""]),
         (r#"{"tensors": [], "weight_map": {}}"#, &["both"]),
         (
@@ -452,11 +452,13 @@ fn invalid_arrays_are_refused() {
     let text = b"{'descr': '|O', 'fortran_order': False, 'shape': (9223372036854775807, 9), } ";
     run.write("g.npy", [&b"\x93NUMPY\x01\x00\x4d\x00"[..], text].concat());
     run.write("h.bin", b"1234");
+    run.write("i.npy", b"no array at all");
     for (file, text) in [
         ("a.npy", "npy header"),
         ("b.npy", "npy format version other than 1, 2 and 3"),
         ("c.npy", "ends within its header"),
-        ("d.npy", "does not begin with"),
+        ("d.npy", "is a zip archive"),
+        ("i.npy", "does not begin with"),
         ("e.npy", "more than 65535 bytes"),
         ("f.npy", "do not fit shape"),
         ("g.npy", "do not fit shape"),

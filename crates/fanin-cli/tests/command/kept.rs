@@ -18,7 +18,7 @@ fn write(run: &Run, name: &str, tensors: &[(&str, &str, &str, &[u8])]) {
         ));
     }
     let mut file = safetensors(&format!("{{{}}}", members.join(",")), 0);
-    file.extend(data);
+    file.extend_from_slice(&data);
     run.write(name, file);
 }
 

@@ -1,0 +1,198 @@
+//! Files of another model in the folder that a model is written into.
+//!
+//! A model that is written again with other sizes has files of other names. If the old ones
+//! stayed, the folder would hold files of two models, and readers might take the wrong ones.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::header::{self, MAX_HEADER_BYTES, Pairs};
+use super::part_of::FANIN;
+use super::shards::{INDEX, SINGLE, is_shard_name, rank_of_file};
+use crate::error::{Error, Result};
+use crate::read::{format_error, read_limited};
+
+/// The files of a folder that belong to another model than the one that is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    /// Their names, in the order in which they are removed: the index last, so that it lists the
+    /// others as long as any of them is there.
+    names: Vec<String>,
+    /// The first of them that fanin may not remove, and the reason.
+    foreign: Option<(String, &'static str)>,
+    /// True if the index lists a file that the new model replaces.
+    pub index_lists_new: bool,
+}
+
+impl Leftovers {
+    /// Finds the files in a folder that belong to a model and are none of the new one's files.
+    pub fn find(folder: &Path, is_new: impl Fn(&str) -> bool) -> Result<Self> {
+        let io = || Error::io(folder, "read the folder");
+        let mut there = HashSet::new();
+        for entry in fs::read_dir(folder).map_err(io())? {
+            // A name that is not UTF-8 is none of a model.
+            there.extend(entry.map_err(io())?.file_name().into_string().ok());
+        }
+        let index = match there.contains(INDEX) {
+            true => OldIndex::read(&folder.join(INDEX))?,
+            false => OldIndex::default(),
+        };
+        let is_of_model =
+            |name: &str| name == SINGLE || is_shard_name(name) || rank_of_file(name).is_some();
+        let listed = index.files.iter().filter(|name| there.contains(*name));
+        // Sorted, so that messages do not depend on the order of the folder.
+        let old: BTreeSet<&String> = there
+            .iter()
+            .filter(|name| is_of_model(name))
+            .chain(listed)
+            .filter(|name| !is_new(name))
+            .collect();
+        let mut leftovers = Leftovers {
+            index_lists_new: index.files.iter().any(|name| is_new(name)),
+            ..Leftovers::default()
+        };
+        for name in old {
+            let needs_index = name != SINGLE && rank_of_file(name).is_none();
+            let reason = if needs_index && !(index.is_ours && index.files.contains(name)) {
+                Some("no index of fanin lists")
+            } else if !is_ours(&folder.join(name))? {
+                Some("fanin did not write")
+            } else {
+                None
+            };
+            leftovers.add(name, reason);
+        }
+        if there.contains(INDEX) && !is_new(INDEX) {
+            leftovers.add(INDEX, (!index.is_ours).then_some("fanin did not write"));
+        }
+        Ok(leftovers)
+    }
+
+    fn add(&mut self, name: &str, foreign: Option<&'static str>) {
+        if let (None, Some(reason)) = (&self.foreign, foreign) {
+            self.foreign = Some((name.to_owned(), reason));
+        }
+        self.names.push(name.to_owned());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Checks that the new model may be written: that there is nothing left, or that `overwrite`
+    /// allows to remove all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] for the folder, with what to do.
+    pub fn check(&self, folder: &Path, overwrite: bool) -> Result<()> {
+        let Some(first) = self.names.first() else {
+            return Ok(());
+        };
+        let reason = match &self.foreign {
+            Some((name, reason)) => format!(
+                "holds {name} of another model, which {reason}: remove it, or use another folder"
+            ),
+            None if overwrite => return Ok(()),
+            None => {
+                let files = match self.names.len() {
+                    1 => first.clone(),
+                    all => format!("{all} files, such as {first},"),
+                };
+                format!(
+                    "holds {files} of another model, which this one would not replace: use \
+                     --overwrite to have that removed once this model is complete, or use another \
+                     folder"
+                )
+            }
+        };
+        Err(format_error(folder, None, reason))
+    }
+
+    /// Removes the files. Other processes may remove them at the same time.
+    pub fn remove(&self, folder: &Path) -> Result<()> {
+        for name in &self.names {
+            let path = folder.join(name);
+            // The file may be another one by now.
+            if name != INDEX && !is_ours(&path)? {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(&path, "remove")(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns true if the metadata of a safetensors file say that fanin wrote it. A file that is not
+/// there or is of another kind is not fanin's.
+fn is_ours(path: &Path) -> Result<bool> {
+    match header::read(path) {
+        Ok(header) => Ok(header.metadata.iter().any(|(key, _)| key == FANIN)),
+        Err(Error::Io { source, .. }) if source.kind() != ErrorKind::NotFound => {
+            Err(Error::io(path, "read")(source))
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+/// The index of the model that a folder holds.
+#[derive(Debug, Default)]
+struct OldIndex {
+    /// True if its metadata say that fanin wrote it.
+    is_ours: bool,
+    /// The names of the files that it lists, which lie beside it.
+    files: HashSet<String>,
+}
+
+impl OldIndex {
+    /// Reads an index. One that cannot be parsed lists nothing.
+    fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct IndexFile<'a> {
+            #[serde(borrow)]
+            metadata: Option<&'a RawValue>,
+            weight_map: Pairs,
+        }
+        #[derive(Deserialize)]
+        struct Metadata<'a> {
+            #[serde(borrow)]
+            fanin: Option<&'a RawValue>,
+        }
+        let bytes = match read_limited(path, MAX_HEADER_BYTES) {
+            Ok(bytes) => bytes,
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(OldIndex::default());
+            }
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(_) => return Ok(OldIndex::default()),
+        };
+        let Ok(index) = serde_json::from_slice::<IndexFile<'_>>(&bytes) else {
+            return Ok(OldIndex::default());
+        };
+        let metadata = index.metadata.map(RawValue::get);
+        let metadata: Option<Metadata<'_>> =
+            metadata.and_then(|text| serde_json::from_str(text).ok());
+        // A name in an index must not lead out of its folder.
+        let is_beside = |name: &String| {
+            let mut components = Path::new(name).components();
+            matches!(components.next(), Some(Component::Normal(_)))
+                && components.next().is_none()
+                && !name.contains(['/', '\\'])
+        };
+        let files = index.weight_map.0.into_iter().map(|(_, file)| file);
+        Ok(OldIndex {
+            is_ours: metadata.is_some_and(|metadata| metadata.fanin.is_some()),
+            files: files.filter(is_beside).collect(),
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The part of a whole tensor that a file holds, as the file's metadata gives it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::header::{Header, HeaderEntry};
+use super::json::MAX_SHAPE_BYTES;
+use crate::error::Result;
+use crate::fill::Fill;
+use crate::part::Part;
+use crate::read::format_error;
+use crate::tensor::{Shape, Slice};
+use crate::text::excerpt;
+
+/// The key that every file which fanin writes has in its metadata: the version of fanin.
+pub(super) const FANIN: &str = "fanin";
+
+/// The prefixes of the keys that give the whole shape of a tensor and its part.
+pub(super) const SHAPE: &str = "shape:";
+pub(super) const SLICE: &str = "slice:";
+
+/// A whole tensor, and the part of it that a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PartOf {
+    /// The shape of the whole tensor.
+    pub whole: Shape,
+    /// The part, which is not the whole.
+    pub part: Part,
+}
+
+impl PartOf {
+    /// Narrows a fill of a whole tensor to this part. A fill that is narrowed already stays as it
+    /// is. Returns the reason if the fill is one of another shape.
+    pub fn narrow(&self, fill: &Fill) -> Result<Fill, String> {
+        if !fill.is_whole() {
+            return Ok(fill.clone());
+        }
+        if *fill.shape() != self.whole {
+            return Err(format!(
+                "is part {} of shape {}, but shape {} is expected",
+                self.part,
+                self.whole,
+                fill.shape()
+            ));
+        }
+        Ok(fill.clone().narrowed(self.part.clone()))
+    }
+}
+
+/// Returns the fill that a file's tensor, whole or a part, is compared with.
+pub(super) fn narrowed(fill: &Fill, part: Option<&PartOf>) -> Result<Fill, String> {
+    match part {
+        Some(part) => part.narrow(fill),
+        None => Ok(fill.clone()),
+    }
+}
+
+/// The metadata of a file, in which the parts of its tensors are looked up.
+pub(super) struct PartMetadata<'a> {
+    path: &'a Path,
+    by_key: HashMap<&'a str, &'a str>,
+    /// True if `shape` and `slice` describe the file's only tensor, as `fanin fill` writes them.
+    of_only_tensor: bool,
+}
+
+impl<'a> PartMetadata<'a> {
+    pub fn new(path: &'a Path, header: &'a Header) -> Self {
+        let mut by_key = HashMap::with_capacity(header.metadata.len());
+        for (key, value) in &header.metadata {
+            // As for all metadata, the first of several equal keys holds.
+            by_key.entry(key.as_str()).or_insert(value.as_str());
+        }
+        // The keys are common words, which other programs may use for other things.
+        let of_only_tensor = header.entries.len() == 1
+            && [FANIN, "shape", "slice"]
+                .iter()
+                .all(|key| by_key.contains_key(key));
+        PartMetadata {
+            path,
+            by_key,
+            of_only_tensor,
+        }
+    }
+
+    /// Returns the metadata's `slice` if it is all that is known of the parts that a file holds,
+    /// without the shapes of the whole tensors.
+    pub fn slice_alone(&self) -> Option<&'a str> {
+        let shapes = self.by_key.keys().any(|key| key.starts_with(SHAPE));
+        let slice = self.by_key.get("slice").copied();
+        slice.filter(|_| !shapes && !self.of_only_tensor)
+    }
+
+    /// Returns the part that the file holds of a tensor, or `None` if it holds the whole.
+    ///
+    /// The metadata is untrusted input: the part must lie within the whole shape, and have the
+    /// dimensions that the header gives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`](crate::Error::Format), naming the tensor, if it does not.
+    pub fn part_of(&self, entry: &HeaderEntry) -> Result<Option<PartOf>> {
+        let refused = |reason: String| Err(format_error(self.path, Some(&entry.name), reason));
+        let text = |prefix: &str, alone: &str| {
+            let own = self.by_key.get(format!("{prefix}{}", entry.name).as_str());
+            let own = own.or_else(|| self.by_key.get(alone).filter(|_| self.of_only_tensor));
+            own.copied()
+        };
+        let (shape, slice) = match (text(SHAPE, "shape"), text(SLICE, "slice")) {
+            (None, None) => return Ok(None),
+            (Some(shape), Some(slice)) => (shape, slice),
+            (given, _) => {
+                let (given, lacking) = match given {
+                    Some(_) => (SHAPE, SLICE),
+                    None => (SLICE, SHAPE),
+                };
+                return refused(format!(
+                    "has metadata {given}NAME without {lacking}NAME: a part of a tensor needs both"
+                ));
+            }
+        };
+        let dims: Option<Vec<u64>> = Some(shape)
+            .filter(|shape| shape.len() <= MAX_SHAPE_BYTES)
+            .and_then(|shape| serde_json::from_str(shape).ok());
+        let Some(dims) = dims else {
+            return refused(format!(
+                "has metadata of shape {:?}: it must be a list of whole numbers, as in [4096, 4096]",
+                excerpt(shape)
+            ));
+        };
+        let whole = Shape::new(dims).map_err(|error| {
+            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
+        })?;
+        let part = Part::parse(slice, &whole).map_err(|error| {
+            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
+        })?;
+        if part.dims() != entry.shape {
+            return refused(format!(
+                "has shape {:?}, but the part {part} that its metadata names has {:?}",
+                entry.shape,
+                part.dims()
+            ));
+        }
+        if part == Part::slice(Slice::full(&whole)) {
+            return Ok(None);
+        }
+        Ok(Some(PartOf { whole, part }))
+    }
+}
