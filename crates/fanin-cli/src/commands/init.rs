@@ -37,7 +37,14 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
                 Output::Null => Contents::bare(&fills),
                 _ => Contents::safetensors(&fills, &metadata)?,
             };
-            return write(&backend()?, &writer, &output, &contents, &what);
+            let Output::Safetensors(path) = &output else {
+                return write(&backend()?, &writer, &output, &contents, &what);
+            };
+            let ((), amount) = work(&backend()?, contents.weight_bytes(), |make, progress| {
+                writer.save_single(path, &contents, make, progress)
+            })?;
+            status(&format!("{what}: {amount}, to {}", output.name()));
+            return Ok(());
         }
         ModelOutput::Several { folder } => folder,
     };
