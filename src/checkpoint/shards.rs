@@ -406,6 +406,38 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Writes a model as one file, as [`Writer::save`] does.
+    ///
+    /// Readers take the `model.safetensors` of a folder for its model. So if the file has this name,
+    /// other files of a model in the folder are treated as by [`Writer::save_shards`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds another model in other
+    /// files: see [`Writer::with_overwrite`].
+    pub fn save_single(
+        &self,
+        path: impl AsRef<Path>,
+        contents: &Contents<'_>,
+        make: &mut dyn Make,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
+        let path = path.as_ref();
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if path.file_name() != Some(OsStr::new(SINGLE)) || !folder.is_dir() {
+            return self.save(path, contents, make, progress);
+        }
+        let leftovers = Leftovers::find(folder, |name| name == SINGLE)?;
+        leftovers.check(folder, self.overwrite)?;
+        self.save(path, contents, make, progress)?;
+        leftovers.remove(folder)
+    }
+}
+
 /// Returns true if a file exists and holds this text.
 fn holds_text(path: &Path, text: &str) -> Result<bool> {
     match fs::metadata(path) {

@@ -44,7 +44,15 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
                 Output::Null => Contents::bare(&fills),
                 _ => Contents::safetensors(&fills, &metadata)?,
             };
-            return write(&backend()?, &writer, &output, &contents, &sources, &what);
+            let Output::Safetensors(path) = &output else {
+                return write(&backend()?, &writer, &output, &contents, &sources, &what);
+            };
+            let ((), amount) = work(&backend()?, contents.weight_bytes(), |make, progress| {
+                let make = &mut WithSources::new(make, &sources);
+                writer.save_single(path, &contents, make, progress)
+            })?;
+            status(&format!("{what}: {amount}, to {}", output.name()));
+            return Ok(());
         }
         ModelOutput::Several { folder } => folder,
     };

@@ -89,8 +89,9 @@ fn a_model_that_fits_is_one_file() {
     init("folder --max-shard-size 100kB").refused(
         1,
         &[
-            "folder: holds a model.safetensors",
-            "remove it, or use another folder",
+            "folder: holds model.safetensors of another model",
+            "--overwrite",
+            "or use another folder",
         ],
     );
 }

@@ -219,3 +219,21 @@ fn a_run_that_fails_leaves_the_old_model() {
     init(&run, "9kB").and("--overwrite --resume").ok();
     assert_eq!(files(&run), names("9kB"));
 }
+
+/// The file by its own path is the model of its folder, as readers see it.
+#[test]
+fn a_single_file_beside_shards_is_refused_too() {
+    let run = model();
+    init(&run, "5kB").ok();
+    let before = files(&run);
+    let single = |file: &str| {
+        let init = run.cpu("init own.toml --seed 1 --out").arg(file);
+        init.tensors("list.json")
+    };
+    single("m/model.safetensors").refused(1, &["m: holds 5 files", "--overwrite"]);
+    assert_eq!(files(&run), before);
+    single("m/model.safetensors").and("--overwrite").ok();
+    assert_eq!(files(&run), ["model.safetensors"]);
+    // Another name is none of the model's.
+    single("m/other.safetensors").ok();
+}
