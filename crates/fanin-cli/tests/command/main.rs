@@ -22,4 +22,5 @@ mod shards;
 mod signal;
 mod stale_shards;
 mod stats;
+mod unused_rules;
 mod verify;
