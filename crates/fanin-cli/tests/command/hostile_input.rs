@@ -197,7 +197,10 @@ fn invalid_json_lists_are_refused() {
         ),
         (
             r#"{"weight_map": {"w": "none.safetensors"}}"#,
-            &["none.safetensors: cannot open"],
+            &[
+                "was found without its shards",
+                "\"none.safetensors\" is not beside it",
+            ],
         ),
         (r#"{"weight_map": {"w": 3}}"#, &["is refused"]),
         (
