@@ -261,14 +261,23 @@ impl ShardSpec {
     /// a tensor without a rule. [`Error::Slice`] for a fill that is a part of its tensor.
     pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
         self.mesh.coordinate(rank)?;
-        let part = |fill: &Fill| {
-            let placements = self
-                .placements(fill.name())
-                .ok_or_else(|| Error::Unmatched {
-                    tensors: vec![(fill.name().to_owned(), fill.shape().to_string())],
-                    recipe: self.name.clone(),
-                    key: "placements",
-                })?;
+        let placements: Vec<Option<&[Placement]>> = fills
+            .iter()
+            .map(|fill| self.placements(fill.name()))
+            .collect();
+        let unmatched = fills.iter().zip(&placements);
+        let unmatched = unmatched.filter(|(_, placements)| placements.is_none());
+        let unmatched: Vec<(String, String)> = unmatched
+            .map(|(fill, _)| (fill.name().to_owned(), fill.shape().to_string()))
+            .collect();
+        if !unmatched.is_empty() {
+            return Err(Error::Unmatched {
+                tensors: unmatched,
+                recipe: self.name.clone(),
+                key: "placements",
+            });
+        }
+        let part = |(fill, placements): (&Fill, &[Placement])| {
             if !fill.is_whole() {
                 return Err(Error::Slice {
                     slice: fill.local().to_string(),
@@ -286,6 +295,10 @@ impl ShardSpec {
                 fill: local.fill(fill.clone())?,
             })
         };
-        fills.iter().map(part).collect()
+        fills
+            .iter()
+            .zip(placements.into_iter().flatten())
+            .map(part)
+            .collect()
     }
 }

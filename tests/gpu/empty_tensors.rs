@@ -14,7 +14,7 @@ fn every_init() -> impl Iterator<Item = Init> {
         let keys: Vec<String> = needed
             .map(|key| match key.name {
                 "role" => "role=hidden".to_owned(),
-                "std" | "sparsity" => format!("{}=0.5", key.name),
+                "std" | "sparsity" | "partial_rotary_factor" => format!("{}=0.5", key.name),
                 key => format!("{key}=4"),
             })
             .collect();

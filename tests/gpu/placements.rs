@@ -1023,7 +1023,7 @@ fn tensors_that_cannot_be_sharded_are_named() {
             one("head", &[4, 2]),
             0,
             "tensor \"head\" of shape [4, 2] is matched by no rule of shard spec: add a [[rule]] \
-             whose match covers it",
+             with match = \"head\" and placements",
         ),
         (
             one("0.down.weight", &[4]),
