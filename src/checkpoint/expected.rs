@@ -83,6 +83,8 @@ pub(super) struct Grain {
     relative: f64,
     /// The largest change of a subnormal number: half of the smallest number above 0.
     absolute: f64,
+    /// The number that larger ones become, or infinity if they become infinite.
+    largest: f64,
 }
 
 impl Grain {
@@ -100,6 +102,11 @@ impl Grain {
             // Rounded twice: to f32 first, then to the dtype.
             relative: 2f64.powi(-bits) + 2f64.powi(-24),
             absolute: 2f64.powi(smallest - 1),
+            largest: match dtype {
+                DType::F8E4M3 => 448.0,
+                DType::F8E5M2 => 57344.0,
+                _ => f64::INFINITY,
+            },
         }
     }
 
@@ -329,6 +336,22 @@ impl Check {
         // All draws lie within these bounds, except with a probability of alpha.
         let (lowest, highest) = (law.quantile_below(tail / n), law.quantile_above(tail / n));
         let rounded = |x: f64| self.grain.at(x) + COARSEST * std;
+        // A bound of a truncated normal is moved inwards to the next number of the dtype, which can be
+        // twice as far as the nearest one.
+        let is_truncated = matches!(
+            distribution.kind(),
+            DistributionKind::TruncatedNormal { .. }
+        );
+        let inwards = |x: f64| rounded(x) * if is_truncated { 2.0 } else { 1.0 };
+        // Elements that are held at the largest number of the dtype spread less, and their other
+        // moments depend on their share.
+        let largest = self.grain.largest;
+        let is_held = lowest.abs().max(highest.abs()) > largest;
+        let held = |bounds: Bounds| Bounds {
+            expected: bounds.expected.clamp(-largest, largest),
+            low: bounds.low.clamp(-largest, largest),
+            high: bounds.high.clamp(-largest, largest),
+        };
         let slack =
             self.grain.relative * (1.0 + mean.abs() / std) + self.grain.absolute / std + COARSEST;
 
@@ -339,6 +362,11 @@ impl Check {
                 .deviation(n, 1.0, low)
                 .max(self.deviation(n, 1.0, high))
                 + slack);
+        let off_mean = if is_held {
+            mean.abs() + largest
+        } else {
+            off_mean
+        };
         let square = Moment {
             variance: kurtosis - 1.0,
             above: low.max(high).powi(2) - 1.0,
@@ -347,7 +375,10 @@ impl Check {
         let (less, more) = (self.below(n, &square), self.above(n, &square));
         let std_bounds = Bounds {
             expected: std,
-            low: std * ((1.0 - less).max(0.0).sqrt() - slack),
+            low: match is_held {
+                true => 0.0,
+                false => std * ((1.0 - less).max(0.0).sqrt() - slack),
+            },
             high: std * ((1.0 + more).sqrt() + slack),
         };
         // The kurtosis k is compared by the mean of z^4 - 2 k z^2, which is -k. Its derivative by
@@ -366,21 +397,24 @@ impl Check {
             below: -kurtosis - least,
         };
         let shape_slack = 8.0 * kurtosis * slack;
-        let off_shape = self.below(n, &fourth).max(self.above(n, &fourth)) + shape_slack;
+        let off_shape = match is_held {
+            true => f64::INFINITY,
+            false => self.below(n, &fourth).max(self.above(n, &fourth)) + shape_slack,
+        };
         // The extremes of n draws: `inner` is exceeded by at least one draw, except with a
         // probability of `tail`.
         let inner = -(tail.ln() / n).exp_m1();
         let median = -(0.5f64.ln() / n).exp_m1();
-        let min = Bounds {
+        let min = held(Bounds {
             expected: law.quantile_below(median),
             low: lowest - rounded(lowest),
-            high: law.quantile_below(inner) + rounded(law.quantile_below(inner)),
-        };
-        let max = Bounds {
+            high: law.quantile_below(inner) + inwards(law.quantile_below(inner)),
+        });
+        let max = held(Bounds {
             expected: law.quantile_above(median),
-            low: law.quantile_above(inner) - rounded(law.quantile_above(inner)),
+            low: law.quantile_above(inner) - inwards(law.quantile_above(inner)),
             high: highest + rounded(highest),
-        };
+        });
         // Elements are multiples of a step: those within half a step of 0 are 0.
         let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
         let zeros = self.zeros(law, step / 2.0, n, fixed_zeros);

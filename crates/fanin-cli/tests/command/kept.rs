@@ -356,3 +356,60 @@ fn fill_takes_every_dtype_that_can_hold_the_initializer() {
     fill("--init zeros --dtype f4 --out w.bin").refused(2, &["dtype f4 cannot be initialized"]);
     fill("--init zeros --dtype f8_e4m3 --out x.npy").refused(2, &["npy cannot hold f8_e4m3"]);
 }
+
+/// Bounds of a truncated normal are moved inwards by up to a whole unit of a coarse dtype, and large values are held
+/// at the largest number of FP8.
+#[test]
+fn weights_in_coarse_dtypes_are_not_flagged() {
+    let run = Run::new();
+    run.list(
+        "list.json",
+        &[("a.weight", &[512, 512]), ("b.weight", &[512, 33])],
+    );
+    for dtype in ["bf16", "f64", "f8_e4m3", "f8_e5m2"] {
+        for init in [
+            "normal(std=0.02)",
+            "normal(mean=3,std=300)",
+            "normal(std=1e6)",
+            "uniform(low=-0.04,high=0.04)",
+            "he_normal",
+            "trunc_normal(std=0.02)",
+            "sparse(sparsity=0.1)",
+            "constant(value=0.1)",
+            "sinusoidal",
+        ] {
+            run.recipe("all.toml", init);
+            let file = run.path("w.safetensors");
+            run.cpu("init all.toml --seed 3 --out w.safetensors --dtype")
+                .and(dtype)
+                .tensors(run.path("list.json"))
+                .ok();
+            let stats = run
+                .fanin("stats w.safetensors --recipe all.toml --json")
+                .ok()
+                .json();
+            for row in stats.as_array().unwrap() {
+                assert!(!row["expected"].is_null());
+                assert_eq!(
+                    row["flags"].as_array().unwrap().len(),
+                    0,
+                    "{init} {dtype}: {row}"
+                );
+            }
+            run.cpu("verify w.safetensors --recipe all.toml --seed 3")
+                .ok();
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    // A wrong std is still seen.
+    run.recipe("all.toml", "normal(std=0.02)");
+    run.cpu("init all.toml --seed 3 --out w.safetensors --dtype f8_e4m3")
+        .tensors(run.path("list.json"))
+        .ok();
+    run.recipe("all.toml", "normal(std=0.024)");
+    let stats = run
+        .fanin("stats w.safetensors --recipe all.toml --json")
+        .ok()
+        .json();
+    assert_eq!(stats[0]["flags"][0]["text"], "std too small");
+}
