@@ -321,8 +321,8 @@ impl Recipe {
     ///
     /// The dtype of a tensor is `dtype`. If it is `None`, the dtype is the first that is given by the
     /// rule, the recipe or the list, else f32. A tensor of whole numbers, by its rule or the list,
-    /// stays one: `dtype` and the recipe's are for floats. The seed of a tensor is the seed of its rule. If the
-    /// rule has none, the seed is `seed`, else the seed of the recipe.
+    /// stays one: `dtype` and the recipe's are for floats. The seed of a tensor is the seed of its rule.
+    /// If the rule has none, the seed is `seed`, else the seed of the recipe.
     ///
     /// The time is proportional to the number of tensors and to the number of rules. A million tensors
     /// take seconds.
