@@ -20,9 +20,8 @@ pub fn bounds(distribution: &Distribution) -> [f64; 2] {
             let value = f64::from(value);
             [value.min(0.0), value.max(0.0)]
         }
-        DistributionKind::Normal { mean, std } | DistributionKind::NormalWithZeroRow { mean, std, .. } => {
-            around(mean, std)
-        }
+        DistributionKind::Normal { mean, std }
+        | DistributionKind::NormalWithZeroRow { mean, std, .. } => around(mean, std),
         DistributionKind::Uniform { low, high } => [low.into(), high.into()],
         DistributionKind::TruncatedNormal {
             mean,

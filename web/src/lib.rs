@@ -9,7 +9,7 @@ mod tables;
 use fanin::checkpoint::parse_tensor_list;
 use fanin::gpu::raw;
 use fanin::init::{CATALOGUE, DistributionKind};
-use fanin::{DType, Recipe, cpu};
+use fanin::{DType, FillPart, Recipe, cpu};
 use js_sys::{Array, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
@@ -77,7 +77,13 @@ fn describe(fill: &fanin::Fill) -> Object {
             .map(|&dim| JsValue::from(dim as f64))
             .collect::<Array>()
     };
-    let on_gpu = !matches!(fill.distribution().kind(), DistributionKind::Orthogonal { .. });
+    let parts = fill.parts().iter().map(FillPart::distribution);
+    let mut distributions = std::iter::once(fill.distribution()).chain(parts);
+    let on_gpu = matches!(fill.dtype(), DType::F32 | DType::F16 | DType::BF16)
+        && !distributions.any(|distribution| {
+            use DistributionKind::{Kept, Orthogonal};
+            matches!(distribution.kind(), Orthogonal { .. } | Kept)
+        });
     read::object(&[
         ("name", fill.name().into()),
         ("shape", dims(fill.shape().dims()).into()),

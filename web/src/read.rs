@@ -1,6 +1,6 @@
 //! Checks and converts JavaScript values.
 
-use fanin::{Init, Layout, Slice, Tensor};
+use fanin::{DType, Init, Layout, Slice, Tensor};
 use js_sys::{Array, Reflect};
 use wasm_bindgen::prelude::*;
 
@@ -114,7 +114,13 @@ pub fn request(request: &JsValue) -> Result<fanin::Fill> {
     }
     let mut fill = fanin::Fill::new(&tensor, &init, seed)?;
     if let Some(dtype) = text(request, "dtype")? {
-        fill = fill.with_dtype(dtype.parse().map_err(named)?);
+        let dtype: DType = dtype.parse().map_err(named)?;
+        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+            return Err(JsError::new(&format!(
+                "tensor {name:?}: dtype {dtype} is not made here: use f32, f16 or bf16"
+            )));
+        }
+        fill = fill.with_dtype(dtype);
     }
     if let Some(slice) = get(request, "slice")? {
         fill = match slice.as_string() {
