@@ -10,6 +10,8 @@ use super::contents::Contents;
 use super::partial::Partial;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
+#[cfg(feature = "gpu")]
+use crate::job::Parts;
 
 /// A source of weights: [`cpu::fill_range`](crate::cpu::fill_range), a
 /// [`gpu::ReadBack`](crate::gpu::ReadBack), or any closure of the signature of `fill_range`.
@@ -53,7 +55,12 @@ impl<F: FnMut(&Fill, u64, &mut [u8]) -> Result<()>> Make for F {
 
 #[cfg(feature = "gpu")]
 impl Make for crate::gpu::ReadBack<'_> {
+    /// Takes the elements from the device. If the parts of a fill are scattered over short runs, the
+    /// CPU makes them instead: a device would need a request for each run.
     fn make(&mut self, fill: &Fill, start: u64, out: &mut [u8]) -> Result<()> {
+        if Parts::are_scattered(fill) {
+            return crate::cpu::fill_range(fill, start, out);
+        }
         self.take(fill, start, out)
     }
 
@@ -66,6 +73,9 @@ impl Make for crate::gpu::ReadBack<'_> {
     }
 
     fn ahead(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
+        if Parts::are_scattered(fill) {
+            return Ok(());
+        }
         self.begin(fill, range)
     }
 }

@@ -137,7 +137,8 @@ impl Initializer {
     ///   host can convert to: [`ReadBack`](super::ReadBack) does;
     /// * [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file;
     /// * [`Error::Device`](crate::Error::Device) if the device is lost or the buffer belongs to another
-    ///   device of the same [`wgpu::Instance`]. (wgpu does not detect a buffer of another instance.)
+    ///   device of the same [`wgpu::Instance`] (wgpu does not detect a buffer of another instance), or if
+    ///   the fill's [parts](crate::Fill::with_part) are scattered over more than 2^18 runs of elements.
     pub fn fill(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -305,6 +306,7 @@ impl Initializer {
         for (piece, turn) in pieces.iter().zip(turns) {
             let context = || context(piece.fill);
             let jobs = Jobs::for_device(piece.fill)?;
+            jobs.check_runs(piece.range.clone())?;
             // The matrices and tables of the fill's jobs, made when a piece first needs them.
             let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
             let cut = dispatch::pieces(&jobs, piece.range.clone(), piece.offset);

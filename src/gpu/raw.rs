@@ -245,6 +245,7 @@ fn chunks(
     limits: Limits,
 ) -> Result<Vec<(Chunk, Bindings<usize, TableAddress>)>> {
     let jobs = Jobs::for_device(fill)?;
+    jobs.check_runs(range.clone())?;
     if jobs.all().iter().any(PartJob::is_matrix) {
         return Err(Error::Device {
             context: format!("filling tensor {:?}", fill.name()),

@@ -25,6 +25,11 @@ pub(crate) struct PartJob {
     pub fill: Fill,
 }
 
+/// The most runs of elements with different initializers that a device fills at once. Their requests
+/// take 64 MB.
+#[cfg(feature = "raw")]
+const MAX_RUNS: usize = 1 << 18;
+
 /// The owner of each element of a fill: the tensor itself, or a part with an initializer of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
@@ -86,6 +91,26 @@ impl Jobs {
         Err(Error::dtype(fill.dtype(), reason).named(fill.name()))
     }
 
+    /// Checks that a device can take the runs that make up positions of a fill: each one needs a request
+    /// of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] for more than [`MAX_RUNS`] of them.
+    #[cfg(feature = "raw")]
+    pub fn check_runs(&self, range: Range<u64>) -> Result<()> {
+        if self.pieces(range).nth(MAX_RUNS).is_none() {
+            return Ok(());
+        }
+        Err(Error::Device {
+            context: format!("filling tensor {:?}", self.all[0].fill.name()),
+            detail: format!(
+                "its parts with initializers of their own are scattered over more than {MAX_RUNS} runs of \
+                 elements: fill a slice of fewer rows at a time, or fill it on the CPU"
+            ),
+        })
+    }
+
     /// The jobs. The tensor's own comes first.
     pub fn all(&self) -> &[PartJob] {
         &self.all
@@ -103,6 +128,22 @@ impl Jobs {
 }
 
 impl Parts {
+    /// Returns true if the runs of elements with one owner are so short that their requests would be as
+    /// large as the elements. The first million elements decide.
+    #[cfg(all(feature = "checkpoint", feature = "gpu"))]
+    pub fn are_scattered(fill: &Fill) -> bool {
+        const ELEMENTS: u64 = 1 << 20;
+        /// The bytes of a request are those of 64 elements.
+        const SHORT: u64 = 64;
+        let looked_at = fill.elements().min(ELEMENTS);
+        let most = (looked_at / SHORT) as usize;
+        !fill.parts().is_empty()
+            && Parts::new(fill)
+                .pieces(0..looked_at)
+                .nth(most.max(1024))
+                .is_some()
+    }
+
     /// The number of owners.
     #[cfg(feature = "checkpoint")]
     pub fn count(&self) -> usize {

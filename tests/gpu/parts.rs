@@ -1,6 +1,7 @@
 //! Promise 1 for tensors whose parts have initializers of their own: the bytes of the CPU, whole, in slices,
 //! side by side with other tensors, and read back piece by piece.
 
+use fanin::checkpoint::Make;
 use fanin::gpu::ReadBack;
 use fanin::{DType, Fill, Init, Tensor, cpu};
 
@@ -86,5 +87,32 @@ fn orthogonal_parts_are_those_of_the_cpu_to_the_tolerance() {
             let tolerance = if is_drawn { 0.0 } else { 1e-5 };
             assert!((made - expected).abs() <= tolerance, "{name}: element {i}");
         }
+    }
+}
+
+/// A part of one column: a run for each row.
+#[test]
+fn scattered_parts_are_made_by_the_cpu_where_files_are_written() {
+    for (name, gpu) in devices() {
+        let tensor = Tensor::new("w", [1 << 20, 4]).unwrap();
+        let fill = Fill::new(&tensor, &Init::normal(0.0, 1.0), 7)
+            .and_then(|fill| fill.with_part([0..1 << 20, 1..2], &Init::ones()))
+            .unwrap();
+        let mut expected = vec![0; fill.bytes() as usize];
+        cpu::fill(&fill, &mut expected).unwrap();
+        let mut made = vec![0; expected.len()];
+        let mut read_back = ReadBack::new(&gpu);
+        let error = read_back.take(&fill, 0, &mut made).unwrap_err().to_string();
+        assert!(
+            error.contains("\"w\": its parts with initializers of their own are scattered"),
+            "{name}: {error}"
+        );
+        Make::make(&mut read_back, &fill, 0, &mut made).unwrap();
+        assert!(made == expected, "{name}");
+        // Few rows at a time.
+        let rows = fill.clone().slice([5..5005, 0..4]).unwrap();
+        let mut made = vec![0; rows.bytes() as usize];
+        read_back.take(&rows, 0, &mut made).unwrap();
+        assert!(made == expected[80..80080], "{name}");
     }
 }

@@ -285,7 +285,7 @@ test('invalid requests throw an Error that gives the reason, and change nothing'
     [() => fanin.plan('torch', [...tensors, ...tensors], { seed: 1 }), /listed twice/],
     [() => fanin.plan('xavier', tensors), /no seed/],
     [() => fanin.plan('xavier', tensors, { seed: -1 }), /seed = -1 is out of range/],
-    [() => fanin.plan('xavier', tensors, { seed: 1, dtype: 'int8' }), /unknown dtype "int8"/],
+    [() => fanin.plan('xavier', tensors, { seed: 1, dtype: 'int9' }), /unknown dtype "int9"/],
     [() => fanin.plan('xavier', tensors, { seed: 1, alignment: 6 }), /alignment = 6 is out of range/],
     [() => fanin.plan(undefined, undefined, { seed: 1 }), Error],
   ]) {
