@@ -72,7 +72,7 @@ pub struct Change {
     pub untouched: u64,
     /// `untouched / elements`, from 0 to 1, or NaN without elements.
     pub untouched_share: f64,
-    /// The L2 norm of the start.
+    /// The L2 norm of the start. Infinities that are the same in both count as 0, here and below.
     pub start_norm: f64,
     /// The L2 norm of the trained weights.
     pub trained_norm: f64,
@@ -434,6 +434,9 @@ impl Sums {
             for ((lane, &a), &b) in lanes.iter_mut().zip(start).zip(trained) {
                 lane.elements += 1;
                 lane.untouched += u64::from(a.to_bits() == b.to_bits());
+                // An infinity that stays is no change, and no norm could hold it.
+                let stays = a == b && a.is_infinite();
+                let (a, b) = if stays { (0.0, 0.0) } else { (a, b) };
                 lane.start += a * a;
                 lane.trained += b * b;
                 lane.change += (b - a) * (b - a);

@@ -13,8 +13,8 @@ use super::numbers::{FileArray, Numbers};
 use super::part_of::narrowed;
 use super::stats::{Moments, Seen, SeenTensor, TensorStats, read_all};
 use crate::error::Result;
-use crate::fill::Fill;
-use crate::init::Law;
+use crate::fill::{Fill, FillPart};
+use crate::init::{DistributionKind, Law};
 use crate::job::Parts;
 use crate::read::format_error;
 use crate::tensor::TensorList;
@@ -173,7 +173,9 @@ fn examined(
     else {
         return Ok(row);
     };
-    row.flags.extend(not_finite(&seen.moments));
+    let expects_infinity = fill.is_some_and(expects_infinity);
+    row.flags
+        .extend(not_finite(&seen.moments, expects_infinity));
     // What a kept tensor should hold is not known.
     let is_kept = fill.is_some_and(Fill::is_kept);
     let fill = fill.filter(|_| !is_kept);
@@ -258,11 +260,23 @@ fn examined_parts(
     .collect()
 }
 
-/// Flags NaN and infinities.
-fn not_finite(seen: &Moments) -> Option<Flag> {
+/// Returns true if a recipe gives an infinity as a value, as masks have them.
+fn expects_infinity(fill: &Fill) -> bool {
+    let parts = fill.parts().iter().map(FillPart::distribution);
+    let mut all = std::iter::once(fill.distribution()).chain(parts);
+    all.any(|distribution| match distribution.kind() {
+        DistributionKind::Values { values } => values
+            .iter()
+            .any(|&bits| f32::from_bits(bits).is_infinite()),
+        _ => false,
+    })
+}
+
+/// Flags NaN, and infinities that are not expected.
+fn not_finite(seen: &Moments, expects_infinity: bool) -> Option<Flag> {
     let text = if seen.min().is_nan() {
         "not a number among them"
-    } else if seen.min().is_infinite() || seen.max().is_infinite() {
+    } else if !expects_infinity && (seen.min().is_infinite() || seen.max().is_infinite()) {
         "infinite ones among them"
     } else {
         return None;

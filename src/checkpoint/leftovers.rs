@@ -23,8 +23,8 @@ pub(super) struct Leftovers {
     /// Their names, in the order in which they are removed: the index last, so that it lists the
     /// others as long as any of them is there.
     names: Vec<String>,
-    /// The first of them that fanin may not remove, and the reason.
-    foreign: Option<(String, &'static str)>,
+    /// The first of them that fanin may not remove, the reason, and the number of others.
+    foreign: Option<(String, &'static str, usize)>,
     /// True if the index lists a file that the new model replaces.
     pub index_lists_new: bool,
 }
@@ -74,8 +74,10 @@ impl Leftovers {
     }
 
     fn add(&mut self, name: &str, foreign: Option<&'static str>) {
-        if let (None, Some(reason)) = (&self.foreign, foreign) {
-            self.foreign = Some((name.to_owned(), reason));
+        match (&mut self.foreign, foreign) {
+            (None, Some(reason)) => self.foreign = Some((name.to_owned(), reason, 0)),
+            (Some((_, _, others)), Some(_)) => *others += 1,
+            _ => {}
         }
         self.names.push(name.to_owned());
     }
@@ -95,9 +97,15 @@ impl Leftovers {
             return Ok(());
         };
         let reason = match &self.foreign {
-            Some((name, reason)) => format!(
-                "holds {name} of another model, which {reason}: remove it, or use another folder"
-            ),
+            Some((name, reason, others)) => {
+                let (files, them) = match others {
+                    0 => (name.clone(), "it"),
+                    others => (format!("{name} and {others} more files"), "them"),
+                };
+                format!(
+                    "holds {files} of another model, which {reason}: remove {them}, or use another folder"
+                )
+            }
             None if overwrite => return Ok(()),
             None => {
                 let files = match self.names.len() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::header;
 use super::part_of::{FANIN, SHAPE, SLICE};
-use super::shards::{rank_file_name, rank_of_file};
+use super::shards::{INDEX, SINGLE, rank_file_name, rank_of_file};
 use super::weights::{Held, MAX_HEADERS_BYTES, Place, StoredTensor, Weights};
 use crate::error::{Error, Result};
 use crate::job::Regions;
@@ -15,6 +15,44 @@ use crate::part::Part;
 use crate::read::format_error;
 use crate::tensor::{Shape, Slice};
 use crate::text::excerpt;
+
+/// Checks that a folder with rank files has no model in another form beside them, which would hide them.
+///
+/// # Errors
+///
+/// [`Error::Format`] if it has one. [`Error::Io`] if the folder cannot be read.
+pub(super) fn check_alone(folder: &Path) -> Result<()> {
+    let other = [SINGLE, INDEX]
+        .into_iter()
+        .find(|name| folder.join(name).exists());
+    let Some(other) = other else {
+        return Ok(());
+    };
+    let Some((&ranks, _)) = sets(folder)?.iter().next() else {
+        return Ok(());
+    };
+    let reason = format!(
+        "holds {other} and files of {ranks} ranks: remove one of the two models, or give the path of a file"
+    );
+    Err(format_error(folder, None, reason))
+}
+
+/// Checks that a file with the name of a rank's file tells which parts it holds.
+///
+/// # Errors
+///
+/// [`Error::Format`] if its metadata has no rank, as after a program has written it anew.
+pub(super) fn check_name(file: &Weights) -> Result<()> {
+    let path = file.path();
+    let name = path.file_name().and_then(|name| name.to_str());
+    if name.and_then(rank_of_file).is_none() || file.metadata("rank").is_some() {
+        return Ok(());
+    }
+    let reason = "has the name of a rank's file, but its metadata does not tell the parts that it holds: \
+                  save it with the metadata of the file that fanin wrote, or rename it to read its \
+                  tensors as whole ones";
+    Err(format_error(path, None, reason))
+}
 
 /// Opens the rank files of a folder, or returns `None` if it has none.
 ///

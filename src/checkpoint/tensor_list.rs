@@ -6,7 +6,7 @@ use super::foreign::{self, FIRST_BYTES};
 use super::header;
 use super::json::{Json, listed, parse_json, read_json};
 use super::weights::Weights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::read::format_error;
 use crate::tensor::TensorList;
 
@@ -38,6 +38,7 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
             Json::Index(map) => Weights::of_index(path, &map)?.tensor_list(),
         },
         _ => {
+            std::fs::metadata(path).map_err(Error::io(path, "open"))?;
             foreign::refuse_file(path)?;
             Err(format_error(
                 path,

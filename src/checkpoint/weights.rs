@@ -223,6 +223,7 @@ impl Weights {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if path.is_dir() {
+            ranks::check_alone(path)?;
             let mut inside = [SINGLE, INDEX].map(|name| path.join(name)).into_iter();
             return match inside.find(|path| path.exists()) {
                 // A folder of that name is not searched in turn.
@@ -241,7 +242,11 @@ impl Weights {
             };
         }
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => Weights::of_file(path),
+            Some("safetensors") => {
+                let weights = Weights::of_file(path)?;
+                ranks::check_name(&weights)?;
+                Ok(weights)
+            }
             Some("json") => match read_json(path)? {
                 Json::Index(map) => Weights::of_index(path, &map),
                 Json::List(_) => Err(format_error(
@@ -252,6 +257,7 @@ impl Weights {
                 )),
             },
             _ => {
+                std::fs::metadata(path).map_err(Error::io(path, "open"))?;
                 foreign::refuse_file(path)?;
                 Err(format_error(
                     path,

@@ -138,6 +138,8 @@ struct WrittenRule {
 #[derive(Clone, Debug)]
 struct SpecRule {
     globs: Globs,
+    /// The globs as text.
+    texts: Vec<String>,
     placements: Vec<Placement>,
 }
 
@@ -201,9 +203,11 @@ impl ShardSpec {
             mesh.check_count(&placements)
                 .map_err(|error| refused(Some(at), &error.to_string()))?;
             let at = written.globs.span().start;
-            let globs = Globs::new(&written.globs.into_inner().0);
+            let texts = written.globs.into_inner().0;
+            let globs = Globs::new(&texts);
             Ok(SpecRule {
                 globs: globs.map_err(|reason| refused(Some(at), &reason))?,
+                texts,
                 placements,
             })
         };
@@ -246,6 +250,39 @@ impl ShardSpec {
     pub fn placements(&self, name: &str) -> Option<&[Placement]> {
         let rule = self.rules.iter().find(|rule| rule.globs.matches(name))?;
         Some(&rule.placements)
+    }
+
+    /// Returns the globs of each rule that applies to none of these tensors, which is often a mistake.
+    ///
+    /// ```
+    /// use fanin::ShardSpec;
+    ///
+    /// let spec = ShardSpec::from_toml(r#"
+    ///     mesh = [{ name = "tp", size = 2 }]
+    ///     [[rule]]
+    ///     match = "c_proj.weight"
+    ///     placements = ["shard(1)"]
+    ///     [[rule]]
+    ///     match = "*"
+    ///     placements = ["replicate"]
+    /// "#)?;
+    /// let unused: Vec<_> = spec.unused(["h.0.c_proj.weight"]).collect();
+    /// assert_eq!(unused, [["c_proj.weight"]]);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    pub fn unused<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = &[String]> {
+        let mut used = vec![false; self.rules.len()];
+        for name in names {
+            let rule = self.rules.iter().position(|rule| rule.globs.matches(name));
+            if let Some(rule) = rule {
+                used[rule] = true;
+            }
+        }
+        let rules = self.rules.iter().zip(used).filter(|(_, used)| !used);
+        rules.map(|(rule, _)| rule.texts.as_slice())
     }
 
     /// Returns the parts of a model's tensors that a rank holds, in the order of the fills, such as

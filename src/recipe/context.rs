@@ -80,6 +80,10 @@ impl<'a> Context<'a> {
                     self.sibling(listed)
                         .is_some_and(|sibling| rank_is(rank, sibling))
                 })
+                && rule.bias_rank.is_none_or(|rank| {
+                    let bias = self.beside(listed, "bias");
+                    bias.is_some_and(|bias| rank_is(rank, bias))
+                })
         })
     }
 
@@ -150,10 +154,7 @@ impl<'a> Context<'a> {
                     ),
                 ))
             }
-            Assignment::Keep(_) => Err(refused(
-                name,
-                "names a tensor that is kept from a file: keep this one, too".to_owned(),
-            )),
+            Assignment::Keep(_) => Err(kept(key, name)),
             Assignment::Skip => Err(refused(
                 name,
                 "names a tensor that is skipped: give that one an init".to_owned(),
@@ -250,15 +251,21 @@ impl<'a> Context<'a> {
                 dimension("size", &tensor.name, &tensor.shape, *axis)
             }
             Variable::Sibling(name, axis) => {
-                let end = listed.name.rfind(SEPARATORS).map_or(0, |at| at + 1);
-                let wanted = format!("{}{name}", &listed.name[..end]);
-                let tensor = self.by_name.get(wanted.as_str()).ok_or_else(|| {
+                let tensor = self.beside(listed, name).ok_or_else(|| {
+                    let wanted = name_beside(listed, name);
                     refused("sibling", format!("finds no tensor {wanted:?} in the list"))
                 })?;
                 dimension("sibling", &tensor.name, &tensor.shape, *axis)
             }
             Variable::Count(glob) => Ok(matching("count", glob)?.count as f64),
         }
+    }
+
+    /// Returns the tensor whose name differs in its last part only, which is `name`.
+    fn beside(&self, listed: &ListedTensor, name: &str) -> Option<&'a ListedTensor> {
+        self.by_name
+            .get(name_beside(listed, name).as_str())
+            .copied()
     }
 
     /// Returns the tensor `<prefix>.weight` for a tensor `<prefix>.bias`.
@@ -313,6 +320,20 @@ impl<'a> Context<'a> {
             ))),
         }
     }
+}
+
+/// Returns the error of a tensor that is to have the weights of a kept one.
+pub(super) fn kept(key: &str, name: &str) -> Error {
+    Error::context(
+        format!("{key} {name:?}"),
+        "names a tensor that is kept from a file: keep this one, too",
+    )
+}
+
+/// Returns the name of a tensor with `name` as its last part.
+fn name_beside(listed: &ListedTensor, name: &str) -> String {
+    let end = listed.name.rfind(SEPARATORS).map_or(0, |at| at + 1);
+    format!("{}{name}", &listed.name[..end])
 }
 
 /// The separators between the parts of a tensor's name: dots in torch, slashes in JAX.

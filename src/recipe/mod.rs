@@ -34,7 +34,7 @@
 //! | `init = "normal(std=0.02)"` | those of an initializer |
 //! | `tied_to = "embed.weight"` | those of another tensor, which the framework stores once |
 //! | `same_as = "layers.0.*"` | those of another tensor at the start, in a tensor of its own |
-//! | `values = [0.5, 1, -1]` | these numbers in row-major order, one for each element. Lists may be nested |
+//! | `values = [0.5, 1, -1]` | these numbers in row-major order, one for each element. Nested lists have the tensor's shape |
 //! | `keep = true` | the tensor of the same name of the file that the list was read from, bit for bit |
 //! | `keep = "buffers.safetensors"` | the tensor of the same name of a file. The path is relative to the folder of the recipe |
 //! | `skip = true` | none: the tensor is left out |
@@ -43,7 +43,8 @@
 //! In a glob `*` matches any text with any dots, `?` matches one character, `[ab]` matches one of the
 //! characters in brackets, and `{a,b}` matches either text. Beyond ASCII, `?` and `[ab]` match one byte
 //! of a character in UTF-8. `sibling_rank = N` limits a rule to tensors `<prefix>.bias` beside a
-//! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers. `with = "*.wi_0.*"`
+//! `<prefix>.weight` of this rank. Rank 1 selects the biases of normalization layers. `bias_rank = N` limits
+//! it to tensors beside a `<prefix>.bias` of this rank, such as the kernels of convolutions (1). `with = "*.wi_0.*"`
 //! limits a rule to lists that have a tensor of such a name, and `without` to lists that have none.
 //!
 //! A tensor that no rule matches is an error, unless it is carried over: a tensor of whole numbers, or
@@ -184,6 +185,7 @@ use context::Context;
 use rule::{Assignment, PartContent};
 use source::{Chain, Source};
 use template::Template;
+use values::Values;
 
 pub(crate) use glob::{GlobTexts, Globs};
 pub use plan::{Assigned, Plan, PlanEntry, PlanPart, PlanRule, SkippedTensor, select};
@@ -428,10 +430,19 @@ impl Recipe {
     ) -> Result<PlanEntry> {
         let rule = &self.chain.rules[index];
         let at_rule = |error: Error| self.at_rule(error.named(&listed.name), index);
+        // A rule for floats may also match counters and codes, which it cannot initialize.
+        let can_carry_over = rule.dtype.is_none()
+            && matches!(rule.assignment, Assignment::Init(_) | Assignment::Parts)
+            && is_carried_over(context.list(), listed);
         let mut entry = match &rule.assignment {
             Assignment::Other { names, tied } => {
                 let other = context.other(listed, rule, names, *tied);
                 let (source, source_index) = other.map_err(at_rule)?;
+                let carried_over = self.entry(context, source, source_index, seed, dtype)?;
+                if carried_over.fill.is_kept() {
+                    let key = if *tied { "tied_to" } else { "same_as" };
+                    return Err(at_rule(context::kept(key, &source.name)));
+                }
                 let entry = self.content(context, source, source_index, seed)?;
                 let name = Some(source.name.clone());
                 let (tied_to, same_as) = if *tied { (name, None) } else { (None, name) };
@@ -443,7 +454,10 @@ impl Recipe {
                     ..entry
                 }
             }
-            _ => self.content(context, listed, index, seed)?,
+            _ => match self.content(context, listed, index, seed) {
+                Err(_) if can_carry_over => return Ok(carried_over(listed, seed)),
+                content => content?,
+            },
         };
         if entry.fill.is_kept() {
             entry.fill = entry.fill.with_dtype(listed.dtype.unwrap_or_default());
@@ -453,10 +467,7 @@ impl Recipe {
         entry.fill = entry.fill.with_dtype(dtype);
         match entry.fill.check() {
             Ok(()) => Ok(entry),
-            // A rule for floats also matches counters and codes. They are carried over.
-            Err(_) if rule.dtype.is_none() && is_carried_over(context.list(), listed) => {
-                Ok(carried_over(listed, seed))
-            }
+            Err(_) if can_carry_over => Ok(carried_over(listed, seed)),
             Err(error) => Err(self.at_rule(error, index)),
         }
     }
@@ -494,17 +505,16 @@ impl Recipe {
         let mut fill = Fill::from_distribution(&tensor, made.distribution, seed);
         let mut parts = Vec::with_capacity(rule.parts.len());
         let look_up = |variable: &_| context.look_up(variable, &tensor, listed);
-        for part in &rule.parts {
-            let slice = part
-                .slice
-                .slice(tensor.shape(), &look_up)
-                .map_err(at_rule)?;
+        for (number, part) in rule.parts.iter().enumerate() {
+            let at_part = |error: Error, name: &str| self.at_part(error.named(name), index, number);
+            let slice = part.slice.slice(tensor.shape(), &look_up);
+            let slice = slice.map_err(|error| at_part(error, &listed.name))?;
             let whole = part.fans.of(tensor.part(&slice)?);
             let made = match &part.content {
                 PartContent::Init(template) => Made::by(context, template, &whole, listed),
                 PartContent::Values(values) => Made::values(values, &whole),
             };
-            let made = made.map_err(|error| self.at_rule(error.named(whole.name()), index))?;
+            let made = made.map_err(|error| at_part(error, whole.name()))?;
             fill = fill.with_part_of(slice.clone(), whole, made.distribution);
             parts.push(PlanPart {
                 slice,
@@ -534,6 +544,16 @@ impl Recipe {
         Error::Rule {
             recipe: self.chain.files[place.file].name.clone(),
             position: place.assignment,
+            fault: Box::new(error),
+        }
+    }
+
+    /// Returns the same error with the position of one of a rule's parts.
+    fn at_part(&self, error: Error, rule: usize, part: usize) -> Error {
+        let place = &self.chain.places[rule];
+        Error::Rule {
+            recipe: self.chain.files[place.file].name.clone(),
+            position: place.parts[part],
             fault: Box::new(error),
         }
     }
@@ -616,8 +636,21 @@ impl Made {
     }
 
     /// Returns the numbers of a recipe.
-    fn values(values: &std::sync::Arc<[u32]>, tensor: &Tensor) -> Result<Self> {
-        let (count, elements) = (values.len() as u64, tensor.shape().elements());
+    fn values(values: &Values, tensor: &Tensor) -> Result<Self> {
+        let (count, elements) = (values.count(), tensor.shape().elements());
+        // Dimensions of 1 may be left out.
+        let longer =
+            |dims: &[u64]| -> Vec<u64> { dims.iter().copied().filter(|&n| n != 1).collect() };
+        if values.dims().len() > 1 && longer(values.dims()) != longer(tensor.shape().dims()) {
+            return Err(Error::shape(
+                tensor.shape(),
+                format!(
+                    "is not that of the rule's values, {:?}: nest them as the tensor's dimensions, or \
+                     give one list",
+                    values.dims()
+                ),
+            ));
+        }
         if count != elements {
             return Err(Error::shape(
                 tensor.shape(),
@@ -628,7 +661,7 @@ impl Made {
         }
         Ok(Made {
             assigned: Assigned::Values { count },
-            distribution: Distribution::values(values)?,
+            distribution: Distribution::values(values.bits())?,
             fans: None,
         })
     }

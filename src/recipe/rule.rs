@@ -1,7 +1,6 @@
 //! One rule of a recipe: the condition that selects tensors, and the weights that it gives them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -21,6 +20,7 @@ pub(super) struct RawRule {
     pub globs: Spanned<GlobTexts>,
     rank: Option<usize>,
     sibling_rank: Option<usize>,
+    bias_rank: Option<usize>,
     with: Option<Spanned<GlobTexts>>,
     without: Option<Spanned<GlobTexts>>,
     init: Option<Spanned<Template>>,
@@ -69,6 +69,7 @@ pub(super) struct Rule {
     pub texts: Vec<String>,
     pub rank: Option<usize>,
     pub sibling_rank: Option<usize>,
+    pub bias_rank: Option<usize>,
     /// The list must have a tensor that matches these globs.
     pub with: Option<Globs>,
     /// The list must have no tensor that matches these globs.
@@ -91,8 +92,8 @@ pub(super) enum Assignment {
         /// True if the framework stores one tensor under both names.
         tied: bool,
     },
-    /// Numbers of the recipe, as binary32 bits.
-    Values(Arc<[u32]>),
+    /// Numbers of the recipe.
+    Values(Values),
     /// The parts cover the whole tensor.
     Parts,
     /// The tensor of the same name of a file: the list's own, or the one with this name beside the
@@ -105,6 +106,8 @@ pub(super) enum Assignment {
 /// One of a rule's `parts`.
 #[derive(Clone, Debug)]
 pub(super) struct RulePart {
+    /// The position in the file, in bytes.
+    pub at: usize,
     pub slice: SliceTemplate,
     pub content: PartContent,
     pub fans: FanKeys,
@@ -114,7 +117,7 @@ pub(super) struct RulePart {
 #[derive(Clone, Debug)]
 pub(super) enum PartContent {
     Init(Template),
-    Values(Arc<[u32]>),
+    Values(Values),
 }
 
 /// The keys that fans depend on.
@@ -207,7 +210,7 @@ impl RawRule {
         }
         if let Some(values) = self.values {
             let at = values.span().start;
-            given.push(("values", at, Assignment::Values(values.into_inner().bits())));
+            given.push(("values", at, Assignment::Values(values.into_inner())));
         }
         if let Some(keep) = self.keep {
             let at = keep.span().start;
@@ -280,6 +283,7 @@ impl RawRule {
             texts,
             rank: self.rank,
             sibling_rank: self.sibling_rank,
+            bias_rank: self.bias_rank,
             with: condition(self.with)?,
             without: condition(self.without)?,
             assignment,
@@ -304,7 +308,7 @@ impl RawPart {
         let at = self.slice.span().start;
         let content = match (self.init, self.values) {
             (Some(init), None) => PartContent::Init(init.into_inner()),
-            (None, Some(values)) => PartContent::Values(values.into_inner().bits()),
+            (None, Some(values)) => PartContent::Values(values.into_inner()),
             (Some(_), Some(_)) => {
                 let reason = "has both init and values: use only one of them";
                 return Err((at, reason.to_owned()));
@@ -315,6 +319,7 @@ impl RawPart {
             }
         };
         Ok(RulePart {
+            at,
             slice: self.slice.into_inner(),
             content,
             fans: FanKeys {

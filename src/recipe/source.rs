@@ -149,7 +149,7 @@ pub(super) struct ChainFile {
 }
 
 /// The position of a rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The index of its recipe in the chain.
     pub file: usize,
@@ -157,6 +157,8 @@ pub(super) struct Place {
     pub rule: (usize, usize),
     /// The line and column of its `init`, `tied_to` and so on.
     pub assignment: (usize, usize),
+    /// The line and column of each of its parts.
+    pub parts: Vec<(usize, usize)>,
 }
 
 /// A recipe with the recipes that it extends, read and checked.
@@ -230,12 +232,14 @@ impl Chain {
                         chain.kept_files.push((path.clone(), hash));
                     }
                 }
-                chain.rules.push(rule);
+                let parts = rule.parts.iter().map(|part| part.at);
                 chain.places.push(Place {
                     file: chain.files.len(),
                     rule: places.line_and_column(start),
                     assignment: places.line_and_column(assignment),
+                    parts: parts.map(|at| places.line_and_column(at)).collect(),
                 });
+                chain.rules.push(rule);
             }
             if let Some(extends) = &file.extends {
                 let at = Some(extends.span().start);

@@ -2,53 +2,101 @@
 
 use std::sync::Arc;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The numbers of a rule, in row-major order, each rounded once to binary32.
 #[derive(Clone, Debug)]
-pub(super) struct Values(Vec<u32>);
+pub(super) struct Values {
+    bits: Arc<[u32]>,
+    /// The lengths of the nested lists, outermost first.
+    dims: Vec<u64>,
+}
 
 impl Values {
-    /// Returns the binary32 bits.
-    pub fn bits(self) -> Arc<[u32]> {
-        self.0.into()
+    /// The binary32 bits.
+    pub fn bits(&self) -> &Arc<[u32]> {
+        &self.bits
     }
+
+    /// The number of numbers.
+    pub fn count(&self) -> u64 {
+        self.bits.len() as u64
+    }
+
+    /// The lengths of the nested lists, outermost first. A single number has none.
+    pub fn dims(&self) -> &[u64] {
+        &self.dims
+    }
+}
+
+/// Numbers while they are read.
+struct Read {
+    bits: Vec<u32>,
+    dims: Vec<u64>,
 }
 
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Read { bits, dims } = Read::deserialize(deserializer)?;
+        Ok(Values {
+            bits: bits.into(),
+            dims,
+        })
+    }
+}
+
+impl Read {
+    fn number(number: f32) -> Self {
+        Read {
+            bits: vec![number.to_bits()],
+            dims: Vec::new(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Nested;
         impl<'de> Visitor<'de> for Nested {
-            type Value = Values;
+            type Value = Read;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a number, or a list of numbers or of such lists")
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Values, E> {
-                Ok(Values(vec![(number as f32).to_bits()]))
+            fn visit_f64<E>(self, number: f64) -> Result<Read, E> {
+                Ok(Read::number(number as f32))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Values, E> {
-                Ok(Values(vec![(number as f32).to_bits()]))
+            fn visit_i64<E>(self, number: i64) -> Result<Read, E> {
+                Ok(Read::number(number as f32))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Values, E> {
-                Ok(Values(vec![(number as f32).to_bits()]))
+            fn visit_u64<E>(self, number: u64) -> Result<Read, E> {
+                Ok(Read::number(number as f32))
             }
 
-            fn visit_bool<E>(self, value: bool) -> Result<Values, E> {
-                Ok(Values(vec![f32::from(u8::from(value)).to_bits()]))
+            fn visit_bool<E>(self, value: bool) -> Result<Read, E> {
+                Ok(Read::number(f32::from(u8::from(value))))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values, A::Error> {
-                let mut all = Vec::new();
-                // A list of one level, the most frequent one, copies a number at a time.
-                while let Some(Values(inner)) = list.next_element()? {
-                    all.extend(inner);
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Read, A::Error> {
+                let mut bits = Vec::new();
+                let mut inner: Option<Vec<u64>> = None;
+                let mut length = 0;
+                while let Some(next) = list.next_element::<Read>()? {
+                    length += 1;
+                    bits.extend(next.bits);
+                    if inner.get_or_insert_with(|| next.dims.clone()) != &next.dims {
+                        let reason =
+                            "the lists within a list differ in length: all must have the same";
+                        return Err(A::Error::custom(reason));
+                    }
                 }
-                Ok(Values(all))
+                let mut dims = vec![length];
+                dims.extend(inner.unwrap_or_default());
+                Ok(Read { bits, dims })
             }
         }
         deserializer.deserialize_any(Nested)

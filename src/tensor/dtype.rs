@@ -285,8 +285,8 @@ impl DType {
     /// Returns the dtype of a tensor that is initialized.
     ///
     /// `asked` is for the floats of a whole model, as is the recipe's. It does not change a tensor
-    /// that is listed as whole numbers (a counter, position ids), nor one that its rule stores as
-    /// whole numbers. Otherwise the first one counts: `asked`, the rule's, the recipe's, the
+    /// that is listed as whole numbers (a counter, position ids) or in a dtype that is not made (codes
+    /// and scales of 4, 6 or 8 bits, complex numbers), nor one whose rule has such a dtype. Otherwise the first one counts: `asked`, the rule's, the recipe's, the
     /// listed one, f32. For a tensor that is kept, only its file decides.
     #[cfg(feature = "recipe")]
     pub(crate) fn chosen(
@@ -296,7 +296,7 @@ impl DType {
         listed: Option<DType>,
     ) -> DType {
         // The rule's own dtype is about this tensor, so it replaces the listed one.
-        let own = rule.or(listed).filter(|dtype| dtype.is_whole_number());
+        let own = rule.or(listed).filter(|dtype| !dtype.is_drawn());
         own.or(asked)
             .or(rule)
             .or(recipe)
@@ -490,7 +490,8 @@ mod tests {
             ([None, None, Some(F16), Some(BF16)], F16),
             ([None, Some(F32), Some(F16), Some(BF16)], F32),
             ([Some(F8E4M3), Some(F32), Some(F16), Some(BF16)], F8E4M3),
-            ([Some(BF16), None, None, Some(DType::F4)], BF16),
+            ([Some(BF16), None, None, Some(DType::F4)], DType::F4),
+            ([Some(BF16), Some(F16), None, Some(DType::F8E8M0)], BF16),
             // A counter stays one, unless its rule says otherwise.
             ([Some(BF16), None, Some(F16), Some(I64)], I64),
             ([None, Some(F32), None, Some(I64)], F32),

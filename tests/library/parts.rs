@@ -267,6 +267,19 @@ fn parts_that_cannot_be_are_refused() {
             "values = [1, 2, 3]",
             "tensor \"w\": shape [4, 3] has 12 elements, but the rule gives 3 values: give one for each",
         ),
+        (
+            "values = [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]]",
+            "tensor \"w\": shape [4, 3] is not that of the rule's values, [3, 4]: nest them as the \
+             tensor's dimensions, or give one list",
+        ),
+        (
+            "values = [[1, 2], [3]]",
+            "the lists within a list differ in length",
+        ),
+        (
+            "init = \"ones\"\nparts = [\n{ slice = \"0\", init = \"ones\" },\n{ slice = \"9\", init = \"ones\" }]",
+            "use a whole number from -4 to 4 (recipe line 6, column 11)",
+        ),
         ("skip = false", "skip = false has no effect"),
         ("keep = false", "keep = false has no effect"),
         (
@@ -341,6 +354,33 @@ fn tensors_can_start_as_another_one() {
         error.contains("names only this tensor and tensors that are not in the list"),
         "{error}"
     );
+}
+
+#[test]
+fn kernels_are_told_apart_by_their_biases() {
+    let recipe = r#"
+        [[rule]]
+        match = "*kernel"
+        bias_rank = 2
+        init = "ones"
+        [[rule]]
+        match = "*"
+        init = "zeros"
+    "#;
+    let tensors: &[(&str, &[u64])] = &[
+        ("a/kernel", &[4, 2, 3]),
+        ("a/bias", &[2, 3]),
+        ("b/kernel", &[4, 2, 3]),
+        ("b/bias", &[3]),
+        ("c/kernel", &[4, 2, 3]),
+    ];
+    let plan = plan(recipe, tensors).unwrap();
+    let inits: Vec<String> = plan
+        .entries
+        .iter()
+        .map(|entry| entry.init.to_string())
+        .collect();
+    assert_eq!(inits, ["ones", "zeros", "zeros", "zeros", "zeros"]);
 }
 
 #[test]
@@ -496,6 +536,30 @@ fn statistics_are_those_of_each_part() {
         flags.iter().all(|flag| flag.starts_with("[0:64,0:64] ")),
         "{flags:?}"
     );
+}
+
+#[test]
+fn infinities_of_a_recipe_are_expected_and_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe =
+        "[[rule]]\nmatch = \"m\"\nvalues = [0, -inf]\n[[rule]]\nmatch = \"*\"\ninit = \"ones\"";
+    let fills = plan(recipe, &[("m", &[2]), ("w", &[4])])
+        .unwrap()
+        .into_fills();
+    let path = saved(&folder, &fills);
+    let rows = checkpoint::examine(&path, &fills).unwrap();
+    assert!(rows.iter().all(|row| row.flags.is_empty()), "{rows:?}");
+    let weights = checkpoint::Weights::open(&path).unwrap();
+    let start = checkpoint::Start::Fills(&fills, &mut cpu::fill_range);
+    let found = checkpoint::diff(start, &weights, &mut checkpoint::silent).unwrap();
+    assert_eq!((found.total.untouched, found.total.change_norm), (6, 0.0));
+    assert_eq!(
+        (found.total.cosine, found.total.relative),
+        (Some(1.0), Some(0.0))
+    );
+    // Elsewhere they are flagged.
+    let rows = checkpoint::examine(&path, &[]).unwrap();
+    assert_eq!(rows[0].flags[0].text, "infinite ones among them");
 }
 
 #[test]

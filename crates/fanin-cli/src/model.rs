@@ -5,7 +5,7 @@ use std::path::Path;
 use fanin::checkpoint::{self, Weights};
 use fanin::recipe::{PlanRule, UnusedRule};
 use fanin::text::excerpt;
-use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, Slice, TensorList};
+use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, ShardSpec, Slice, TensorList};
 
 use crate::Failure;
 use crate::args::ModelArguments;
@@ -80,16 +80,35 @@ pub fn report_unused(plan: &Plan, strict: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Warns about rules of a shard spec that apply to no tensor. With `strict`, the first one is an error.
+pub fn report_unused_placements(
+    spec: &ShardSpec,
+    fills: &[Fill],
+    strict: bool,
+) -> Result<(), Failure> {
+    for globs in spec.unused(fills.iter().map(Fill::name)) {
+        let globs = quoted(globs);
+        let message = format!(
+            "{}: the rule with match = {globs} applies to no tensor",
+            spec.name()
+        );
+        if strict {
+            return Err(Failure::Run(message));
+        }
+        status(&format!("warning: {message}"));
+    }
+    Ok(())
+}
+
+/// Returns names for a message.
+fn quoted(names: &[String]) -> String {
+    let names = names.iter().map(|name| format!("{:?}", excerpt(name)));
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// Returns a message about a rule that applies to no tensor.
 fn unused(plan: &Plan, unused: &UnusedRule) -> String {
     let PlanRule { recipe, line, .. } = &plan.rules[unused.rule];
-    let quoted = |names: &[String]| {
-        let names: Vec<String> = names
-            .iter()
-            .map(|name| format!("{:?}", excerpt(name)))
-            .collect();
-        names.join(", ")
-    };
     let globs = quoted(&unused.globs);
     let nearest = quoted(&unused.nearest);
     let start = format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fanin::Error;
-use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
+use fanin::checkpoint::{
+    Contents, Make, Progress, Sources, StoredTensor, Weights, WithSources, Writer,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -124,6 +126,37 @@ pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
         Some(file) => Err(Failure::Usage(format!(
             "--out {:?}: tensors are kept from {}: use another path",
             out.display().to_string(),
+            file.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses `--overwrite` in a folder with a file that the command reads: the file would be removed.
+/// `list` is the source of the list of tensors, and `out` a file or a folder.
+pub fn check_overwritten(sources: &Sources, list: &Path, out: &Path) -> Result<(), Failure> {
+    let folder = match out.is_dir() {
+        true => out,
+        false => out
+            .parent()
+            .filter(|parent| *parent != Path::new(""))
+            .unwrap_or(Path::new(".")),
+    };
+    let Ok(folder) = folder.canonicalize() else {
+        return Ok(());
+    };
+    let weights = Weights::open(list).ok();
+    let of_list = weights
+        .iter()
+        .flat_map(|weights| weights.tensors().iter().map(StoredTensor::file));
+    let mut files = sources.files().chain(of_list);
+    let read = files.find(|file| {
+        file.canonicalize()
+            .is_ok_and(|file| file.parent() == Some(&folder))
+    });
+    match read {
+        Some(file) => Err(Failure::Usage(format!(
+            "--overwrite: {} is read, and would be replaced or removed: use another folder for --out",
             file.display()
         ))),
         None => Ok(()),

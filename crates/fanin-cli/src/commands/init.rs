@@ -13,8 +13,8 @@ use crate::args::InitArguments;
 use crate::backend::Backend;
 use crate::distributed::ProcessRank;
 use crate::format::count;
-use crate::model::{metadata, plan};
-use crate::output::{NULL, Output, check_sources, status, work, write};
+use crate::model::{metadata, plan, report_unused_placements};
+use crate::output::{NULL, Output, check_overwritten, check_sources, status, work, write};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let process = ProcessRank::find(&arguments.distributed)?;
@@ -35,6 +35,9 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
     if let Some(path) = output.path() {
         check_sources(&sources, path)?;
+        if arguments.overwrite {
+            check_overwritten(&sources, &arguments.model.tensors, path)?;
+        }
     }
     let mut fills = plan.into_fills();
     sources.apply(&mut fills)?;
@@ -60,6 +63,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let files = match &arguments.shard_spec {
         Some(spec) => {
             let spec = ShardSpec::load(spec)?;
+            report_unused_placements(&spec, &fills, arguments.model.strict)?;
             let ranks = spec.ranks();
             // With as many processes as ranks, each process writes its own rank.
             let step = usize::try_from(share.size).unwrap_or(usize::MAX);

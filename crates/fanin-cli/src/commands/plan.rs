@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use fanin::checkpoint::Shards;
+use fanin::checkpoint::{Shards, Sources};
 use fanin::init::Distribution;
 use fanin::recipe::{PlanEntry, PlanRule};
 use fanin::text::excerpt;
@@ -22,7 +22,10 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let list = tensor_list(&model.tensors)?;
     let seed = model.seed.or(recipe.seed());
     // Only the seed column depends on the seed, so a plan can do without one.
-    let plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
+    let mut plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
+    // Kept tensors have the dtypes of their files.
+    let sources = Sources::of_plan(&plan, Some(&model.tensors))?;
+    sources.apply(plan.entries.iter_mut().map(|entry| &mut entry.fill))?;
     report_unused(&plan, model.strict)?;
     let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);
     let files = layout

@@ -94,6 +94,14 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             found: &found,
         })?;
     }
+    if found.tensors.is_empty() && !found.passed_over.is_empty() {
+        return Err(Failure::Run(format!(
+            "{}: nothing was compared: {} kept from a source or skipped (--tensors SOURCE compares with \
+             the source)",
+            weights.path().display(),
+            count(found.passed_over.len() as u128, "tensor"),
+        )));
+    }
     if found.is_same() {
         let tensors = count(found.tensors.len() as u128, "tensor");
         status(&format!(

@@ -403,7 +403,8 @@ fn invalid_requests_are_refused() {
     let diff = |arguments: &str| -> Fanin<'_> { run.fanin("diff").and(arguments) };
     diff("gpt3 w.safetensors").refused(2, &["unknown preset \"gpt3\"", "a .toml file"]);
     diff("no.safetensors w.safetensors").refused(1, &["no.safetensors: cannot open"]);
-    diff("no/x w.safetensors").refused(1, &["no/x: has an unsupported file type"]);
+    diff("no/x w.safetensors").refused(1, &["no/x: cannot open"]);
+    run.write("w.npy", "");
     diff("w.safetensors w.npy").refused(1, &["w.npy: has an unsupported file type"]);
     diff("torch w.safetensors").refused(2, &["no seed: give --seed N"]);
     diff("no.toml w.safetensors --seed 1").refused(1, &["no.toml: cannot open"]);

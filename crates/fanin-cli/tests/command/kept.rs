@@ -413,3 +413,122 @@ fn weights_in_coarse_dtypes_are_not_flagged() {
         .json();
     assert_eq!(stats[0]["flags"][0]["text"], "std too small");
 }
+
+/// Codes and scales that no initializer makes, beside a rule for everything.
+#[test]
+fn what_is_not_made_is_carried_over_whatever_the_rule_and_the_dtype() {
+    let run = Run::new();
+    let (weight, scale) = ([0; 64], [130, 131, 132, 133]);
+    write(
+        &run,
+        "source.safetensors",
+        &[
+            ("w", "F32", "[4,4]", &weight),
+            ("scale", "F8_E8M0", "[4]", &scale),
+            ("steps", "I64", "[]", &7u64.to_le_bytes()),
+        ],
+    );
+    for init in [
+        "normal(std=0.02)",
+        "kaiming_normal",
+        "normal(std=1/sqrt(fan_in))",
+    ] {
+        run.write(
+            "own.toml",
+            format!("[[rule]]\nmatch = \"*\"\ninit = \"{init}\"\n"),
+        );
+        run.fanin("init own.toml --seed 1 --dtype bf16 --out out.safetensors")
+            .tensors("source.safetensors")
+            .ok();
+        let file = std::fs::read(run.path("out.safetensors")).unwrap();
+        let made = SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(made.tensor("scale").unwrap().data(), scale, "{init}");
+        assert_eq!(made.tensor("scale").unwrap().dtype(), Dtype::F8_E8M0);
+        assert_eq!(made.tensor("steps").unwrap().data(), 7u64.to_le_bytes());
+        assert_eq!(made.tensor("w").unwrap().dtype(), Dtype::BF16);
+    }
+    run.write("tied.toml", "[[rule]]\nmatch = \"w\"\nsame_as = \"codes\"\n[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    write(
+        &run,
+        "codes.safetensors",
+        &[
+            ("w", "F32", "[2]", &[0; 8]),
+            ("codes", "I32", "[2]", &[1; 8]),
+        ],
+    );
+    run.fanin("plan tied.toml --seed 1")
+        .tensors("codes.safetensors")
+        .refused(
+            1,
+            &["same_as \"codes\" names a tensor that is kept from a file: keep this one, too"],
+        );
+}
+
+#[test]
+fn overwriting_never_removes_what_is_read() {
+    let run = Run::new();
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "a", "shape": [64]}, {"name": "b", "shape": [64]}]}"#,
+    );
+    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run.fanin("init own.toml --seed 1 --max-shard-size 256 --out old/")
+        .tensors("list.json")
+        .ok();
+    run.write(
+        "keep.toml",
+        "[[rule]]\nmatch = \"a\"\nkeep = \"old/model-00001-of-00002.safetensors\"\n\
+         [[rule]]\nmatch = \"b\"\ninit = \"normal\"\n",
+    );
+    for out in ["old/model.safetensors", "old/"] {
+        run.fanin("init keep.toml --seed 1 --overwrite --out")
+            .arg(out)
+            .tensors("list.json")
+            .refused(2, &["old"]);
+        run.fanin("init own.toml --seed 1 --overwrite --out")
+            .arg(out)
+            .tensors("old")
+            .refused(
+                2,
+                &["--overwrite: ", "is read, and would be replaced or removed"],
+            );
+    }
+    run.fanin("verify old --recipe own.toml --seed 1").ok();
+}
+
+#[test]
+fn plans_show_the_dtypes_of_kept_tensors_and_their_faults() {
+    let run = Run::new();
+    write(
+        &run,
+        "half.safetensors",
+        &[("a", "F16", "[2]", &[0; 4]), ("b", "F32", "[3]", &[0; 12])],
+    );
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "a", "shape": [2]}, {"name": "b", "shape": [2]}]}"#,
+    );
+    let recipe = |name: &str| {
+        run.write(
+            "own.toml",
+            format!("[[rule]]\nmatch = \"{name}\"\nkeep = \"half.safetensors\"\n[[rule]]\nmatch = \"*\"\ninit = \"ones\"\n"),
+        );
+        run.fanin("plan own.toml --seed 1").tensors("list.json")
+    };
+    assert_eq!(recipe("a").ok().rows()[1][2], "f16");
+    recipe("b").refused(1, &["half.safetensors", "\"b\"", "[3]"]);
+}
+
+#[test]
+fn verifying_nothing_is_no_success() {
+    let run = Run::new();
+    write(&run, "a.safetensors", &[("steps", "I64", "[]", &[1; 8])]);
+    run.write("keep.toml", "[[rule]]\nmatch = \"*\"\nkeep = true\n");
+    run.fanin("verify a.safetensors --recipe keep.toml --seed 9")
+        .refused(
+            1,
+            &["nothing was compared: 1 tensor kept from a source or skipped"],
+        );
+    run.fanin("verify a.safetensors --recipe keep.toml --seed 9 --tensors a.safetensors")
+        .ok();
+}

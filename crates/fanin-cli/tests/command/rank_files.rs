@@ -520,3 +520,59 @@ fn interrupted_ranks_are_resumed() {
     run.cpu("verify --recipe own.toml --seed 5 ranks").ok();
     assert_eq!([0, 2, 3].map(modified), before);
 }
+
+#[test]
+fn a_rank_file_without_its_metadata_is_refused() {
+    let run = Run::new();
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "w.weight", "shape": [8, 4]}]}"#,
+    );
+    run.write(
+        "spec.toml",
+        "mesh = [{ name = \"tp\", size = 2 }]\n[[rule]]\nmatch = \"*\"\nplacements = [\"shard(0)\"]\n",
+    );
+    run.fanin("init kaiming --seed 1 --shard-spec spec.toml --out ranks/")
+        .tensors("list.json")
+        .ok();
+    let name = "ranks/model-rank-00000-of-00002.safetensors";
+    // As a trainer saves it: the same tensors, no metadata.
+    let file = fs::read(run.path(name)).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let anew = safetensors::serialize(tensors.tensors(), None).unwrap();
+    run.write(name, &anew);
+    for command in [
+        "verify --recipe kaiming --seed 1",
+        "diff --seed 1 kaiming",
+        "stats",
+    ] {
+        let command = run.fanin(command).arg(name);
+        command.refused(
+            1,
+            &["has the name of a rank's file, but its metadata does not tell"],
+        );
+    }
+}
+
+#[test]
+fn a_single_file_does_not_hide_the_files_of_ranks() {
+    let run = Run::new();
+    run.write(
+        "list.json",
+        r#"{"tensors": [{"name": "w.weight", "shape": [8, 4]}]}"#,
+    );
+    run.write(
+        "spec.toml",
+        "mesh = [{ name = \"tp\", size = 2 }]\n[[rule]]\nmatch = \"*\"\nplacements = [\"shard(0)\"]\n",
+    );
+    run.fanin("init kaiming --seed 1 --shard-spec spec.toml --out ranks/")
+        .tensors("list.json")
+        .ok();
+    run.fanin("regenerate kaiming --seed 1 --tensor w.weight --out ranks/model.safetensors")
+        .tensors("list.json")
+        .ok();
+    run.fanin("verify ranks --recipe kaiming --seed 1")
+        .refused(1, &["holds model.safetensors and files of 2 ranks"]);
+    run.fanin("verify ranks/model.safetensors --recipe kaiming --seed 1")
+        .ok();
+}

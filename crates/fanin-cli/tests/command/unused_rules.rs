@@ -132,3 +132,22 @@ fn every_rule_is_named() {
     let ended = run.fanin("plan own.toml").tensors("list.json").ok();
     ended.says("\"one.weight\"").says("\"two.weight\"");
 }
+
+#[test]
+fn rules_of_a_shard_spec_are_named_too() {
+    let run = Run::new();
+    gpt2(&run);
+    run.write(
+        "spec.toml",
+        "mesh = [{ name = \"tp\", size = 2 }]\n\
+         [[rule]]\nmatch = \"c_proj.weight\"\nplacements = [\"shard(1)\"]\n\
+         [[rule]]\nmatch = \"*\"\nplacements = [\"replicate\"]\n",
+    );
+    let message = "spec.toml: the rule with match = \"c_proj.weight\" applies to no tensor";
+    let init = || {
+        run.fanin("init gpt2 --seed 1 --shard-spec spec.toml --out null:")
+            .tensors("list.json")
+    };
+    init().ok().says(message);
+    init().and("--strict").refused(1, &[message]);
+}
