@@ -162,6 +162,10 @@ enum Axes {
     Many(Vec<i64>),
 }
 
+/// The most parts of a rule. Each run of elements may be compared with each part, so the limit bounds the
+/// time for an untrusted recipe.
+const MAX_PARTS: usize = 1024;
+
 /// The position of a fault, in bytes, and a message.
 type Fault = (usize, String);
 
@@ -238,6 +242,13 @@ impl RawRule {
             .parts
             .map_or_else(Vec::new, Spanned::into_inner)
             .into_iter();
+        if let Some(at) = parts_at.filter(|_| parts.len() > MAX_PARTS) {
+            let count = parts.len();
+            return Err((
+                at,
+                format!("has {count} parts: at most {MAX_PARTS} are read"),
+            ));
+        }
         let parts: Vec<RulePart> = parts.map(RawPart::part).collect::<Result<_, _>>()?;
 
         let (key, at, assignment) = match (given.len(), parts_at) {

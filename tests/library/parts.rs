@@ -302,6 +302,25 @@ fn parts_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_rule_has_a_limit_of_parts() {
+    let part = "{ slice = \"0\", init = \"ones\" },";
+    let recipe = |parts: usize| {
+        format!(
+            "[[rule]]\nmatch = \"*\"\ninit = \"ones\"\nparts = [{}]",
+            part.repeat(parts)
+        )
+    };
+    assert!(plan(&recipe(1024), &[("w", &[4, 3])]).is_ok());
+    let error = plan(&recipe(1025), &[("w", &[4, 3])])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("has 1025 parts: at most 1024 are read"),
+        "{error}"
+    );
+}
+
+#[test]
 fn values_stand_in_the_recipe() {
     let recipe = "[[rule]]\nmatch = \"*\"\nvalues = [[0.1, 2], [-inf, true]]";
     let plan = plan(recipe, &[("mask", &[1, 2, 2])]).unwrap();
