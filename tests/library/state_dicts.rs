@@ -493,3 +493,97 @@ fn masks_are_booleans_where_the_list_says_so() {
         assert_eq!(bytes, [1, 0, 0, 1, 1, 0, 1, 1, 1], "{dtype}");
     }
 }
+
+/// A convolution can have the name of an attention's projection. Its bias has rank 1, that of attention rank 2.
+#[test]
+fn convolutions_are_told_from_attention_by_their_biases() {
+    let fans = |fan_in, fan_out| Some(Fans { fan_in, fan_out });
+    for preset in ["flax", "keras"] {
+        let plan = plan(
+            preset,
+            &[
+                ("conv/query/kernel", &[3, 64, 32]),
+                ("conv/query/bias", &[32]),
+                ("attention/query/kernel", &[64, 4, 16]),
+                ("attention/query/bias", &[4, 16]),
+                ("bare/query/kernel", &[64, 4, 16]),
+            ],
+        );
+        assert_eq!(
+            entry(&plan, "conv/query/kernel").fans,
+            fans(3 * 64, 3 * 32),
+            "{preset}"
+        );
+        assert_eq!(
+            entry(&plan, "attention/query/kernel").fans,
+            fans(64, 64),
+            "{preset}"
+        );
+        assert_eq!(
+            entry(&plan, "bare/query/kernel").fans,
+            fans(64, 64),
+            "{preset}"
+        );
+    }
+    // Layers with several output axes, under any name.
+    let plan = plan(
+        "flax",
+        &[
+            ("DenseGeneral_0/kernel", &[64, 4, 32]),
+            ("DenseGeneral_0/bias", &[4, 32]),
+            ("mix/kernel", &[8, 8, 4, 32]),
+            ("mix/bias", &[4, 32]),
+        ],
+    );
+    assert_eq!(entry(&plan, "DenseGeneral_0/kernel").fans, fans(64, 128));
+    assert_eq!(entry(&plan, "mix/kernel").fans, fans(64, 128));
+}
+
+#[test]
+fn layers_of_keras_with_a_name_like_another_are_themselves() {
+    let plan = plan(
+        "keras",
+        &[
+            ("lstm_out/bias", &[8]),
+            ("lstm_block/dense_2/bias", &[8]),
+            ("additive_attention/scale", &[48]),
+            ("attention/scale", &[]),
+        ],
+    );
+    assert_eq!(weights(&plan, "lstm_out/bias"), [0.0; 8]);
+    assert_eq!(weights(&plan, "lstm_block/dense_2/bias"), [0.0; 8]);
+    assert_eq!(weights(&plan, "attention/scale"), [1.0]);
+    let scale = entry(&plan, "additive_attention/scale");
+    assert_eq!(
+        scale.fill.distribution().to_string(),
+        "uniform(low=-0.25,high=0.25)"
+    );
+}
+
+/// The local layers of GPT-Neo have a band, which `causal_mask` does not give.
+#[test]
+fn masks_of_unknown_kinds_have_no_rule() {
+    let tensor = |name: &str| ListedTensor {
+        name: name.to_owned(),
+        shape: Shape::new([1, 1, 8, 8]).unwrap(),
+        dtype: None,
+    };
+    let resolve = |name: &str| {
+        let list = TensorList::new(vec![tensor(name)]).unwrap();
+        Recipe::preset("buffers")
+            .unwrap()
+            .resolve(&list, Some(1), None)
+    };
+    for name in [
+        "transformer.h.0.attn.bias",
+        "h.0.crossattention.bias",
+        "gpt_neox.layers.0.attention.bias",
+    ] {
+        assert_eq!(
+            resolve(name).unwrap().entries[0].init.to_string(),
+            "causal_mask",
+            "{name}"
+        );
+    }
+    assert!(resolve("transformer.h.1.attn.attention.bias").is_err());
+}
