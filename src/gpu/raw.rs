@@ -383,6 +383,60 @@ mod tests {
         words.collect()
     }
 
+    /// Puts a fill three times side by side, so that neighbours share words, and checks that the requests
+    /// of each dispatch share none. Returns the number of dispatches, and of requests.
+    fn side_by_side(fill: &Fill, offset: u64) -> (usize, usize) {
+        let buffer = Buffer {
+            number: 0,
+            size: 1 << 20,
+        };
+        let offsets = [1, 2, 0].map(|i| offset + i * fill.elements());
+        let targets = offsets.map(|offset| BufferFill {
+            fill,
+            buffer,
+            offset,
+        });
+        let made = dispatches_of_all(&targets, Limits::default()).unwrap();
+        let mut written = 0;
+        for dispatch in &made {
+            let mut words = words(dispatch, fill.dtype());
+            words.sort_by_key(|words| words.start);
+            written += words.len();
+            for pair in words.windows(2) {
+                let (dtype, local) = (fill.dtype(), fill.local());
+                assert!(
+                    pair[0].end <= pair[1].start,
+                    "{dtype} {local} at {offset}: {words:?}"
+                );
+            }
+        }
+        (made.len(), written)
+    }
+
+    #[test]
+    fn pieces_of_parts_share_no_word() {
+        let tensor = Tensor::new("w", [37, 11]).unwrap();
+        let normal = Init::normal(0.0, 1.0);
+        // A part with the initializer of its neighbours would share their dispatch but for its turn.
+        let fill = Fill::new(&tensor, &normal, 42)
+            .and_then(|fill| fill.with_part([0..37, 6..7], &normal))
+            .and_then(|fill| fill.with_part([5..9, 0..11], &Init::uniform(0.0, 1.0)))
+            .and_then(|fill| fill.with_part([0..37, 3..4], &Init::ones()))
+            .unwrap();
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            for offset in 0..4 {
+                let (made, written) = side_by_side(&fill.clone().with_dtype(dtype), offset);
+                // Each of the 33 rows outside of the second part has five pieces or more, of which
+                // two may be one with those of the next row.
+                assert!(written >= 3 * 33 * 4, "{written} requests");
+                assert!(made <= 40, "{made} dispatches");
+            }
+        }
+        let scalar = fill.slice([0..1, 6..7]).unwrap();
+        let made = dispatches(&scalar, 0..1, 0, Limits::default()).unwrap();
+        assert_eq!(made.len(), 1);
+    }
+
     #[test]
     fn requests_of_a_dispatch_share_no_word() {
         let tensor = Tensor::new("w", [37, 11]).unwrap();
@@ -398,34 +452,10 @@ mod tests {
                 let fill = whole.clone().with_dtype(dtype);
                 let fill = fill.blocks(slices.iter().cloned()).unwrap();
                 for offset in 0..4 {
-                    let buffer = Buffer {
-                        number: 0,
-                        size: 1 << 20,
-                    };
-                    // A neighbour on each side shares the first and the last word of the parts.
-                    let offsets = [1, 2, 0].map(|i| offset + i * fill.elements());
-                    let targets = offsets.map(|offset| BufferFill {
-                        fill: &fill,
-                        buffer,
-                        offset,
-                    });
-                    let made = dispatches_of_all(&targets, Limits::default()).unwrap();
-                    let mut written = 0;
-                    for dispatch in &made {
-                        let mut words = words(dispatch, dtype);
-                        words.sort_by_key(|words| words.start);
-                        written += words.len();
-                        for pair in words.windows(2) {
-                            assert!(
-                                pair[0].end <= pair[1].start,
-                                "{dtype} {} at {offset}: {words:?}",
-                                fill.local()
-                            );
-                        }
-                    }
+                    let (made, written) = side_by_side(&fill, offset);
                     let regions = 3 * slices.len();
                     assert!(written >= regions, "{written} requests");
-                    assert!(made.len() < regions, "{} dispatches", made.len());
+                    assert!(made < regions, "{made} dispatches");
                 }
             }
         }
