@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::init::{Distribution, DistributionKind, Init};
-use crate::job::Jobs;
+use crate::init::{Distribution, DistributionKind, Init, Law};
+use crate::job::{Jobs, Parts};
 use crate::part::Part;
 use crate::tensor::{DType, Shape, Slice, Tensor};
 
@@ -309,6 +309,32 @@ impl Fill {
     pub(crate) fn renamed(mut self, name: &str) -> Self {
         self.tensor = self.tensor.renamed(name);
         self
+    }
+
+    /// Returns the distribution of a random element of the fill: that of the tensor's
+    /// [distribution](Fill::distribution), or a mixture of those of its [parts](Fill::parts). Constant
+    /// elements do not count. It is `None` if no element is drawn, or if elements depend on each other.
+    #[must_use]
+    pub fn law(&self) -> Option<Law> {
+        if self.parts().is_empty() {
+            return self.distribution.law();
+        }
+        let parts = Parts::new(self);
+        let mut counts = vec![0u64; 1 + self.parts().len()];
+        for piece in parts.pieces(0..self.elements()) {
+            counts[piece.owner] += piece.length;
+        }
+        let own = std::iter::once(&self.distribution);
+        let all = own.chain(self.parts().iter().map(FillPart::distribution));
+        let mut laws = Vec::new();
+        for (distribution, &count) in all.zip(&counts).filter(|(_, count)| **count > 0) {
+            match distribution.law() {
+                Some(law) => laws.push((count as f64, law)),
+                None if matches!(distribution.kind(), DistributionKind::Constant { .. }) => {}
+                None => return None,
+            }
+        }
+        Law::mixture(laws)
     }
 
     /// Returns whether the whole tensor is filled, in its own shape.

@@ -18,13 +18,13 @@ use super::{Distribution, DistributionKind};
 /// assert!((law.above(0.04) / 0.022_750_131_948 - 1.0).abs() < 1e-9);
 /// assert!((law.quantile_below(0.5)).abs() < 1e-12);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Law {
     kind: Kind,
     moments: Moments,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Kind {
     Normal {
         mean: f64,
@@ -50,6 +50,8 @@ enum Kind {
         max: f64,
         floor: f64,
     },
+    /// An element of one of several laws, each with its share. Shares are above 0, and their sum is 1.
+    Mixture(Vec<(f64, Law)>),
 }
 
 /// The mean, the standard deviation, and the moments 0 to 8 of the standardized element.
@@ -150,6 +152,53 @@ impl Law {
         }
     }
 
+    /// Returns the distribution of an element that follows one of several laws, each with a weight above
+    /// 0, such as the number of its elements. It is `None` without a law.
+    #[must_use]
+    pub fn mixture(laws: impl IntoIterator<Item = (f64, Law)>) -> Option<Self> {
+        let laws: Vec<(f64, Law)> = laws
+            .into_iter()
+            .filter(|(weight, _)| *weight > 0.0)
+            .collect();
+        let sum: f64 = laws.iter().map(|(weight, _)| weight).sum();
+        match &laws[..] {
+            [] => return None,
+            [(_, law)] => return Some(law.clone()),
+            _ => {}
+        }
+        let laws: Vec<(f64, Law)> = laws
+            .into_iter()
+            .map(|(weight, law)| (weight / sum, law))
+            .collect();
+        let mean = weighted(&laws, Law::mean);
+        // The moments of a law about the common mean follow from those about its own.
+        let about = |law: &Law, power: usize| -> f64 {
+            let shift = law.mean() - mean;
+            let mut term = 1.0;
+            (0..=power)
+                .map(|k| {
+                    let moment = law.standardized(k) * law.std().powi(k as i32);
+                    let value = term * shift.powi((power - k) as i32) * moment;
+                    term = term * (power - k) as f64 / (k + 1) as f64;
+                    value
+                })
+                .sum()
+        };
+        let std = weighted(&laws, |law| about(law, 2)).sqrt();
+        let mut standardized = [0.0; 9];
+        for (power, moment) in standardized.iter_mut().enumerate() {
+            *moment = weighted(&laws, |law| about(law, power)) / std.powi(power as i32);
+        }
+        Some(Law {
+            kind: Kind::Mixture(laws),
+            moments: Moments {
+                mean,
+                std,
+                standardized,
+            },
+        })
+    }
+
     /// Returns the distribution of a kind whose moments are computed as integrals.
     fn new(kind: Kind) -> Self {
         let expect = |f: &dyn Fn(f64) -> f64| kind.expect(f);
@@ -160,14 +209,12 @@ impl Law {
         for (power, moment) in (0..).zip(&mut standardized) {
             *moment = expect(&|d| ((d - offset) / std).powi(power));
         }
-        Law {
-            kind,
-            moments: Moments {
-                mean: kind.origin() + kind.unit() * offset,
-                std: kind.unit() * std,
-                standardized,
-            },
-        }
+        let moments = Moments {
+            mean: kind.origin() + kind.unit() * offset,
+            std: kind.unit() * std,
+            standardized,
+        };
+        Law { kind, moments }
     }
 
     /// Returns the mean.
@@ -199,6 +246,7 @@ impl Law {
     #[must_use]
     pub fn support(&self) -> (f64, f64) {
         match self.kind {
+            Kind::Mixture(ref laws) => hull(laws, Law::support),
             Kind::Normal { .. } => (f64::NEG_INFINITY, f64::INFINITY),
             Kind::Uniform { low, high } => (low, high),
             Kind::Truncated {
@@ -223,6 +271,7 @@ impl Law {
             return 0.0;
         }
         match self.kind {
+            Kind::Mixture(ref laws) => weighted(laws, |law| law.density(x)),
             Kind::Normal { mean, std } => {
                 let z = (x - mean) / std;
                 (-0.5 * z * z).exp() / (std * TAU.sqrt())
@@ -258,6 +307,7 @@ impl Law {
             return 1.0;
         }
         match self.kind {
+            Kind::Mixture(ref laws) => weighted(laws, |law| law.below(x)),
             Kind::Normal { mean, std } => 0.5 * libm::erfc((mean - x) / std * FRAC_1_SQRT_2),
             Kind::Uniform { low, high } => (x - low) / (high - low),
             Kind::Truncated {
@@ -287,6 +337,7 @@ impl Law {
             return 0.0;
         }
         match self.kind {
+            Kind::Mixture(ref laws) => weighted(laws, |law| law.above(x)),
             Kind::Normal { mean, std } => 0.5 * libm::erfc((x - mean) / std * FRAC_1_SQRT_2),
             Kind::Uniform { low, high } => (high - x) / (high - low),
             Kind::Truncated {
@@ -321,11 +372,27 @@ impl Law {
     /// Returns a finite interval that holds all representable mass.
     fn reach(&self) -> (f64, f64) {
         match self.kind {
+            Kind::Mixture(ref laws) => hull(laws, Law::reach),
             // The probability beyond 40 standard deviations is below the smallest binary64.
             Kind::Normal { mean, std } => (mean - 40.0 * std, mean + 40.0 * std),
             _ => self.support(),
         }
     }
+}
+
+/// Returns the mean of a function of several laws, by their shares.
+fn weighted(laws: &[(f64, Law)], f: impl Fn(&Law) -> f64) -> f64 {
+    laws.iter().map(|(share, law)| share * f(law)).sum()
+}
+
+/// Returns the smallest interval that holds those of all laws.
+fn hull(laws: &[(f64, Law)], interval: impl Fn(&Law) -> (f64, f64)) -> (f64, f64) {
+    let all = laws.iter().map(|(_, law)| interval(law));
+    let (low, high): (Vec<f64>, Vec<f64>) = all.unzip();
+    (
+        low.into_iter().fold(f64::INFINITY, f64::min),
+        high.into_iter().fold(f64::NEG_INFINITY, f64::max),
+    )
 }
 
 /// Returns the point of an interval up to which `before` is true.
@@ -390,7 +457,7 @@ impl Kind {
                 parts / (to - from)
             }
             // The moments of these have closed forms.
-            Kind::Normal { .. } | Kind::Uniform { .. } => f64::NAN,
+            Kind::Normal { .. } | Kind::Uniform { .. } | Kind::Mixture(_) => f64::NAN,
         }
     }
 }
@@ -525,6 +592,39 @@ mod tests {
         let law = truncated(1e4, f64::INFINITY);
         assert!(((law.mean() - 1e4) * 1e4 - 1.0).abs() < 1e-6);
         assert!((law.kurtosis() - 9.0).abs() < 1e-5, "{}", law.kurtosis());
+    }
+
+    #[test]
+    fn a_mixture_has_the_moments_of_its_parts() {
+        let laws = [(3.0, Law::normal(1.0, 0.5)), (1.0, Law::uniform(-2.0, 4.0))];
+        let law = Law::mixture(laws.clone()).unwrap();
+        // By hand: E x^2 is 3/4 (1 + 0.25) + 1/4 (1 + 3), and the laws have the same mean.
+        assert!(near(law.mean(), 1.0));
+        assert!(near(law.std(), (0.75 * 0.25 + 0.25 * 3.0f64).sqrt()));
+        let fourth = 0.75 * 3.0 * 0.0625 + 0.25 * 1.8 * 9.0;
+        assert!(near(law.kurtosis(), fourth / law.std().powi(4)));
+        assert!(near(law.below(0.0) + law.above(0.0), 1.0));
+        assert!(near(
+            law.below(0.0),
+            0.75 * laws[0].1.below(0.0) + 0.25 / 3.0
+        ));
+        assert!(near(law.below(law.quantile_below(0.1)), 0.1));
+        assert!(near(
+            law.density(3.9),
+            0.75 * laws[0].1.density(3.9) + 0.25 / 6.0
+        ));
+        // Apart from each other: the distance of the means counts.
+        let apart = [(1.0, Law::normal(-3.0, 1.0)), (1.0, Law::normal(3.0, 1.0))];
+        let law = Law::mixture(apart).unwrap();
+        assert!(near(law.std(), 10f64.sqrt()));
+        // E x^4 of N(3, 1) is 81 + 6 * 9 + 3.
+        assert!(near(law.kurtosis(), 138.0 / 100.0));
+        assert_eq!(law.support(), (f64::NEG_INFINITY, f64::INFINITY));
+        assert_eq!(Law::mixture([]), None);
+        assert_eq!(
+            Law::mixture([(2.0, Law::normal(0.0, 1.0))]),
+            Some(Law::normal(0.0, 1.0))
+        );
     }
 
     #[test]

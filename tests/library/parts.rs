@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use fanin::init::Fans;
+use fanin::init::{Fans, Law};
 use fanin::{
     DType, Error, Fill, Init, ListedTensor, Plan, Recipe, Shape, Slice, Tensor, TensorList,
 };
@@ -611,4 +611,22 @@ fn verification_allows_a_tolerance_in_orthogonal_parts_only() {
     let found = verify();
     assert_eq!((found.tensors[0].close, found.tensors[0].differing), (1, 1));
     assert_eq!(found.first_difference().unwrap().1.flat, 5);
+}
+
+#[test]
+fn the_law_of_a_fill_is_the_mixture_of_its_parts() {
+    let fill =
+        fill(&[8, 4], "normal(std=0.5)").with_part([0..2, 0..4], &init("uniform(low=1,high=3)"));
+    let fill = fill
+        .and_then(|fill| fill.with_part([6..8, 0..4], &init("zeros")))
+        .unwrap();
+    let law = fill.law().unwrap();
+    // Constants do not count: a third of the others is uniform.
+    assert!((law.mean() - 2.0 / 3.0).abs() < 1e-12);
+    assert!((law.below(1.0) - 2.0 / 3.0 * Law::normal(0.0, 0.5).below(1.0)).abs() < 1e-12);
+    let rows = fill.clone().slice([0..2, 0..4]).unwrap();
+    assert_eq!(rows.law(), Some(Law::uniform(1.0, 3.0)));
+    assert_eq!(fill.clone().slice([6..8, 0..4]).unwrap().law(), None);
+    let orthogonal = fill.with_part([4..8, 0..4], &init("orthogonal")).unwrap();
+    assert_eq!(orthogonal.law(), None);
 }

@@ -100,10 +100,7 @@ fn details<'a>(
         Detail {
             row,
             histogram,
-            // The elements of a tensor with parts follow several laws.
-            expected: fill
-                .filter(|fill| fill.parts().is_empty())
-                .and_then(|fill| fill.distribution().law()),
+            expected: fill.and_then(|fill| fill.law()),
             drawn_from: fill.map(|fill| match fill.parts().len() {
                 0 => fill.distribution().to_string(),
                 parts => format!(

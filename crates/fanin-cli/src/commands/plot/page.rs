@@ -49,7 +49,7 @@ pub fn page(arguments: &PlotArguments, rows: &[Examined], details: &[Detail]) ->
 
 /// Returns the names and laws of the distributions to compare with.
 pub fn laws(detail: &Detail) -> Vec<(String, Law)> {
-    match (detail.expected, &detail.drawn_from) {
+    match (detail.expected.clone(), &detail.drawn_from) {
         (Some(law), Some(text)) => vec![(format!("expected: {text}"), law)],
         // The expected distribution has no density, so none is drawn.
         (None, Some(_)) => Vec::new(),
