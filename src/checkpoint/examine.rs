@@ -94,10 +94,10 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 /// ([`Examined::parts`]).
 ///
 /// A tensor that is kept from a file has no expected statistics, and is flagged only for NaN and
-/// infinities. A tensor without a fill is flagged for properties that no initializer gives: NaN and infinities,
-/// an element further from the mean than the largest of as many normal numbers (unless most
-/// elements are zeros), and a tensor of rank 2 or more with elements that are all 0, which passes
-/// no signal on, or all equal and not 1, which keeps its units identical.
+/// infinities. A tensor without a fill is flagged for properties that no initializer gives: NaN and
+/// infinities, an element further from the mean than the largest of as many normal numbers (unless
+/// most elements are zeros), and a tensor of rank 2 or more with elements that are all 0, which
+/// passes no signal on, or all equal and not 1, which keeps its units identical.
 ///
 /// ```
 /// use fanin::{Recipe, checkpoint};

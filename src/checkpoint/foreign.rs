@@ -1,7 +1,7 @@
 //! Files of other formats, told by their first bytes, so that a message can say what such a file is
 //! and what to do with it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -17,9 +17,9 @@ const SAVE_AS_SAFETENSORS: &str = "save it as safetensors (in Python: safetensor
 /// A format that is not read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Foreign {
-    /// What a file of this format is, with an article.
+    /// The name of the format, with an article.
     what: &'static str,
-    /// What would be accepted instead.
+    /// The action that gives an accepted file.
     remedy: &'static str,
 }
 
@@ -158,10 +158,11 @@ pub(super) fn refuse_file(path: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be read.
+/// [`Error::Io`] if there is no such file, or if it cannot be read.
 pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut first = Vec::new();
-    if path.is_file() {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
+    if metadata.is_file() {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
         file.take(FIRST_BYTES as u64)
             .read_to_end(&mut first)

@@ -6,7 +6,7 @@ use super::foreign::{self, FIRST_BYTES};
 use super::header;
 use super::json::{Json, listed, parse_json, read_json};
 use super::weights::Weights;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::read::format_error;
 use crate::tensor::TensorList;
 
@@ -26,7 +26,8 @@ use crate::tensor::TensorList;
 ///
 /// [`Error::Io`](crate::Error::Io) for a file that cannot be read.
 /// [`Error::Format`](crate::Error::Format) for a file of another kind, or one that is damaged, has
-/// a shape with too many elements or an unknown dtype; it names the tensor at fault. [`Error::Duplicate`](crate::Error::Duplicate) for a name that is listed twice.
+/// a shape with too many elements or an unknown dtype; it names the tensor at fault.
+/// [`Error::Duplicate`](crate::Error::Duplicate) for a name that is listed twice.
 pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
     let path = path.as_ref();
     let extension = path.extension().and_then(|e| e.to_str());
@@ -38,7 +39,6 @@ pub fn read_tensor_list(path: impl AsRef<Path>) -> Result<TensorList> {
             Json::Index(map) => Weights::of_index(path, &map)?.tensor_list(),
         },
         _ => {
-            std::fs::metadata(path).map_err(Error::io(path, "open"))?;
             foreign::refuse_file(path)?;
             Err(format_error(
                 path,

@@ -257,7 +257,6 @@ impl Weights {
                 )),
             },
             _ => {
-                std::fs::metadata(path).map_err(Error::io(path, "open"))?;
                 foreign::refuse_file(path)?;
                 Err(format_error(
                     path,

@@ -42,7 +42,7 @@ pub struct ReadBack<'a> {
     gpu: &'a Gpu,
     begun: VecDeque<Begun>,
     free: Vec<PieceBuffers>,
-    /// What the device has made for a dtype that the host converts to.
+    /// The binary32 numbers of a piece that the host converts to another dtype.
     values: Vec<u8>,
 }
 
@@ -88,7 +88,8 @@ impl<'a> ReadBack<'a> {
     ///
     /// [`Error::LengthMismatch`](crate::Error::LengthMismatch) if the range reaches past the end of the
     /// slice; [`Error::DType`](crate::Error::DType) if the dtype cannot hold the elements;
-    /// [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file; [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
+    /// [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file;
+    /// [`Error::Device`](crate::Error::Device) if the device has no room for it, or is lost.
     pub fn begin(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
         let (made, stored) = Stored::on_device(fill)?;
         let length = range.end.saturating_sub(range.start);

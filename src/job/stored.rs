@@ -126,7 +126,7 @@ fn within(format: Float8, low: f32, high: f32) -> Option<[f32; 2]> {
     (low <= high).then_some([low, high])
 }
 
-/// What a tensor of whole numbers can have.
+/// The remedies for a tensor of whole numbers.
 const WHOLE: &str = "use init = \"zeros\" or \"constant(value=N)\", dtype = \"f32\", keep = true to \
      copy the tensor from its file, or skip = true";
 

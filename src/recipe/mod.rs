@@ -49,7 +49,8 @@
 //!
 //! A tensor that no rule matches is an error, unless it is carried over: a tensor of whole numbers, or
 //! of a dtype that cannot be made, whose list was read from a file with weights. It is copied from
-//! there, bit for bit. So is one whose rule gives it an initializer for floats. A key that is not listed here is an error, too.
+//! there, bit for bit. So is one whose rule gives it an initializer for floats. A key that is not listed
+//! here is an error, too.
 //!
 //! The seed of a rule has precedence over the caller's seed. So the tensors of the rule stay the same
 //! while another seed changes the rest of the model.
@@ -438,12 +439,11 @@ impl Recipe {
             Assignment::Other { names, tied } => {
                 let other = context.other(listed, rule, names, *tied);
                 let (source, source_index) = other.map_err(at_rule)?;
-                let carried_over = self.entry(context, source, source_index, seed, dtype)?;
-                if carried_over.fill.is_kept() {
+                let entry = self.entry(context, source, source_index, seed, dtype)?;
+                if entry.fill.is_kept() {
                     let key = if *tied { "tied_to" } else { "same_as" };
                     return Err(at_rule(context::kept(key, &source.name)));
                 }
-                let entry = self.content(context, source, source_index, seed)?;
                 let name = Some(source.name.clone());
                 let (tied_to, same_as) = if *tied { (name, None) } else { (None, name) };
                 PlanEntry {
@@ -593,7 +593,7 @@ fn carried_over(listed: &ListedTensor, seed: u64) -> PlanEntry {
     }
 }
 
-/// What a rule makes for a tensor or a part of one.
+/// The weights that a rule gives a tensor or a part of one.
 struct Made {
     assigned: Assigned,
     distribution: Distribution,

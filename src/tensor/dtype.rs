@@ -286,8 +286,9 @@ impl DType {
     ///
     /// `asked` is for the floats of a whole model, as is the recipe's. It does not change a tensor
     /// that is listed as whole numbers (a counter, position ids) or in a dtype that is not made (codes
-    /// and scales of 4, 6 or 8 bits, complex numbers), nor one whose rule has such a dtype. Otherwise the first one counts: `asked`, the rule's, the recipe's, the
-    /// listed one, f32. For a tensor that is kept, only its file decides.
+    /// and scales of 4, 6 or 8 bits, complex numbers), nor one whose rule has such a dtype. Otherwise
+    /// the first one counts: `asked`, the rule's, the recipe's, the listed one, f32. For a tensor that
+    /// is kept, only its file decides.
     #[cfg(feature = "recipe")]
     pub(crate) fn chosen(
         asked: Option<DType>,

@@ -5,7 +5,7 @@
 pub(crate) struct Float8 {
     /// The bits after the point.
     fraction: u32,
-    /// What is added to an exponent.
+    /// The number that is added to an exponent.
     bias: u32,
     /// The bits of the largest finite number.
     largest: u8,

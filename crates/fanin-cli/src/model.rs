@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fanin::checkpoint::{self, Weights};
+use fanin::checkpoint::{self, Sources, Weights};
 use fanin::recipe::{PlanRule, UnusedRule};
 use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, ShardSpec, Slice, TensorList};
@@ -36,9 +36,13 @@ pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
 
 /// Reads a list of tensors, and warns of those that an index does not list.
 pub fn tensor_list(source: &Path) -> Result<TensorList, Failure> {
-    let list = checkpoint::read_tensor_list(source)?;
-    warn_of_unlisted_in(source);
-    Ok(list)
+    match index(source) {
+        Some(weights) => {
+            warn_of_unlisted(&weights);
+            Ok(weights.tensor_list()?)
+        }
+        None => Ok(checkpoint::read_tensor_list(source)?),
+    }
 }
 
 /// Warns of tensors that the shards of an index hold and that it does not list. transformers does
@@ -56,16 +60,20 @@ pub fn warn_of_unlisted(weights: &Weights) {
 
 /// Warns as [`warn_of_unlisted`] if a path leads to an index.
 pub fn warn_of_unlisted_in(path: &Path) {
+    if let Some(weights) = index(path) {
+        warn_of_unlisted(&weights);
+    }
+}
+
+/// Opens the weights of an index or of a folder. It is `None` for other files, and for an index that
+/// cannot be read, whose reader reports it.
+fn index(path: &Path) -> Option<Weights> {
     // Only a regular file: a pipe can be read once.
     let is_json = path
         .extension()
         .is_some_and(|extension| extension == "json");
-    if path.is_dir() || is_json && path.is_file() {
-        // A list has no weights, and an index that cannot be read is reported by its reader.
-        if let Ok(weights) = Weights::open(path) {
-            warn_of_unlisted(&weights);
-        }
-    }
+    let is_index = path.is_dir() || is_json && path.is_file();
+    is_index.then(|| Weights::open(path).ok()).flatten()
 }
 
 /// Warns about rules that apply to no tensor. With `strict`, the first one is an error.
@@ -136,6 +144,32 @@ pub fn resolve(
             )),
             error => Failure::from(error),
         })
+}
+
+/// The fills of a plan that weights are compared with.
+pub struct Compared {
+    pub fills: Vec<Fill>,
+    /// The files of the fills that are kept.
+    pub sources: Sources,
+    /// The names of the tensors that the recipe skips.
+    pub skipped: Vec<String>,
+}
+
+impl Compared {
+    /// Finds the files of kept tensors. Without the source of the list, tensors that are kept from there
+    /// have none.
+    pub fn new(plan: Plan, list: Option<&Path>) -> Result<Self, Failure> {
+        let sources = Sources::of_plan(&plan, list)?;
+        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+        let skipped = skipped.collect();
+        let mut fills = plan.into_fills();
+        sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
+        Ok(Compared {
+            fills,
+            sources,
+            skipped,
+        })
+    }
 }
 
 /// Loads a recipe from a .toml file, or returns the preset of this name.

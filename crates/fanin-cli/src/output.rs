@@ -163,7 +163,8 @@ pub fn check_overwritten(sources: &Sources, list: &Path, out: &Path) -> Result<(
     }
 }
 
-/// Makes the contents with the backend, keeps what is kept from `sources`, writes them to the output and reports the amount.
+/// Makes the contents with the backend, copies what is kept from `sources`, writes all to the output and
+/// reports the amount.
 ///
 /// The report begins with `what`, such as "124,439,808 parameters in 148 tensors".
 pub fn write(

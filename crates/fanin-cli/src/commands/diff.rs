@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use fanin::checkpoint::{self, Change, Diff, Sources, Start, Weights, WithSources};
+use fanin::checkpoint::{self, Change, Diff, Start, Weights, WithSources};
 use fanin::{Plan, Recipe};
 
 use crate::Failure;
 use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
-use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{Compared, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json};
 use crate::table::{Align, table};
 
@@ -24,16 +24,12 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     };
     let diff = if is_recipe(&arguments.start) {
         let plan = plan(arguments, &trained)?;
-        let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
-        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
-        let skipped: Vec<String> = skipped.collect();
-        let mut fills = plan.into_fills();
-        sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
+        let compared = Compared::new(plan, arguments.tensors.as_deref())?;
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
-        let make = &mut WithSources::new(&mut *make, &sources);
-        let start = Start::Fills(&fills, make);
-        checkpoint::diff_some(start, &trained, &skipped, &mut progress)
+        let make = &mut WithSources::new(&mut *make, &compared.sources);
+        let start = Start::Fills(&compared.fills, make);
+        checkpoint::diff_some(start, &trained, &compared.skipped, &mut progress)
     } else {
         refuse_recipe_options(arguments)?;
         let start = Weights::open(&arguments.start)?;

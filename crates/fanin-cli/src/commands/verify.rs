@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use fanin::checkpoint::{
-    self, Sources, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
-};
+use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights, WithSources};
 use fanin::{Recipe, STREAM_VERSION};
 use serde::Serialize;
 
@@ -12,7 +10,7 @@ use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{narrowed, recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{Compared, narrowed, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -53,11 +51,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let plan = resolve(&recipe, &list, arguments.seed, None)?;
     let seed = plan.seed;
     // The file itself is no source for what it should hold.
-    let sources = Sources::of_plan(&plan, arguments.tensors.as_deref())?;
-    let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
-    let skipped: Vec<String> = skipped.collect();
-    let mut fills = plan.into_fills();
-    sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
+    let Compared {
+        mut fills,
+        sources,
+        skipped,
+    } = Compared::new(plan, arguments.tensors.as_deref())?;
     if let Some(slice) = slice {
         // The metadata need not be trusted: at another slice, the bits differ.
         fills = fills

@@ -466,6 +466,7 @@ fn invalid_arrays_are_refused() {
         ("f.npy", "do not fit shape"),
         ("g.npy", "do not fit shape"),
         ("h.bin", "use .safetensors or .npy"),
+        ("none", "cannot open"),
         ("none.npy", "cannot open"),
         ("none.safetensors", "cannot open"),
     ] {

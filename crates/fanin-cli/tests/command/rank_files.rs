@@ -521,8 +521,8 @@ fn interrupted_ranks_are_resumed() {
     assert_eq!([0, 2, 3].map(modified), before);
 }
 
-#[test]
-fn a_rank_file_without_its_metadata_is_refused() {
+/// Writes a tensor in the files of two ranks, to the folder `ranks`.
+fn two_ranks() -> Run {
     let run = Run::new();
     run.write(
         "list.json",
@@ -535,6 +535,12 @@ fn a_rank_file_without_its_metadata_is_refused() {
     run.fanin("init kaiming --seed 1 --shard-spec spec.toml --out ranks/")
         .tensors("list.json")
         .ok();
+    run
+}
+
+#[test]
+fn a_rank_file_without_its_metadata_is_refused() {
+    let run = two_ranks();
     let name = "ranks/model-rank-00000-of-00002.safetensors";
     // As a trainer saves it: the same tensors, no metadata.
     let file = fs::read(run.path(name)).unwrap();
@@ -556,18 +562,7 @@ fn a_rank_file_without_its_metadata_is_refused() {
 
 #[test]
 fn a_single_file_does_not_hide_the_files_of_ranks() {
-    let run = Run::new();
-    run.write(
-        "list.json",
-        r#"{"tensors": [{"name": "w.weight", "shape": [8, 4]}]}"#,
-    );
-    run.write(
-        "spec.toml",
-        "mesh = [{ name = \"tp\", size = 2 }]\n[[rule]]\nmatch = \"*\"\nplacements = [\"shard(0)\"]\n",
-    );
-    run.fanin("init kaiming --seed 1 --shard-spec spec.toml --out ranks/")
-        .tensors("list.json")
-        .ok();
+    let run = two_ranks();
     run.fanin("regenerate kaiming --seed 1 --tensor w.weight --out ranks/model.safetensors")
         .tensors("list.json")
         .ok();
