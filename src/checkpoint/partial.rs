@@ -37,10 +37,25 @@ impl Partial {
     /// With `resume` the file keeps its contents, and is kept if it is not completed. Without, it
     /// is emptied, and removed if it is not completed.
     pub fn open(target: &Path, resume: bool) -> Result<Self, Failed> {
+        Partial::open_locked(target, resume, File::try_lock)
+    }
+
+    /// Opens the partial file of a small target, emptied. Waits while another process writes it.
+    pub fn open_shared(target: &Path) -> Result<Self, Failed> {
+        Partial::open_locked(target, false, |file| {
+            file.lock().map_err(TryLockError::Error)
+        })
+    }
+
+    fn open_locked(
+        target: &Path,
+        resume: bool,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Self, Failed> {
         let path = folder_of(target).join(partial_name(target));
         loop {
             let file = open_alone(&path).map_err(|error| ("create a file beside it", error))?;
-            let file = match file.try_lock() {
+            let file = match lock(&file) {
                 Ok(()) if is_at(&file, &path) => file,
                 // Between opening and locking, the process that held it has renamed it to its
                 // target.
@@ -78,7 +93,7 @@ impl Partial {
     }
 
     /// Creates a partial file with a random name. A later run does not find it.
-    pub fn unique(target: &Path) -> Result<Self, Failed> {
+    fn unique(target: &Path) -> Result<Self, Failed> {
         let failed = |error: io::Error| ("create a file beside it", error);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".fanin-").suffix(".partial");
@@ -261,6 +276,29 @@ mod tests {
         drop(first);
         drop(Partial::open(&target, false).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_shared_file_has_one_writer_after_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        fs::write(
+            folder.path().join(partial_name(&target)),
+            "of a killed process",
+        )
+        .unwrap();
+        let write = || {
+            let mut partial = Partial::open_shared(&target).unwrap();
+            partial.write_all(b"whole").unwrap();
+            partial.persist(&target).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(write);
+            }
+        });
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

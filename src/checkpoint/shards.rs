@@ -452,10 +452,10 @@ fn holds_text(path: &Path, text: &str) -> Result<bool> {
     }
 }
 
-/// Writes a text completely or not at all. The partial file's name is unique, because two processes
-/// may find the model complete at the same time and write the same index.
+/// Writes a text completely or not at all. Two processes may find the model complete at the same
+/// time and write the same index: one after the other does.
 fn save_text(path: &Path, text: &str) -> Result<()> {
-    let written = Partial::unique(path).and_then(|mut partial| {
+    let written = Partial::open_shared(path).and_then(|mut partial| {
         let written = io::Write::write_all(&mut partial, text.as_bytes());
         written.map_err(|error| ("write", error))?;
         partial.persist(path)

@@ -325,6 +325,27 @@ fn a_killed_process_leaves_only_whole_files_and_can_be_resumed() {
     assert!(partial > 0);
 }
 
+#[test]
+fn an_index_that_a_killed_process_left_is_completed() {
+    let run = Run::new();
+    run.list(
+        "list.json",
+        &[("a.weight", &[64, 64]), ("b.weight", &[64, 64])],
+    );
+    let init = |out: &str| {
+        let init = run.cpu("init kaiming --seed 1 --max-shard-size 20KB");
+        init.tensors("list.json").and("--out").arg(out)
+    };
+    init("whole").ok();
+    init("killed").ok();
+    let index = run.path("killed/model.safetensors.index.json");
+    let partial = run.path("killed/.fanin-model.safetensors.index.json.partial");
+    fs::rename(index, partial).unwrap();
+    init("killed").and("--resume").ok();
+    assert_eq!(hidden(&run.path("killed")), [""; 0]);
+    assert!(contents(&run.path("killed")) == contents(&run.path("whole")));
+}
+
 /// A file size limit stops a write halfway, as a full disk does.
 #[cfg(unix)]
 #[test]
