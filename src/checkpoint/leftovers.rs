@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::header::{self, MAX_HEADER_BYTES, Pairs};
 use super::part_of::FANIN;
+use super::partial::{self, Partial};
 use super::shards::{INDEX, SINGLE, is_shard_name, rank_of_file};
 use crate::error::{Error, Result};
 use crate::read::{format_error, read_limited};
@@ -25,6 +26,9 @@ pub(super) struct Leftovers {
     names: Vec<String>,
     /// The first of them that fanin may not remove, the reason, and the number of others.
     foreign: Option<(String, &'static str, usize)>,
+    /// The targets of incomplete files in the folder. A killed process has left them, or another one
+    /// writes them.
+    incomplete: Vec<String>,
     /// True if the index lists a file that the new model replaces.
     pub index_lists_new: bool,
 }
@@ -52,7 +56,10 @@ impl Leftovers {
             .chain(listed)
             .filter(|name| !is_new(name))
             .collect();
+        let targets = there.iter().filter_map(|name| partial::target_name(name));
+        let incomplete = targets.filter(|name| is_of_model(name) || *name == INDEX);
         let mut leftovers = Leftovers {
+            incomplete: incomplete.map(str::to_owned).collect(),
             index_lists_new: index.files.iter().any(|name| is_new(name)),
             ..Leftovers::default()
         };
@@ -82,8 +89,14 @@ impl Leftovers {
         self.names.push(name.to_owned());
     }
 
+    /// Returns true if there are no complete files of another model.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// Returns true if [`remove`](Leftovers::remove) has nothing to remove.
+    pub fn is_clean(&self) -> bool {
+        self.names.is_empty() && self.incomplete.is_empty()
     }
 
     /// Checks that the new model may be written: that there is nothing left, or that `overwrite`
@@ -122,8 +135,13 @@ impl Leftovers {
         Err(format_error(folder, None, reason))
     }
 
-    /// Removes the files. Other processes may remove them at the same time.
+    /// Removes the files, and incomplete ones that nobody writes. Other processes may remove them at
+    /// the same time.
     pub fn remove(&self, folder: &Path) -> Result<()> {
+        for name in &self.incomplete {
+            let path = folder.join(name);
+            Partial::discard(&path).map_err(|(action, error)| Error::io(&path, action)(error))?;
+        }
         for name in &self.names {
             let path = folder.join(name);
             // The file may be another one by now.

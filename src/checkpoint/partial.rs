@@ -92,11 +92,27 @@ impl Partial {
         }
     }
 
+    /// Removes the partial file of a target that a killed process has left. One that another process
+    /// is writing stays, and so does one on a file system without locks, where nobody can tell.
+    pub fn discard(target: &Path) -> Result<(), Failed> {
+        let path = folder_of(target).join(partial_name(target));
+        let file = match open_existing(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(("remove the incomplete file beside it", error)),
+        };
+        if file.try_lock().is_ok() && is_at(&file, &path) {
+            fs::remove_file(&path)
+                .map_err(|error| ("remove the incomplete file beside it", error))?;
+        }
+        Ok(())
+    }
+
     /// Creates a partial file with a random name. A later run does not find it.
     fn unique(target: &Path) -> Result<Self, Failed> {
         let failed = |error: io::Error| ("create a file beside it", error);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".fanin-").suffix(".partial");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         // tempfile makes files that only their owner can read. This one will be an ordinary file,
         // with the permissions that the process' umask leaves.
         #[cfg(unix)]
@@ -174,19 +190,30 @@ impl Write for Partial {
     }
 }
 
+/// The text before a target's name in the name of its partial file.
+const PREFIX: &str = ".fanin-";
+
+/// The text after it.
+const SUFFIX: &str = ".partial";
+
+/// Returns the name of the target of a partial file, or `None` for another file.
+pub(super) fn target_name(partial: &str) -> Option<&str> {
+    partial.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+}
+
 /// Returns the partial file's name: `.fanin-NAME.partial`, with a hash in place of a name that
 /// would make it too long.
 fn partial_name(target: &Path) -> OsString {
     let name = target.file_name().unwrap_or_default();
-    let mut partial = OsString::from(".fanin-");
+    let mut partial = OsString::from(PREFIX);
     partial.push(name);
-    partial.push(".partial");
+    partial.push(SUFFIX);
     if partial.len() <= MAX_NAME {
         return partial;
     }
     let digest = Sha256::digest(name.as_encoded_bytes());
     let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
-    format!(".fanin-{hex}.partial").into()
+    format!("{PREFIX}{hex}{SUFFIX}").into()
 }
 
 /// Returns the folder of a file.
@@ -200,8 +227,21 @@ fn folder_of(path: &Path) -> &Path {
 /// Opens or creates a file without following a symbolic link. The name is predictable, so somebody
 /// else may have put a link there to have another file overwritten.
 fn open_alone(path: &Path) -> io::Result<File> {
+    open(path, true)
+}
+
+/// Opens a file without following a symbolic link.
+fn open_existing(path: &Path) -> io::Result<File> {
+    open(path, false)
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
+    options
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -276,6 +316,21 @@ mod tests {
         drop(first);
         drop(Partial::open(&target, false).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_discarded_file_is_removed_unless_somebody_writes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        let count = || fs::read_dir(folder.path()).unwrap().count();
+        Partial::discard(&target).unwrap();
+        let written = Partial::open(&target, true).unwrap();
+        Partial::discard(&target).unwrap();
+        assert_eq!(count(), 1);
+        drop(written);
+        assert_eq!(count(), 1);
+        Partial::discard(&target).unwrap();
+        assert_eq!(count(), 0);
     }
 
     #[test]

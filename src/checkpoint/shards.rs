@@ -507,7 +507,7 @@ impl Writer {
         leftovers.check(folder, self.overwrite)?;
         let path = folder.join(parts.file_name());
         self.save(path, &parts.contents()?, make, progress)?;
-        if !leftovers.is_empty() && ranks::are_complete(folder, parts.ranks, &parts.metadata)? {
+        if !leftovers.is_clean() && ranks::are_complete(folder, parts.ranks, &parts.metadata)? {
             leftovers.remove(folder)?;
         }
         Ok(())

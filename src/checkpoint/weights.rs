@@ -325,6 +325,7 @@ impl Weights {
         shards_are_there(path, folder, &files)?;
         let mut shards: HashMap<&str, ShardHeader> = HashMap::new();
         let mut metadata: Vec<(String, String)> = Vec::new();
+        let mut keys: HashSet<String> = HashSet::new();
         let mut headers_bytes = 0;
         let mut slice_alone = None;
         for &file in &files {
@@ -339,7 +340,7 @@ impl Weights {
                 return Err(format_error(path, None, reason));
             }
             for (key, value) in &header.metadata {
-                if metadata.iter().all(|(known, _)| known != key) {
+                if keys.insert(key.clone()) {
                     metadata.push((key.clone(), value.clone()));
                 }
             }

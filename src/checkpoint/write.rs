@@ -288,6 +288,8 @@ impl Writer {
                 return Ok(None);
             }
             Ok(_) if self.resume && self.holds(&target, path, contents, make, progress)? => {
+                Partial::discard(&target)
+                    .map_err(|(action, error)| Error::io(path, action)(error))?;
                 return Ok(None);
             }
             _ => {}

@@ -346,6 +346,43 @@ fn an_index_that_a_killed_process_left_is_completed() {
     assert!(contents(&run.path("killed")) == contents(&run.path("whole")));
 }
 
+#[test]
+fn incomplete_files_are_removed_once_the_model_is_complete() {
+    let run = Run::new();
+    run.list(
+        "list.json",
+        &[("a.weight", &[64, 64]), ("b.weight", &[64, 64])],
+    );
+    let init = |out: &str, more: &str| {
+        let init = run.cpu("init kaiming --seed 1").tensors("list.json");
+        init.and("--out").arg(out).and(more)
+    };
+    let leave = |folder: &str, targets: &[&str]| {
+        for target in targets {
+            let partial = format!("{folder}/.fanin-{target}.partial");
+            fs::write(run.path(&partial), "cut sh").unwrap();
+        }
+    };
+    init("whole", "--max-shard-size 20KB").ok();
+    init("whole.safetensors", "").ok();
+    // Of a file that is complete, of one that another size gives, and of the index.
+    let targets = [
+        "model-00001-of-00002.safetensors",
+        "model-00003-of-00007.safetensors",
+        "model.safetensors",
+        "model.safetensors.index.json",
+    ];
+    leave("whole", &targets);
+    let own = run.path("whole/.fanin-notes.partial");
+    fs::write(&own, "another program's").unwrap();
+    init("whole", "--max-shard-size 20KB --resume").ok();
+    assert_eq!(hidden(&run.path("whole")), [".fanin-notes.partial"]);
+
+    leave(".", &["whole.safetensors"]);
+    init("whole.safetensors", "--resume").ok();
+    assert_eq!(hidden(&run.path(".")), [""; 0]);
+}
+
 /// A file size limit stops a write halfway, as a full disk does.
 #[cfg(unix)]
 #[test]
