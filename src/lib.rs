@@ -39,6 +39,12 @@
 //! The arithmetic is specified in `docs/STREAM.md` of the repository; it has a version of its
 //! own, [`STREAM_VERSION`].
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "fanin needs a little-endian target: it makes weights in the byte order of safetensors files, \
+     and no test runs on a big-endian one"
+);
+
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 pub mod cpu;

@@ -43,15 +43,6 @@ pub(super) fn fill_jobs(jobs: &Jobs, start: u64, out: &mut [u8]) {
         });
 }
 
-/// Converts little-endian elements to the byte order of the host.
-pub(super) fn to_native_endian(dtype: DType, bytes: &mut [u8]) {
-    if cfg!(target_endian = "big") {
-        for element in bytes.chunks_exact_mut(dtype.size() as usize) {
-            element.reverse();
-        }
-    }
-}
-
 /// Fills `out` with the elements from index `element` of the whole tensor on.
 fn fill_run(set: Set, job: &Job, element: u64, out: &mut [u8]) {
     let Some(stored) = job.stored else {

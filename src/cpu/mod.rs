@@ -96,10 +96,7 @@ pub fn fill_slice<T: Element>(fill: &Fill, out: &mut [T]) -> Result<()> {
             got: T::DTYPE.name(),
         });
     }
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
-    self::fill(fill, bytes)?;
-    batch::to_native_endian(fill.dtype(), bytes);
-    Ok(())
+    self::fill(fill, bytemuck::cast_slice_mut(out))
 }
 
 /// Fills `out` with the elements from `start` on, counted in the part's own row-major order.

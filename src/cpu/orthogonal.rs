@@ -16,9 +16,9 @@ use crate::error::Result;
 use crate::fill::Fill;
 use crate::init::{DistributionKind, Init};
 use crate::job::{FillTable, Job, Jobs};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
-use super::batch::{fill_jobs, to_native_endian};
+use super::batch::fill_jobs;
 
 /// The number of reflections that are applied together.
 const BLOCK: usize = 128;
@@ -163,9 +163,11 @@ fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
     let tensor = Tensor::new("orthogonal", [m as u64, n as u64])?.with_stream_id(key.stream);
     let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), key.seed)?;
     let mut drawn = vec![0f32; m * n];
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut drawn);
-    fill_jobs(&Jobs::new(&gaussian)?, 0, bytes);
-    to_native_endian(DType::F32, bytes);
+    fill_jobs(
+        &Jobs::new(&gaussian)?,
+        0,
+        bytemuck::cast_slice_mut(&mut drawn),
+    );
     // Each column is summed in the order of its rows, so the sum does not depend on threads.
     let mut below = vec![0.0f64; n];
     below
