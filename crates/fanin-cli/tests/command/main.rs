@@ -17,6 +17,7 @@ mod plan;
 mod plot;
 mod rank_files;
 mod real_models;
+mod recipe_tensors;
 mod regenerate;
 mod shards;
 mod signal;
