@@ -78,16 +78,30 @@ def test_control_c_stops_work(function: str) -> None:
         assert list(Path("m").iterdir()) == []
 
 
-def child(queue: multiprocessing.Queue[float]) -> None:
-    array = fanin.fill("normal", (1 << 20,), name="w", seed=1)
-    queue.put(float(array.sum()))
+def results() -> list[float]:
+    """Returns a number of every function that uses threads."""
+    normal = fanin.fill("normal", (1 << 20,), name="w", seed=1)
+    orthogonal = fanin.fill("orthogonal", (300, 300), name="w", seed=1)
+    verified = fanin.verify("w.safetensors", "kaiming", 1)
+    changed = fanin.diff("kaiming", "w.safetensors", 2)
+    [stats] = fanin.stats("w.safetensors", "kaiming")
+    assert changed.total.relative is not None
+    assert stats.std is not None
+    sums = [float(normal.sum()), float(orthogonal[:9].sum())]
+    return [*sums, float(verified.same), changed.total.relative, stats.std]
+
+
+def child(queue: multiprocessing.Queue[list[float]]) -> None:
+    fanin.init_model("kaiming", {"fc.weight": (300, 200)}, 1, out=f"{os.getpid()}.safetensors")
+    queue.put(results())
 
 
 @POSIX
 def test_a_forked_process_fills() -> None:
-    expected = float(fanin.fill("normal", (1 << 20,), name="w", seed=1).sum())
+    fanin.init_model("kaiming", {"fc.weight": (300, 200)}, 1, out="w.safetensors")
+    expected = results()
     context = multiprocessing.get_context("fork")
-    queue: multiprocessing.Queue[float] = context.Queue()
+    queue: multiprocessing.Queue[list[float]] = context.Queue()
     processes = [context.Process(target=child, args=(queue,)) for _ in range(3)]
     for process in processes:
         process.start()
