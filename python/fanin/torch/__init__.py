@@ -1,0 +1,5 @@
+"""Initial weights of PyTorch models: a model's own initialization, with the same bits on every device and mesh."""
+
+from fanin.torch._recorded import Recorded, RecordedPart, RecordedTensor, RecordWarning, record
+
+__all__ = ["RecordWarning", "Recorded", "RecordedPart", "RecordedTensor", "record"]
