@@ -116,7 +116,9 @@ def _texts(name: str) -> Iterator[tuple[str, ...]]:
     parts = name.split(".")
     prefixes = [""]
     if len(parts) > 1:
-        prefixes += [".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))]
+        prefixes += [
+            ".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))
+        ]
         numbered = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
         if numbered:
             prefixes.append(".".join(parts[:numbered]) + ".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from fanin.torch._storage import Indices
 Slice = tuple[tuple[int, int], ...]
 
 
-def slices(spans: Indices, shape: tuple[int, ...], most: int) -> Optional[list[Slice]]:
+def slices(spans: Indices, shape: tuple[int, ...], most: int) -> list[Slice] | None:
     """Returns slices that have exactly the elements of sorted ranges of row-major indices.
 
     Args:
@@ -39,17 +38,26 @@ def slices(spans: Indices, shape: tuple[int, ...], most: int) -> Optional[list[S
     return found
 
 
-def _repeated(spans: Indices, shape: tuple[int, ...]) -> Optional[tuple[Slice, int]]:
+def _repeated(spans: Indices, shape: tuple[int, ...]) -> tuple[Slice, int] | None:
     """Returns the slice that the first ranges are together, if the same range repeats along an axis: some columns."""
     if len(spans) < 2:
         return None
     length, period = int(spans[0, 1] - spans[0, 0]), int(spans[1, 0] - spans[0, 0])
     inner = _boxes(int(spans[0, 0]), int(spans[0, 1]), shape)
-    axis = next((axis for axis in range(len(shape)) if math.prod(shape[axis + 1 :]) == period and shape[axis] > 1), None)
+    axis = next(
+        (
+            axis
+            for axis in range(len(shape))
+            if math.prod(shape[axis + 1 :]) == period and shape[axis] > 1
+        ),
+        None,
+    )
     if len(inner) != 1 or axis is None:
         return None
     box = inner[0]
-    steps = (spans[:, 0] - spans[0, 0] == period * np.arange(len(spans))) & (spans[:, 1] - spans[:, 0] == length)
+    steps = (spans[:, 0] - spans[0, 0] == period * np.arange(len(spans))) & (
+        spans[:, 1] - spans[:, 0] == length
+    )
     count = int(np.argmin(steps)) if not steps.all() else len(spans)
     first = box[axis][0]
     count = min(count, shape[axis] - first)
@@ -58,7 +66,8 @@ def _repeated(spans: Indices, shape: tuple[int, ...]) -> Optional[tuple[Slice, i
     grown = (*box[:axis], (first, first + count), *box[axis + 1 :])
     if math.prod(end - start for start, end in grown) != count * length:
         return None
-    # A block within more axes repeats as a whole: look whether the grown slice continues along an outer axis.
+    # A block within more axes repeats as a whole: look whether the grown slice continues along an
+    # outer axis.
     return grown, count
 
 
