@@ -115,7 +115,7 @@ def _dirac(values: torch.Tensor) -> str | None:
 def _arange(values: torch.Tensor) -> str | None:
     """Returns `arange` for rows that all count in the same steps, such as position_ids."""
     columns = values.shape[-1] if values.dim() else 0
-    if columns < 2 or values.dtype.itemsize < 2:
+    if columns < 4 or values.dtype.itemsize < 2:
         return None
     row = values.reshape(-1, columns)[0].to(torch.float64)
     start, step = float(row[0]), float(row[1] - row[0])

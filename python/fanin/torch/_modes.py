@@ -9,8 +9,6 @@ runs.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fanin.torch import _draws, _ops
 from fanin.torch._forms import Form, Sparse, TruncNormal
+from fanin.torch._problems import RecordError, place, unsupported
 from fanin.torch._replay import Draw, Entry, Log, Replay, map_leaves, plain_torch, tensors_of
 from fanin.torch._storage import Computed, Known, Ref, Storage, Uninit, Value, is_known, sources_of
 
@@ -34,10 +33,6 @@ _no_function_modes = torch._C.DisableTorchFunction  # type: ignore[attr-defined]
 _READS_VALUES = frozenset(
     "_local_scalar_dense _unique _unique2 allclose bincount equal is_nonzero item masked_select nonzero "
     "nonzero_static unique_consecutive unique_dim".split()
-)
-# Folders whose code no warning blames.
-_INTERNAL = tuple(
-    os.path.dirname(os.path.abspath(str(path))) + os.sep for path in (__file__, torch.__file__)
 )
 _active = threading.local()
 
@@ -64,6 +59,8 @@ class Recorder(TorchDispatchMode):
     def is_recorded(self, tensor: torch.Tensor) -> bool:
         """Returns true if the recording has the values of a tensor, so that its memory does not count."""
         with _no_function_modes():
+            if unsupported(tensor) is not None:
+                return False
             return _is_meta(tensor) or tensor.untyped_storage()._cdata in self._numbers
 
     def ref(self, tensor: torch.Tensor) -> Ref:
@@ -108,12 +105,12 @@ class Recorder(TorchDispatchMode):
         name = getattr(reader, "__name__", str(reader))
         if sources_of(value):
             self.warn(
-                f"{name} reads values that depend on random numbers{_place()}: they do not follow the seed, "
+                f"{name} reads values that depend on random numbers{place()}: they do not follow the seed, "
                 "so what the model derives from them is the same for every seed"
             )
         elif isinstance(value, Uninit):
             self.warn(
-                f"{name} reads values of uninitialized memory{_place()}: they are taken as zeros"
+                f"{name} reads values of uninitialized memory{place()}: they are taken as zeros"
             )
         return self.evaluate(ref)
 
@@ -136,6 +133,9 @@ class Recorder(TorchDispatchMode):
         tensors = tensors_of((args, kwargs))
         for tensor in tensors:
             _check_supported(tensor)
+        if not _returns_view(func) and any(map(_is_flagged, tensors)):
+            args, kwargs = map_leaves(self._resolved, args), map_leaves(self._resolved, kwargs)
+            tensors = tensors_of((args, kwargs))
         recorded = any(map(self.is_recorded, tensors))
         if tensors and not recorded and name not in _ops.RANDOM:
             return func(*args, **kwargs)  # Data that the model was given. It is small.
@@ -148,6 +148,16 @@ class Recorder(TorchDispatchMode):
         if name in _READS_VALUES or (recorded and _selects(name, args)):
             return self._on_values(func, args, kwargs)
         return self._record(func, name, args, kwargs)
+
+    def _resolved(self, leaf: Any) -> Any:
+        """Returns a tensor without the flags of lazy conjugates and negatives, which a view has."""
+        if not isinstance(leaf, torch.Tensor) or not _is_flagged(leaf):
+            return leaf
+        if leaf.is_neg():
+            leaf = self._dispatch(torch.ops.aten.neg.default, (torch._neg_view(leaf),), {})
+        if leaf.is_conj():
+            leaf = self._dispatch(torch.ops.aten.conj_physical.default, (leaf.conj(),), {})
+        return leaf
 
     def _on_values(self, func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Runs an operation on the values themselves. Its results are data."""
@@ -167,7 +177,7 @@ class Recorder(TorchDispatchMode):
         bound = _bound(func, args, kwargs)
         if bound.get("generator") is not None:
             self.warn(
-                f"{name} was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used"
+                f"{name} was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
             )
             kwargs["generator"] = None
         changed = [tensor for arg in _written(func) for tensor in tensors_of(bound[arg])]
@@ -196,6 +206,8 @@ class Recorder(TorchDispatchMode):
                 result = func(
                     *real[0], **{**real[1], **({"device": _CPU} if "device" in real[1] else {})}
                 )
+            for tensor in tensors_of(result):
+                _check_supported(tensor)
             return map_leaves(_meta_like, result)
 
     def _append(
@@ -209,6 +221,8 @@ class Recorder(TorchDispatchMode):
         changed: Sequence[torch.Tensor],
         stand_ins: _StandIns,
     ) -> None:
+        for tensor in tensors_of(result):
+            _check_supported(tensor)
         known = len(self.storages)
         outs = [self.ref(out) for out in tensors_of(map_leaves(stand_ins.original, result))]
         creates = frozenset(ref.storage for ref in outs if ref.storage >= known)
@@ -369,6 +383,10 @@ def _returns_view(func: OpOverload) -> bool:
     )
 
 
+def _is_flagged(tensor: torch.Tensor) -> bool:
+    return tensor.is_neg() or (tensor.dtype.is_complex and tensor.is_conj())
+
+
 def _selects(name: str, args: Sequence[Any]) -> bool:
     """Returns true for an operation whose result has a shape that depends on a mask or on counts."""
     if name == "index":
@@ -394,31 +412,9 @@ def _meta_like(leaf: Any) -> Any:
 
 
 def _check_supported(tensor: torch.Tensor) -> None:
-    kind = type(tensor)
-    plain = kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
-    if plain and tensor.layout == torch.strided and not tensor.is_quantized:
-        return
-    what = (
-        f"of the class {kind.__module__}.{kind.__qualname__}"
-        if not plain
-        else f"of layout {tensor.layout}"
-    )
-    if tensor.is_quantized:
-        what = f"of the quantized dtype {tensor.dtype}"
-    raise TypeError(
-        f"record does not support tensors {what}{_place()}: build the model with plain tensors"
-    )
-
-
-def _place() -> str:
-    """Returns the line of the model's code that is running, as ` at FILE:LINE`, or nothing if none is found."""
-    frame = sys._getframe()
-    while frame is not None:
-        path = os.path.abspath(frame.f_code.co_filename)
-        if not path.startswith(_INTERNAL) and not frame.f_code.co_filename.startswith("<"):
-            return f" at {path}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    what = unsupported(tensor)
+    if what is not None:
+        raise RecordError(f"record does not support tensors of {what}{place()}: use dense tensors")
 
 
 class CpuFacade(TorchFunctionMode):
@@ -447,9 +443,17 @@ class CpuFacade(TorchFunctionMode):
             return (ref.storage + 1) * (1 << 44) + ref.offset * ref.dtype.itemsize
         if func == torch.Tensor.to or func in _MOVES:
             return self._move(func, args, kwargs)
+        if func in _FROM_NUMBERS and not isinstance(first, torch.Tensor):
+            args = map_leaves(self._number, args)
         if kwargs.get("out") is None and (func in _constructors() or kwargs.get("device") is not None):
             kwargs["device"] = _CPU
         return func(*args, **kwargs)
+
+    def _number(self, leaf: Any) -> Any:
+        """Returns the value of a recorded tensor within a list of numbers."""
+        if isinstance(leaf, torch.Tensor) and self.recorder.is_recorded(leaf):
+            return self.recorder.value_for(leaf, torch.tensor)
+        return leaf
 
     def _move(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Moves a tensor to a device: nothing on the CPU, a copy for another device."""
@@ -483,6 +487,8 @@ _VALUES = frozenset(
         "__array__ __bool__ __complex__ __contains__ __float__ __format__ __index__ __int__ __repr__ item numpy tolist"
     ).split()
 ) | {torch.is_nonzero}
+#: Functions that make a tensor from a list of numbers, which can be tensors themselves.
+_FROM_NUMBERS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 #: Functions that move a tensor, and whether they copy it if it is on the CPU.
 _MOVES: dict[Any, bool] = {_T.cpu: False, _T.cuda: True}
 for _name in ("xpu", "hpu", "ipu", "mps"):
@@ -510,7 +516,7 @@ def _trunc_normal(
         return _originals["_no_grad_trunc_normal_"](tensor, mean, std, a, b, generator)  # type: ignore[no-any-return]
     if generator is not None:
         recorder.warn(
-            f"trunc_normal_ was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used"
+            f"trunc_normal_ was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
         )
     recorder.draw_into(tensor, TruncNormal(float(mean), float(std), float(a), float(b)))
     return tensor
@@ -524,7 +530,7 @@ def _sparse(
         return _originals["sparse_"](tensor, sparsity, std, generator)  # type: ignore[no-any-return]
     if generator is not None:
         recorder.warn(
-            f"sparse_ was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used"
+            f"sparse_ was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
         )
     recorder.draw_into(tensor, Sparse(float(sparsity), float(std), *tensor.shape))
     return tensor

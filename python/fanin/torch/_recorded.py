@@ -21,16 +21,13 @@ from fanin.torch._classes import Named, Sharing, classify
 from fanin.torch._contents import numbers
 from fanin.torch._modes import Recorder, recording
 from fanin.torch._names import canonical
+from fanin.torch._problems import RecordError, RecordWarning, unsupported
 from fanin.torch._replay import Replay, plain_torch
 from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
 from fanin.torch._storage import Known, Mixed, Ref, Uninit
 
 Slice = tuple[tuple[int, int], ...]
 TEMPORARY = "temporary buffer"
-
-
-class RecordWarning(UserWarning):
-    """A model does something that makes its initial weights depend on more than its code and the seed."""
 
 
 @dataclass(frozen=True)
@@ -367,7 +364,7 @@ def record(
         classify(named, recorder)
     _warn_uninitialized(named, recorder)
     if strict and recorder.warnings:
-        raise ValueError(f"{_name_of(make)}: {'; '.join(recorder.warnings)}")
+        raise RecordError(f"{_name_of(make)}: {'; '.join(recorder.warnings)}")
     for text in recorder.warnings:
         warnings.warn(text, RecordWarning, stacklevel=2)
     return Recorded(model, recorder, named)
@@ -404,14 +401,16 @@ def _add(
     found: dict[str, Named], name: str, kind: str, tensor: torch.Tensor, recorder: Recorder
 ) -> None:
     if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        raise ValueError(
+        raise RecordError(
             f"tensor {name!r} is lazy, so it has no shape yet: run the model once in the function"
         )
     if name in found:
-        raise ValueError(
+        raise RecordError(
             f"two tensors are called {name!r} without the names of wrappers: give them different names"
         )
-    _check(name, tensor)
+    what = unsupported(tensor)
+    if what is not None:
+        raise RecordError(f"tensor {name!r} has {what}, which is not supported: use dense tensors")
     tensor = (
         tensor
         if not tensor.is_conj() and not tensor.is_neg()
@@ -440,21 +439,6 @@ def _add(
         named = Named(name, kind, tensor, key, None, Known())
         named.evaluate = lambda: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     found[name] = named
-
-
-def _check(name: str, tensor: torch.Tensor) -> None:
-    kind = type(tensor)
-    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise TypeError(
-            f"tensor {name!r} has the class {kind.__module__}.{kind.__qualname__}, which is not supported"
-        )
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        what = (
-            f"the quantized dtype {tensor.dtype}"
-            if tensor.is_quantized
-            else f"the layout {tensor.layout}"
-        )
-        raise TypeError(f"tensor {name!r} has {what}, which is not supported: use dense tensors")
 
 
 def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
