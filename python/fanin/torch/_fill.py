@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Optional, Protocol
+from typing import Protocol
 
 import torch
 
@@ -33,7 +33,7 @@ class Drawn:
     name: str
     seed: int
     layout: str
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def write(self, out: torch.Tensor, box: Box) -> None:
         """Fills `out` in place. See `Source.write`."""
@@ -57,7 +57,7 @@ class Planned:
 
     plan: _native.Plan
     name: str
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def write(self, out: torch.Tensor, box: Box) -> None:
         """Fills `out` in place. See `Source.write`."""
@@ -138,7 +138,7 @@ def _index(box: Box) -> tuple[slice, ...]:
 
 
 def _mark_modified(tensor: torch.Tensor) -> None:
-    """Tells autograd that memory has changed, so that a backward pass with old values is an error."""
+    """Tells autograd that memory has changed: backward passes that need old values are errors."""
     # Tensors made in inference mode count no versions.
     if not tensor.is_inference():
         torch.autograd.graph.increment_version(tensor)
@@ -195,7 +195,7 @@ def check_seed(seed: object) -> int:
     """
     if isinstance(seed, (bool, float)) or not hasattr(seed, "__index__"):
         raise TypeError(f"seed {seed!r} is not a whole number; use 0 to 2**64 - 1")
-    number = operator.index(seed)  # type: ignore[arg-type]
+    number = operator.index(seed)
     if not 0 <= number < 2**64:
         raise ValueError(f"seed {number} is out of range; use 0 to 2**64 - 1")
     return number
@@ -208,13 +208,13 @@ def fill_(
     name: str,
     seed: int,
     layout: str = "out_in",
-    threads: Optional[int] = None,
+    threads: int | None = None,
 ) -> torch.Tensor:
     """Fills a tensor in place, as the functions of `torch.nn.init` do.
 
     The values depend on `init`, the whole tensor's shape, `name`, `seed` and `layout` alone: not on
     the device, the number of threads, or the ranks that share the tensor. Each dtype holds the
-    float32 values, rounded. A DTensor gets the values of this rank's part, and no messages are sent.
+    float32 values, rounded. A DTensor gets the values of this rank's part, without messages.
     torch's generators are neither used nor changed.
 
     Args:
@@ -243,6 +243,6 @@ def fill_(
     check_writable(tensor, name)
     seed = check_seed(seed)
     if tensor.is_complex():
-        raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill torch.view_as_real of it")
+        raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill its view_as_real")
     write(Drawn(init, tuple(tensor.shape), name, seed, layout, threads), tensor, name)
     return tensor

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -52,7 +53,7 @@ def _with_positions(ranges: tuple[Range, ...]) -> list[tuple[Range, Range]]:
     return pairs
 
 
-def as_dtensor(tensor: torch.Tensor) -> Optional[DTensor]:
+def as_dtensor(tensor: torch.Tensor) -> DTensor | None:
     """Returns the tensor if it is a `torch.distributed.tensor.DTensor`, else None."""
     # Not imported here: the module takes long to load, and torch may be built without it.
     module: Any = sys.modules.get("torch.distributed.tensor")
@@ -77,46 +78,99 @@ def part_of(tensor: torch.Tensor, name: str) -> Part:
     dtensor = as_dtensor(tensor)
     if dtensor is None:
         return Part(tensor, tuple(((0, size),) for size in tensor.shape))
-    ranges = local_ranges(dtensor, name)
     with torch.no_grad():
         memory = dtensor.to_local()
-    dims = tuple(sum(end - start for start, end in held) for held in ranges or ())
-    is_empty = ranges is None or 0 in dims
-    # The shape of an empty local tensor differs between versions of torch.
-    if memory.numel() != 0 if is_empty else tuple(memory.shape) != dims:
-        raise ValueError(
-            f"tensor {name!r}: its local tensor has shape {tuple(memory.shape)}, but shape "
-            f"{tuple(tensor.shape)} with the placements {tuple(dtensor.placements)} gives this "
-            f"rank {'nothing' if is_empty else dims}"
-        )
-    return Part(memory, ranges or ())
+    divisions = _divisions(dtensor, name)
+    for ranges in divisions:
+        # The shape of an empty local tensor differs between versions of torch.
+        dims = _dims(ranges)
+        if tuple(memory.shape) == dims or (memory.numel() == 0 and 0 in dims):
+            return Part(memory, ranges)
+    if not divisions and memory.numel() == 0:
+        return Part(memory, ())
+    raise ValueError(
+        f"tensor {name!r}: its local tensor has shape {tuple(memory.shape)}, but shape "
+        f"{tuple(tensor.shape)} with the placements {tuple(dtensor.placements)} gives this rank "
+        f"{_dims(divisions[-1]) if divisions else 'nothing'}"
+    )
 
 
-def local_ranges(tensor: DTensor, name: str) -> Optional[Ranges]:
-    """Returns the indices of a DTensor that this process holds along each dimension.
+def _dims(ranges: Ranges) -> tuple[int, ...]:
+    return tuple(sum(end - start for start, end in held) for held in ranges)
+
+
+def _divisions(tensor: DTensor, name: str) -> list[Ranges]:
+    """Returns the indices that this process can hold of a DTensor, the likeliest first.
 
     Returns:
-        At least one range for each dimension, or None for a process outside of the tensor's mesh.
+        Nothing for a process outside of the tensor's mesh. Else each has at least one range for
+        each dimension. There are two if torch reads the placements in two ways.
 
     Raises:
         ValueError: For a placement other than `Replicate`, `Shard` and `_StridedShard`.
     """
     mesh = tensor.device_mesh
     names = mesh.mesh_dim_names or range(mesh.ndim)
-    placements = [
-        _placement_text(placement, f"tensor {name!r}: placement {placement} on mesh dimension {at!r}")
+    texts = [
+        _placement_text(placement, f"tensor {name!r}: {placement!r} on mesh dimension {at!r}")
         for at, placement in zip(names, tensor.placements)
     ]
     coordinate = mesh.get_coordinate()
     if coordinate is None:
-        return None
+        return []
+    cuts = [
+        _Cut(text, mesh.size(at), coordinate[at], tensor.placements[at])
+        for at, text in enumerate(texts)
+    ]
+    orders = [order for order in (_inner_first(cuts), cuts) if order is not None]
+    return [_indices(tuple(tensor.shape), order) for order in orders]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The division of a tensor along one dimension of a mesh."""
+
+    text: str
+    ranks: int
+    position: int
+    placement: Any
+
+
+def _indices(shape: tuple[int, ...], cuts: list[_Cut]) -> Ranges:
+    """Returns the indices that are left along each dimension, after one cut after the other."""
     # The rank within the mesh, row-major: a mesh can be a part of the world in any order.
-    sizes = [mesh.size(at) for at in range(mesh.ndim)]
     rank = 0
-    for position, size in zip(coordinate, sizes):
-        rank = rank * size + position
-    held = _native.local_indices(list(tensor.shape), sizes, placements, rank)
+    for cut in cuts:
+        rank = rank * cut.ranks + cut.position
+    sizes, texts = [cut.ranks for cut in cuts], [cut.text for cut in cuts]
+    held = _native.local_indices(list(shape), sizes, texts, rank)
     return tuple(tuple(ranges) for ranges in held)
+
+
+def _inner_first(cuts: list[_Cut]) -> list[_Cut] | None:
+    """Returns the order in which FSDP2 divides a tensor that other parallelism has divided.
+
+    FSDP2 cuts what tensor and expert parallelism leave, although its mesh dimension comes first.
+    torch writes this as a `_StridedShard` whose split factor is the number of the other pieces.
+    Where sizes are uneven, `DTensor.full_tensor` and checkpoints read these placements from the
+    first to the last, which gives other indices than those that FSDP2 computes with.
+
+    Returns:
+        None if the placements are no such division.
+    """
+    first, last = [], []
+    for at, cut in enumerate(cuts):
+        if not cut.text.startswith("strided_shard"):
+            first.append(cut)
+            continue
+        dim = cut.placement.dim
+        inner = [later.ranks for later in cuts[at + 1 :] if later.text == f"shard({dim})"]
+        if cut.placement.split_factor != math.prod(inner) or any(
+            earlier.text == f"shard({dim})" for earlier in cuts[:at]
+        ):
+            return None
+        last.append(replace(cut, text=f"shard({dim})"))
+    return first + last[::-1] if last else None
 
 
 def _placement_text(placement: Any, where: str) -> str:
@@ -129,5 +183,5 @@ def _placement_text(placement: Any, where: str) -> str:
     if kind == "_StridedShard":
         return f"strided_shard({placement.dim},split_factor={int(placement.split_factor)})"
     if placement.is_partial():
-        raise ValueError(f"{where} stands for a sum over ranks, not for values; redistribute it first")
+        raise ValueError(f"{where} is a sum that is not formed yet; redistribute first")
     raise ValueError(f"{where} is not supported; use Replicate or Shard")
