@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, field
 
 import torch
 
 from fanin.torch._geometry import Part
+from fanin.torch._recorded import RecordWarning
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Report:
     """The tensors of each class: `"rule"`, `"parts"`, `"kept"`, `"tied"`, `"same"`, `"derived"`,
     `"replay"` and `"uninit"` as in `RecordedTensor.origin`, or `"rule"` alone for a recipe."""
     devices: list[str] = field(default_factory=list)
-    """How the tensors of each device were filled, such as `"filled on the CPU, copied to cuda:0"`."""
+    """How the tensors were filled, such as `"filled on the CPU, copied to cuda:0"`."""
     untouched: list[str] = field(default_factory=list)
     """The names of the tensors that keep their values, because `only` leaves them out or the recipe
     has `skip = true` for them."""
@@ -69,7 +71,7 @@ class Report:
     def warn(self, message: str) -> None:
         """Adds a warning, and gives it to the caller of the public function."""
         self.warnings.append(message)
-        warnings.warn(message, stacklevel=_levels_to_caller())
+        warnings.warn(message, RecordWarning, stacklevel=_levels_to_caller())
 
     def __str__(self) -> str:
         """Returns one line."""
@@ -77,8 +79,8 @@ class Report:
         classes = ", ".join(f"{name} {count.tensors}" for name, count in self.classes.items())
         parts = [
             f"{total.tensors} tensors ({classes})" if classes else "no tensors",
-            f"{_with_unit(total.elements, ('', ' K', ' M', ' G', ' T'))} elements",
-            f"{_with_unit(total.bytes, (' B', ' kB', ' MB', ' GB', ' TB'))} in {self.seconds:.3g} s",
+            f"{_with_unit(total.elements, '')} elements",
+            f"{_with_unit(total.bytes, 'B')} in {self.seconds:.3g} s",
             *self.devices,
         ]
         if self.untouched:
@@ -88,23 +90,21 @@ class Report:
         return "; ".join(parts)
 
 
-def _with_unit(number: int, units: tuple[str, ...]) -> str:
-    """Returns three digits and a decimal unit: 8030261248 is `8.03 G`."""
+def _with_unit(number: int, unit: str) -> str:
+    """Returns three digits with a decimal prefix: 8030261248 B is `8.03 GB`."""
     value = float(number)
-    for unit in units[:-1]:
-        if value < 999.5:
-            return f"{value:.3g}{unit}"
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 999.5 or prefix == "T":
+            break
         value /= 1000
-    return f"{value:.3g}{units[-1]}"
+    return f"{value:.3g} {prefix}{unit}".rstrip()
 
 
 def _levels_to_caller() -> int:
     """Returns the `stacklevel` that names the line outside of this package."""
-    import sys
-
     frame = sys._getframe(1)
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fanin."):
         frame = frame.f_back
         level += 1
-    return level - 1
+    return level
