@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 import fanin
+from fanin.torch._fill import has_own_dispatch
+from fanin.torch._geometry import as_dtensor
 from fanin.torch._names import canonical
 from fanin.torch._rules import quoted
 
@@ -77,6 +79,27 @@ def _reshard(module: nn.Module, prefix: str) -> None:
         )
     if any(name.endswith(".FSDPModule") for name in names):
         module.reshard()  # type: ignore[operator]
+
+
+def by_memory(every: Iterable[Slot]) -> list[list[Slot]]:
+    """Returns the slots of a model, those of the same elements together."""
+    found: dict[Hashable, list[Slot]] = {}
+    for slot in every:
+        found.setdefault(memory_of(slot.tensor), []).append(slot)
+    return list(found.values())
+
+
+def memory_of(tensor: torch.Tensor) -> Hashable:
+    """Returns what two tensors have in common if they are the same elements."""
+    memory, dtensor = tensor, as_dtensor(tensor)
+    if dtensor is not None:
+        with torch.no_grad():
+            memory = dtensor.to_local()
+    if memory.is_meta or memory.numel() == 0 or has_own_dispatch(memory):
+        return id(tensor)
+    if memory.layout is not torch.strided:
+        return id(tensor)
+    return memory.data_ptr(), memory.dtype, tuple(memory.shape), tuple(memory.stride())
 
 
 def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]:

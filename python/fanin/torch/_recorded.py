@@ -228,7 +228,7 @@ class Recorded:
         computed = [name for name in kept if self._depends_on_seed(name)]
         if computed and seed is None:
             raise ValueError(
-                f"the values of {_listed(computed)} are computed from random numbers, so a recipe can only store them: "
+                f"the values of {name_list(computed)} are computed from random numbers, so a recipe can only store them: "
                 "give the seed, as in save(path, seed=1)"
             )
         top = [f"tensors = {quoted(path.with_suffix('.tensors.json').name)}"]
@@ -434,9 +434,9 @@ def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
         if isinstance(t.value, Mixed) and any(isinstance(piece.value, Uninit) for piece in t.value.pieces)
     ]
     if bare:
-        recorder.warn(f"the model does not initialize {_listed(bare)}: fanin makes zeros, torch leaves what is in memory")
+        recorder.warn(f"the model does not initialize {name_list(bare)}: fanin makes zeros, torch leaves what is in memory")
     if partly:
-        recorder.warn(f"the model initializes only a part of {_listed(partly)}: fanin makes zeros of the rest")
+        recorder.warn(f"the model initializes only a part of {name_list(partly)}: fanin makes zeros of the rest")
 
 
 @contextmanager
@@ -480,7 +480,7 @@ def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).replace("torch.", "")
 
 
-def _listed(names: list[str]) -> str:
+def name_list(names: list[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 

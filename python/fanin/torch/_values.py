@@ -50,6 +50,16 @@ class Values:
             return self.recorded.tensors[name].shape
         return tuple(self.plan.entry(name)["shape"])
 
+    def dtype(self, name: str) -> str:
+        """Returns the dtype that a tensor is recorded or planned with."""
+        if self.recorded is not None:
+            return str(self.recorded.tensors[name].dtype)
+        return str(self.plan.entry(name)["dtype"])
+
+    def is_complex(self, name: str) -> bool:
+        """Returns true for complex numbers, which only a recording can have."""
+        return self.recorded is not None and self.recorded.tensors[name].dtype.is_complex
+
     def owner(self, name: str) -> str:
         """Returns the name of the tensor that a name is tied to, or the name itself."""
         if self.recorded is not None:
