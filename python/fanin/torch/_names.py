@@ -7,14 +7,18 @@ from torch import nn
 # Parts of names that torch.compile, activation checkpointing and FSDP1 add.
 _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 # Modules that hold the model as their child `module`.
-_PARALLEL = ("torch.nn.parallel.distributed.DistributedDataParallel", "torch.nn.parallel.data_parallel.DataParallel")
+_PARALLEL = (
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch.nn.parallel.data_parallel.DataParallel",
+)
 
 
 def canonical(model: nn.Module, name: str) -> str:
     """Returns a tensor's name without the parts that wrappers add.
 
-    Wrappers are torch.compile, activation checkpointing, FSDP, and the modules of data parallelism, whose child is
-    called `module`. The name is the one that the tensor has in the model before it is wrapped.
+    Wrappers are torch.compile, activation checkpointing, FSDP, and the modules of data parallelism,
+    whose child is called `module`. The name is the one that the tensor has in the model before it
+    is wrapped.
     """
     if not any(part in name for part in (*_WRAPPERS, "module.")):
         return name
