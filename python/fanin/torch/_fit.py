@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fanin._errors import ArgumentError
 from fanin.torch._fill import check_writable
 from fanin.torch._geometry import part_of
 from fanin.torch._model import Slot
@@ -15,7 +16,7 @@ def check_memory(chosen: Iterable[Slot]) -> None:
     """Checks that tensors can be written, before the first one is."""
     bare = [slot.name for slot in chosen if slot.tensor.is_meta]
     if bare:
-        raise ValueError(
+        raise ArgumentError(
             f"{name_list(bare)} are on the meta device; call model.to_empty(device=...) first"
         )
     for slot in chosen:
@@ -28,7 +29,7 @@ def check_written(chosen: Iterable[Slot], values: Values, by: object) -> None:
     bare = [slot.name for slot in chosen if values.origin(values.owner(slot.name)) == "uninit"]
     if bare:
         what = "the model's own init code" if by is None else f"by={getattr(by, '__name__', by)!r}"
-        raise ValueError(
+        raise ArgumentError(
             f"{what} writes no values of {name_list(bare)}; use recipe=record(...) of the function "
             "that makes the model, or leave them out by only"
         )
@@ -40,13 +41,13 @@ def check_values(chosen: Iterable[Slot], values: Values) -> list[str]:
     lost = [slot.name for slot in missing if not (slot.is_temporary and values.recorded is None)]
     lost = [name for name in lost if name not in values.plan.skipped]
     if lost:
-        raise ValueError(f"the recipe has no values for {name_list(lost)}")
+        raise ArgumentError(f"the recipe has no values for {name_list(lost)}")
     for slot in chosen:
         if slot.name not in values:
             continue
         shape, is_complex = values.shape(slot.name), values.is_complex(slot.name)
         if shape != tuple(slot.tensor.shape) or is_complex != slot.tensor.is_complex():
-            raise ValueError(
+            raise ArgumentError(
                 f"tensor {slot.name!r} has shape {tuple(slot.tensor.shape)}, {slot.tensor.dtype}; "
                 f"its values have shape {shape}, {values.dtype(slot.name)}"
             )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 from torch import nn
 
 import fanin
-from fanin.torch._fill import check_seed, write
+from fanin._errors import ArgumentError
+from fanin._progress import Progress, ProgressLike
+from fanin._recipe import recipe_of
+from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._fit import about_ties, check_memory, check_values, check_written
+from fanin.torch._geometry import part_of
 from fanin.torch._model import Slot, by_memory, selected, slots
 from fanin.torch._recorded import Recorded
 from fanin.torch._report import Report
@@ -28,7 +32,7 @@ def init_(
     only: str | Iterable[str] | None = None,
     strict: bool = False,
     threads: int | None = None,
-    progress: bool | None = None,
+    progress: ProgressLike = None,
 ) -> Report:
     """Fills the parameters and buffers of a model in place, or the parts that this rank holds.
 
@@ -58,8 +62,8 @@ def init_(
         only: A glob, or several, for names of tensors, as in recipes. The others keep their values.
         strict: If true, what would be a warning is an error.
         threads: The number of threads. All cores by default.
-        progress: Whether to show a progress bar, which needs tqdm. By default it is shown for long
-            work on a terminal if tqdm is installed.
+        progress: False for no progress bar, True for one, or a function of the bytes that are done
+            and those of all. By default a bar of tqdm appears on a terminal after a second.
 
     Returns:
         What was written. `str` of it is one line.
@@ -83,19 +87,19 @@ def init_(
     """
     started = time.perf_counter()
     if recipe is not None and by is not None:
-        raise ValueError("recipe and by cannot be combined: both say which values tensors get")
+        raise ArgumentError("recipe and by cannot be combined: both say which values tensors get")
     seed = check_seed(seed)
     every = slots(model)
     warned: list[str] = []
     if isinstance(recipe, Recorded):
-        values = Values.of_recording(recipe, seed, threads)
+        values = Values.of_recording(recipe, seed)
     elif recipe is None:
         recorded = record_code(model, _code(by))
         every = slots(model)
-        values = Values.of_recording(recorded, seed, threads)
+        values = Values.of_recording(recorded, seed)
         warned += recorded.warnings
     else:
-        values = _planned(_loaded(recipe), every, seed, threads)
+        values = _planned(recipe_of(recipe), every, seed)
     names = selected([slot.name for slot in every], only)
     tied = by_memory(every)
     chosen = [slots[0] for slots in tied if any(slot.name in names for slot in slots)]
@@ -105,18 +109,30 @@ def init_(
     warned += check_values(chosen, values)
     warned += about_ties(tied, values)
     if strict and warned:
-        raise ValueError("; ".join(warned))
+        raise ArgumentError("; ".join(warned))
     report = Report()
     for message in warned:
         report.warn(message)
     filled = [slot for slot in chosen if slot.name in values]
-    for slot in filled:
-        part = write(values.source(slot.name), slot.tensor, slot.name)
-        report.add(values.origin(slot.name), part)
+    with Progress(progress, "initialize") as bar:
+        means = Means(threads, _of_all(bar.callback, filled))
+        for slot in filled:
+            part = write(values.source(slot.name), slot.tensor, slot.name, means)
+            report.add(values.origin(slot.name), part)
     firsts = {id(slot) for slot in filled}
     report.untouched = [slot.name for slots in tied if id(slots[0]) not in firsts for slot in slots]
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _of_all(
+    callback: Callable[[int, int], None] | None, tensors: Iterable[Slot]
+) -> Callable[[int, int], None] | None:
+    """Returns a function that reports the progress of one tensor as that of all."""
+    if callback is None:
+        return None
+    total = sum(part_of(slot.tensor, slot.name).memory.nbytes for slot in tensors)
+    return lambda made, _: callback(made, total)
 
 
 def _code(by: str | Callable[..., Any] | None) -> Callable[[nn.Module], Any]:
@@ -130,15 +146,7 @@ def _code(by: str | Callable[..., Any] | None) -> Callable[[nn.Module], Any]:
     raise TypeError(f"by is a {type(by).__name__}; use a function of the model or a method's name")
 
 
-def _loaded(recipe: str | PathLike[str] | fanin.Recipe) -> fanin.Recipe:
-    """Returns a recipe, a preset of a name, or the recipe of a file."""
-    if isinstance(recipe, fanin.Recipe):
-        return recipe
-    path = fspath(recipe)
-    return fanin.Recipe.load(path) if path.endswith(".toml") else fanin.Recipe.preset(path)
-
-
-def _planned(recipe: fanin.Recipe, every: Sequence[Slot], seed: int, threads: int | None) -> Values:
+def _planned(recipe: fanin.Recipe, every: Sequence[Slot], seed: int) -> Values:
     """Returns the values that rules give the tensors of a model.
 
     A tensor of several names has the first one. Tensors that the state dict leaves out may have no
@@ -151,7 +159,7 @@ def _planned(recipe: fanin.Recipe, every: Sequence[Slot], seed: int, threads: in
     except ValueError:
         ruled = [slot for slot in firsts if slot.is_temporary and _has_rule(recipe, lasting, slot)]
         plan = _plan(recipe, lasting + ruled, seed)
-    return Values(plan, None, seed, threads)
+    return Values(plan, None, seed)
 
 
 def _plan(recipe: fanin.Recipe, tensors: Iterable[Slot], seed: int) -> Any:

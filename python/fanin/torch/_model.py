@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import fanin
+from fanin._errors import ArgumentError
 from fanin.torch._fill import has_own_dispatch
 from fanin.torch._geometry import as_dtensor
 from fanin.torch._names import canonical
-from fanin.torch._rules import quoted
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
         matched = _matched(names, glob)
         if not matched:
             shown = ", ".join(names[:3]) or "none"
-            raise ValueError(
+            raise ArgumentError(
                 f"only: {glob!r} matches no tensor; the first of the model are {shown}"
             )
         found |= matched
@@ -129,5 +129,6 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
 
 def _matched(names: Sequence[str], glob: str) -> set[str]:
     # A recipe does the matching, so that globs mean here what they mean there.
-    rules = f'[[rule]]\nmatch = {quoted(glob)}\ninit = "zeros"\n[[rule]]\nmatch = "*"\nskip = true'
-    return set(fanin.Recipe.from_toml(rules).plan([(name, [], None) for name in names], 0).names)
+    rules = [{"match": glob, "init": "zeros"}, {"match": "*", "skip": True}]
+    recipe = fanin.Recipe.from_rules(rules)
+    return set(recipe.plan([(name, ()) for name in names], 0).names)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from fanin.torch._classes import classify
+from fanin._errors import ArgumentError
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
-from fanin.torch._recorded import Recorded, generators, named_tensors
+from fanin.torch._recorded import Recorded, conclude, generators, named_tensors
 
 _HF_FLAG = "_is_hf_initialized"
 
@@ -36,11 +36,8 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
             code(model)
         after = slots(model)
         named = named_tensors(model, recorder)
-    for what in drew:
-        recorder.warn(what)
-    classify(named, recorder)
     _keep_new_buffers(before, after)
-    return Recorded(model, recorder, named)
+    return conclude(model, recorder, named, drew)
 
 
 @contextmanager
@@ -79,7 +76,7 @@ def _keep_new_buffers(before: list[Slot], after: list[Slot]) -> None:
             continue
         if slot.is_parameter:
             change = "adds" if tensor is None else f"changes the shape {tuple(tensor.shape)} of"
-            raise ValueError(
+            raise ArgumentError(
                 f"the code {change} parameter {slot.name!r}; it can only give it values"
             )
         device = before[0].tensor.device if tensor is None else tensor.device
@@ -118,7 +115,7 @@ def own_code(model: nn.Module) -> None:
     init_weights = _method(root, "init_weights")
     if init_weights is not None:
         if not _needs_no_arguments(init_weights):
-            raise ValueError(
+            raise ArgumentError(
                 f"init_weights of {type(root).__name__} needs arguments; give them by a function: "
                 "by=lambda model: model.init_weights(...)"
             )
