@@ -25,13 +25,14 @@ def canonical(model: nn.Module, name: str) -> str:
     kept: list[str] = []
     module: object = model
     for part in name.split("."):
-        wraps = part in _WRAPPERS or (part == "module" and _is_parallel(module))
+        wraps = part in _WRAPPERS or (part == "module" and is_parallel(module))
         module = getattr(module, part, None)
         if not wraps:
             kept.append(part)
     return ".".join(kept)
 
 
-def _is_parallel(module: object) -> bool:
+def is_parallel(module: object) -> bool:
+    """Returns true for a module of data parallelism, whose child `module` is the model."""
     kinds = type(module).__mro__
     return any(f"{kind.__module__}.{kind.__qualname__}" in _PARALLEL for kind in kinds)

@@ -243,7 +243,7 @@ class Recorded:
         computed = [name for name in kept if self._depends_on_seed(name)]
         if computed and seed is None:
             raise ValueError(
-                f"the values of {_listed(computed)} are computed from random numbers, so a recipe can only store them: "
+                f"the values of {name_list(computed)} are computed from random numbers, so a recipe can only store them: "
                 "give the seed, as in save(path, seed=1)"
             )
         top = [f"tensors = {quoted(path.with_suffix('.tensors.json').name)}"]
@@ -296,22 +296,33 @@ class Storages:
         """Returns the size of a storage in bytes."""
         return self._recorder.storages[storage].nbytes
 
-    @plain_torch()
-    def value(self, storage: int, seed: int) -> torch.Tensor:
-        """Returns the bytes of a storage that no tensor of the model names, as a tensor of uint8 on the CPU.
+    def streams(self, storage: int, name: str) -> dict[int, str]:
+        """Returns the name of the stream of each draw that a storage without a named tensor needs.
 
-        Draws that no named tensor needs have the streams `//0`, `//1` and so on, in the order of
-        the constructor.
+        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`,
+        `<name>//1` and so on, in the order of the constructor.
         """
-        log = self._recorder.log
-        given = self._recorded._sharing.given
-        streams = dict(self._recorded._streams)
-        entries = (log.entries[position] for position in log.needed([storage], given).entries)
-        for entry in entries:
-            if entry.draw is not None:
-                streams.setdefault(entry.draw, f"//{entry.draw}")
+        log, sharing = self._recorder.log, self._recorded._sharing
+        positions = log.needed([storage], sharing.given).entries
+        draws = [log.entries[position].draw for position in positions]
+        streams = {}
+        for index, draw in enumerate(draw for draw in draws if draw is not None):
+            owner = sharing.owner(draw, sharing.tensors)
+            own = f"{name}//{index}" if owner is None else owner.name
+            streams[draw] = self._recorded._streams.get(draw, own)
+        return streams
+
+    @plain_torch()
+    def value(self, storage: int, seed: int, name: str) -> torch.Tensor:
+        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU.
+
+        Args:
+            storage: The number of the storage.
+            seed: The seed.
+            name: What the streams of draws that no named tensor needs are called, see `streams`.
+        """
         ref = Ref(storage, torch.uint8, (self.nbytes(storage),), (1,), 0)
-        return self._recorded._replayed(ref, seed, streams)
+        return self._recorded._replayed(ref, seed, self.streams(storage, name))
 
 
 def record(
@@ -347,30 +358,56 @@ def record(
         >>> recorded.tensors["weight"].init
         'uniform(low=-0.03571428571428571,high=0.03571428571428571)'
     """
+    recorded = recorded_from(make, args, kwargs, strict)
+    for text in recorded.warnings:
+        warnings.warn(text, RecordWarning, stacklevel=2)
+    return recorded
+
+
+def recorded_from(
+    make: Callable[..., nn.Module],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    strict: bool = False,
+) -> Recorded:
+    """Records like `record`, but leaves the warnings to the caller."""
     if not callable(make) or isinstance(make, nn.Module):
         raise TypeError(
             f"record needs a class or a function that makes the model, but got {_described(make)}"
         )
-    with _generators() as drew, recording() as recorder:
+    with generators() as drew, recording() as recorder:
         model = make(*args, **kwargs)
         if not isinstance(model, nn.Module):
             raise TypeError(
                 f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}"
             )
-        named = _named(model, recorder)
+        named = named_tensors(model, recorder)
+    recorded = conclude(model, recorder, named, drew)
+    warn_uninitialized(named, recorder)
+    if strict and recorded.warnings:
+        raise RecordError(f"{_name_of(make)}: {'; '.join(recorded.warnings)}")
+    return recorded
+
+
+def conclude(
+    model: nn.Module, recorder: Recorder, named: list[Named], drew: list[str]
+) -> Recorded:
+    """Returns how the tensors of a model start, after a recording has ended.
+
+    Args:
+        model: The model.
+        recorder: The recording.
+        named: The model's tensors, by `named_tensors` within the recording.
+        drew: What `generators` found.
+    """
     for what in drew:
         recorder.warn(what)
     with plain_torch():
         classify(named, recorder)
-    _warn_uninitialized(named, recorder)
-    if strict and recorder.warnings:
-        raise RecordError(f"{_name_of(make)}: {'; '.join(recorder.warnings)}")
-    for text in recorder.warnings:
-        warnings.warn(text, RecordWarning, stacklevel=2)
     return Recorded(model, recorder, named)
 
 
-def _named(model: nn.Module, recorder: Recorder) -> list[Named]:
+def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
     """Returns the tensors of a model: the state dict in its order, then what is not in it."""
     found: dict[str, Named] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
@@ -441,7 +478,7 @@ def _add(
     found[name] = named
 
 
-def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
+def warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
     """Adds a warning with the tensors whose values the model's code does not write."""
     bare = [t.name for t in named if isinstance(t.value, Uninit) and t.origin != "tied"]
     partly = [
@@ -452,16 +489,16 @@ def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
     ]
     if bare:
         recorder.warn(
-            f"the model does not initialize {_listed(bare)}: fanin makes zeros, torch leaves what is in memory"
+            f"the model does not initialize {name_list(bare)}: fanin makes zeros, torch leaves what is in memory"
         )
     if partly:
         recorder.warn(
-            f"the model initializes only a part of {_listed(partly)}: fanin makes zeros of the rest"
+            f"the model initializes only a part of {name_list(partly)}: fanin makes zeros of the rest"
         )
 
 
 @contextmanager
-def _generators() -> Iterator[list[str]]:
+def generators() -> Iterator[list[str]]:
     """Restores torch's random number generator, and says afterwards which other generators were used."""
     found: list[str] = []
     with plain_torch():
@@ -510,7 +547,7 @@ def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).replace("torch.", "")
 
 
-def _listed(names: list[str]) -> str:
+def name_list(names: list[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
