@@ -10,6 +10,7 @@
 //! dtype = "bf16"         # f32, f16 or bf16
 //! layout = "out_in"      # out_in (torch) or in_out (Keras, JAX, numpy)
 //! extends = "gpt2"       # optional: the rules of another recipe follow these
+//! tensors = "model.json" # optional: the list of the model's tensors, if the caller gives none
 //!
 //! [[rule]]               # the first rule that matches a tensor applies
 //! match = "*.bias"       # a glob on the whole name, or a list of globs
@@ -55,12 +56,19 @@
 //! The seed of a rule has precedence over the caller's seed. So the tensors of the rule stay the same
 //! while another seed changes the rest of the model.
 //!
+//! # The list of tensors
+//!
+//! `tensors` names the list of tensors that the recipe is for: any file or folder that
+//! [`read_tensor_list`](crate::checkpoint::read_tensor_list) reads. The path is relative to the folder of
+//! the recipe. [`Recipe::tensors`] returns it, and the caller reads it. The command line does so if
+//! `--tensors` is not given. The hash of the recipe does not cover the contents of the list.
+//!
 //! # Extending a recipe
 //!
 //! `extends` names a preset, or a `.toml` file. The path of a file is relative to the folder of the
 //! extending file: `../base.toml` is accepted, `/base.toml` is not. The rules of the extending recipe
-//! are tried before the rules of the base, so they override them. Its seed, dtype and layout replace
-//! those of the base. It needs no rules. A base may extend another recipe. A chain has at most 8
+//! are tried before the rules of the base, so they override them. Its seed, dtype, layout and
+//! tensors replace those of the base. It needs no rules. A base may extend another recipe. A chain has at most 8
 //! recipes, all of them different.
 //!
 //! # Tied weights
@@ -318,6 +326,26 @@ impl Recipe {
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         self.chain.seed
+    }
+
+    /// Returns the path of the list of tensors that the recipe names with the key `tensors`. It begins
+    /// with the path of the recipe's folder. It need not exist.
+    ///
+    /// ```
+    /// use fanin::{Recipe, checkpoint};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.toml");
+    /// # std::fs::write(folder.path().join("list.json"), r#"[{"name": "fc.weight", "shape": [8, 8]}]"#).unwrap();
+    /// std::fs::write(&path, "extends = 'kaiming'\ntensors = 'list.json'").unwrap();
+    /// let recipe = Recipe::load(&path)?;
+    /// let list = checkpoint::read_tensor_list(recipe.tensors().expect("the key is there"))?;
+    /// assert_eq!(recipe.resolve(&list, Some(42), None)?.elements(), 64);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tensors(&self) -> Option<&Path> {
+        self.chain.tensors.as_deref()
     }
 
     /// Returns the plan that gives each tensor of the list its initializer, resolved to numbers.

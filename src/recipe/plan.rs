@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
 use crate::tensor::Slice;
+use crate::text::excerpt;
 
 /// The fills of all tensors of a model, made by [`Recipe::resolve`](super::Recipe::resolve).
 ///
@@ -174,6 +175,24 @@ impl Plan {
         Ok(fills.collect())
     }
 
+    /// Returns a message about a rule of [`Plan::unused`]: its place, its globs, and the names that are
+    /// most like them.
+    #[must_use]
+    pub fn unused_message(&self, unused: &UnusedRule) -> String {
+        let PlanRule { recipe, line, .. } = &self.rules[unused.rule];
+        let globs = quoted(&unused.globs);
+        let nearest = quoted(&unused.nearest);
+        let start =
+            format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");
+        if unused.is_shadowed {
+            return format!("{start}: earlier rules take all that it matches, such as {nearest}");
+        }
+        match unused.nearest.is_empty() {
+            true => start,
+            false => format!("{start}; the list has {nearest}"),
+        }
+    }
+
     /// Returns the number of elements of all tensors together.
     #[must_use]
     pub fn elements(&self) -> u128 {
@@ -185,6 +204,12 @@ impl Plan {
     pub fn bytes(&self) -> u128 {
         self.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
+}
+
+/// Returns names for a message.
+fn quoted(names: &[String]) -> String {
+    let names = names.iter().map(|name| format!("{:?}", excerpt(name)));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the indices of the names that a pattern selects. A pattern is one of the names, or else a

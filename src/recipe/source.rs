@@ -31,6 +31,7 @@ struct RawRecipe {
     dtype: Option<DType>,
     layout: Option<Layout>,
     extends: Option<Spanned<String>>,
+    tensors: Option<Spanned<String>>,
     #[serde(default)]
     rule: Vec<Spanned<RawRule>>,
 }
@@ -109,7 +110,7 @@ impl Source {
             );
             return Err(self.refused(at, reason));
         }
-        Source::read(&self.beside(name, extends.span().start, "extends")?)
+        Source::read(&self.file_beside(name, extends.span().start, "extends")?)
     }
 
     /// Returns the path of a file that this recipe names, relative to its own folder. `verb` says what
@@ -125,7 +126,12 @@ impl Source {
                           moved together";
             return Err(refused(reason.to_owned()));
         }
-        let path = path.parent().unwrap_or(Path::new("")).join(name);
+        Ok(path.parent().unwrap_or(Path::new("")).join(name))
+    }
+
+    /// Returns the path as [`Source::beside`], and checks that it leads to a regular file.
+    fn file_beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
+        let path = self.beside(name, byte, verb)?;
         // Opening a pipe would wait for a writer.
         let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
         if !metadata.is_file() {
@@ -169,6 +175,8 @@ pub(super) struct Chain {
     pub seed: Option<u64>,
     pub dtype: Option<DType>,
     pub layout: Option<Layout>,
+    /// The list of tensors.
+    pub tensors: Option<PathBuf>,
     /// The files from which rules keep tensors, each with its SHA-256.
     pub kept_files: Vec<(PathBuf, String)>,
     /// The rules of the whole chain, in the order in which they are tried.
@@ -179,13 +187,15 @@ pub(super) struct Chain {
 
 impl Chain {
     /// Reads a recipe and the recipes that it extends. The rules of an extending recipe come before the
-    /// rules of its base, and its seed, dtype and layout have precedence.
+    /// rules of its base, and its seed, dtype, layout and tensors have
+    /// precedence.
     pub fn read(source: Source) -> Result<Self> {
         let mut chain = Chain {
             files: Vec::new(),
             seed: None,
             dtype: None,
             layout: None,
+            tensors: None,
             kept_files: Vec::new(),
             rules: Vec::new(),
             places: Vec::new(),
@@ -205,6 +215,13 @@ impl Chain {
             chain.seed = chain.seed.or(file.seed);
             chain.dtype = chain.dtype.or(file.dtype);
             chain.layout = chain.layout.or(file.layout);
+            if let Some(tensors) = &file.tensors {
+                // Checked also if the list of an extending recipe is taken. The reader of the list
+                // reports a file that is missing.
+                let path =
+                    source.beside(tensors.get_ref(), tensors.span().start, "lists tensors in")?;
+                chain.tensors.get_or_insert(path);
+            }
 
             globs += file
                 .rule
@@ -225,8 +242,8 @@ impl Chain {
                     .rule(start)
                     .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
                 if let Assignment::Keep(Some(path)) = &mut rule.assignment {
-                    *path =
-                        source.beside(&path.to_string_lossy(), assignment, "keeps tensors of")?;
+                    let name = path.to_string_lossy();
+                    *path = source.file_beside(&name, assignment, "keeps tensors of")?;
                     if !chain.kept_files.iter().any(|(known, _)| known == path) {
                         let hash = sha256_of_file(path)?;
                         chain.kept_files.push((path.clone(), hash));

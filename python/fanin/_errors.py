@@ -1,0 +1,46 @@
+"""The exceptions of fanin."""
+
+from __future__ import annotations
+
+
+class FaninError(Exception):
+    """The base of all exceptions that fanin raises.
+
+    Arguments of a wrong type raise `TypeError`, and Ctrl-C raises `KeyboardInterrupt`, as everywhere
+    in Python.
+    """
+
+
+class ArgumentError(FaninError, ValueError):
+    """An argument that is out of range, or a text that is not an initializer, a dtype and so on."""
+
+
+class RecipeError(FaninError, ValueError):
+    """A recipe or a shard spec that cannot be read, or that does not fit the tensors of a model."""
+
+
+class FormatError(FaninError, ValueError):
+    """A file or a list of tensors with invalid contents, or a tensor that a file cannot hold."""
+
+
+class FileError(FaninError, OSError):
+    """A file that the operating system cannot read or write.
+
+    `filename` and `errno` are set as those of `OSError`.
+    """
+
+    def __str__(self) -> str:
+        """Returns the message. `OSError` would return errno and filename instead."""
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that does not exist."""
+
+
+class UnknownTensorError(FaninError, KeyError):
+    """A name that no tensor of a plan has."""
+
+    def __str__(self) -> str:
+        """Returns the message. `KeyError` would return it in quotes."""
+        return str(self.args[0]) if self.args else ""

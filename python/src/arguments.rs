@@ -1,0 +1,212 @@
+//! Arguments from Python, with errors that say what is accepted.
+
+use std::path::PathBuf;
+
+use fanin::checkpoint::read_tensor_list;
+use fanin::text::one_line;
+use fanin::{DType, Fill, ListedTensor, Shape, Slice, TensorList};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyList, PySequence, PyString, PyType};
+
+use crate::error::{ArgumentError, raised};
+
+/// A 64-bit seed.
+pub struct Seed(pub u64);
+
+impl<'py> FromPyObject<'_, 'py> for Seed {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        whole_number("seed", &object).map(Seed)
+    }
+}
+
+/// A 64-bit stream id.
+pub struct Stream(pub u64);
+
+impl<'py> FromPyObject<'_, 'py> for Stream {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        whole_number("stream", &object).map(Stream)
+    }
+}
+
+/// A number of threads.
+pub struct Threads(pub usize);
+
+impl Threads {
+    /// The largest number, that of the command line.
+    const MAX: u64 = u16::MAX as u64;
+}
+
+impl<'py> FromPyObject<'_, 'py> for Threads {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match whole_number("threads", &object)? {
+            threads @ 1..=Threads::MAX => Ok(Threads(threads as usize)),
+            threads => Err(ArgumentError::new_err(format!(
+                "threads {threads} is out of range: use 1 to {}, or None for all cores",
+                Threads::MAX
+            ))),
+        }
+    }
+}
+
+/// The dimensions of a shape: whole numbers, or a single one.
+pub struct Dims(pub Vec<u64>);
+
+impl<'py> FromPyObject<'_, 'py> for Dims {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if object.cast::<PySequence>().is_err() || object.cast::<PyString>().is_ok() {
+            let one = whole_number("shape", &object).map_err(|_| not_a_shape(&object))?;
+            return Ok(Dims(vec![one]));
+        }
+        let dims = object.try_iter()?.map(|dim| whole_number("shape", &dim?));
+        let dims: PyResult<Vec<u64>> = dims.collect();
+        dims.map(Dims).map_err(|_| not_a_shape(&object))
+    }
+}
+
+fn not_a_shape(object: &Bound<'_, PyAny>) -> PyErr {
+    ArgumentError::new_err(format!(
+        "shape {}: use whole numbers from 0, one for each dimension",
+        shown(object)
+    ))
+}
+
+/// A dtype: its name, or a dtype of numpy, torch, JAX or ml_dtypes.
+pub struct Type(pub DType);
+
+impl<'py> FromPyObject<'_, 'py> for Type {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = if object.cast::<PyType>().is_ok() {
+            // A class of numpy or ml_dtypes, such as numpy.float32.
+            object.getattr("__name__")?.str()?
+        } else if object.cast::<PyString>().is_err() && object.hasattr("dtype")? {
+            // A type of JAX, such as jax.numpy.float32.
+            object.getattr("dtype")?.str()?
+        } else {
+            object.str()?
+        };
+        text.to_string().parse().map(Type).map_err(raised)
+    }
+}
+
+/// The tensors of a model: a list of names, shapes and dtypes, or the path of a file.
+pub enum Tensors {
+    List(TensorList),
+    Path(PathBuf),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Tensors {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if object.cast::<PyList>().is_err() {
+            return Ok(Tensors::Path(object.extract()?));
+        }
+        let listed = object.try_iter()?.map(|tensor| {
+            let (name, dims, dtype): (String, Dims, Option<Type>) = tensor?.extract()?;
+            let shape = Shape::new(dims.0).map_err(|error| raised(error.named(&name)))?;
+            Ok(ListedTensor {
+                name,
+                shape,
+                dtype: dtype.map(|Type(dtype)| dtype),
+            })
+        });
+        let listed = listed.collect::<PyResult<Vec<_>>>()?;
+        TensorList::new(listed).map(Tensors::List).map_err(raised)
+    }
+}
+
+impl Tensors {
+    /// Returns the list, and the path of the file that it was read from.
+    pub fn read(self) -> fanin::Result<(TensorList, Option<PathBuf>)> {
+        match self {
+            Tensors::List(list) => Ok((list, None)),
+            Tensors::Path(path) => Ok((read_tensor_list(&path)?, Some(path))),
+        }
+    }
+}
+
+/// The part of a tensor: text such as `0:10,:`, or a start and an end for each dimension.
+pub enum Part {
+    Text(String),
+    Ranges(Vec<(u64, u64)>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Part {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.cast::<PyString>() {
+            return Ok(Part::Text(text.to_string()));
+        }
+        let range = |pair: PyResult<Bound<'py, PyAny>>| {
+            let (start, end): (Bound<'py, PyAny>, Bound<'py, PyAny>) = pair?.extract()?;
+            Ok((whole_number("slice", &start)?, whole_number("slice", &end)?))
+        };
+        let ranges: PyResult<_> = object
+            .try_iter()
+            .and_then(|pairs| pairs.map(range).collect());
+        ranges.map(Part::Ranges).map_err(|_| {
+            ArgumentError::new_err(format!(
+                "slice {}: use a start and an end, both whole numbers from 0, for each dimension",
+                shown(&object)
+            ))
+        })
+    }
+}
+
+impl Part {
+    /// Narrows a fill to the part.
+    pub fn of(self, fill: Fill) -> fanin::Result<Fill> {
+        match self {
+            Part::Text(text) => {
+                let slice = Slice::parse(&text, fill.shape());
+                let slice = slice.map_err(|error| error.named(fill.name()))?;
+                fill.slice(slice)
+            }
+            Part::Ranges(ranges) => {
+                let ranges: Vec<_> = ranges.into_iter().map(|(start, end)| start..end).collect();
+                fill.slice(ranges)
+            }
+        }
+    }
+}
+
+/// Reads an int, or a whole number of numpy, from 0 to 2^64 - 1. A bool is refused: it is an int in
+/// Python, but hardly ever meant as one. `what` is the argument's name.
+fn whole_number(what: &str, object: &Bound<'_, PyAny>) -> PyResult<u64> {
+    const ACCEPTED: &str = "use a whole number from 0 to 18446744073709551615";
+    let is_whole = object.cast::<PyInt>().is_ok() || object.hasattr("__index__")?;
+    if !is_whole || object.cast::<PyBool>().is_ok() {
+        let message = format!("{what} {} is not a whole number: {ACCEPTED}", shown(object));
+        return Err(PyTypeError::new_err(message));
+    }
+    let number = object.extract();
+    number.map_err(|_| {
+        let message = format!("{what} {} is out of range: {ACCEPTED}", shown(object));
+        ArgumentError::new_err(message)
+    })
+}
+
+/// Returns an object as Python shows it, on one line and shortened.
+fn shown(object: &Bound<'_, PyAny>) -> String {
+    const MOST: usize = 60;
+    // Python refuses to convert ints of thousands of digits to text.
+    let Ok(text) = object.repr().map(|text| one_line(&text.to_string_lossy())) else {
+        return "of many digits".to_owned();
+    };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

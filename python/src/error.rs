@@ -1,0 +1,52 @@
+//! The Python exception of each error of the library.
+
+use std::io::ErrorKind;
+
+use fanin::Error;
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+
+pyo3::import_exception!(fanin._errors, ArgumentError);
+pyo3::import_exception!(fanin._errors, FileError);
+pyo3::import_exception!(fanin._errors, FormatError);
+pyo3::import_exception!(fanin._errors, MissingFileError);
+pyo3::import_exception!(fanin._errors, RecipeError);
+pyo3::import_exception!(fanin._errors, UnknownTensorError);
+
+/// Converts an error of the library to a Python exception with the same message.
+///
+/// It is a function for `map_err`, because neither type is of this crate, so `From` cannot be
+/// implemented.
+#[expect(clippy::needless_pass_by_value)]
+pub fn raised(error: Error) -> PyErr {
+    let message = error.to_string();
+    match &error {
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Recipe { .. }
+        | Error::Rule { .. }
+        | Error::Unmatched { .. }
+        | Error::NoSeed { .. }
+        | Error::Kept { .. } => RecipeError::new_err(message),
+        Error::Format { .. } | Error::Unsupported { .. } | Error::Duplicate { .. } => {
+            FormatError::new_err(message)
+        }
+        Error::Io { path, source, .. } => {
+            let raised = match source.kind() {
+                ErrorKind::NotFound => MissingFileError::new_err(message),
+                _ => FileError::new_err(message),
+            };
+            with_file(raised, path, source.raw_os_error())
+        }
+        _ => ArgumentError::new_err(message),
+    }
+}
+
+/// Sets the attributes of `OSError`, which a single argument leaves empty.
+fn with_file(error: PyErr, path: &str, errno: Option<i32>) -> PyErr {
+    let set = Python::attach(|py| {
+        let value = error.value(py);
+        value.setattr("filename", path)?;
+        value.setattr("errno", errno)
+    });
+    set.map_or_else(|failed| failed, |()| error)
+}

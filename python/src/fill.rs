@@ -1,0 +1,170 @@
+//! Fills of memory that Python owns.
+
+use std::time::{Duration, Instant};
+
+use fanin::checkpoint::{Make, Progress, Sources, WithSources};
+use fanin::init::DistributionKind;
+use fanin::{Error, Fill, FillPart, Init, Tensor, cpu};
+use pyo3::prelude::*;
+
+use crate::arguments::{Dims, Part, Seed, Stream, Threads, Type};
+use crate::error::{ArgumentError, raised};
+use crate::pool::pool;
+use crate::work;
+
+/// The first piece of a fill in bytes. It takes milliseconds on one thread.
+const FIRST_PIECE: usize = 4 << 20;
+
+/// The piece that grows no more, in bytes.
+const LARGEST_PIECE: usize = 256 << 20;
+
+/// A piece that takes less than this is followed by one of twice the size, so that many threads have
+/// enough to do. One that takes more lets Ctrl-C wait no longer.
+const ENOUGH: Duration = Duration::from_millis(25);
+
+/// Memory that Python owns, which a fill writes to.
+pub struct Memory {
+    pub address: usize,
+    pub bytes: usize,
+}
+
+impl Memory {
+    /// Fills the memory.
+    ///
+    /// The caller of the Python function promises that the memory is writable, and that nothing else
+    /// uses it until the fill ends.
+    pub fn fill(
+        &self,
+        py: Python<'_>,
+        fill: &Fill,
+        sources: &Sources,
+        threads: Option<Threads>,
+        progress: Option<&Py<PyAny>>,
+    ) -> PyResult<()> {
+        if fill.bytes() != self.bytes as u64 {
+            return Err(ArgumentError::new_err(format!(
+                "tensor {:?}: the memory has {} bytes, but {} elements of {} need {}",
+                fill.name(),
+                self.bytes,
+                fill.elements(),
+                fill.dtype(),
+                fill.bytes()
+            )));
+        }
+        if self.bytes == 0 {
+            return fill.check().map_err(raised);
+        }
+        if self.address == 0 {
+            let message = format!("tensor {:?}: the address is 0", fill.name());
+            return Err(ArgumentError::new_err(message));
+        }
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(self.address);
+        // SAFETY: the memory is that of an array or a tensor, so it is allocated in one piece of these
+        // bytes, which is less than isize::MAX. Any bytes are valid u8. The caller promises that
+        // nothing else reads or writes it until the fill ends, and the slice ends before that.
+        let out = unsafe { std::slice::from_raw_parts_mut(start, self.bytes) };
+        let pool = pool(py, threads)?;
+        work::run(py, &pool, progress, |progress| {
+            pieces(fill, sources, out, progress)
+        })
+    }
+}
+
+/// Fills memory piece by piece, so that it can be interrupted.
+fn pieces(
+    fill: &Fill,
+    sources: &Sources,
+    out: &mut [u8],
+    progress: &mut Progress<'_>,
+) -> fanin::Result<()> {
+    let mut cpu = cpu::fill_range;
+    let mut make = WithSources::new(&mut cpu, sources);
+    if fill.dtype().bits() % 8 != 0 || has_matrix(fill) {
+        make.make(fill, 0, out)?;
+        let _ = progress(out.len() as u64);
+        return Ok(());
+    }
+    let mut step = FIRST_PIECE;
+    let (mut start, mut rest) = (0, out);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at_mut(step.min(rest.len()));
+        let begin = Instant::now();
+        make.make(fill, start, piece)?;
+        if begin.elapsed() < ENOUGH {
+            step = (2 * step).min(LARGEST_PIECE);
+        }
+        start += piece.len() as u64 / fill.dtype().size();
+        if progress(piece.len() as u64).is_break() {
+            return Err(Error::Interrupted);
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Returns true if a fill has an orthogonal matrix, which is made as a whole.
+fn has_matrix(fill: &Fill) -> bool {
+    let parts = fill.parts().iter().map(FillPart::distribution);
+    std::iter::once(fill.distribution())
+        .chain(parts)
+        .any(|distribution| matches!(distribution.kind(), DistributionKind::Orthogonal { .. }))
+}
+
+/// Returns the fill of one tensor that has no plan.
+#[expect(clippy::too_many_arguments)]
+fn request(
+    init: &str,
+    shape: Dims,
+    name: &str,
+    seed: u64,
+    dtype: Type,
+    layout: Option<&str>,
+    slice: Option<Part>,
+    stream: Option<Stream>,
+) -> fanin::Result<Fill> {
+    let named = |error: Error| error.named(name);
+    let init: Init = init.parse().map_err(named)?;
+    let mut tensor = Tensor::new(name, shape.0)?;
+    if let Some(layout) = layout {
+        tensor = tensor.with_layout(layout.parse().map_err(named)?);
+    }
+    if let Some(Stream(stream)) = stream {
+        tensor = tensor.with_stream_id(stream);
+    }
+    let fill = Fill::new(&tensor, &init, seed)?.with_dtype(dtype.0);
+    match slice {
+        Some(slice) => slice.of(fill),
+        None => Ok(fill),
+    }
+}
+
+/// Fills the memory at an address with a tensor, or with a slice of it.
+///
+/// The memory must be writable and contiguous, and nothing else may use it until the function returns.
+/// The elements are little-endian, in row-major order.
+#[pyfunction]
+#[pyo3(signature = (init, shape, address, nbytes, *, name, seed, dtype, layout=None, slice=None,
+                    threads=None, stream=None, progress=None))]
+#[expect(clippy::too_many_arguments)]
+pub fn fill_at(
+    py: Python<'_>,
+    init: &str,
+    shape: Dims,
+    address: usize,
+    nbytes: usize,
+    name: &str,
+    seed: Seed,
+    dtype: Type,
+    layout: Option<&str>,
+    slice: Option<Part>,
+    threads: Option<Threads>,
+    stream: Option<Stream>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    let fill = request(init, shape, name, seed.0, dtype, layout, slice, stream).map_err(raised)?;
+    let memory = Memory {
+        address,
+        bytes: nbytes,
+    };
+    memory.fill(py, &fill, &Sources::new(), threads, progress.as_ref())
+}
