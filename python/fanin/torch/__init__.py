@@ -1,5 +1,6 @@
-"""Records, builds and initializes PyTorch models."""
+"""Initial weights of PyTorch models: a model's own initialization, with the same bits on every device and mesh."""
 
 from fanin.torch._fill import fill_
+from fanin.torch._recorded import Recorded, RecordedPart, RecordedTensor, RecordWarning, record
 
-__all__ = ["fill_"]
+__all__ = ["RecordWarning", "Recorded", "RecordedPart", "RecordedTensor", "fill_", "record"]
