@@ -116,9 +116,9 @@ def _unrecorded(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[str]
     """Finds tensors of equal random values that the recording calls independent."""
     groups: dict[bytes, set[str]] = defaultdict(set)
     for name, entry in recorded.tensors.items():
-        random = random_elements(entry)
-        if entry.origin in REFERS or random is None or int(random.sum()) > 3:
-            root = entry.of if entry.origin in REFERS else name
+        root = entry.of if entry.origin in REFERS else name
+        random = random_elements(recorded.tensors[root])
+        if random is None or int(random.sum()) > 3:
             groups[real.bits(tensors[name].tensor).numpy().tobytes()].add(root)
     for roots in groups.values():
         if len(roots) > 1:

@@ -23,6 +23,8 @@ _REPEATS = {"sparse", "mamba_dt_bias"}
 def parse(init: str) -> tuple[str, dict[str, float]]:
     """Returns the name and the numbers of an initializer such as "normal(mean=0,std=0.02)"."""
     name, _, rest = init.partition("(")
+    if name == "values":
+        return name, {}
     pairs = (pair.partition("=") for pair in rest.rstrip(")").split(",") if pair)
     return name, {key.strip(): float(value) for key, _, value in pairs}
 
