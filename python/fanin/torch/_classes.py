@@ -8,7 +8,7 @@ that they share.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Optional, Union
 
@@ -78,9 +78,18 @@ class Named:
         return self.evaluate()
 
     def random(self) -> list[Drawn]:
-        """Returns what the tensor has of draws, in closed form."""
+        """Returns what the tensor has of draws, in closed form.
+
+        Pieces whose elements are at the same place of a draw as in the tensor cannot overlap, so they count as one.
+        """
         values = [piece.value for piece in self.value.pieces] if isinstance(self.value, Mixed) else [self.value]
-        return [value for value in values if isinstance(value, Drawn)]
+        found: dict[Any, Drawn] = {}
+        for number, value in enumerate(values):
+            if isinstance(value, Drawn):
+                key = (value.source, value.at if value.at is not None else number)
+                one = found.get(key, value)
+                found[key] = replace(value, low=min(one.low, value.low), high=max(one.high, value.high))
+        return list(found.values())
 
 
 def classify(tensors: Sequence[Named], recorder: Recorder) -> None:

@@ -66,7 +66,8 @@ def _eye(values: torch.Tensor) -> Optional[str]:
     if values.dim() != 2 or values.dtype.itemsize == 1:
         return None
     diagonal = values[0, 0]
-    if float(diagonal) == 0 or not _equal(values, torch.eye(*values.shape, dtype=values.dtype) * diagonal):
+    expected = torch.zeros(values.shape, dtype=values.dtype).fill_diagonal_(diagonal.item())
+    if float(diagonal) == 0 or not _equal(values, expected):
         return None
     scale = _exact_constant(diagonal)
     if scale is None:

@@ -84,7 +84,7 @@ class Call:
         if isinstance(argument, (bool, int, float)):
             return float(argument)
         if isinstance(argument, torch.Tensor):
-            return float(argument) if argument.numel() == 1 and not argument.is_complex() else None
+            return _common_number(argument)
         if isinstance(argument, Ref):
             value = self.read(argument)
             if isinstance(value, Known):
@@ -93,6 +93,14 @@ class Call:
                 if argument.numel == 1 and not argument.dtype.is_complex:
                     return self.number(argument)
         return None
+
+
+def _common_number(data: torch.Tensor) -> Optional[float]:
+    """Returns the number that all elements of a tensor are, if there is one."""
+    if data.numel() == 0 or data.is_complex():
+        return None
+    first = data.reshape(-1)[0]
+    return float(first) if bool((data == first).all()) else None
 
 
 Writes = list[tuple[Ref, Value]]

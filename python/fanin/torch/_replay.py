@@ -185,7 +185,7 @@ def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
     draw(entry, words)
     seed = 0
     for word in words.tolist():
-        seed = (seed << 16) ^ int(word * (1 << 24))
+        seed = ((seed << 16) ^ int(word * (1 << 24))) & ((1 << 63) - 1)
     state = torch.get_rng_state()
     try:
         torch.default_generator.manual_seed(seed)

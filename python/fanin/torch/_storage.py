@@ -258,7 +258,7 @@ def viewed(write: Write, ref: Ref, spans: Optional[Indices] = None) -> Simple:
     if wrote != read:
         if not read.is_injective:
             return Computed("repeated elements", sources_of(value))
-        if value.at is None or not (wrote.is_run and value.at.is_run):
+        if value.at is None or value.at.loops != wrote.loops:
             return replace(value, at=None)
         value = replace(value, at=read.shifted(value.at.offset - wrote.offset))
     if value.at is None:
