@@ -65,14 +65,14 @@ def law(init: str) -> Law | None:
     """
     name, n = parse(init)
     if name == "normal":
-        return _of(stats.norm(n.get("mean", 0.0), n.get("std", 1.0)))
+        return _of(stats.norm(), n.get("mean", 0.0), n.get("std", 1.0))
     if name == "uniform":
         low, high = n.get("low", 0.0), n.get("high", 1.0)
-        return _of(stats.uniform(low, high - low))
+        return _of(stats.uniform(), low, high - low)
     if name == "trunc_normal":
         mean, std = n.get("mean", 0.0), n.get("std", 1.0)
         a, b = (n.get("a", -2.0) - mean) / std, (n.get("b", 2.0) - mean) / std
-        return _of(stats.truncnorm(a, b, mean, std) if max(-a, -b, a, b) < 30 else stats.norm(mean, std))
+        return _of(stats.truncnorm(a, b), mean, std)
     if name == "mamba2_a_log":
         return _log_uniform(n["low"], n["high"])
     if name == "mamba_dt_bias":
@@ -80,18 +80,18 @@ def law(init: str) -> Law | None:
     return {"orthogonal": None, "sparse": None}[name]
 
 
-def _of(distribution: Any) -> Law:
-    low, high = distribution.support()
-    mean = float(distribution.mean())
-    central = tuple(_central(distribution, mean, order) for order in (2, 4, 8))
-    return Law(distribution.cdf, _down(low), -_down(-high), (mean, *central))
-
-
-def _central(distribution: Any, mean: float, order: int) -> float:
-    """Integrates over the quantiles of equal weight: exact to 1e-6 for bounded and for normal tails."""
-    scale = float(distribution.std())
-    return scale**order * float(
-        distribution.expect(lambda x: ((x - mean) / scale) ** order, epsabs=1e-9, epsrel=1e-9)
+def _of(distribution: Any, mean: float, scale: float) -> Law:
+    """Scales and shifts a distribution."""
+    low, high = (mean + scale * bound for bound in distribution.support())
+    center = float(distribution.mean())
+    second, fourth, eighth = (
+        scale**order * float(distribution.expect(lambda x, order=order: (x - center) ** order)) for order in (2, 4, 8)
+    )
+    return Law(
+        lambda x: distribution.cdf((x - mean) / scale),
+        _down(low),
+        -_down(-high),
+        (mean + scale * center, second, fourth, eighth),
     )
 
 

@@ -62,20 +62,27 @@ def tensors(model: nn.Module) -> dict[str, Listed]:
     return found
 
 
+#: A dtype of whole numbers for each size of an element in bytes.
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
 def bits(tensor: Tensor) -> Tensor:
-    """Returns the bytes of every element, shape `[elements, bytes]`."""
-    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).reshape(flat.numel(), flat.element_size())
+    """Returns the bits of each element as a whole number, those of a complex128 as two."""
+    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    if tensor.dtype == torch.complex128:
+        tensor = torch.view_as_real(tensor)
+    return tensor.view(_WORDS[tensor.element_size()])
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
-    """Returns whether two tensors of one shape have the same bits. A NaN equals itself."""
+    """Returns whether two tensors have the same dtype, shape and bits. A NaN equals itself."""
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(bits(a), bits(b))
 
 
 def differing(a: Tensor, b: Tensor) -> Tensor:
     """Returns a mask of the elements whose bits differ, in the shape of `a`."""
-    return (bits(a) != bits(b)).any(1).reshape(a.shape)
+    mask = bits(a) != bits(b)
+    return mask if mask.shape == a.shape else mask.any(-1)
 
 
 def uninitialized(tensor: Tensor) -> Tensor:

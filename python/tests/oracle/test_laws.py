@@ -106,12 +106,12 @@ def test_orthogonal_matrices_are_uniform(group: str) -> None:
 
 
 def test_a_wrong_distribution_is_found() -> None:
-    """The tests have power: a standard deviation that is 3 % too large, and a missed truncation."""
+    """The tests have power: they see a standard deviation that is 3 % too large."""
 
     class Wrong(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.large = nn.Parameter(torch.randn(64, 128) * 0.0206)
+            self.large = nn.Parameter(torch.randn(256, 256) * 0.0206)
             self.cut = nn.Parameter(nn.init.trunc_normal_(torch.empty(64, 128), std=0.02, a=-0.06, b=0.06))
 
     recorded = record(Wrong)
