@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from fanin.torch import _contents as contents
-from fanin.torch._forms import STRUCTURED, Orthogonal, Sparse, closed, initializer
+from fanin.torch._forms import STRUCTURED, Form, Orthogonal, Sparse, closed, describe, initializer
 from fanin.torch._modes import Recorder
-from fanin.torch._rules import Part
-from fanin.torch._slices import slices
+from fanin.torch._slices import Slice, slices
 from fanin.torch._storage import (
     Computed,
     Drawn,
@@ -36,6 +35,15 @@ from fanin.torch._storage import (
 
 #: The most parts of a rule that recipes have.
 MAX_PARTS = 1024
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a tensor with an initializer, or with numbers, of its own."""
+
+    slice: Slice
+    init: Optional[str] = None
+    values: Optional[tuple[float, ...]] = None
 
 
 @dataclass
@@ -64,12 +72,7 @@ class Named:
     @property
     def is_filled(self) -> bool:
         """True if a plan fills it from its own name."""
-        return self.origin in ("rule", "parts", "uninit") and self.init_or_parts
-
-    @property
-    def init_or_parts(self) -> bool:
-        """True if a recipe can name what it holds."""
-        return self.init is not None or bool(self.parts)
+        return self.origin in ("rule", "parts", "uninit") and (self.init is not None or bool(self.parts))
 
     @cached_property
     def known(self) -> torch.Tensor:
@@ -113,7 +116,7 @@ def _tie(tensors: Sequence[Named]) -> list[Named]:
             first[("empty", tensor.name)] = tensor
         elif tensor.key in first:
             tensor.origin, tensor.of = "tied", first[tensor.key].name
-            tensor.detail = f"the same tensor as {tensor.of}"
+            tensor.detail = f"The same tensor as {tensor.of}."
         else:
             first[tensor.key] = tensor
     return list(first.values())
@@ -124,16 +127,15 @@ def _alone(tensor: Named) -> None:
     value, dtype = tensor.value, tensor.tensor.dtype
     if isinstance(value, Uninit):
         tensor.origin, tensor.init = "uninit", "zeros"
-        tensor.detail = "no code of the model writes its values"
+        tensor.detail = "The model does not write its values."
         if dtype not in contents.CONSTANT:
-            _keep(tensor, "uninitialized")
-            tensor.origin = "uninit"
+            tensor.init = None
     elif isinstance(value, Known):
         _known(tensor, value)
     elif isinstance(value, Drawn) and dtype in contents.DRAWN:
         tensor.init = _initializer(value, tensor.shape)
         tensor.origin = "replay" if tensor.init is None else "rule"
-        tensor.detail = f"no closed form: {value.form}" if tensor.init is None else f"drawn from {tensor.init}"
+        tensor.detail = _of_form(value.form) if tensor.init is None else "Each element is drawn."
     elif isinstance(value, Mixed) and dtype in contents.DRAWN:
         _mixed(tensor, value)
     else:
@@ -141,7 +143,12 @@ def _alone(tensor: Named) -> None:
 
 
 def _why(value: Value) -> str:
-    return f"no closed form: {value.why}" if isinstance(value, Computed) else "no closed form for this dtype"
+    what = value.why if isinstance(value, Computed) else "a dtype that is not drawn"
+    return f"Computed from random numbers without a closed form: {what}."
+
+
+def _of_form(form: Form) -> str:
+    return f"Computed from random numbers without a closed form: {describe(form)}."
 
 
 def _known(tensor: Named, value: Known) -> None:
@@ -154,14 +161,14 @@ def _known(tensor: Named, value: Known) -> None:
     if init is None:
         init = contents.initializer(tensor.known)
     if init is None:
-        _keep(tensor, "data" if tensor.ref is None else "computed")
+        _keep(tensor, "Given values" if tensor.ref is None else "Computed values")
     else:
-        tensor.origin, tensor.init, tensor.detail = "rule", init, init
+        tensor.origin, tensor.init, tensor.detail = "rule", init, "No element is random."
 
 
 def _keep(tensor: Named, what: str) -> None:
     tensor.origin, tensor.init = "kept", None
-    tensor.detail = f"{what} values of {str(tensor.tensor.dtype).replace('torch.', '')}"
+    tensor.detail = f"{what} that depend on no random numbers."
 
 
 def _initializer(value: Drawn, shape: tuple[int, ...]) -> Optional[str]:
@@ -191,19 +198,19 @@ class _Content:
 def _mixed(tensor: Named, value: Mixed) -> None:
     groups = _grouped(tensor, value)
     if groups is None:
-        tensor.origin, tensor.detail = "replay", "some parts have no closed form"
+        tensor.origin, tensor.detail = "replay", "Some parts have no closed form."
         return
     if len(groups) == 1 and all(content.values is None and content.matrix is None for content in groups):
         (content,) = groups
-        tensor.origin, tensor.init, tensor.detail = "rule", content.init, f"drawn from {content.init}"
+        tensor.origin, tensor.init, tensor.detail = "rule", content.init, "Each element is drawn."
         return
     parts = _parts(groups, tensor.shape)
     if parts is None:
-        tensor.origin, tensor.detail = "replay", f"more than {MAX_PARTS} parts"
+        tensor.origin, tensor.detail = "replay", f"It has more than {MAX_PARTS} parts."
         return
     base, tensor.parts = parts
     tensor.origin, tensor.init = "parts", base
-    tensor.detail = f"{len(tensor.parts)} parts" + (f" in {base}" if base else "")
+    tensor.detail = f"It has {len(tensor.parts)} part{'s' if len(tensor.parts) > 1 else ''} of another kind."
 
 
 def _grouped(tensor: Named, value: Mixed) -> Optional[dict[_Content, Indices]]:
@@ -225,7 +232,6 @@ def _united(spans: Sequence[Indices]) -> Indices:
 def _contents(tensor: Named, piece: Piece, number: int) -> list[tuple[_Content, Indices]]:
     value, dtype = piece.value, tensor.tensor.dtype
     if isinstance(value, Uninit):
-        tensor.detail = "partly uninitialized"
         return [(_Content("zeros"), piece.spans)]
     if isinstance(value, Drawn):
         form = closed(value.form)
@@ -287,11 +293,12 @@ class Sharing:
     def __init__(self, tensors: Sequence[Named], recorder: Recorder) -> None:
         """Prepares the search among the tensors with their first names."""
         self.tensors, self.recorder = tensors, recorder
+        self.given = self._covered()
 
     def resolve(self) -> None:
         """Changes the classes of tensors until no two rules draw numbers that the model draws once."""
         while self._share_storages() | self._share_draws():
-            pass
+            self.given = self._covered()
         self._name_same()
         for tensor in self.tensors:
             if tensor.origin == "replay":
@@ -299,7 +306,7 @@ class Sharing:
 
     # Storages
 
-    def given(self) -> dict[int, list[Named]]:
+    def _covered(self) -> dict[int, list[Named]]:
         """Returns the storages that the filled tensors cover, with those tensors."""
         held: dict[int, list[Named]] = {}
         for tensor in self.tensors:
@@ -327,7 +334,7 @@ class Sharing:
                 if other is None:
                     kept.append(tensor)
                 else:
-                    _demote(tensor, f"shares memory with {other.name}")
+                    _demote(tensor, f"It shares memory with {other.name}.")
                     changed = True
         return changed
 
@@ -336,15 +343,14 @@ class Sharing:
     def _needs(self, tensor: Named) -> None:
         """Finds the draws of a replay, and whether it needs any that no other tensor has."""
         assert tensor.ref is not None
-        given = self.given()
-        needed = self.recorder.log.needed([tensor.ref.storage], given)
+        needed = self.recorder.log.needed([tensor.ref.storage], self.given)
         entries = (self.recorder.log.entries[position] for position in needed.entries)
         tensor.draws = [entry.draw for entry in entries if entry.draw is not None]
         if not tensor.draws:
-            names = sorted({named.name for storage in needed.given for named in given[storage]})
+            names = sorted({named.name for storage in needed.given for named in self.given[storage]})
             tensor.origin = "derived"
             tensor.of = names[0] if len(names) == 1 else None
-            tensor.detail = f"computed from {', '.join(names)}"
+            tensor.detail = f"Computed from {', '.join(names)}."
 
     def _share_draws(self) -> bool:
         """Makes replays of rules that share draws in a way that rules cannot express. Returns true for a change."""
@@ -375,7 +381,7 @@ class Sharing:
         others = {id(tensor): tensor for tensor in rules if tensor is not owner}
         name = owner.name if owner else claims[0][2].name
         for tensor in others.values():
-            _demote(tensor, f"shares random numbers with {name if name != tensor.name else 'other tensors'}")
+            _demote(tensor, f"It shares random numbers with {name if name != tensor.name else 'other tensors'}.")
         return bool(others)
 
     def owner(self, draw: int, tensors: Sequence[Named]) -> Optional[Named]:
@@ -396,7 +402,7 @@ class Sharing:
             if key is None or first.setdefault(key, tensor) is tensor:
                 continue
             other = first[key]
-            tensor.origin, tensor.of, tensor.detail = "same", other.name, f"equal to {other.name} at the start"
+            tensor.origin, tensor.of, tensor.detail = "same", other.name, f"Equal to {other.name} at the start."
 
     def stream_names(self) -> dict[int, str]:
         """Returns the name of the stream of each draw that a replay needs."""

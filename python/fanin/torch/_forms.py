@@ -273,6 +273,19 @@ def _closed_truncated(form: TruncNormal) -> Optional[Form]:
     return _finite(replace(form, a=a, b=b))
 
 
+def describe(form: Union[Form, float]) -> str:
+    """Returns an expression for people, such as `log(uniform(low=0,high=1))`."""
+    if isinstance(form, Affine):
+        return f"{describe(form.of)} * {form.scale:g} + {form.shift:g}"
+    if isinstance(form, Op):
+        return f"{form.name}({', '.join(map(describe, form.args))})"
+    if isinstance(form, QrFactor):
+        return f"the factor {form.part} of a QR decomposition"
+    if isinstance(form, (int, float)):
+        return f"{form:g}"
+    return initializer(form) or str(form)
+
+
 def tidy(number: float) -> float:
     """Returns the number with the fewest digits that is within a few roundings of a computed one."""
     for digits in (6, 12, 15):

@@ -8,8 +8,9 @@ that no mode sees are replaced while a recording runs.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
@@ -33,6 +34,8 @@ _READS_VALUES = frozenset(
     "_local_scalar_dense _unique _unique2 allclose bincount equal is_nonzero item masked_select nonzero "
     "nonzero_static unique_consecutive unique_dim".split()
 )
+# Folders whose code no warning blames.
+_INTERNAL = tuple(os.path.dirname(os.path.abspath(str(path))) + os.sep for path in (__file__, torch.__file__))
 _active = threading.local()
 
 
@@ -125,6 +128,10 @@ class Recorder(TorchDispatchMode):
         recorded = any(map(self.is_recorded, tensors))
         if tensors and not recorded and name not in _ops.RANDOM:
             return func(*args, **kwargs)  # Data that the model was given. It is small.
+        if name == "resize":
+            result = func(*args, **kwargs)
+            self.storages[self.ref(args[0]).storage].resized()
+            return result
         if name in _ops.GEOMETRY or (_returns_view(func) and not any(map(_is_meta, tensors))):
             return func(*args, **kwargs)
         if name in _READS_VALUES or (recorded and _selects(name, args)):
@@ -361,10 +368,12 @@ def _check_supported(tensor: torch.Tensor) -> None:
 
 def _place() -> str:
     """Returns the line of the model's code that is running, as ` at FILE:LINE`, or nothing if none is found."""
-    for frame in reversed(traceback.extract_stack()):
-        path = frame.filename.replace("\\", "/")
-        if "/fanin/torch/" not in path and "/torch/" not in path and not path.startswith("<"):
-            return f" at {frame.filename}:{frame.lineno}"
+    frame = sys._getframe()
+    while frame is not None:
+        path = os.path.abspath(frame.f_code.co_filename)
+        if not path.startswith(_INTERNAL) and not frame.f_code.co_filename.startswith("<"):
+            return f" at {path}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
     return ""
 
 

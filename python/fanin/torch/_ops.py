@@ -38,13 +38,13 @@ RANDOM = frozenset(
 )
 #: In-place operations that change what a tensor views, and no value.
 GEOMETRY = frozenset(
-    "as_strided detach requires_grad resize set squeeze swapaxes swapdims t transpose unsqueeze".split()
+    "as_strided detach requires_grad set squeeze swapaxes swapdims t transpose unsqueeze".split()
 )
 #: Operations that write every element of their first argument without reading it.
 OVERWRITING = RANDOM | frozenset("copy fill zero".split())
 
 _EMPTY = frozenset(
-    "empty empty_like empty_permuted empty_strided new_empty new_empty_strided resize".split()
+    "empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split()
 )
 _CONSTANTS = {
     "zero": 0.0, "zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0

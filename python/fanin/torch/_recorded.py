@@ -22,7 +22,7 @@ from fanin.torch._contents import numbers
 from fanin.torch._modes import Recorder, recording
 from fanin.torch._names import canonical
 from fanin.torch._replay import Replay, plain_torch
-from fanin.torch._rules import Assignment, Item, recipe_text
+from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
 from fanin.torch._storage import Known, Mixed, Ref, Uninit
 
 Slice = tuple[tuple[int, int], ...]
@@ -130,7 +130,7 @@ class Recorded:
     def _items(self, tensors: list[Named], stored: Optional[str] = None) -> list[Item]:
         """Returns the tensors with what a recipe gives them. `stored` is the file of tensors with other values."""
         listed = {tensor.name for tensor in tensors}
-        return [Item(t.name, t.shape, self._assignment(t, listed, stored)) for t in tensors]
+        return [Item(t.name, self._assignment(t, listed, stored)) for t in tensors]
 
     def _assignment(self, tensor: Named, listed: set[str], stored: Optional[str]) -> Assignment:
         if tensor.of is not None and tensor.origin in ("tied", "same") and tensor.of in listed:
@@ -138,11 +138,12 @@ class Recorded:
             if other.key not in ("keep", "skip"):
                 return Assignment("tied_to" if tensor.origin == "tied" else "same_as", tensor.of)
             return other
+        parts = tuple(Part(slice_text(p.slice, tensor.shape), p.init, p.values) for p in tensor.parts)
         comment = "The model does not initialize these tensors." if tensor.origin == "uninit" else ""
         if tensor.init is not None:
-            return Assignment("init", tensor.init, tensor.parts, comment)
-        if tensor.parts:
-            return Assignment("parts", "", tensor.parts)
+            return Assignment("init", tensor.init, parts, comment)
+        if parts:
+            return Assignment("parts", "", parts)
         values = numbers(tensor.known) if tensor.origin == "kept" else None
         if values is not None:
             return Assignment("values", values)
@@ -155,9 +156,9 @@ class Recorded:
         if seed not in self._plans:
             items = self._items(list(self._named.values()))
             items = [item for item in items if item.assignment.key != "skip"]
-            shapes = [(item.name, list(item.shape), _dtype(self._named[item.name].tensor.dtype)) for item in items]
-            recipe = fanin.Recipe.from_toml(recipe_text(items))
-            self._plans = {seed: recipe.plan(shapes, seed)}
+            tensors = [self._named[item.name] for item in items]
+            listed = [(tensor.name, tensor.shape, _dtype(tensor.tensor.dtype)) for tensor in tensors]
+            self._plans = {seed: fanin.Recipe.from_toml(recipe_text(items)).plan(listed, seed)}
         return self._plans[seed]
 
     def _value(self, name: str, seed: Optional[int]) -> torch.Tensor:
@@ -180,7 +181,7 @@ class Recorded:
     def _replayed(self, ref: Ref, seed: int, streams: Mapping[int, str]) -> torch.Tensor:
         given = {
             number: (lambda number=number, named=named: self._storage_bytes(number, named, seed))
-            for number, named in self._sharing.given().items()
+            for number, named in self._sharing.given.items()
         }
         replay = Replay(self._recorder.log, self._recorder.storages, _draws.from_streams(streams, seed), given)
         return replay.value(ref)
@@ -230,16 +231,18 @@ class Recorded:
                 f"the values of {_listed(computed)} are computed from random numbers, so a recipe can only store them: "
                 "give the seed, as in save(path, seed=1)"
             )
-        top = [f"seed = {seed}"] if computed else []
+        top = [f"tensors = {quoted(path.with_suffix('.tensors.json').name)}"]
+        if computed:
+            top.append(f"seed = {seed}")
         text = recipe_text(items, self._header(), top)
         if kept:
             from safetensors.torch import save_file
 
             values = {name: self._value(name, seed).contiguous() for name in kept}
             save_file(values, path.with_suffix(".safetensors"))
-        listing = {t.name: {"shape": list(t.shape), "dtype": _dtype(t.tensor.dtype)} for t in tensors}
-        lines = [f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items()]
-        path.with_suffix(".tensors.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        listed = [{"name": t.name, "shape": t.shape, "dtype": _dtype(t.tensor.dtype)} for t in tensors]
+        lines = ",\n".join(map(json.dumps, listed))
+        path.with_suffix(".tensors.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         path.write_text(text, encoding="utf-8")
 
     def _depends_on_seed(self, name: str) -> bool:
@@ -282,7 +285,7 @@ class Storages:
         Draws that no named tensor needs have the streams `//0`, `//1` and so on, in the order of the constructor.
         """
         log = self._recorder.log
-        given = self._recorded._sharing.given()
+        given = self._recorded._sharing.given
         streams = dict(self._recorded._streams)
         entries = (log.entries[position] for position in log.needed([storage], given).entries)
         for entry in entries:

@@ -168,7 +168,8 @@ class Replay:
 
     def _keep(self, ref: Ref, out: torch.Tensor) -> None:
         """Keeps a result under the geometry that it has in the recording, which the meta device may lay out otherwise."""
-        if (tuple(out.stride()), out.storage_offset()) == (ref.stride, ref.offset):
+        same_layout = (tuple(out.stride()), out.storage_offset()) == (ref.stride, ref.offset)
+        if same_layout and out.untyped_storage().nbytes() == self.storages[ref.storage].nbytes:
             self.real[ref.storage] = out.untyped_storage()
         else:
             self.real.pop(ref.storage, None)

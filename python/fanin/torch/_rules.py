@@ -1,19 +1,22 @@
-"""Recipes as text: tensors with the same weights share a rule, whose globs match nothing else in the list."""
+"""Recipes as text: tensors with the same weights share a rule."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
-Slice = tuple[tuple[int, int], ...]
+from fanin.torch._globs import Names, escaped
+
+#: The keys of rules that name another tensor.
+OTHERS = ("tied_to", "same_as")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a tensor with an initializer, or with values, of its own."""
+    """A part of a tensor with an initializer, or with values, of its own. `slice` is text, as in a recipe."""
 
-    slice: Slice
+    slice: str
     init: Optional[str] = None
     values: Optional[tuple[float, ...]] = None
 
@@ -33,13 +36,7 @@ class Item:
     """A tensor of the list."""
 
     name: str
-    shape: tuple[int, ...]
     assignment: Assignment
-
-
-def escaped(name: str) -> str:
-    """Returns a glob that matches one name only."""
-    return "".join("\\" + c if c in "*?[]{}\\!" else c for c in name)
 
 
 def quoted(text: str) -> str:
@@ -63,9 +60,61 @@ def recipe_text(items: Sequence[Item], header: Sequence[str] = (), top: Sequence
     groups: dict[Assignment, list[str]] = {}
     for item in items:
         groups.setdefault(item.assignment, []).append(item.name)
-    for assignment, names in groups.items():
-        lines += ["", *_rule(assignment, [escaped(name) for name in names])]
+    numbers = {assignment: number for number, assignment in enumerate(groups)}
+    names = Names({item.name: numbers[item.assignment] for item in items})
+    others = {assignment: group for assignment, group in groups.items() if assignment.key in OTHERS}
+    for assignment, group in groups.items():
+        if assignment not in others:
+            lines += ["", *_rule(assignment, names.globs(group))]
+    for assignment, globs in _copies(others):
+        lines += ["", *_rule(assignment, globs)]
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _copies(groups: Mapping[Assignment, list[str]]) -> list[tuple[Assignment, list[str]]]:
+    """Returns rules for tensors with the weights of others, which come last.
+
+    Every other tensor has an earlier rule, so a glob such as `layers.1.*` only meets the copies among its names. The
+    star of `same_as = "layers.0.*"` stands for the same text.
+    """
+    pairs = [(assignment.key, name, str(assignment.value)) for assignment, group in groups.items() for name in group]
+    blocks: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for key, name, other in pairs:
+        shared = _shared_ending(name, other)
+        block = blocks.setdefault((key, other[: len(other) - len(shared)]), {})
+        block.setdefault(name[: len(name) - len(shared)], []).append(name)
+    targets = {name: (key, other) for key, name, other in pairs}
+    rules: list[tuple[Assignment, list[str]]] = []
+    plain: dict[Assignment, list[str]] = {}
+    for (key, start), prefixes in blocks.items():
+        globs = []
+        for prefix, names in prefixes.items():
+            matched = [name for name in targets if name.startswith(prefix)]
+            agree = all(targets[name] == (key, start + name[len(prefix) :]) for name in matched)
+            if len(names) > 1 and agree and escaped(prefix + start) == prefix + start:
+                globs.append(f"{prefix}*")
+            else:
+                for name in names:
+                    plain.setdefault(Assignment(key, targets[name][1]), []).append(escaped(name))
+        if globs:
+            rules.append((Assignment(key, f"{start}*"), globs))
+    # Names before globs: a glob must not take a name that another rule is for.
+    return [*plain.items(), *rules]
+
+
+def _shared_ending(name: str, other: str) -> str:
+    """Returns the longest common ending of two names that begins at a part of both."""
+    length = 0
+    while length < min(len(name), len(other)) and name[-1 - length] == other[-1 - length]:
+        length += 1
+    ending = name[len(name) - length :]
+    if length == len(name) or length == len(other):
+        whole = length == len(name) and other[-length - 1 : -length] == "."
+        whole = whole or (length == len(other) and name[-length - 1 : -length] == ".")
+        if whole:
+            return ending
+    dot = ending.find(".")
+    return ending[dot + 1 :] if dot >= 0 else ""
 
 
 def _rule(assignment: Assignment, globs: Sequence[str]) -> list[str]:
@@ -100,6 +149,18 @@ def number(value: float) -> str:
 
 
 def _part(part: Part) -> str:
-    ranges = ", ".join(f"{start}" if end == start + 1 else f"{start}:{end}" for start, end in part.slice)
     content = f"init = {quoted(part.init)}" if part.init is not None else f"values = {_numbers(part.values or ())}"
-    return f"{{ slice = {quoted(ranges)}, {content} }}"
+    return f"{{ slice = {quoted(part.slice)}, {content} }}"
+
+
+def slice_text(ranges: Sequence[tuple[int, int]], shape: Sequence[int]) -> str:
+    """Returns ranges of a shape as a recipe writes them: whole dimensions as `:`, those at the end left out."""
+    texts = []
+    for (start, end), size in zip(ranges, shape):
+        if (start, end) == (0, size):
+            texts.append(":")
+        else:
+            texts.append(f"{start}" if end == start + 1 else f"{start}:{end}")
+    while len(texts) > 1 and texts[-1] == ":":
+        texts.pop()
+    return ", ".join(texts) or ":"

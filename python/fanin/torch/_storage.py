@@ -204,6 +204,11 @@ class Segments:
         self.edges = np.concatenate([edges[:-1][first], edges[-1:]])
         self.owners = owners[first]
 
+    def extend(self, nbytes: int) -> None:
+        """Adds bytes at the end that no write made."""
+        self.edges = np.append(self.edges, nbytes)
+        self.owners = np.append(self.owners, -1)
+
     def look(self, starts: Indices, length: int) -> tuple[Indices, Indices]:
         """Returns ranges of bytes in the order of the runs, counted along them, and the write of each."""
         first = np.searchsorted(self.edges, starts, "right") - 1
@@ -296,11 +301,19 @@ class Storage:
     handle: torch.UntypedStorage  # kept alive, so that its address is not used again
     writes: list[Write] = field(default_factory=list)
     segments: Optional[Segments] = None  # None if the last write covers the storage, or none exists
+    nbytes: int = -1
 
-    @property
-    def nbytes(self) -> int:
-        """The size, which `resize_` can change."""
-        return self.handle.nbytes()
+    def __post_init__(self) -> None:
+        """Notes the size."""
+        self.nbytes = self.handle.nbytes()
+
+    def resized(self) -> None:
+        """Follows a change of the size. New bytes have no value."""
+        before, self.nbytes = self.nbytes, self.handle.nbytes()
+        if self.nbytes > before and self.writes:
+            if self.segments is None:
+                self.segments = Segments(before, len(self.writes) - 1)
+            self.segments.extend(self.nbytes)
 
     def covers(self, ref: Ref) -> bool:
         """Returns true if a view has every byte of the storage, once."""

@@ -1,0 +1,149 @@
+"""Short lists of globs that match some names of a list and no others."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+# Prefixes of this many parts of a name are tried in front of a star.
+_PREFIX_PARTS = 2
+_LAST = chr(0x10FFFF)
+
+
+def escaped(name: str) -> str:
+    """Returns a glob that matches one name only."""
+    return "".join("\\" + c if c in "*?[]{}\\!" else c for c in name)
+
+
+@dataclass(frozen=True)
+class _Glob:
+    """Texts with a star between each two, and the names that they match."""
+
+    texts: tuple[str, ...]
+    names: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        """The glob."""
+        return "*".join(map(escaped, self.texts))
+
+    @property
+    def order(self) -> tuple[int, int, bool, int, str]:
+        """Most names first, then few stars, whole parts of names, and few characters."""
+        starts_a_part = self.texts[-1].startswith(".") or self.texts[-1] == ""
+        return (-len(self.names), len(self.texts), not starts_a_part, len(self.text), self.text)
+
+
+class Names:
+    """All names of a list, each of a group, in an order in which names of one ending are neighbours."""
+
+    def __init__(self, groups: Mapping[str, int]) -> None:
+        """Takes the group of each name."""
+        self.groups = groups
+        self.reversed = sorted(name[::-1] for name in groups)
+        group_of = [groups[name[::-1]] for name in self.reversed]
+        #: For each position, the end of the run of names of its group.
+        self.run_ends = [0] * len(group_of)
+        for i in range(len(group_of) - 1, -1, -1):
+            same = i + 1 < len(group_of) and group_of[i] == group_of[i + 1]
+            self.run_ends[i] = self.run_ends[i + 1] if same else i + 1
+
+    def globs(self, names: Sequence[str]) -> list[str]:
+        """Returns globs that match all names of a group, and no other name of the list."""
+        left = dict.fromkeys(names)
+        chosen: list[_Glob] = []
+        for glob in sorted(self._candidates(names), key=lambda glob: glob.order):
+            if sum(name in left for name in glob.names) > 1:
+                chosen.append(glob)
+                for name in glob.names:
+                    left.pop(name, None)
+        chosen = _without_redundant(chosen)
+        # In the order of the list, by the first name that each matches.
+        position = {name: i for i, name in enumerate(names)}
+        found = [(min(map(position.__getitem__, glob.names)), glob.text) for glob in chosen]
+        found += [(position[name], escaped(name)) for name in left]
+        return [text for _, text in sorted(found)]
+
+    def _candidates(self, names: Sequence[str]) -> list[_Glob]:
+        found: dict[tuple[str, ...], _Glob] = {}
+        impure: set[tuple[str, ...]] = set()
+        for name in names:
+            for texts in _texts(name):
+                if texts in found or texts in impure:
+                    continue
+                matched = self._matches(texts, self.groups[name])
+                if matched is None:
+                    impure.add(texts)
+                elif len(matched) > 1:
+                    found[texts] = _Glob(texts, matched)
+                else:
+                    impure.add(texts)
+        return list(found.values())
+
+    def _matches(self, texts: tuple[str, ...], group: int) -> frozenset[str] | None:
+        """Returns the names that a glob matches, or None if one is of another group."""
+        ending = texts[-1][::-1]
+        first = bisect.bisect_left(self.reversed, ending)
+        end = bisect.bisect_left(self.reversed, ending + _LAST)
+        if texts[0] == "" and len(texts) == 2:
+            if self.run_ends[first] < end:
+                return None
+            return frozenset(name[::-1] for name in self.reversed[first:end])
+        pattern = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
+        found = []
+        for name in (name[::-1] for name in self.reversed[first:end]):
+            if pattern.fullmatch(name):
+                if self.groups[name] != group:
+                    return None
+                found.append(name)
+        return frozenset(found)
+
+
+def _without_redundant(globs: Sequence[_Glob]) -> list[_Glob]:
+    """Leaves out globs whose names others match, the least important ones first."""
+    kept = list(globs)
+    for glob in reversed(globs):
+        others = frozenset().union(*(other.names for other in kept if other is not glob))
+        if glob.names <= others:
+            kept.remove(glob)
+    return kept
+
+
+def _texts(name: str) -> Iterator[tuple[str, ...]]:
+    """Yields the globs that could stand for a name and its relatives."""
+    parts = name.split(".")
+    prefixes = [""]
+    if len(parts) > 1:
+        prefixes += [".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))]
+        numbered = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
+        if numbered:
+            prefixes.append(".".join(parts[:numbered]) + ".")
+    endings = [""] + [name[start:] for start in _word_starts(name)]
+    for prefix in dict.fromkeys(prefixes):
+        for ending in endings:
+            if len(prefix) + len(ending) <= len(name):
+                yield (prefix, ending)
+    yield _numbers_as_stars(parts)
+
+
+def _word_starts(name: str) -> list[int]:
+    """Returns where words of a name start, before and after the dot or the underscore between them."""
+    starts = []
+    for i, c in enumerate(name):
+        if c in "._":
+            starts += [i, i + 1]
+    return [start for start in starts if start < len(name)]
+
+
+def _numbers_as_stars(parts: Sequence[str]) -> tuple[str, ...]:
+    texts = [""]
+    for i, part in enumerate(parts):
+        dot = "." if i else ""
+        if part.isdigit():
+            texts[-1] += dot
+            texts.append("")
+        else:
+            texts[-1] += dot + part
+    return tuple(texts)
