@@ -158,7 +158,7 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
         raise TypeError(f"{where} is a {type(tensor).__name__}; expected a torch.Tensor")
     if as_dtensor(tensor) is not None:
         return
-    if _has_own_dispatch(tensor):
+    if has_own_dispatch(tensor):
         raise TypeError(
             f"{where} is a {type(tensor).__name__}, which may not store its elements as they are; "
             "use a plain tensor or a DTensor"
@@ -180,7 +180,7 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
         raise ValueError(f"{where}: its memory has been freed; fill it while it is allocated")
 
 
-def _has_own_dispatch(tensor: torch.Tensor) -> bool:
+def has_own_dispatch(tensor: torch.Tensor) -> bool:
     """Returns true for a subclass that computes operators itself, such as a FakeTensor."""
     plain = (torch.Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl)
     return all(type(tensor).__torch_dispatch__ is not each for each in plain)

@@ -279,20 +279,31 @@ class Storages:
         """Returns the size of a storage in bytes."""
         return self._recorder.storages[storage].nbytes
 
-    def value(self, storage: int, seed: int) -> torch.Tensor:
+    def streams(self, storage: int, name: str) -> dict[int, str]:
+        """Returns the name of the stream of each draw that a storage without a named tensor depends on.
+
+        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`, `<name>//1` and so
+        on, in the order of the constructor.
+        """
+        log, sharing = self._recorder.log, self._recorded._sharing
+        entries = [log.entries[position] for position in log.needed([storage], sharing.given).entries]
+        streams = {}
+        for index, draw in enumerate(entry.draw for entry in entries if entry.draw is not None):
+            owner = sharing.owner(draw, sharing.tensors)
+            own = f"{name}//{index}" if owner is None else owner.name
+            streams[draw] = self._recorded._streams.get(draw, own)
+        return streams
+
+    def value(self, storage: int, seed: int, name: str) -> torch.Tensor:
         """Returns the bytes of a storage that no tensor of the model names, as a tensor of uint8 on the CPU.
 
-        Draws that no named tensor needs have the streams `//0`, `//1` and so on, in the order of the constructor.
+        Args:
+            storage: The number of the storage.
+            seed: The seed.
+            name: What the streams of draws that no named tensor needs are called, see `streams`.
         """
-        log = self._recorder.log
-        given = self._recorded._sharing.given
-        streams = dict(self._recorded._streams)
-        entries = (log.entries[position] for position in log.needed([storage], given).entries)
-        for entry in entries:
-            if entry.draw is not None:
-                streams.setdefault(entry.draw, f"//{entry.draw}")
         ref = Ref(storage, torch.uint8, (self.nbytes(storage),), (1,), 0)
-        return self._recorded._replayed(ref, seed, streams)
+        return self._recorded._replayed(ref, seed, self.streams(storage, name))
 
 
 def record(make: Callable[..., nn.Module], *args: Any, strict: bool = False, **kwargs: Any) -> Recorded:
@@ -323,25 +334,49 @@ def record(make: Callable[..., nn.Module], *args: Any, strict: bool = False, **k
         >>> recorded.tensors["weight"].init
         'uniform(low=-0.03571428571428571,high=0.03571428571428571)'
     """
+    recorded = recorded_from(make, args, kwargs, strict)
+    for text in recorded.warnings:
+        warnings.warn(text, RecordWarning, stacklevel=2)
+    return recorded
+
+
+def recorded_from(
+    make: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: Mapping[str, Any], strict: bool = False
+) -> Recorded:
+    """Records like `record`, but leaves the warnings to the caller."""
     if not callable(make) or isinstance(make, nn.Module):
         raise TypeError(f"record needs a class or a function that makes the model, but got {_described(make)}")
-    with _generators() as drew, recording() as recorder:
+    with generators() as drew, recording() as recorder:
         model = make(*args, **kwargs)
         if not isinstance(model, nn.Module):
             raise TypeError(f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}")
-        named = _named(model, recorder)
+        named = named_tensors(model, recorder)
+    return conclude(model, recorder, named, drew, strict, _name_of(make))
+
+
+def conclude(
+    model: nn.Module, recorder: Recorder, named: list[Named], drew: list[str], strict: bool, where: str
+) -> Recorded:
+    """Returns what a recording that has ended says of the tensors of a model.
+
+    Args:
+        model: The model.
+        recorder: The recording.
+        named: The model's tensors, by `named_tensors` within the recording.
+        drew: What `generators` found.
+        strict: If true, what would be a warning is an error.
+        where: What was recorded, for errors.
+    """
     for what in drew:
         recorder.warn(what)
     classify(named, recorder)
     _warn_uninitialized(named, recorder)
     if strict and recorder.warnings:
-        raise ValueError(f"{_name_of(make)}: {'; '.join(recorder.warnings)}")
-    for text in recorder.warnings:
-        warnings.warn(text, RecordWarning, stacklevel=2)
+        raise ValueError(f"{where}: {'; '.join(recorder.warnings)}")
     return Recorded(model, recorder, named)
 
 
-def _named(model: nn.Module, recorder: Recorder) -> list[Named]:
+def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
     """Returns the tensors of a model: the state dict in its order, then what is not in it."""
     found: dict[str, Named] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
@@ -405,7 +440,7 @@ def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
 
 
 @contextmanager
-def _generators() -> Iterator[list[str]]:
+def generators() -> Iterator[list[str]]:
     """Restores torch's random number generator, and says afterwards which other generators were used."""
     found: list[str] = []
     of_torch, of_python, of_numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
