@@ -1,7 +1,7 @@
 """Fills of CPU tensors by fanin and by torch, in turns: `python python/benches/fill.py`.
 
-Each turn fills the same tensor once by each, so that other work of the machine slows both. A ratio is the median of
-those of the turns. Above 1, fanin is faster.
+Each turn fills the same tensor once by each, so that other work of the machine slows both. A ratio
+is the median of those of the turns. Above 1, fanin is faster.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ CASES: list[tuple[str, Callable[[torch.Tensor], object], str]] = [
 
 def main() -> None:
     """Measures all cases and prints a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--elements", type=int, default=1 << 24, help="elements of the tensor")
     parser.add_argument("--seconds", type=float, default=4, help="time of each row")
     options = parser.parse_args()
     print(report.head("python-fill", {}))
-    print(f"Fills of {options.elements} elements; medians. The ratio is torch's time to fanin's, turn by turn.\n")
+    print(f"Fills of {options.elements} elements; medians.")
+    print("The ratio is torch's time to fanin's, turn by turn.\n")
     print("| fill | threads | torch, ms | fanin, ms | ratio | a tenth of the turns below | above |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
@@ -51,7 +54,11 @@ def main() -> None:
 
 
 def _row(
-    tensor: torch.Tensor, by_torch: Callable[[torch.Tensor], object], init: str, threads: int, seconds: float
+    tensor: torch.Tensor,
+    by_torch: Callable[[torch.Tensor], object],
+    init: str,
+    threads: int,
+    seconds: float,
 ) -> str:
     pairs = []
     end = time.perf_counter() + seconds

@@ -1,7 +1,7 @@
-"""Time and memory of recording large models at their default sizes: `python python/benches/record.py`.
+"""Time and memory of recording large models: `python python/benches/record.py`.
 
-Each model is recorded in a process of its own, once, after its library is imported. Memory is the peak of the process
-beyond what it had before.
+Each model is recorded in a process of its own, once, after its library is imported. Memory is the
+peak of the process beyond what it had before.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from typing import Any
 
 import report
 
-#: Names of a configuration and of a model of transformers. The sizes of Llama-3-8B are those of its model card.
+#: Names of a configuration and of a model of transformers. The sizes of Llama-3-8B are those of its
+#: model card.
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "GPT-2": ("GPT2Config", "GPT2LMHeadModel", {}),
     "Llama-3-8B": (
         "LlamaConfig",
         "LlamaForCausalLM",
-        {"vocab_size": 128256, "intermediate_size": 14336, "num_key_value_heads": 8, "rope_theta": 500000.0},
+        {
+            "vocab_size": 128256,
+            "intermediate_size": 14336,
+            "num_key_value_heads": 8,
+            "rope_theta": 500000.0,
+        },
     ),
     "DeepSeek-V3": ("DeepseekV3Config", "DeepseekV3ForCausalLM", {}),
 }
@@ -36,16 +42,24 @@ def main() -> None:
     import transformers
 
     print(report.head("python-record", {"transformers": transformers.__version__}))
-    print("| model | parameters | tensors | seconds | of them in torch | peak memory | recipe | classes |")
+    print("| model | parameters | tensors | seconds | torch on meta | memory | recipe | classes |")
     print("|---|---:|---:|---:|---:|---:|---:|---|")
     for name in MODELS:
         call = [sys.executable, __file__, name]
-        m = json.loads(subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-        print(
-            f"| {name} | {m['parameters'] / 1e9:.2f} G | {m['tensors']} | {m['seconds']:.2f} | {m['meta']:.2f} | "
-            f"{m['bytes'] / 2**20:.0f} MiB | {m['lines']} lines | {m['classes']} |",
-            flush=True,
+        m = json.loads(
+            subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
         )
+        cells = [
+            name,
+            f"{m['parameters'] / 1e9:.2f} G",
+            m["tensors"],
+            f"{m['seconds']:.2f}",
+            f"{m['meta']:.2f}",
+            f"{m['bytes'] / 2**20:.0f} MiB",
+            f"{m['lines']} lines",
+            m["classes"],
+        ]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def measure(name: str) -> dict[str, Any]:

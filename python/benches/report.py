@@ -20,10 +20,11 @@ def head(title: str, packages: dict[str, str]) -> str:
         packages: Versions of packages beside torch.
     """
     command = " ".join(["python", os.path.relpath(sys.argv[0], _root()), *sys.argv[1:]])
-    versions = {"Python": platform.python_version(), "torch": torch.__version__, **packages}
+    named = {"Python": platform.python_version(), "torch": torch.__version__, **packages}
+    versions = ", ".join(f"{name} {version}" for name, version in named.items())
     return (
         f"# {datetime.date.today()}, {title}\n\n"
-        f"`{command}`, {', '.join(f'{name} {version}' for name, version in versions.items())}, commit {_commit()}.\n\n"
+        f"`{command}`, {versions}, commit {_commit()}.\n\n"
         f"Processor: {_processor()}, {os.cpu_count()} cores.\n"
     )
 
@@ -38,7 +39,8 @@ def _commit() -> str:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else ():
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -2,21 +2,26 @@
 
     torchrun --nproc-per-node 2 python/examples/llama_fsdp2.py
 
-Each process makes its own rows of every matrix. The printed hash is the same for any number of processes, because the
-weights are. On GPUs, replace "cpu" by "cuda" and "gloo" by "nccl".
+Each process makes its own rows of every matrix. The printed hash is the same for any number of
+processes, because the weights are. On GPUs, replace "cpu" by "cuda" and "gloo" by "nccl".
 """
 
 import hashlib
 
 import torch
 import torch.distributed as dist
-from fanin.torch import init_
+from fanin.torch import init_, record
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import LlamaConfig, LlamaForCausalLM
 
 CONFIG = LlamaConfig(
-    vocab_size=1001, hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0
+    vocab_size=1001,
+    hidden_size=64,
+    intermediate_size=176,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    pad_token_id=0,
 )
 
 
@@ -34,7 +39,7 @@ def main() -> None:
     model.to_empty(device="cpu")
 
     # 2. The weights, as transformers' own code starts them. The rotary buffers are right, too.
-    report = init_(model, seed=42)
+    report = init_(model, seed=42, recipe=record(LlamaForCausalLM, CONFIG))
     if dist.get_rank() == 0:
         print(report)
 
@@ -48,7 +53,8 @@ def main() -> None:
     loss = model(tokens, labels=tokens).loss
     loss.backward()
     if dist.get_rank() == 0:
-        print(f"{dist.get_world_size()} processes, weights {total.hexdigest()[:16]}, loss {loss.item():.6f}")
+        processes, weights = dist.get_world_size(), total.hexdigest()[:16]
+        print(f"{processes} processes, weights {weights}, loss {loss.item():.6f}")
     dist.destroy_process_group()
 
 

@@ -2,8 +2,9 @@
 
     python python/examples/lottery_ticket.py
 
-Rewinding needs the initial weights a second time. They follow from the seed and the names, so no copy is kept: `init_`
-makes them again, for the layers that `only` names, and on any number of devices.
+Rewinding needs the initial weights a second time. They follow from the seed and the names, so no
+copy is kept: `init_` makes them again, for the layers that `only` names, and on any number of
+devices.
 """
 
 import torch
@@ -17,7 +18,9 @@ SEED = 42
 
 def network() -> nn.Module:
     """Returns a small network."""
-    return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    return nn.Sequential(
+        nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4)
+    )
 
 
 def data() -> tuple[Tensor, Tensor]:

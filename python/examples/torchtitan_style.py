@@ -2,9 +2,10 @@
 
     torchrun --nproc-per-node 4 python/examples/torchtitan_style.py
 
-torchtitan makes a model on the meta device, shards it, calls `to_empty`, then `model.init_weights()`. torch then draws
-other weights on each mesh. `init_(model, seed, by="init_weights")` takes the place of the last call: it runs the same
-method once without memory, and fills each shard with the values that the method gives to the whole tensor.
+torchtitan makes a model on the meta device, shards it, calls `to_empty`, then
+`model.init_weights()`. torch then draws other weights on each mesh. `init_(model, seed,
+by="init_weights")` takes the place of the last call: it runs the same method once without memory,
+and fills each shard with the values that the method gives to the whole tensor.
 """
 
 import hashlib
@@ -54,7 +55,9 @@ class Model(nn.Module):
 
     def table(self) -> Tensor:
         """Returns complex numbers of absolute value 1, as the tables of rotary embeddings."""
-        angles = torch.outer(torch.arange(16.0), 1e4 ** -(torch.arange(0, self.width, 2) / self.width))
+        angles = torch.outer(
+            torch.arange(16.0), 1e4 ** -(torch.arange(0, self.width, 2) / self.width)
+        )
         return torch.polar(torch.ones_like(angles), angles)
 
     def init_weights(self) -> None:
@@ -70,7 +73,9 @@ class Model(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Returns scores of the next token."""
         x = self.embedding(tokens)
-        turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * self.positions[: tokens.shape[-1]]
+        turned = (
+            torch.view_as_complex(x.unflatten(-1, (-1, 2))) * self.positions[: tokens.shape[-1]]
+        )
         x = torch.view_as_real(turned).flatten(-2)
         for block in self.blocks.values():
             x = block(x)
@@ -82,12 +87,16 @@ def main() -> None:
     dist.init_process_group("gloo")
     world = dist.get_world_size()
     tensor_parallel = 2 if world % 2 == 0 else 1
-    mesh = init_device_mesh("cpu", (world // tensor_parallel, tensor_parallel), mesh_dim_names=("dp", "tp"))
+    mesh = init_device_mesh(
+        "cpu", (world // tensor_parallel, tensor_parallel), mesh_dim_names=("dp", "tp")
+    )
     with torch.device("meta"):
         model = Model()
     for block in model.blocks.values():
         if tensor_parallel > 1:
-            parallelize_module(block, mesh["tp"], {"up": ColwiseParallel(), "down": RowwiseParallel()})
+            parallelize_module(
+                block, mesh["tp"], {"up": ColwiseParallel(), "down": RowwiseParallel()}
+            )
         fully_shard(block, mesh=mesh["dp"])
     fully_shard(model, mesh=mesh["dp"])
     model.to_empty(device="cpu")
@@ -99,7 +108,8 @@ def main() -> None:
         total.update(parameter.full_tensor().detach().numpy().tobytes())
     scores = model(torch.arange(16)[None])
     if dist.get_rank() == 0:
-        print(f"{tuple(mesh.shape)} mesh, weights {total.hexdigest()[:16]}, mean square {float(scores.pow(2).mean()):.3f}")
+        size, weights = tuple(mesh.shape), total.hexdigest()[:16]
+        print(f"{size} mesh, weights {weights}, mean square {float(scores.pow(2).mean()):.3f}")
     dist.destroy_process_group()
 
 

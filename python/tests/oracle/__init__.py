@@ -1,4 +1,4 @@
-"""Compares what `fanin.torch.record` reads from models with the models that torch itself constructs."""
+"""Compares recordings of models with the models that torch constructs."""
 
 import os
 

@@ -17,8 +17,9 @@ from . import laws, real
 
 #: The classes of tensors that need no random number of their own.
 REFERS = ("tied", "same")
-#: Share of the elements of a random tensor that may be equal at two seeds, by the bits of a significand:
-#: two draws of bfloat16 (8 bits) often round to one number, two draws of float32 (24 bits) almost never.
+#: Share of the elements of a random tensor that may be equal at two seeds, by the bits of a
+#: significand: two draws of bfloat16 (8 bits) often round to one number, two draws of float32 (24
+#: bits) almost never.
 _CHANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.01, torch.bfloat16: 0.08}
 
 
@@ -27,8 +28,9 @@ def differences(
 ) -> list[str]:
     """Returns a line for each difference between a recording and two real constructions.
 
-    The checks: names in order, kinds, shapes, dtypes; uninitialized tensors; the elements that are random; ties and
-    copies; all known values, bit for bit, as `build` makes them; the saved recipe, which makes what `build` makes.
+    The checks: names in order, kinds, shapes, dtypes; uninitialized tensors; the elements that are
+    random; ties and copies; all known values, bit for bit, as `build` makes them; the saved recipe,
+    which makes what `build` makes.
     """
     first, second = real.construct(make, 1), real.construct(make, 2)
     one, two = real.tensors(first), real.tensors(second)
@@ -93,7 +95,7 @@ def _values(entry: Any, one: Tensor, two: Tensor, made: Tensor) -> Iterator[str]
 
 
 def random_elements(entry: Any) -> Tensor | None:
-    """Returns a mask of the elements that a recording calls random. None stands for no mask: a class such as replay."""
+    """Returns a mask of the elements that a recording calls random, or None if it does not say."""
     if entry.origin in ("derived", "replay", *REFERS):
         return None
     mask = torch.full(tuple(entry.shape), bool(entry.init) and not laws.known(entry.init))

@@ -1,12 +1,12 @@
-"""Records all models of timm, torchvision and transformers, and writes COVERAGE.md. It takes about an hour.
+"""Records all models of timm, torchvision and transformers, and writes COVERAGE.md.
 
-    cd python/tests
-    python -m oracle.coverage run results.jsonl            # goes on where it was stopped
-    python -m oracle.coverage run results.jsonl llama t5   # only models whose label has one of these words
-    python -m oracle.coverage table results.jsonl          # writes COVERAGE.md
+    cd python/tests python -m oracle.coverage run results.jsonl            # goes on where it was
+    stopped python -m oracle.coverage run results.jsonl llama t5   # only models whose label has one
+    of these words python -m oracle.coverage table results.jsonl          # writes COVERAGE.md
 
-timm and torchvision models have their real size. Those of transformers have the default configuration with at most two layers
-of a kind, where the configuration has such a number, or the default one, or else that of the tests.
+timm and torchvision models have their real size. Those of transformers have the default
+configuration with at most two layers of a kind, where the configuration has such a number, or the
+default one, or else that of the tests.
 """
 
 from __future__ import annotations
@@ -55,20 +55,11 @@ def makers(label: str) -> Iterator[tuple[str, zoo.Make]]:
     if library == "timm":
         yield "real", zoo.timm_model(name)
     elif library == "torchvision":
-        yield "real", lambda: _torchvision(name)
+        yield "real", zoo.torchvision_model(name)
     else:
         yield "at most two layers", zoo.transformers_model(name, zoo.SHALLOW)
         yield "default", zoo.transformers_model(name, {})
         yield "small", zoo.transformers_model(name)
-
-
-def _torchvision(name: str) -> Any:
-    import torchvision
-
-    backbone = {"weights_backbone": None} if torchvision.models.get_model_builder(name).__module__.startswith(
-        ("torchvision.models.detection", "torchvision.models.segmentation")
-    ) else {}
-    return torchvision.models.get_model(name, weights=None, **backbone)
 
 
 def examine(label: str) -> dict[str, Any]:
@@ -115,7 +106,7 @@ def _examine(make: zoo.Make) -> dict[str, Any]:
 
 
 def _constructs(label: str) -> str:
-    """Returns "fails" if torch alone cannot construct a model of any size that was tried, else the size.
+    """Returns the first size that torch alone can construct, or "fails".
 
     The meta device is enough for that, and takes no memory.
     """
@@ -164,7 +155,10 @@ def run(results: Path, words: list[str]) -> None:
         lines = [line for line in process.stdout.splitlines() if line.startswith('{"label"')]
         examined = {json.loads(line)["label"] for line in lines}
         crashed = [label for label in chunk if label not in examined][:1]
-        lines += [json.dumps({"label": label, "failed": f"exit status {process.returncode}"}) for label in crashed]
+        lines += [
+            json.dumps({"label": label, "failed": f"exit status {process.returncode}"})
+            for label in crashed
+        ]
         left = [label for label in chunk if label not in examined and label not in crashed] + left
         with results.open("a") as file:
             file.writelines(line + "\n" for line in lines)
@@ -173,7 +167,9 @@ def run(results: Path, words: list[str]) -> None:
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["run", "work", "table"])
     parser.add_argument("results", help="a file of JSON lines")
     parser.add_argument("words", nargs="*", help="words of labels, for run")
@@ -183,7 +179,9 @@ def main() -> None:
     elif options.command == "run":
         run(Path(options.results), options.words)
     else:
-        Path(__file__).with_name("COVERAGE.md").write_text(table.markdown(table.read(Path(options.results))))
+        Path(__file__).with_name("COVERAGE.md").write_text(
+            table.markdown(table.read(Path(options.results)))
+        )
 
 
 if __name__ == "__main__":

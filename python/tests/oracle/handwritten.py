@@ -1,4 +1,4 @@
-"""Models written for the tests: every closed form that `record` knows, and values that have none."""
+"""Models written for the tests: every closed form of `record`, and values that have none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _inverse_error_function(tensor: Tensor, mean: float, std: float, a: float, b
 
 
 def _haar(rows: int, columns: int) -> Tensor:
-    """Draws an orthogonal matrix: the Q of a normal matrix, with the signs of R's diagonal (Mezzadri 2007)."""
+    """Draws an orthogonal matrix as Mezzadri 2007 (arXiv:math-ph/0609050): Q with R's signs."""
     q, r = torch.linalg.qr(torch.randn(rows, columns))
     return q * torch.diagonal(r).sign()
 
@@ -79,8 +79,12 @@ class Parts(nn.Module):
         for chunk in fused.chunk(3):
             init.xavier_uniform_(chunk)
         self.fused = nn.Parameter(fused)
-        self.token = nn.Parameter(torch.cat([torch.zeros(1, 1, 64), torch.randn(1, 40, 64) * 0.02], 1))
-        self.stacked = nn.Parameter(torch.stack([_empty(30, 40).uniform_(-k, k) for k in (1, 2, 3)]))
+        self.token = nn.Parameter(
+            torch.cat([torch.zeros(1, 1, 64), torch.randn(1, 40, 64) * 0.02], 1)
+        )
+        self.stacked = nn.Parameter(
+            torch.stack([_empty(30, 40).uniform_(-k, k) for k in (1, 2, 3)])
+        )
         self.edited = nn.Parameter(torch.randn(60, 60))
         with torch.no_grad():
             self.edited[0] = 0
@@ -110,7 +114,9 @@ class Kept(nn.Module):
         self.register_buffer("mask", torch.ones(6, 6, dtype=torch.bool).tril(), persistent=False)
         self.register_buffer("positions", torch.arange(40)[None])
         self.register_buffer("steps", torch.tensor(0))
-        self.register_buffer("turns", torch.polar(torch.ones(4), torch.arange(4.0)), persistent=False)
+        self.register_buffer(
+            "turns", torch.polar(torch.ones(4), torch.arange(4.0)), persistent=False
+        )
         self.register_buffer("levels", torch.linspace(0, 1, 7, dtype=torch.bfloat16))
         self.register_buffer("empty", torch.zeros(0, 4))
         self.embedding = nn.Embedding(20, 8)

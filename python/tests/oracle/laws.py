@@ -1,4 +1,4 @@
-"""Probability distributions of the initializers that recordings contain, written from their definitions."""
+"""Probability distributions of the initializers in recordings, from their definitions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from scipy import stats
 
 #: Initializers whose values follow from a tensor's shape alone.
 _KNOWN = frozenset(
-    "zeros ones constant eye identity dirac arange causal_mask mamba_a_log sinusoids sinusoidal values".split()
+    "zeros ones constant eye identity dirac arange causal_mask mamba_a_log sinusoids sinusoidal "
+    "values".split()
 )
 #: Initializers that give the same number to many elements.
 _REPEATS = {"sparse", "mamba_dt_bias"}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def parse(init: str) -> tuple[str, dict[str, float]]:
     """Returns the name and the numbers of an initializer such as "normal(mean=0,std=0.02)"."""
     name, _, rest = init.partition("(")
@@ -56,7 +57,7 @@ class Law:
     moments: tuple[float, float, float, float] | None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def law(init: str) -> Law | None:
     """Returns the distribution of an initializer, or None if its elements depend on each other.
 
@@ -81,11 +82,12 @@ def law(init: str) -> Law | None:
 
 
 def _of(distribution: Any, mean: float, scale: float) -> Law:
-    """Scales and shifts a distribution."""
+    """Returns a distribution that is scaled and shifted."""
     low, high = (mean + scale * bound for bound in distribution.support())
     center = float(distribution.mean())
     second, fourth, eighth = (
-        scale**order * float(distribution.expect(lambda x, order=order: (x - center) ** order)) for order in (2, 4, 8)
+        scale**order * float(distribution.expect(lambda x, order=order: (x - center) ** order))
+        for order in (2, 4, 8)
     )
     return Law(
         lambda x: distribution.cdf((x - mean) / scale),
@@ -96,7 +98,7 @@ def _of(distribution: Any, mean: float, scale: float) -> Law:
 
 
 def _down(value: float) -> float:
-    """Returns a bound that float32 arithmetic of the value and of the interval's width does not pass."""
+    """Returns a bound that float32 arithmetic around this value does not pass."""
     return value - 4e-7 * abs(value)
 
 

@@ -23,7 +23,8 @@ class Listed:
 def construct(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Returns a model that its own code makes on the CPU, from torch's generator.
 
-    An element that nothing writes is NaN, or the largest whole number of its dtype. So it is the same at every seed.
+    An element that nothing writes is NaN, or the largest whole number of its dtype. So it is the
+    same at every seed.
     """
     random.seed(seed)
     np.random.seed(seed)

@@ -16,12 +16,13 @@ from . import laws, real
 
 #: Elements of a tensor that are tested, at most: sorting more is slow.
 MOST = 1 << 16
-#: The central limit theorem needs this many elements for a variance (z of 5 within a factor of 2 of its
-#: probability, by simulation), and for a fourth moment.
+#: The central limit theorem needs this many elements for a variance (z of 5 within a factor of 2 of
+#: its probability, by simulation), and for a fourth moment.
 FOR_VARIANCE, FOR_FOURTH = 10_000, 50_000
-#: Truncation by the quantile function, as in timm, gives the lower bound for one of 2^24 uniform numbers (pytorch#155588).
-#: For bounds far out, where the recorded distribution is the untruncated normal, that is an outlier of many standard
-#: deviations, which fanin does not have. A normal number passes 8 of them once in 10^15.
+#: Truncation by the quantile function, as in timm, gives the lower bound for one of 2^24 uniform
+#: numbers (pytorch#155588). For bounds far out, where the recorded distribution is the untruncated
+#: normal, that is an outlier of many standard deviations, which fanin does not have. A normal
+#: number passes 8 of them once in 10^15.
 FAR = 8
 
 
@@ -43,12 +44,17 @@ def results(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[Result]:
         numbers = values.detach().double().numpy().reshape(-1)
         if laws.parse(init)[0] == "normal":
             far = np.abs(numbers - law.moments[0]) > FAR * math.sqrt(law.moments[1])
-            yield Result(f"{name}: {init}: {int(far.sum())} outliers", float(stats.binom.sf(far.sum() - 1, far.size, 2**-23)))
+            yield Result(
+                f"{name}: {init}: {int(far.sum())} outliers",
+                float(stats.binom.sf(far.sum() - 1, far.size, 2**-23)),
+            )
             numbers = numbers[~far]
         if len(numbers) > MOST:
             numbers = np.random.default_rng(0).choice(numbers, MOST, replace=False)
         outside = (numbers < law.low) | (numbers > law.high)
-        yield Result(f"{name}: {init}: {int(outside.sum())} out of bounds", 0.0 if outside.any() else 1.0)
+        yield Result(
+            f"{name}: {init}: {int(outside.sum())} out of bounds", 0.0 if outside.any() else 1.0
+        )
         u = law.cdf(numbers)
         uniform.append(u)
         yield from _uniform(f"{name}: {init}", u)
@@ -58,7 +64,7 @@ def results(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[Result]:
 
 
 def _random(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[tuple[str, str, Tensor]]:
-    """Lists the random elements of a model: a tensor's name, an initializer and the elements that have it."""
+    """Lists random elements: a tensor's name, an initializer and the elements that have it."""
     for name, entry in recorded.tensors.items():
         tensor = tensors[name].tensor
         if entry.origin not in ("rule", "parts") or not tensor.numel() or tensor.element_size() < 4:
@@ -81,10 +87,16 @@ def _random(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[tuple[st
 
 def _uniform(what: str, u: np.ndarray) -> Iterator[Result]:
     """Tests numbers that are uniform in [0, 1] if the distribution is right."""
-    yield Result(f"{what}: Kolmogorov-Smirnov, {len(u)} elements", float(stats.ks_1samp(u, stats.uniform.cdf).pvalue))
-    # The variance of a mean of n uniform numbers is 1 / 12 n, of a mean of squares of centered ones 1 / 180 n.
+    yield Result(
+        f"{what}: Kolmogorov-Smirnov, {len(u)} elements",
+        float(stats.ks_1samp(u, stats.uniform.cdf).pvalue),
+    )
+    # The variance of a mean of n uniform numbers is 1 / 12 n, of a mean of squares of centered ones
+    # 1 / 180 n.
     yield _normal(f"{what}: mean of ranks", (u.mean() - 0.5) * math.sqrt(12 * len(u)))
-    yield _normal(f"{what}: spread of ranks", (((u - 0.5) ** 2).mean() - 1 / 12) * math.sqrt(180 * len(u)))
+    yield _normal(
+        f"{what}: spread of ranks", (((u - 0.5) ** 2).mean() - 1 / 12) * math.sqrt(180 * len(u))
+    )
 
 
 def _moments(what: str, x: np.ndarray, law: laws.Law) -> Iterator[Result]:
@@ -109,7 +121,7 @@ def _normal(what: str, z: float) -> Result:
 
 
 def matrices(recorded: Any, tensors: dict[str, real.Listed]) -> Iterator[tuple[str, str, Tensor]]:
-    """Lists the tensors whose elements depend on each other, each with its initializer, as matrices in float64."""
+    """Lists orthogonal and sparse tensors: name, initializer, and a matrix of float64."""
     for name, entry in recorded.tensors.items():
         if entry.origin == "rule" and laws.parse(entry.init)[0] in ("orthogonal", "sparse"):
             yield name, entry.init, tensors[name].tensor.detach().double().flatten(1)

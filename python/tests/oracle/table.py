@@ -19,10 +19,11 @@ _HEAD = """# Coverage of `fanin.torch.record`
 
 `python -m oracle.coverage` wrote this page on {date}, with {versions}.
 
-Every model that the libraries list was recorded by its own constructor, without pretrained weights. Models of timm and
-torchvision have their real size. Those of transformers have their default configuration with at most two layers of a kind
-where that can be set ({shallow}), their default ({default}), or small sizes ({small}). Models of up to 40 million parameters
-were compared with two real constructions: names, order, shapes, dtypes, random elements, ties and copies, and all known
+Every model that the libraries list was recorded by its own constructor, without pretrained weights.
+Models of timm and torchvision have their real size. Those of transformers have their default
+configuration with at most two layers of a kind where that can be set ({shallow}), their default
+({default}), or small sizes ({small}). Models of up to 40 million parameters were compared with two
+real constructions: names, order, shapes, dtypes, random elements, ties and copies, and all known
 values bit for bit.
 
 | library | models | tensors | {origins} | closed form | compared | of them with a difference |
@@ -35,7 +36,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     results = [json.loads(line) for line in path.read_text().splitlines()]
-    return sorted({result["label"]: result for result in results}.values(), key=lambda result: result["label"])
+    return sorted(
+        {result["label"]: result for result in results}.values(), key=lambda result: result["label"]
+    )
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
@@ -91,9 +94,11 @@ def _others(title: str, origins: str, recorded: list[dict[str, Any]]) -> str:
     if not rows:
         return f"## {title}\n\nNone.\n"
     lines = [
-        f"| {', '.join(labels)} | `{name}` | {count} | {text} |" for (name, count, text), labels in rows.items()
+        f"| {', '.join(labels)} | `{name}` | {count} | {text} |"
+        for (name, count, text), labels in rows.items()
     ]
-    return f"## {title}\n\n| models | tensors | count | class |\n|---|---|---:|---|\n" + "\n".join(sorted(lines)) + "\n"
+    head = f"## {title}\n\n| models | tensors | count | class |\n|---|---|---:|---|\n"
+    return head + "\n".join(sorted(lines)) + "\n"
 
 
 def _glob(name: str) -> str:
@@ -105,7 +110,11 @@ def _short(text: str) -> str:
 
 
 def _differences(recorded: list[dict[str, Any]]) -> str:
-    lines = [f"- {r['label']}: {_short('; '.join(r['differences'][:2]))}" for r in recorded if r["differences"]]
+    lines = [
+        f"- {r['label']}: {_short('; '.join(r['differences'][:2]))}"
+        for r in recorded
+        if r["differences"]
+    ]
     return "## Differences from a real construction\n\n" + ("\n".join(lines) or "None.") + "\n"
 
 
@@ -115,7 +124,10 @@ def _failures(failed: Iterable[dict[str, Any]]) -> str:
     for result in failed:
         reason = result["failed"]
         if result.get("construction") == "fails":
-            reason = "torch alone cannot construct it here, for want of a package, a network or a setting"
+            reason = "torch alone cannot construct it here: a package or a setting is missing"
         reasons[reason].append(result["label"])
-    lines = [f"- {_short(reason)} ({len(labels)}): {', '.join(labels)}" for reason, labels in reasons.items()]
+    lines = [
+        f"- {_short(reason)} ({len(labels)}): {', '.join(labels)}"
+        for reason, labels in reasons.items()
+    ]
     return "## Not recorded\n\n" + ("\n".join(lines) or "None.") + "\n"

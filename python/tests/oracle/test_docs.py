@@ -16,8 +16,10 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Returns the language and the text of each block. "torchrun" is a Python block for several processes."""
-    found = [(info.strip() or language, text) for language, info, text in BLOCK.findall(PAGE.read_text())]
+    """Returns the language and the text of each block; "torchrun" is Python for two processes."""
+    found = [
+        (info.strip() or language, text) for language, info, text in BLOCK.findall(PAGE.read_text())
+    ]
     assert {language for language, _ in found} <= {"python", "torchrun", "sh"}
     return found
 
@@ -47,12 +49,16 @@ def test_block(number: int, folder: Path) -> None:
         "python": [sys.executable, str(script)],
         "torchrun": [*TORCHRUN, str(script)],
     }[language]
-    done = subprocess.run(call, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, f"block {number} of {PAGE.name}:\n{text}\n{done.stdout}{done.stderr}"
+    done = subprocess.run(
+        call, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, (
+        f"block {number} of {PAGE.name}:\n{text}\n{done.stdout}{done.stderr}"
+    )
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Returns the environment of a block: this interpreter's modules, and one thread for each process."""
+    """Returns an environment with this interpreter's modules, and one thread for a process."""
     return {
         **os.environ,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",

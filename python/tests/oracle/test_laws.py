@@ -1,11 +1,12 @@
 """The recorded distributions are those of torch's draws, and of fanin's.
 
-Every random tensor of each model is drawn once by torch's own construction and once by `fanin.torch.build`. Both are
-tested against the recorded distribution: Kolmogorov-Smirnov, bounds and moments.
+Every random tensor of each model is drawn once by torch's own construction and once by
+`fanin.torch.build`. Both are tested against the recorded distribution: Kolmogorov-Smirnov, bounds
+and moments.
 
-Seeds are fixed, so a result changes only with the version of torch or the processor. All tests of this file together
-have a false-alarm rate of at most `FALSE_ALARMS` on other seeds: it is divided by the number of models, by the two
-sources and by the number of tests of a model (Bonferroni).
+Seeds are fixed, so a result changes only with the version of torch or the processor. All tests of
+this file together have a false-alarm rate of at most `FALSE_ALARMS` on other seeds: it is divided
+by the number of models, by the two sources and by the number of tests of a model (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from . import handwritten, laws, real, samples, zoo
 FALSE_ALARMS = 1e-3
 
 NAMES = """
-timm/convnext_atto timm/beit_base_patch16_224 timm/nfnet_l0 timm/swinv2_tiny_window8_256 timm/xcit_nano_12_p16_224
-torchvision/googlenet torchvision/regnet_y_400mf torchvision/video.mvit_v2_s
-transformers/bert transformers/deepseek_v3 transformers/falcon_h1 transformers/gpt2 transformers/mamba
-transformers/t5 transformers/wav2vec2 transformers/whisper transformers/xlstm
+timm/convnext_atto timm/beit_base_patch16_224 timm/nfnet_l0 timm/swinv2_tiny_window8_256
+timm/xcit_nano_12_p16_224 torchvision/googlenet torchvision/regnet_y_400mf
+torchvision/video.mvit_v2_s transformers/bert transformers/deepseek_v3 transformers/falcon_h1
+transformers/gpt2 transformers/mamba transformers/t5 transformers/wav2vec2 transformers/whisper
+transformers/xlstm
 """.split()
 MAKERS: dict[str, zoo.Make] = {
     "handwritten/Laws": handwritten.Laws,
@@ -59,7 +61,7 @@ def test_distributions(name: str) -> None:
 
 
 def test_matrices() -> None:
-    """Orthogonal matrices have orthonormal rows or columns times the gain; sparse ones their number of zeros."""
+    """Rows or columns of orthogonal matrices are orthonormal, sparse ones have their zeros."""
     recorded = record(handwritten.Laws)
     for tensors in _drawn(handwritten.Laws).values():
         found = list(samples.matrices(recorded, tensors))
@@ -80,7 +82,8 @@ def _sparse(matrix: Tensor, numbers: dict[str, float]) -> bool:
     zeros = math.ceil(numbers["sparsity"] * len(matrix))
     if not bool(((matrix == 0).sum(0) == zeros).all()):
         return False
-    # The rows of the zeros are uniform: chi-squared has len(matrix) - 1 degrees, and less spread than independent rows.
+    # The rows of the zeros are uniform: chi-squared has len(matrix) - 1 degrees, and less spread
+    # than independent rows.
     expected = zeros * matrix.shape[1] / len(matrix)
     spread = float((((matrix == 0).sum(1) - expected) ** 2).sum() / expected)
     values = matrix[matrix != 0].numpy()
@@ -93,9 +96,11 @@ def _sparse(matrix: Tensor, numbers: dict[str, float]) -> bool:
 
 @pytest.mark.parametrize("group", ["small", "by_qr"])
 def test_orthogonal_matrices_are_uniform(group: str) -> None:
-    """An element of a Haar-distributed 3 x 3 matrix is uniform in [-1, 1] (Archimedes), and so is the trace's sign."""
+    """An element of a Haar-distributed 3 x 3 matrix is uniform in [-1, 1], by Archimedes."""
     for tensors in _drawn(handwritten.Laws).values():
-        stack = torch.stack([v.tensor.detach() for k, v in tensors.items() if k.startswith(f"{group}.")])
+        stack = torch.stack(
+            [v.tensor.detach() for k, v in tensors.items() if k.startswith(f"{group}.")]
+        )
         assert stack.shape == (150, 3, 3)
         for i in range(3):
             for j in range(3):
@@ -112,7 +117,9 @@ def test_a_wrong_distribution_is_found() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.large = nn.Parameter(torch.randn(256, 256) * 0.0206)
-            self.cut = nn.Parameter(nn.init.trunc_normal_(torch.empty(64, 128), std=0.02, a=-0.06, b=0.06))
+            self.cut = nn.Parameter(
+                nn.init.trunc_normal_(torch.empty(64, 128), std=0.02, a=-0.06, b=0.06)
+            )
 
     recorded = record(Wrong)
     claims = _claim(recorded, "normal(mean=0,std=0.02)")
@@ -133,7 +140,7 @@ def _claim(recorded: Any, init: str) -> Any:
 
 @pytest.mark.filterwarnings("ignore")
 def test_values_without_a_closed_form() -> None:
-    """`build` computes them again from fanin's draws: exact relations hold, and torch's draws have the same law."""
+    """Exact relations hold in replayed tensors, and torch's draws have their distribution."""
     recorded = record(handwritten.Replayed)
     drawn = _drawn(handwritten.Replayed)
     for tensors in drawn.values():
@@ -141,7 +148,9 @@ def test_values_without_a_closed_form() -> None:
         assert torch.allclose(t["codes"].norm(dim=1), torch.ones(500))
         assert torch.equal(t["copied"], t["codes"][:3])
         assert torch.equal(t["symmetric"], t["symmetric"].T)
-        assert torch.equal(t["lower"], t["lower"].tril()) and bool((t["lower"].diagonal() != 0).all())
+        assert torch.equal(t["lower"], t["lower"].tril()) and bool(
+            (t["lower"].diagonal() != 0).all()
+        )
         assert float(t["clamped"].abs().max()) == 2
         assert torch.equal(t["order"].sort().values, torch.arange(400))
         g, v = (t[f"normed.parametrizations.weight.original{i}"] for i in (0, 1))
@@ -156,6 +165,8 @@ def test_values_without_a_closed_form() -> None:
     }
     for name, select in independent.items():
         assert recorded.tensors[name].origin in ("replay", "derived", "rule", "parts"), name
-        a, b = (select(tensors[name].tensor.detach()).reshape(-1).numpy() for tensors in drawn.values())
+        a, b = (
+            select(tensors[name].tensor.detach()).reshape(-1).numpy() for tensors in drawn.values()
+        )
         assert not np.array_equal(a, b)
         assert stats.ks_2samp(a, b).pvalue > SHARE / len(independent), name
