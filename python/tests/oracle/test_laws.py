@@ -28,7 +28,7 @@ FALSE_ALARMS = 1e-3
 NAMES = """
 timm/convnext_atto timm/beit_base_patch16_224 timm/nfnet_l0 timm/swinv2_tiny_window8_256
 timm/xcit_nano_12_p16_224 torchvision/googlenet torchvision/regnet_y_400mf
-torchvision/video.mvit_v2_s transformers/bert transformers/deepseek_v3 transformers/falcon_h1
+torchvision/mvit_v2_s transformers/bert transformers/deepseek_v3 transformers/falcon_h1
 transformers/gpt2 transformers/mamba transformers/t5 transformers/wav2vec2 transformers/whisper
 transformers/xlstm
 """.split()
