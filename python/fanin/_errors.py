@@ -6,8 +6,8 @@ from __future__ import annotations
 class FaninError(Exception):
     """The base of all exceptions that fanin raises.
 
-    Arguments of a wrong type raise `TypeError`, and Ctrl-C raises `KeyboardInterrupt`, as everywhere
-    in Python.
+    Arguments of a wrong type raise `TypeError`, and Ctrl-C raises `KeyboardInterrupt`, as
+    everywhere in Python.
     """
 
 

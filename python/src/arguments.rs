@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use fanin::checkpoint::read_tensor_list;
+use fanin::checkpoint::{Weights, read_tensor_list};
 use fanin::text::one_line;
 use fanin::{DType, Fill, ListedTensor, Shape, Slice, TensorList};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyList, PySequence, PyString, PyType};
+use pyo3::types::{PyBool, PyInt, PyList, PySequence, PyString, PyTuple, PyType};
 
 use crate::error::{ArgumentError, raised};
 
@@ -52,6 +52,25 @@ impl<'py> FromPyObject<'_, 'py> for Threads {
                 Threads::MAX
             ))),
         }
+    }
+}
+
+/// A number of bytes: a whole number, or text such as `5GB`.
+#[derive(Clone, Copy)]
+pub struct Size(pub u64);
+
+impl<'py> FromPyObject<'_, 'py> for Size {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = match object.cast::<PyString>() {
+            Ok(text) => text.to_string(),
+            Err(_) => whole_number("size", &object)?.to_string(),
+        };
+        let bytes = fanin_cli::size(&text);
+        bytes.map(Size).map_err(|accepted| {
+            ArgumentError::new_err(format!("size {}: {accepted}", shown(&object)))
+        })
     }
 }
 
@@ -112,21 +131,43 @@ impl<'py> FromPyObject<'_, 'py> for Tensors {
         if object.cast::<PyList>().is_err() {
             return Ok(Tensors::Path(object.extract()?));
         }
-        let listed = object.try_iter()?.map(|tensor| {
-            let (name, dims, dtype): (String, Dims, Option<Type>) = tensor?.extract()?;
-            let shape = Shape::new(dims.0).map_err(|error| raised(error.named(&name)))?;
-            Ok(ListedTensor {
-                name,
-                shape,
-                dtype: dtype.map(|Type(dtype)| dtype),
-            })
-        });
+        let listed = object.try_iter()?.map(|tensor| listed_tensor(&tensor?));
         let listed = listed.collect::<PyResult<Vec<_>>>()?;
         TensorList::new(listed).map(Tensors::List).map_err(raised)
     }
 }
 
+/// Reads a name, a shape, and a dtype or None.
+fn listed_tensor(tensor: &Bound<'_, PyAny>) -> PyResult<ListedTensor> {
+    let (name, shape, dtype): (String, Bound<'_, PyAny>, Bound<'_, PyAny>) = tensor.extract()?;
+    let named = |error: PyErr| {
+        let message = error.value(tensor.py()).to_string();
+        ArgumentError::new_err(format!("tensor {name:?}: {message}"))
+    };
+    let Dims(dims) = shape.extract().map_err(named)?;
+    let dtype: Option<Type> = dtype.extract().map_err(named)?;
+    Ok(ListedTensor {
+        shape: Shape::new(dims).map_err(|error| raised(error.named(&name)))?,
+        dtype: dtype.map(|Type(dtype)| dtype),
+        name,
+    })
+}
+
 impl Tensors {
+    /// Returns a warning if the list is an index that leaves out tensors of its shards.
+    pub fn unlisted_message(&self) -> Option<String> {
+        let Tensors::Path(path) = self else {
+            return None;
+        };
+        // Only what is surely an index: a pipe can be read once, and the reader reports damaged files.
+        let is_json = path
+            .extension()
+            .is_some_and(|extension| extension == "json");
+        let is_index = path.is_dir() || is_json && path.is_file();
+        let weights = is_index.then(|| Weights::open(path).ok()).flatten();
+        weights?.unlisted_message()
+    }
+
     /// Returns the list, and the path of the file that it was read from.
     pub fn read(self) -> fanin::Result<(TensorList, Option<PathBuf>)> {
         match self {
@@ -209,4 +250,17 @@ fn shown(object: &Bound<'_, PyAny>) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
+}
+
+/// Returns the dimensions of a shape.
+#[pyfunction]
+pub fn shape<'py>(py: Python<'py>, shape: Dims) -> PyResult<Bound<'py, PyTuple>> {
+    let shape = Shape::new(shape.0).map_err(raised)?;
+    PyTuple::new(py, shape.dims())
+}
+
+/// Returns fanin's name of a dtype, and its number of bits.
+#[pyfunction]
+pub fn dtype(dtype: Type) -> (&'static str, u64) {
+    (dtype.0.name(), dtype.0.bits())
 }

@@ -64,7 +64,7 @@ impl Memory {
         // nothing else reads or writes it until the fill ends, and the slice ends before that.
         let out = unsafe { std::slice::from_raw_parts_mut(start, self.bytes) };
         let pool = pool(py, threads)?;
-        work::run(py, &pool, progress, |progress| {
+        work::run(py, &pool, progress, self.bytes as u128, |progress| {
             pieces(fill, sources, out, progress)
         })
     }

@@ -1,7 +1,7 @@
 //! Recipes and plans.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fanin::checkpoint::Sources;
 use fanin::recipe::{PlanEntry, PlanPart};
@@ -66,6 +66,12 @@ impl PyRecipe {
     #[getter]
     fn seed(&self) -> Option<u64> {
         self.0.seed()
+    }
+
+    /// The path of the list of tensors that the recipe names.
+    #[getter]
+    fn tensors(&self) -> Option<&Path> {
+        self.0.tensors()
     }
 
     /// Resolves the recipe against tensors: a path, or a list of names, shapes and dtypes or None.

@@ -17,12 +17,14 @@ const POLL: Duration = Duration::from_millis(50);
 /// Runs work in a pool, and returns its result.
 ///
 /// The calling thread releases the interpreter's lock and waits. Every 50 ms it handles signals, as
-/// only Python's main thread can, and calls `progress` with the bytes since the last call. If either
-/// raises an exception, the work is asked to stop and the exception is returned.
+/// only Python's main thread can, and calls `progress` with the bytes since the last call and with
+/// `total`, the bytes of all. If either raises an exception, the work is asked to stop and the exception
+/// is returned.
 pub fn run<T: Send>(
     py: Python<'_>,
     pool: &ThreadPool,
     progress: Option<&Py<PyAny>>,
+    total: u128,
     work: impl FnOnce(&mut Progress<'_>) -> fanin::Result<T> + Send,
 ) -> PyResult<T> {
     let made = AtomicU64::new(0);
@@ -30,7 +32,7 @@ pub fn run<T: Send>(
     let report = |py: Python<'_>| {
         let bytes = made.swap(0, Ordering::Relaxed);
         match progress {
-            Some(progress) if bytes > 0 => progress.call1(py, (bytes,)).map(|_| ()),
+            Some(progress) if bytes > 0 => progress.call1(py, (bytes, total)).map(|_| ()),
             _ => Ok(()),
         }
     };

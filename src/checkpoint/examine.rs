@@ -12,6 +12,7 @@ use super::json::listed;
 use super::numbers::{FileArray, Numbers};
 use super::part_of::narrowed;
 use super::stats::{Moments, Seen, SeenTensor, TensorStats, read_all};
+use super::write::{Progress, silent};
 use crate::error::Result;
 use crate::fill::{Fill, FillPart};
 use crate::init::{DistributionKind, Law};
@@ -120,6 +121,19 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
 ///
 /// As [`stats`](super::stats).
 pub fn examine(path: impl AsRef<Path>, fills: &[Fill]) -> Result<Vec<Examined>> {
+    examine_with(path, fills, &mut silent)
+}
+
+/// Computes and compares statistics as [`examine`] does. `progress` gets the bytes that are read.
+///
+/// # Errors
+///
+/// As [`examine`], and [`Error::Interrupted`](crate::Error::Interrupted) if `progress` stops it.
+pub fn examine_with(
+    path: impl AsRef<Path>,
+    fills: &[Fill],
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Examined>> {
     let mut numbers = Numbers::open(path.as_ref())?;
     let by_name: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
     let fills = numbers
@@ -132,7 +146,7 @@ pub fn examine(path: impl AsRef<Path>, fills: &[Fill]) -> Result<Vec<Examined>> 
         fill.map(Parts::new)
     };
     let parts: Vec<Option<Parts>> = fills.iter().map(parts).collect();
-    let seen = read_all(&mut numbers, &parts)?;
+    let seen = read_all(&mut numbers, &parts, progress)?;
     let owners = parts
         .iter()
         .map(|parts| parts.as_ref().map_or(1, Parts::count));

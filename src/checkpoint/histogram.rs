@@ -166,6 +166,7 @@ pub fn histograms(
             for part in parts.collect::<Vec<_>>() {
                 histogram.merge(&part);
             }
+            Ok(())
         })?;
         all.push(histogram);
     }

@@ -114,8 +114,8 @@ impl Numbers {
     }
 
     /// Calls `take` with the bytes of a tensor's elements, from the first to the last, whole
-    /// elements at a time.
-    pub fn read(&mut self, i: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
+    /// elements at a time. An error of `take` ends it.
+    pub fn read(&mut self, i: usize, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let (path, reader) = (&self.path, &mut self.reader);
         let mut buffer = Vec::new();
         let mut all = |bytes: u64, get: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>| {
@@ -124,7 +124,7 @@ impl Numbers {
                 buffer.resize((bytes - offset).min(READ_BYTES as u64) as usize, 0);
                 get(offset, &mut buffer)?;
                 offset += buffer.len() as u64;
-                take(&buffer);
+                take(&buffer)?;
             }
             Ok(())
         };

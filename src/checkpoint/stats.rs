@@ -1,12 +1,14 @@
 //! Statistics of the weights in a file, in one pass and in bounded memory.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::numbers::{FileArray, Numbers};
-use crate::error::Result;
+use super::write::{Progress, silent};
+use crate::error::{Error, Result};
 use crate::job::Parts;
 
 /// The count, mean, central moments and extremes of a sample, in binary64.
@@ -243,7 +245,7 @@ impl TensorStats {
 pub fn stats(path: impl AsRef<Path>) -> Result<Vec<TensorStats>> {
     let mut numbers = Numbers::open(path.as_ref())?;
     let whole = vec![None; numbers.arrays().len()];
-    let seen = read_all(&mut numbers, &whole)?;
+    let seen = read_all(&mut numbers, &whole, &mut silent)?;
     let rows = numbers.arrays().iter().zip(&seen);
     Ok(rows
         .map(|(array, seen)| TensorStats::new(array, seen.as_ref().map(|seen| &seen.all)))
@@ -285,10 +287,12 @@ pub(super) struct SeenTensor {
 }
 
 /// Reads all tensors whose numbers can be decoded, in the order of their bytes. `parts` has the owners
-/// of the elements of each tensor whose parts have initializers of their own.
+/// of the elements of each tensor whose parts have initializers of their own. `progress` gets the bytes
+/// that are read.
 pub(super) fn read_all(
     numbers: &mut Numbers,
     parts: &[Option<Parts>],
+    progress: &mut Progress<'_>,
 ) -> Result<Vec<Option<SeenTensor>>> {
     let mut seen = vec![None; numbers.arrays().len()];
     for i in numbers.front_to_back() {
@@ -319,6 +323,10 @@ pub(super) fn read_all(
                     }
                 }
                 start += (bytes.len() / decoder.size) as u64;
+                match progress(bytes.len() as u64) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Interrupted),
+                }
             })?;
             seen[i] = Some(all);
         }

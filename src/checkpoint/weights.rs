@@ -20,6 +20,7 @@ use crate::job::Regions;
 use crate::part::Part;
 use crate::read::format_error;
 use crate::tensor::{DType, Shape, TensorList};
+use crate::text::excerpt;
 
 /// The limit in bytes for the headers of all shards together. They list the tensors of the index,
 /// which has at most [`MAX_HEADER_BYTES`], and have some more bytes for each tensor.
@@ -433,6 +434,22 @@ impl Weights {
     #[must_use]
     pub fn slice_of_unknown(&self) -> Option<&str> {
         self.slice_alone.as_deref()
+    }
+
+    /// Returns a warning if the shards of an index hold tensors that it does not list. They are not
+    /// read, as in transformers, but a list without them may be a mistake.
+    #[must_use]
+    pub fn unlisted_message(&self) -> Option<String> {
+        let first = self.unlisted.first()?;
+        let tensors = match self.unlisted.len() {
+            1 => "1 tensor".to_owned(),
+            count => format!("{count} tensors"),
+        };
+        Some(format!(
+            "{}: its shards hold {tensors} that it does not list, such as {:?}: not read",
+            self.path.display(),
+            excerpt(first),
+        ))
     }
 
     /// The names of the tensors that are in the shards, but that the index does not list, in the

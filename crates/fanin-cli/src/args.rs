@@ -53,9 +53,9 @@ pub struct ModelArguments {
     pub recipe: String,
     /// The list of the model's tensors: a .safetensors file (only its header is read), a
     /// model.safetensors.index.json, a folder that holds one of these or the files of all ranks, or
-    /// a JSON list {"tensors": [{"name", "shape", "dtype"?}]}.
+    /// a JSON list {"tensors": [{"name", "shape", "dtype"?}]} [default: the recipe's tensors].
     #[arg(long, value_name = "SOURCE")]
-    pub tensors: PathBuf,
+    pub tensors: Option<PathBuf>,
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
@@ -233,7 +233,7 @@ pub struct VerifyArguments {
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
-    /// [default: the file itself].
+    /// [default: the recipe's tensors, else the file itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
     /// Print JSON on standard output, even if the weights differ.
@@ -256,7 +256,8 @@ pub struct DiffArguments {
     /// The seed, decimal or 0x... [default: the recipe's seed].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The list of the recipe's tensors, as for `fanin init` [default: B itself].
+    /// The list of the recipe's tensors, as for `fanin init` [default: the recipe's
+    /// tensors, else B itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
     /// The dtype of the recipe's weights, as for `fanin init` [default: that of the rule, recipe or

@@ -1,34 +1,19 @@
-//! Recipes, plans and file metadata for the commands.
+//! Recipes, plans and lists of tensors for the commands.
 
 use std::path::Path;
 
-use fanin::checkpoint::{self, Sources, Weights};
-use fanin::recipe::{PlanRule, UnusedRule};
+use fanin::checkpoint::{self, Weights};
 use fanin::text::excerpt;
-use fanin::{DType, Error, Fill, Plan, Recipe, STREAM_VERSION, ShardSpec, Slice, TensorList};
+use fanin::{DType, Error, Fill, Plan, Recipe, ShardSpec, Slice, TensorList};
 
 use crate::Failure;
 use crate::args::ModelArguments;
-use crate::format::count;
 use crate::output::status;
-
-/// Returns the metadata of a model's files. It holds only what determines the bits, so it has no
-/// time, place or backend, and equal requests give equal files.
-pub fn metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
-    vec![
-        ("format", "pt".to_owned()),
-        ("fanin", env!("CARGO_PKG_VERSION").to_owned()),
-        ("stream", STREAM_VERSION.to_string()),
-        ("seed", seed.to_string()),
-        ("recipe", recipe.name().to_owned()),
-        ("recipe_sha256", recipe.sha256()),
-    ]
-}
 
 /// Returns the recipe and the plan of the model that the arguments describe.
 pub fn plan(arguments: &ModelArguments) -> Result<(Recipe, Plan), Failure> {
     let recipe = recipe(&arguments.recipe)?;
-    let list = tensor_list(&arguments.tensors)?;
+    let list = tensor_list(arguments.source(&recipe)?)?;
     let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
     report_unused(&plan, arguments.strict)?;
     Ok((recipe, plan))
@@ -45,16 +30,10 @@ pub fn tensor_list(source: &Path) -> Result<TensorList, Failure> {
     }
 }
 
-/// Warns of tensors that the shards of an index hold and that it does not list. transformers does
-/// not read them either, but a list without them may be a mistake.
+/// Warns of tensors that the shards of an index hold and that it does not list.
 pub fn warn_of_unlisted(weights: &Weights) {
-    if let [first, ..] = weights.unlisted() {
-        status(&format!(
-            "warning: {}: its shards hold {} that it does not list, such as {:?}: not read",
-            weights.path().display(),
-            count(weights.unlisted().len() as u128, "tensor"),
-            excerpt(first),
-        ));
+    if let Some(message) = weights.unlisted_message() {
+        status(&format!("warning: {message}"));
     }
 }
 
@@ -79,7 +58,7 @@ fn index(path: &Path) -> Option<Weights> {
 /// Warns about rules that apply to no tensor. With `strict`, the first one is an error.
 pub fn report_unused(plan: &Plan, strict: bool) -> Result<(), Failure> {
     for rule in &plan.unused {
-        let message = unused(plan, rule);
+        let message = plan.unused_message(rule);
         if strict {
             return Err(Failure::Run(message));
         }
@@ -114,21 +93,6 @@ fn quoted(names: &[String]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a message about a rule that applies to no tensor.
-fn unused(plan: &Plan, unused: &UnusedRule) -> String {
-    let PlanRule { recipe, line, .. } = &plan.rules[unused.rule];
-    let globs = quoted(&unused.globs);
-    let nearest = quoted(&unused.nearest);
-    let start = format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");
-    if unused.is_shadowed {
-        return format!("{start}: earlier rules take all that it matches, such as {nearest}");
-    }
-    match unused.nearest.is_empty() {
-        true => start,
-        false => format!("{start}; the list has {nearest}"),
-    }
-}
-
 /// Resolves the recipe. A missing seed is an error of usage, because `--seed` can give it.
 pub fn resolve(
     recipe: &Recipe,
@@ -146,28 +110,15 @@ pub fn resolve(
         })
 }
 
-/// The fills of a plan that weights are compared with.
-pub struct Compared {
-    pub fills: Vec<Fill>,
-    /// The files of the fills that are kept.
-    pub sources: Sources,
-    /// The names of the tensors that the recipe skips.
-    pub skipped: Vec<String>,
-}
-
-impl Compared {
-    /// Finds the files of kept tensors. Without the source of the list, tensors that are kept from there
-    /// have none.
-    pub fn new(plan: Plan, list: Option<&Path>) -> Result<Self, Failure> {
-        let sources = Sources::of_plan(&plan, list)?;
-        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
-        let skipped = skipped.collect();
-        let mut fills = plan.into_fills();
-        sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
-        Ok(Compared {
-            fills,
-            sources,
-            skipped,
+impl ModelArguments {
+    /// Returns the source of the list of tensors: `--tensors`, or else the one that the recipe names.
+    pub fn source<'a>(&'a self, recipe: &'a Recipe) -> Result<&'a Path, Failure> {
+        let source = self.tensors.as_deref().or(recipe.tensors());
+        source.ok_or_else(|| {
+            Failure::Usage(format!(
+                "no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in {}",
+                recipe.name()
+            ))
         })
     }
 }

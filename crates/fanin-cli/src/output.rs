@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fanin::Error;
-use fanin::checkpoint::{
-    Contents, Make, Progress, Sources, StoredTensor, Weights, WithSources, Writer,
-};
+use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -110,22 +108,17 @@ fn handle_interrupts() {
     });
 }
 
-/// Refuses an output that is, or holds, a file from which tensors are kept: it would be written
-/// while it is read. `out` is the file or the folder.
+/// Refuses an output that is, or holds, a file from which tensors are kept. `out` is the file or the
+/// folder.
 pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
-    // A path that does not exist yet is none of them.
-    let Ok(out) = out.canonicalize() else {
-        return Ok(());
-    };
-    let mut files = sources.files();
-    let source = files.find(|file| {
-        let file = file.canonicalize();
-        file.is_ok_and(|file| file == out || file.parent() == Some(&out))
-    });
-    match source {
+    match sources.read_in(out) {
         Some(file) => Err(Failure::Usage(format!(
             "--out {:?}: tensors are kept from {}: use another path",
-            out.display().to_string(),
+            out.canonicalize()
+                .as_deref()
+                .unwrap_or(out)
+                .display()
+                .to_string(),
             file.display()
         ))),
         None => Ok(()),
@@ -135,26 +128,7 @@ pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
 /// Refuses `--overwrite` in a folder with a file that the command reads: the file would be removed.
 /// `list` is the source of the list of tensors, and `out` a file or a folder.
 pub fn check_overwritten(sources: &Sources, list: &Path, out: &Path) -> Result<(), Failure> {
-    let folder = match out.is_dir() {
-        true => out,
-        false => out
-            .parent()
-            .filter(|parent| *parent != Path::new(""))
-            .unwrap_or(Path::new(".")),
-    };
-    let Ok(folder) = folder.canonicalize() else {
-        return Ok(());
-    };
-    let weights = Weights::open(list).ok();
-    let of_list = weights
-        .iter()
-        .flat_map(|weights| weights.tensors().iter().map(StoredTensor::file));
-    let mut files = sources.files().chain(of_list);
-    let read = files.find(|file| {
-        file.canonicalize()
-            .is_ok_and(|file| file.parent() == Some(&folder))
-    });
-    match read {
+    match sources.read_beside(Some(list), out) {
         Some(file) => Err(Failure::Usage(format!(
             "--overwrite: {} is read, and would be replaced or removed: use another folder for --out",
             file.display()

@@ -2,6 +2,10 @@
 
 /// Parses a size such as `5GB`, `256MiB`, `1.5 GB` or `1000`: a number, and a unit in powers of
 /// 1000 or 1024.
+///
+/// # Errors
+///
+/// A message that says what is accepted, for other text, for 0, and for 10^18 bytes or more.
 pub fn size(text: &str) -> Result<u64, String> {
     let refused = || "use a number of bytes such as 5GB, 256MiB or 1000000".to_owned();
     let text = text.trim();

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from fanin.torch._fill import check_seed, write
+from fanin._errors import ArgumentError
+from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._live import attribute_paths, live_tensors
+from fanin.torch._problems import RecordError
 from fanin.torch._recorded import Recorded, recorded_from
 from fanin.torch._report import Report
 from fanin.torch._storage import Ref
@@ -84,7 +86,7 @@ def checked_device(device: torch.device | str | int) -> torch.device:
     """
     found = torch.empty(0, device=device).device
     if found.type == "meta":
-        raise ValueError(
+        raise ArgumentError(
             "device 'meta' has no memory for values; use record for a model without values"
         )
     return found
@@ -162,7 +164,7 @@ def materialize(
         gc.collect()
         memories = _memories(recorded, device, dtype)
         for ref in _without_path(recorded, memories):
-            raise ValueError(
+            raise RecordError(
                 f"a tensor of shape {ref.size}, which no attribute of the model reaches, holds "
                 "random numbers, but has no name for their stream; make it an attribute"
             )
@@ -198,7 +200,7 @@ def _memories(
         if _changes(named.tensor, dtype):
             memory.dtype = dtype
             if any(ref.dtype != found.dtype for _, ref in memory.live):
-                raise ValueError(
+                raise RecordError(
                     f"tensor {name!r} cannot become {dtype}: other dtypes view its memory"
                 )
     by_tensor = {id(tensor): memory for memory in memories.values() for tensor, _ in memory.live}
@@ -243,7 +245,7 @@ def _fill(
     if memory.has_rest:
         flat.copy_(storages.value(storage, values.seed, memory.path).view(some.dtype))
     for name, ref in memory.named.items():
-        part = write(values.source(name), view_of(real, ref, memory.dtype_of(ref)), name)
+        part = write(values.source(name), view_of(real, ref, memory.dtype_of(ref)), name, Means())
         report.add(values.origin(name), part)
     return real
 

@@ -1,8 +1,8 @@
 """Decides how each tensor of a recorded model starts: by a rule, by parts, kept, tied, the same, derived, replayed.
 
-A rule draws from the stream of its tensor's name. That is right only if no other tensor depends on the same random
-numbers. So tensors that share draws are found first: copies become `same`, and the others are replayed from streams
-that they share.
+A rule draws from the stream of its tensor's name. That is right only if no other tensor depends on
+the same random numbers. So tensors that share draws are found first: copies become `same`, and the
+others are replayed from streams that they share.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,8 +42,8 @@ class Part:
     """A part of a tensor with an initializer, or with numbers, of its own."""
 
     slice: Slice
-    init: Optional[str] = None
-    values: Optional[tuple[float, ...]] = None
+    init: str | None = None
+    values: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -54,15 +54,15 @@ class Named:
     kind: str
     tensor: torch.Tensor
     key: tuple[Any, ...]  # equal for two names of one tensor
-    ref: Optional[Ref]  # None: it has data that the model was given
+    ref: Ref | None  # None: it has data that the model was given
     value: Value
     origin: str = ""
-    init: Optional[str] = None
+    init: str | None = None
     parts: tuple[Part, ...] = ()
-    of: Optional[str] = None
+    of: str | None = None
     detail: str = ""
     draws: list[int] = field(default_factory=list)  # the draws of its replay, in order
-    evaluate: Optional[Callable[[], torch.Tensor]] = None
+    evaluate: Callable[[], torch.Tensor] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +72,9 @@ class Named:
     @property
     def is_filled(self) -> bool:
         """True if a plan fills it from its own name."""
-        return self.origin in ("rule", "parts", "uninit") and (self.init is not None or bool(self.parts))
+        return self.origin in ("rule", "parts", "uninit") and (
+            self.init is not None or bool(self.parts)
+        )
 
     @cached_property
     def known(self) -> torch.Tensor:
@@ -83,15 +85,22 @@ class Named:
     def random(self) -> list[Drawn]:
         """Returns what the tensor has of draws, in closed form.
 
-        Pieces whose elements are at the same place of a draw as in the tensor cannot overlap, so they count as one.
+        Pieces whose elements are at the same place of a draw as in the tensor cannot overlap, so
+        they count as one.
         """
-        values = [piece.value for piece in self.value.pieces] if isinstance(self.value, Mixed) else [self.value]
+        values = (
+            [piece.value for piece in self.value.pieces]
+            if isinstance(self.value, Mixed)
+            else [self.value]
+        )
         found: dict[Any, Drawn] = {}
         for number, value in enumerate(values):
             if isinstance(value, Drawn):
                 key = (value.source, value.at if value.at is not None else number)
                 one = found.get(key, value)
-                found[key] = replace(value, low=min(one.low, value.low), high=max(one.high, value.high))
+                found[key] = replace(
+                    value, low=min(one.low, value.low), high=max(one.high, value.high)
+                )
         return list(found.values())
 
 
@@ -171,7 +180,7 @@ def _keep(tensor: Named, what: str) -> None:
     tensor.detail = f"{what} that depend on no random numbers."
 
 
-def _initializer(value: Drawn, shape: tuple[int, ...]) -> Optional[str]:
+def _initializer(value: Drawn, shape: tuple[int, ...]) -> str | None:
     """Returns the initializer of a value of this shape, or None without one."""
     form = closed(value.form)
     if form is None:
@@ -190,9 +199,9 @@ def _initializer(value: Drawn, shape: tuple[int, ...]) -> Optional[str]:
 class _Content:
     """What some ranges of a tensor hold: an initializer, numbers, or nothing that a recipe can name."""
 
-    init: Optional[str]
-    values: Optional[tuple[float, ...]] = None
-    matrix: Optional[tuple[int, int]] = None  # an identity of its own: two matrices are never one part
+    init: str | None
+    values: tuple[float, ...] | None = None
+    matrix: tuple[int, int] | None = None  # an identity of its own: two matrices are never one part
 
 
 def _mixed(tensor: Named, value: Mixed) -> None:
@@ -200,7 +209,9 @@ def _mixed(tensor: Named, value: Mixed) -> None:
     if groups is None:
         tensor.origin, tensor.detail = "replay", "Some parts have no closed form."
         return
-    if len(groups) == 1 and all(content.values is None and content.matrix is None for content in groups):
+    if len(groups) == 1 and all(
+        content.values is None and content.matrix is None for content in groups
+    ):
         (content,) = groups
         tensor.origin, tensor.init, tensor.detail = "rule", content.init, "Each element is drawn."
         return
@@ -210,10 +221,12 @@ def _mixed(tensor: Named, value: Mixed) -> None:
         return
     base, tensor.parts = parts
     tensor.origin, tensor.init = "parts", base
-    tensor.detail = f"It has {len(tensor.parts)} part{'s' if len(tensor.parts) > 1 else ''} of another kind."
+    tensor.detail = (
+        f"It has {len(tensor.parts)} part{'s' if len(tensor.parts) > 1 else ''} of another kind."
+    )
 
 
-def _grouped(tensor: Named, value: Mixed) -> Optional[dict[_Content, Indices]]:
+def _grouped(tensor: Named, value: Mixed) -> dict[_Content, Indices] | None:
     """Returns the ranges of each content, or None if one has no closed form."""
     found: dict[_Content, list[Indices]] = {}
     for number, piece in enumerate(value.pieces):
@@ -250,11 +263,18 @@ def _contents(tensor: Named, piece: Piece, number: int) -> list[tuple[_Content, 
         init = contents.initializer(flat[start:end]) if end > start else "zeros"
         is_constant = init is not None and not init.startswith("arange")
         values = None if is_constant else contents.numbers(flat[start:end])
-        held.append((_Content(init if is_constant else None, values), np.array([[start, end]], dtype=np.int64)))
+        held.append(
+            (
+                _Content(init if is_constant else None, values),
+                np.array([[start, end]], dtype=np.int64),
+            )
+        )
     return held
 
 
-def _matrix(form: Union[Orthogonal, Sparse, Any], piece: Piece, shape: tuple[int, ...], number: int) -> _Content:
+def _matrix(
+    form: Orthogonal | Sparse | Any, piece: Piece, shape: tuple[int, ...], number: int
+) -> _Content:
     boxes = slices(piece.spans, shape, 1)
     if not boxes or not isinstance(form, (Orthogonal, Sparse)):
         return _Content(None)
@@ -266,7 +286,7 @@ def _matrix(form: Union[Orthogonal, Sparse, Any], piece: Piece, shape: tuple[int
 
 def _parts(
     groups: dict[_Content, Indices], shape: tuple[int, ...]
-) -> Optional[tuple[Optional[str], tuple[Part, ...]]]:
+) -> tuple[str | None, tuple[Part, ...]] | None:
     """Returns the initializer of most elements and the parts with others, or None if they are too many."""
 
     def count(content: _Content) -> int:
@@ -317,7 +337,8 @@ class Sharing:
         return {
             number: named
             for number, named in held.items()
-            if sum(tensor.tensor.numel() * tensor.tensor.dtype.itemsize for tensor in named) == storages[number].nbytes
+            if sum(tensor.tensor.numel() * tensor.tensor.dtype.itemsize for tensor in named)
+            == storages[number].nbytes
         }
 
     def _share_storages(self) -> bool:
@@ -347,7 +368,9 @@ class Sharing:
         entries = (self.recorder.log.entries[position] for position in needed.entries)
         tensor.draws = [entry.draw for entry in entries if entry.draw is not None]
         if not tensor.draws:
-            names = sorted({named.name for storage in needed.given for named in self.given[storage]})
+            names = sorted(
+                {named.name for storage in needed.given for named in self.given[storage]}
+            )
             tensor.origin = "derived"
             tensor.of = names[0] if len(names) == 1 else None
             tensor.detail = f"Computed from {', '.join(names)}."
@@ -362,7 +385,9 @@ class Sharing:
                 if tensor.origin == "derived":
                     tensor.origin = "replay"  # decided at the end
                 for draw in tensor.draws:
-                    claims.setdefault(draw, []).append((0, self.recorder.draws[draw].target.numel, tensor))
+                    claims.setdefault(draw, []).append(
+                        (0, self.recorder.draws[draw].target.numel, tensor)
+                    )
             elif tensor.is_filled:
                 key = _identity(tensor)
                 if key is not None and first.setdefault(key, tensor) is not tensor:
@@ -381,10 +406,13 @@ class Sharing:
         others = {id(tensor): tensor for tensor in rules if tensor is not owner}
         name = owner.name if owner else claims[0][2].name
         for tensor in others.values():
-            _demote(tensor, f"It shares random numbers with {name if name != tensor.name else 'other tensors'}.")
+            _demote(
+                tensor,
+                f"It shares random numbers with {name if name != tensor.name else 'other tensors'}.",
+            )
         return bool(others)
 
-    def owner(self, draw: int, tensors: Sequence[Named]) -> Optional[Named]:
+    def owner(self, draw: int, tensors: Sequence[Named]) -> Named | None:
         """Returns the tensor that is exactly a draw: all its elements in order, perhaps scaled and shifted."""
         numel = self.recorder.draws[draw].target.numel
         everything = Geometry.of((numel,), (1,), 0)
@@ -402,7 +430,11 @@ class Sharing:
             if key is None or first.setdefault(key, tensor) is tensor:
                 continue
             other = first[key]
-            tensor.origin, tensor.of, tensor.detail = "same", other.name, f"Equal to {other.name} at the start."
+            tensor.origin, tensor.of, tensor.detail = (
+                "same",
+                other.name,
+                f"Equal to {other.name} at the start.",
+            )
 
     def stream_names(self) -> dict[int, str]:
         """Returns the name of the stream of each draw that a replay needs."""
@@ -415,7 +447,9 @@ class Sharing:
         names: dict[int, str] = {}
         for tensor in self.tensors:
             for index, draw in enumerate(tensor.draws):
-                names.setdefault(draw, owners[draw].name if draw in owners else f"{tensor.name}//{index}")
+                names.setdefault(
+                    draw, owners[draw].name if draw in owners else f"{tensor.name}//{index}"
+                )
         return names
 
 
@@ -430,7 +464,7 @@ def _overlap(a: Named, b: Named) -> bool:
     return a_low * a_size < b_high * b_size and b_low * b_size < a_high * a_size
 
 
-def _identity(tensor: Named) -> Optional[Any]:
+def _identity(tensor: Named) -> Any | None:
     """Returns what two tensors have in common if they are equal element by element, or None if that is not known."""
     value = tensor.value
     if isinstance(value, Drawn):
@@ -452,7 +486,7 @@ def _identity(tensor: Named) -> Optional[Any]:
     return (tensor.shape, *sorted(keys, key=lambda item: item[0]))
 
 
-def _identity_of(value: Drawn) -> Optional[Any]:
+def _identity_of(value: Drawn) -> Any | None:
     if value.at is None and not isinstance(value.form, STRUCTURED):
         return None
     return value.form, value.source, value.at

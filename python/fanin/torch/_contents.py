@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 import torch
 
@@ -11,7 +9,14 @@ from fanin.torch import _forms as forms
 
 #: The dtypes that fanin draws.
 DRAWN = frozenset(
-    {torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2}
+    {
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.float64,
+        torch.float8_e4m3fn,
+        torch.float8_e5m2,
+    }
 )
 _WHOLE = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 #: The dtypes that an initializer without random numbers can have.
@@ -22,7 +27,7 @@ MAX_VALUES = 64
 _MAX_WHOLE = 1 << 24
 
 
-def constant(value: float, dtype: torch.dtype) -> Optional[str]:
+def constant(value: float, dtype: torch.dtype) -> str | None:
     """Returns the initializer of a constant, or None if the dtype or the number has none that is exact."""
     if dtype not in CONSTANT:
         return None
@@ -30,7 +35,7 @@ def constant(value: float, dtype: torch.dtype) -> Optional[str]:
     return _exact_constant(stored)
 
 
-def _exact_constant(stored: torch.Tensor) -> Optional[str]:
+def _exact_constant(stored: torch.Tensor) -> str | None:
     """Returns the initializer of a tensor of one element."""
     number = float(stored)
     if not np.isfinite(number) or (stored.dtype in _WHOLE and abs(number) >= _MAX_WHOLE):
@@ -42,7 +47,7 @@ def _exact_constant(stored: torch.Tensor) -> Optional[str]:
     return forms.constant(number)
 
 
-def initializer(values: torch.Tensor) -> Optional[str]:
+def initializer(values: torch.Tensor) -> str | None:
     """Returns the initializer without random numbers that gives exactly these values, or None."""
     if values.dtype not in CONSTANT:
         return None
@@ -57,12 +62,14 @@ def initializer(values: torch.Tensor) -> Optional[str]:
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Returns true if two tensors have the same bits, so that 0 and -0 differ and NaN is itself."""
     if a.dtype.is_floating_point:
-        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.dtype.itemsize]
+        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[
+            a.dtype.itemsize
+        ]
         a, b = a.contiguous().view(integers), b.contiguous().view(integers)
     return torch.equal(a, b)
 
 
-def _eye(values: torch.Tensor) -> Optional[str]:
+def _eye(values: torch.Tensor) -> str | None:
     if values.dim() != 2 or values.dtype.itemsize == 1:
         return None
     diagonal = values[0, 0]
@@ -75,15 +82,26 @@ def _eye(values: torch.Tensor) -> Optional[str]:
     return "eye" if float(diagonal) == 1 else f"identity(gain={forms.single(float(diagonal))})"
 
 
-def _dirac(values: torch.Tensor) -> Optional[str]:
-    if values.dim() not in (3, 4, 5) or not values.dtype.is_floating_point or values.dtype.itemsize == 1:
+def _dirac(values: torch.Tensor) -> str | None:
+    if (
+        values.dim() not in (3, 4, 5)
+        or not values.dtype.is_floating_point
+        or values.dtype.itemsize == 1
+    ):
         return None
     outputs, inputs = values.shape[:2]
     tap = tuple(size // 2 for size in values.shape[2:])
     ones = int(values.count_nonzero())
     if ones == 0:
         return None
-    groups = next((g for g in range(1, outputs + 1) if outputs % g == 0 and g * min(outputs // g, inputs) == ones), 0)
+    groups = next(
+        (
+            g
+            for g in range(1, outputs + 1)
+            if outputs % g == 0 and g * min(outputs // g, inputs) == ones
+        ),
+        0,
+    )
     if groups == 0:
         return None
     expected = torch.zeros_like(values, memory_format=torch.contiguous_format)
@@ -94,10 +112,10 @@ def _dirac(values: torch.Tensor) -> Optional[str]:
     return f"dirac(groups={groups})" if _equal(values, expected) else None
 
 
-def _arange(values: torch.Tensor) -> Optional[str]:
+def _arange(values: torch.Tensor) -> str | None:
     """Returns `arange` for rows that all count in the same steps, such as position_ids."""
     columns = values.shape[-1] if values.dim() else 0
-    if columns < 2 or values.dtype.itemsize < 2:
+    if columns < 4 or values.dtype.itemsize < 2:
         return None
     row = values.reshape(-1, columns)[0].to(torch.float64)
     start, step = float(row[0]), float(row[1] - row[0])
@@ -112,8 +130,13 @@ def _arange(values: torch.Tensor) -> Optional[str]:
     return f"arange(start={forms.text(start)},step={forms.text(step)})"
 
 
-def _causal(values: torch.Tensor) -> Optional[str]:
-    if values.dim() < 2 or min(values.shape[-2:]) < 2 or values.is_floating_point() and values.dtype.itemsize == 1:
+def _causal(values: torch.Tensor) -> str | None:
+    if (
+        values.dim() < 2
+        or min(values.shape[-2:]) < 2
+        or values.is_floating_point()
+        and values.dtype.itemsize == 1
+    ):
         return None
     value = values.reshape(-1)[0]
     text = _exact_constant(value)
@@ -123,16 +146,20 @@ def _causal(values: torch.Tensor) -> Optional[str]:
     expected = torch.where(expected, value, torch.zeros_like(value)).expand_as(values)
     if not _equal(values, expected):
         return None
-    return "causal_mask" if float(value) == 1 else f"causal_mask(value={forms.single(float(value))})"
+    return (
+        "causal_mask" if float(value) == 1 else f"causal_mask(value={forms.single(float(value))})"
+    )
 
 
-def numbers(values: torch.Tensor) -> Optional[tuple[float, ...]]:
+def numbers(values: torch.Tensor) -> tuple[float, ...] | None:
     """Returns the values as numbers for a recipe if they are few and exact in f32, or None."""
     if values.dtype not in CONSTANT or values.numel() > MAX_VALUES:
         return None
     wide = values.reshape(-1).to(torch.float64)
     if values.dtype in _WHOLE and bool((wide.abs() >= _MAX_WHOLE).any()):
         return None
-    if not bool(wide.isfinite().all()) or not _equal(wide, wide.to(torch.float32).to(torch.float64)):
+    if not bool(wide.isfinite().all()) or not _equal(
+        wide, wide.to(torch.float32).to(torch.float64)
+    ):
         return None
     return tuple(float(str(np.float32(number))) for number in wide.tolist())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 import torch
 
@@ -15,14 +14,17 @@ from fanin.torch._replay import Draw, Entry
 def fill(tensor: torch.Tensor, init: str, *, name: str, seed: int) -> None:
     """Fills a CPU tensor with an initializer, from the stream of a name.
 
-    A complex tensor takes the numbers as its real and imaginary parts. No dtype without a stream occurs in a draw.
+    A complex tensor takes the numbers as its real and imaginary parts. No dtype without a stream
+    occurs in a draw.
     """
     real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     out = torch.empty(real.shape, dtype=real.dtype)
     if out.numel():
         nbytes = out.numel() * out.element_size()
         dtype = str(out.dtype)
-        _native.fill_at(init, list(out.shape), out.data_ptr(), nbytes, name=name, seed=seed, dtype=dtype)
+        _native.fill_at(
+            init, list(out.shape), out.data_ptr(), nbytes, name=name, seed=seed, dtype=dtype
+        )
     real.copy_(out)
 
 
@@ -41,9 +43,11 @@ def fixed(entry: Entry, tensor: torch.Tensor) -> None:
     fill(tensor, _initializer(entry.form), name=f"//{entry.draw}", seed=0)
 
 
-def _initializer(form: Optional[Form]) -> str:
+def _initializer(form: Form | None) -> str:
     # A draw without a form takes a seed for torch's generator, from uniform words.
     init = "uniform" if form is None else initializer(form)
     if init is None:
-        raise ValueError(f"{form} cannot be drawn: its numbers are out of the range of an initializer")
+        raise ValueError(
+            f"{form} cannot be drawn: its numbers are out of the range of an initializer"
+        )
     return init

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
+import fanin
 from fanin import _native
+from fanin._errors import ArgumentError
 from fanin.torch._geometry import Box, Part, as_dtensor, part_of
+
+
+@dataclass(frozen=True)
+class Means:
+    """How values are made, which does not change them."""
+
+    threads: int | None = None
+    """The number of threads. All cores by default."""
+    progress: Callable[[int, int], None] | None = None
+    """Called with the bytes that are made since the last call, and the bytes of the tensor."""
 
 
 class Source(Protocol):
     """The values of a tensor, of which any box can be had without the rest."""
 
-    def write(self, out: torch.Tensor, box: Box) -> None:
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
         """Writes a box of the tensor, converted to the dtype of `out`.
 
         Args:
             out: A contiguous tensor on the CPU, of the shape of the box.
             box: Ranges of indices of the whole tensor.
+            means: Threads, and progress.
         """
 
 
@@ -33,9 +47,8 @@ class Drawn:
     name: str
     seed: int
     layout: str
-    threads: int | None = None
 
-    def write(self, out: torch.Tensor, box: Box) -> None:
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
         """Fills `out` in place. See `Source.write`."""
         _native.fill_at(
             self.init,
@@ -47,7 +60,8 @@ class Drawn:
             dtype=str(out.dtype),
             layout=self.layout,
             slice=list(box),
-            threads=self.threads,
+            threads=means.threads,
+            progress=means.progress,
         )
 
 
@@ -55,19 +69,19 @@ class Drawn:
 class Planned:
     """The values of a tensor of a plan."""
 
-    plan: _native.Plan
+    plan: fanin.Plan
     name: str
-    threads: int | None = None
 
-    def write(self, out: torch.Tensor, box: Box) -> None:
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
         """Fills `out` in place. See `Source.write`."""
-        self.plan.fill_at(
+        self.plan._plan.fill_at(
             self.name,
             out.data_ptr(),
             out.nbytes,
             dtype=str(out.dtype),
             slice=list(box),
-            threads=self.threads,
+            threads=means.threads,
+            progress=means.progress,
         )
 
 
@@ -77,18 +91,21 @@ class Known:
 
     value: torch.Tensor
 
-    def write(self, out: torch.Tensor, box: Box) -> None:
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
         """Copies the box. See `Source.write`."""
         out.copy_(self.value[_index(box)])
+        if means.progress is not None:
+            means.progress(out.nbytes, out.nbytes)
 
 
-def write(source: Source, tensor: torch.Tensor, name: str) -> Part:
+def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part:
     """Writes the values of a tensor, or those of its part that this process holds.
 
     Args:
         source: The values of the whole tensor.
         tensor: A plain tensor or a DTensor, on any device, of any strides.
         name: The tensor's name, for errors.
+        means: Threads, and progress.
 
     Returns:
         The part that was written.
@@ -101,13 +118,13 @@ def write(source: Source, tensor: torch.Tensor, name: str) -> Part:
     part = part_of(tensor, name)
     check_writable(part.memory, name)
     with torch.no_grad():
-        _write_part(source, part)
+        _write_part(source, part, means)
     if as_dtensor(tensor) is not None:
         _mark_modified(tensor)
     return part
 
 
-def _write_part(source: Source, part: Part) -> None:
+def _write_part(source: Source, part: Part, means: Means) -> None:
     """Writes a part on any device.
 
     Kernels for other devices go here: until then the CPU makes the values and one copy moves them.
@@ -115,21 +132,21 @@ def _write_part(source: Source, part: Part) -> None:
     memory = part.memory
     if memory.device.type == "cpu":
         for box, place in part.boxes():
-            _write_box(source, memory[_index(place)], box)
+            _write_box(source, memory[_index(place)], box, means)
         _mark_modified(memory)
     else:
         staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
-        _write_part(source, Part(staged, part.ranges))
+        _write_part(source, Part(staged, part.ranges), means)
         memory.copy_(staged)
 
 
-def _write_box(source: Source, out: torch.Tensor, box: Box) -> None:
+def _write_box(source: Source, out: torch.Tensor, box: Box, means: Means) -> None:
     """Writes a box on the CPU: in place where its elements follow each other in memory."""
     if out.is_contiguous() and not out.is_neg():
-        source.write(out, box)
+        source.write(out, box, means)
     else:
         staged = torch.empty(out.shape, dtype=out.dtype, device="cpu")
-        source.write(staged, box)
+        source.write(staged, box, means)
         out.copy_(staged)
 
 
@@ -169,15 +186,19 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
         kind = "nested" if tensor.is_nested else str(tensor.layout)
         raise TypeError(f"{where} is {kind}; only dense strided tensors can be filled")
     if tensor.is_meta:
-        raise ValueError(f'{where} is on the meta device; call model.to_empty(device="cpu") first')
+        raise ArgumentError(
+            f'{where} is on the meta device; call model.to_empty(device="cpu") first'
+        )
     if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride())):
-        raise ValueError(f"{where} is expanded: several elements share memory; fill a clone of it")
+        raise ArgumentError(
+            f"{where} is expanded: several elements share memory; fill a clone of it"
+        )
     try:
         nbytes = tensor.untyped_storage().nbytes()
     except NotImplementedError:
         raise TypeError(f"{where} has no memory of its own inside torch.func transforms") from None
     if tensor.numel() > 0 and nbytes == 0:
-        raise ValueError(f"{where}: its memory has been freed; fill it while it is allocated")
+        raise ArgumentError(f"{where}: its memory has been freed; fill it while it is allocated")
 
 
 def has_own_dispatch(tensor: torch.Tensor) -> bool:
@@ -197,7 +218,7 @@ def check_seed(seed: object) -> int:
         raise TypeError(f"seed {seed!r} is not a whole number; use 0 to 2**64 - 1")
     number = operator.index(seed)
     if not 0 <= number < 2**64:
-        raise ValueError(f"seed {number} is out of range; use 0 to 2**64 - 1")
+        raise ArgumentError(f"seed {number} is out of range; use 0 to 2**64 - 1")
     return number
 
 
@@ -244,5 +265,6 @@ def fill_(
     seed = check_seed(seed)
     if tensor.is_complex():
         raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill its view_as_real")
-    write(Drawn(init, tuple(tensor.shape), name, seed, layout, threads), tensor, name)
+    source = Drawn(init, tuple(tensor.shape), name, seed, layout)
+    write(source, tensor, name, Means(threads))
     return tensor

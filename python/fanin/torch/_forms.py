@@ -1,8 +1,9 @@
 """Closed forms: the distributions that a recorded computation on random numbers can have.
 
-A form describes every element of a tensor. Operations on tensors map forms to forms: `affine` and `unary` fold
-arithmetic into the numbers of a distribution, and keep an expression where no distribution is known yet.
-`initializer` writes a form as a recipe does. All numbers are binary64, as in Python.
+A form describes every element of a tensor. Operations on tensors map forms to forms: `affine` and
+`unary` fold arithmetic into the numbers of a distribution, and keep an expression where no
+distribution is known yet. `initializer` writes a form as a recipe does. All numbers are binary64,
+as in Python.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional, Union
+from typing import Union
 
 import numpy as np
 
@@ -107,18 +108,29 @@ class Op:
     """An elementwise operation, of forms of the same draw and of numbers."""
 
     name: str
-    args: tuple[Union[Form, float], ...]
+    args: tuple[Form | float, ...]
 
 
 Form = Union[
-    Normal, Uniform, TruncNormal, LogUniform, TimeStep, Constant, Sparse, Orthogonal, QrFactor, Affine, Op
+    Normal,
+    Uniform,
+    TruncNormal,
+    LogUniform,
+    TimeStep,
+    Constant,
+    Sparse,
+    Orthogonal,
+    QrFactor,
+    Affine,
+    Op,
 ]
 
-#: Forms of whole matrices. A part of one, or its elements in another order, has no closed form here.
+#: Forms of whole matrices. A part of one, or its elements in another order, has no closed form
+#: here.
 STRUCTURED = (Sparse, Orthogonal, QrFactor)
 
-# fanin's normal numbers are within 6.67 standard deviations of the mean (docs/STREAM.md), and a normal number is
-# farther away with a probability of 3e-11. Wider bounds change no value.
+# fanin's normal numbers are within 6.67 standard deviations of the mean (docs/STREAM.md), and a
+# normal number is farther away with a probability of 3e-11. Wider bounds change no value.
 _WIDEST = 6.67
 _F32_MAX = float(np.finfo(np.float32).max)
 _F32_TINY = float(np.finfo(np.float32).tiny)
@@ -146,7 +158,9 @@ def affine(form: Form, scale: float, shift: float) -> Form:
     if shift == 0 and isinstance(form, Sparse):
         return replace(form, std=form.std * abs(scale))
     if isinstance(form, Affine):
-        return affine(form.of, form.scale * scale, form.shift * scale + shift) if form.scale else form
+        return (
+            affine(form.of, form.scale * scale, form.shift * scale + shift) if form.scale else form
+        )
     return Affine(form, scale, shift)
 
 
@@ -190,7 +204,7 @@ def _erfinv(x: float) -> float:
     return float(special.erfinv(tensor(x, dtype=float64)))
 
 
-def _truncated(form: Form) -> Optional[TruncNormal]:
+def _truncated(form: Form) -> TruncNormal | None:
     """Returns the truncated normal that `mean + std * sqrt(2) * erfinv(uniform)` is, if the form is one."""
     if isinstance(form, Op) and form.name == "erfinv":
         form = Affine(form, 1.0, 0.0)
@@ -212,7 +226,7 @@ def _mass_between(form: TruncNormal, one: float, other: float) -> bool:
     return abs(below(one) - below(other)) < 1e-9
 
 
-def _time_step(form: Form) -> Optional[TimeStep]:
+def _time_step(form: Form) -> TimeStep | None:
     """Returns Mamba's dt bias if the form is `dt + log(-expm1(-dt))` with `dt = exp(uniform)`, perhaps clamped."""
     if not (isinstance(form, Op) and form.name == "add" and len(form.args) == 2):
         return None
@@ -222,7 +236,7 @@ def _time_step(form: Form) -> Optional[TimeStep]:
         inner = affine(Op("expm1", (affine(step, -1.0, 0.0),)), -1.0, 0.0)
         if rest != Op("log", (inner,)):
             continue
-        floor: Optional[float] = None
+        floor: float | None = None
         if step.name == "clamp" and step.args[2] == math.inf and isinstance(step.args[0], Op):
             floor = step.args[1] if isinstance(step.args[1], float) else None
             step = step.args[0]
@@ -233,7 +247,7 @@ def _time_step(form: Form) -> Optional[TimeStep]:
     return None
 
 
-def closed(form: Form) -> Optional[Form]:
+def closed(form: Form) -> Form | None:
     """Returns the distribution that a form is, or None if it has none that a recipe can name."""
     if isinstance(form, (Affine, Op)):
         found = _truncated(form) or _time_step(form)
@@ -241,9 +255,9 @@ def closed(form: Form) -> Optional[Form]:
     if isinstance(form, QrFactor):
         return None
     if isinstance(form, Normal):
-        return Constant(form.mean) if np.float32(form.std) == 0 else _finite(form)
+        return Constant(form.mean) if _single(form.std) == 0 else _finite(form)
     if isinstance(form, Uniform):
-        return Constant(form.low) if np.float32(form.low) == np.float32(form.high) else _finite(form)
+        return Constant(form.low) if _single(form.low) == _single(form.high) else _finite(form)
     if isinstance(form, TruncNormal):
         return _closed_truncated(form)
     if isinstance(form, LogUniform):
@@ -253,17 +267,17 @@ def closed(form: Form) -> Optional[Form]:
         usable = _F32_TINY <= form.min < form.max <= 500 and floor < form.max
         return replace(form, floor=form.floor if form.floor > 0 else form.min) if usable else None
     if isinstance(form, Sparse):
-        return form if np.float32(form.std) > 0 and 0 <= form.sparsity <= 1 else None
+        return form if _single(form.std) > 0 and 0 <= form.sparsity <= 1 else None
     return form
 
 
-def _finite(form: Form) -> Optional[Form]:
+def _finite(form: Form) -> Form | None:
     numbers: Sequence[float] = list(vars(form).values())
     return form if all(abs(number) <= _F32_MAX for number in numbers) else None
 
 
-def _closed_truncated(form: TruncNormal) -> Optional[Form]:
-    if not (form.a < form.b and np.float32(form.std) > 0):
+def _closed_truncated(form: TruncNormal) -> Form | None:
+    if not (form.a < form.b and _single(form.std) > 0):
         return None
     if min(form.mean - form.a, form.b - form.mean) >= _WIDEST * form.std:
         return closed(Normal(form.mean, form.std))
@@ -273,7 +287,7 @@ def _closed_truncated(form: TruncNormal) -> Optional[Form]:
     return _finite(replace(form, a=a, b=b))
 
 
-def describe(form: Union[Form, float]) -> str:
+def describe(form: Form | float) -> str:
     """Returns an expression for people, such as `log(uniform(low=0,high=1))`."""
     if isinstance(form, Affine):
         return f"{describe(form.of)} * {form.scale:g} + {form.shift:g}"
@@ -303,9 +317,14 @@ def text(number: float) -> str:
 
 def single(number: float) -> str:
     """Writes a number with the fewest digits that give the same binary32, to which the recipe rounds it."""
-    near = np.float32(number)
+    near = _single(number)
     short = text(float(str(near)))
-    return short if np.float32(float(short)) == near else text(number)
+    return short if _single(float(short)) == near else text(number)
+
+
+def _single(number: float) -> np.float32:
+    with np.errstate(over="ignore"):
+        return np.float32(number)
 
 
 def constant(number: float) -> str:
@@ -315,7 +334,7 @@ def constant(number: float) -> str:
     return "ones" if number == 1 else f"constant(value={single(number)})"
 
 
-def initializer(form: Form) -> Optional[str]:
+def initializer(form: Form) -> str | None:
     """Returns the text of a form in a recipe, such as `normal(mean=0,std=0.02)`, or None without a closed form."""
     form_or_none = closed(form)
     if form_or_none is None:

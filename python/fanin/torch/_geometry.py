@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from fanin import _native
+from fanin._errors import ArgumentError
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -88,7 +89,7 @@ def part_of(tensor: torch.Tensor, name: str) -> Part:
             return Part(memory, ranges)
     if not divisions and memory.numel() == 0:
         return Part(memory, ())
-    raise ValueError(
+    raise ArgumentError(
         f"tensor {name!r}: its local tensor has shape {tuple(memory.shape)}, but shape "
         f"{tuple(tensor.shape)} with the placements {tuple(dtensor.placements)} gives this rank "
         f"{_dims(divisions[-1]) if divisions else 'nothing'}"
@@ -183,5 +184,5 @@ def _placement_text(placement: Any, where: str) -> str:
     if kind == "_StridedShard":
         return f"strided_shard({placement.dim},split_factor={int(placement.split_factor)})"
     if placement.is_partial():
-        raise ValueError(f"{where} is a sum that is not formed yet; redistribute first")
-    raise ValueError(f"{where} is not supported; use Replicate or Shard")
+        raise ArgumentError(f"{where} is a sum that is not formed yet; redistribute first")
+    raise ArgumentError(f"{where} is not supported; use Replicate or Shard")

@@ -30,10 +30,10 @@ class _Glob:
         return "*".join(map(escaped, self.texts))
 
     @property
-    def order(self) -> tuple[int, int, bool, int, str]:
-        """Most names first, then few stars, whole parts of names, and few characters."""
-        starts_a_part = self.texts[-1].startswith(".") or self.texts[-1] == ""
-        return (-len(self.names), len(self.texts), not starts_a_part, len(self.text), self.text)
+    def order(self) -> tuple[int, int, int, int, str]:
+        """Most names first, then few stars, whole parts and whole words, and few characters."""
+        starts = {"": 0, ".": 0, "_": 1}.get(self.texts[-1][:1], 2)
+        return (-len(self.names), len(self.texts), starts, len(self.text), self.text)
 
 
 class Names:
@@ -116,7 +116,9 @@ def _texts(name: str) -> Iterator[tuple[str, ...]]:
     parts = name.split(".")
     prefixes = [""]
     if len(parts) > 1:
-        prefixes += [".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))]
+        prefixes += [
+            ".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))
+        ]
         numbered = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
         if numbered:
             prefixes.append(".".join(parts[:numbered]) + ".")
@@ -134,7 +136,8 @@ def _word_starts(name: str) -> list[int]:
     for i, c in enumerate(name):
         if c in "._":
             starts += [i, i + 1]
-    return [start for start in starts if start < len(name)]
+    # A glob such as `*1.bias` would hide that the 1 is a layer.
+    return [start for start in starts if start < len(name) and not name[start].isdigit()]
 
 
 def _numbers_as_stars(parts: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 import fanin
+from fanin._errors import ArgumentError
+from fanin.torch._fill import has_own_dispatch
+from fanin.torch._geometry import as_dtensor
 from fanin.torch._names import canonical
-from fanin.torch._rules import quoted
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,27 @@ def _reshard(module: nn.Module, prefix: str) -> None:
         module.reshard()  # type: ignore[operator]
 
 
+def by_memory(every: Iterable[Slot]) -> list[list[Slot]]:
+    """Returns the slots of a model, those of the same elements together."""
+    found: dict[Hashable, list[Slot]] = {}
+    for slot in every:
+        found.setdefault(memory_of(slot.tensor), []).append(slot)
+    return list(found.values())
+
+
+def memory_of(tensor: torch.Tensor) -> Hashable:
+    """Returns what two tensors have in common if they are the same elements."""
+    memory, dtensor = tensor, as_dtensor(tensor)
+    if dtensor is not None:
+        with torch.no_grad():
+            memory = dtensor.to_local()
+    if memory.is_meta or memory.numel() == 0 or has_own_dispatch(memory):
+        return id(tensor)
+    if memory.layout is not torch.strided:
+        return id(tensor)
+    return memory.data_ptr(), memory.dtype, tuple(memory.shape), tuple(memory.stride())
+
+
 def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]:
     """Returns the names that match a glob, with the globs of recipes.
 
@@ -97,7 +120,7 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
         matched = _matched(names, glob)
         if not matched:
             shown = ", ".join(names[:3]) or "none"
-            raise ValueError(
+            raise ArgumentError(
                 f"only: {glob!r} matches no tensor; the first of the model are {shown}"
             )
         found |= matched
@@ -106,5 +129,6 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
 
 def _matched(names: Sequence[str], glob: str) -> set[str]:
     # A recipe does the matching, so that globs mean here what they mean there.
-    rules = f'[[rule]]\nmatch = {quoted(glob)}\ninit = "zeros"\n[[rule]]\nmatch = "*"\nskip = true'
-    return set(fanin.Recipe.from_toml(rules).plan([(name, [], None) for name in names], 0).names)
+    rules = [{"match": glob, "init": "zeros"}, {"match": "*", "skip": True}]
+    recipe = fanin.Recipe.from_rules(rules)
+    return set(recipe.plan([(name, ()) for name in names], 0).names)

@@ -1,19 +1,18 @@
 """Records what a model's constructor does, without memory for its tensors and without random numbers.
 
-Two modes work together. `Recorder` sees every torch operation and runs it on the meta device, which computes shapes
-only. `CpuFacade` answers the questions of Python code about those tensors as if they were on the CPU, because
-libraries skip the initialization of meta tensors. The functions of torch.nn.init that look for meta tensors in places
-that no mode sees are replaced while a recording runs.
+Two modes work together. `Recorder` sees every torch operation and runs it on the meta device, which
+computes shapes only. `CpuFacade` answers the questions of Python code about those tensors as if
+they were on the CPU, because libraries skip the initialization of meta tensors. The functions of
+torch.nn.init that look for meta tensors in places that no mode sees are replaced while a recording
+runs.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import torch
 from torch._ops import OpOverload
@@ -22,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fanin.torch import _draws, _ops
 from fanin.torch._forms import Form, Sparse, TruncNormal
+from fanin.torch._problems import RecordError, place, unsupported
 from fanin.torch._replay import Draw, Entry, Log, Replay, map_leaves, plain_torch, tensors_of
 from fanin.torch._storage import Computed, Known, Ref, Storage, Uninit, Value, is_known, sources_of
 
@@ -34,8 +34,6 @@ _READS_VALUES = frozenset(
     "_local_scalar_dense _unique _unique2 allclose bincount equal is_nonzero item masked_select nonzero "
     "nonzero_static unique_consecutive unique_dim".split()
 )
-# Folders whose code no warning blames.
-_INTERNAL = tuple(os.path.dirname(os.path.abspath(str(path))) + os.sep for path in (__file__, torch.__file__))
 _active = threading.local()
 
 
@@ -53,7 +51,7 @@ class Recorder(TorchDispatchMode):
 
     # Storages
 
-    def number_of(self, tensor: torch.Tensor) -> Optional[int]:
+    def number_of(self, tensor: torch.Tensor) -> int | None:
         """Returns the number of a tensor's storage, or None if the recording does not have it."""
         with _no_function_modes():
             return self._numbers.get(tensor.untyped_storage()._cdata)
@@ -61,6 +59,8 @@ class Recorder(TorchDispatchMode):
     def is_recorded(self, tensor: torch.Tensor) -> bool:
         """Returns true if the recording has the values of a tensor, so that its memory does not count."""
         with _no_function_modes():
+            if unsupported(tensor) is not None:
+                return False
             return _is_meta(tensor) or tensor.untyped_storage()._cdata in self._numbers
 
     def ref(self, tensor: torch.Tensor) -> Ref:
@@ -79,8 +79,14 @@ class Recorder(TorchDispatchMode):
     def _load(self, number: int, tensor: torch.Tensor) -> None:
         """Begins the storage of a tensor that the model was given, with a copy of its bytes."""
         with plain_torch():
-            data = torch.empty(0, dtype=torch.uint8).set_(tensor.detach().cpu().untyped_storage()).clone()
-        self.log.append(Entry(None, creates=frozenset((number,)), overwrites=frozenset((number,)), data=data))
+            data = (
+                torch.empty(0, dtype=torch.uint8)
+                .set_(tensor.detach().cpu().untyped_storage())
+                .clone()
+            )
+        self.log.append(
+            Entry(None, creates=frozenset((number,)), overwrites=frozenset((number,)), data=data)
+        )
         whole = Ref(number, torch.uint8, (self.storages[number].nbytes,), (1,), 0)
         self.storages[number].write(whole, Known())
 
@@ -88,7 +94,7 @@ class Recorder(TorchDispatchMode):
         """Returns what is known of a view."""
         return self.storages[ref.storage].read(ref)
 
-    def evaluate(self, ref: Ref, draw: Optional[Draw] = None) -> torch.Tensor:
+    def evaluate(self, ref: Ref, draw: Draw | None = None) -> torch.Tensor:
         """Returns the values of a view, on the CPU."""
         return Replay(self.log, self.storages, draw or _draws.fixed).value(ref)
 
@@ -99,11 +105,13 @@ class Recorder(TorchDispatchMode):
         name = getattr(reader, "__name__", str(reader))
         if sources_of(value):
             self.warn(
-                f"{name} reads values that depend on random numbers{_place()}: they do not follow the seed, "
+                f"{name} reads values that depend on random numbers{place()}: they do not follow the seed, "
                 "so what the model derives from them is the same for every seed"
             )
         elif isinstance(value, Uninit):
-            self.warn(f"{name} reads values of uninitialized memory{_place()}: they are taken as zeros")
+            self.warn(
+                f"{name} reads values of uninitialized memory{place()}: they are taken as zeros"
+            )
         return self.evaluate(ref)
 
     def warn(self, text: str) -> None:
@@ -125,6 +133,9 @@ class Recorder(TorchDispatchMode):
         tensors = tensors_of((args, kwargs))
         for tensor in tensors:
             _check_supported(tensor)
+        if not _returns_view(func) and any(map(_is_flagged, tensors)):
+            args, kwargs = map_leaves(self._resolved, args), map_leaves(self._resolved, kwargs)
+            tensors = tensors_of((args, kwargs))
         recorded = any(map(self.is_recorded, tensors))
         if tensors and not recorded and name not in _ops.RANDOM:
             return func(*args, **kwargs)  # Data that the model was given. It is small.
@@ -138,6 +149,16 @@ class Recorder(TorchDispatchMode):
             return self._on_values(func, args, kwargs)
         return self._record(func, name, args, kwargs)
 
+    def _resolved(self, leaf: Any) -> Any:
+        """Returns a tensor without the flags of lazy conjugates and negatives, which a view has."""
+        if not isinstance(leaf, torch.Tensor) or not _is_flagged(leaf):
+            return leaf
+        if leaf.is_neg():
+            leaf = self._dispatch(torch.ops.aten.neg.default, (torch._neg_view(leaf),), {})
+        if leaf.is_conj():
+            leaf = self._dispatch(torch.ops.aten.conj_physical.default, (leaf.conj(),), {})
+        return leaf
+
     def _on_values(self, func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Runs an operation on the values themselves. Its results are data."""
 
@@ -150,14 +171,21 @@ class Recorder(TorchDispatchMode):
         with plain_torch():
             return func(*args, **kwargs)
 
-    def _record(self, func: OpOverload, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def _record(
+        self, func: OpOverload, name: str, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Any:
         bound = _bound(func, args, kwargs)
         if bound.get("generator") is not None:
-            self.warn(f"{name} was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used")
+            self.warn(
+                f"{name} was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
+            )
             kwargs["generator"] = None
         changed = [tensor for arg in _written(func) for tensor in tensors_of(bound[arg])]
         stand_ins = _StandIns(self, changed)
-        meta_args, meta_kwargs = map_leaves(stand_ins.meta, args), map_leaves(stand_ins.meta, kwargs)
+        meta_args, meta_kwargs = (
+            map_leaves(stand_ins.meta, args),
+            map_leaves(stand_ins.meta, kwargs),
+        )
         if "device" in bound and not (bound["device"] is None and tensors_of((args, kwargs))):
             meta_kwargs["device"] = _META
         if meta_kwargs.get("pin_memory"):
@@ -175,7 +203,11 @@ class Recorder(TorchDispatchMode):
                 raise
             real = map_leaves(stand_ins.real, (args, kwargs))
             with plain_torch():
-                result = func(*real[0], **{**real[1], **({"device": _CPU} if "device" in real[1] else {})})
+                result = func(
+                    *real[0], **{**real[1], **({"device": _CPU} if "device" in real[1] else {})}
+                )
+            for tensor in tensors_of(result):
+                _check_supported(tensor)
             return map_leaves(_meta_like, result)
 
     def _append(
@@ -189,6 +221,8 @@ class Recorder(TorchDispatchMode):
         changed: Sequence[torch.Tensor],
         stand_ins: _StandIns,
     ) -> None:
+        for tensor in tensors_of(result):
+            _check_supported(tensor)
         known = len(self.storages)
         outs = [self.ref(out) for out in tensors_of(map_leaves(stand_ins.original, result))]
         creates = frozenset(ref.storage for ref in outs if ref.storage >= known)
@@ -202,7 +236,10 @@ class Recorder(TorchDispatchMode):
         unread = set(_unread(func, name))
         call = _ops.Call(
             name=name,
-            bound={key: map_leaves(stand_ins.describe_original, argument) for key, argument in bound.items()},
+            bound={
+                key: map_leaves(stand_ins.describe_original, argument)
+                for key, argument in bound.items()
+            },
             targets=writes or [ref for ref in outs if ref.storage in creates],
             draw=len(self.draws) if name in _ops.RANDOM else None,
             read=self.read,
@@ -235,12 +272,16 @@ class Recorder(TorchDispatchMode):
         for ref in outs:
             if ref.storage in creates and writes:
                 # An operation that changes an argument and returns a new tensor, too.
-                self.storages[ref.storage].write(ref, values[0][1] if is_known(values[0][1]) else _lost(name, values))
+                self.storages[ref.storage].write(
+                    ref, values[0][1] if is_known(values[0][1]) else _lost(name, values)
+                )
 
     def _overwritten(
         self, func: OpOverload, name: str, bound: dict[str, Any], stand_ins: _StandIns
     ) -> frozenset[int]:
-        refs = [self.ref(tensor) for arg in _unread(func, name) for tensor in tensors_of(bound[arg])]
+        refs = [
+            self.ref(tensor) for arg in _unread(func, name) for tensor in tensors_of(bound[arg])
+        ]
         return frozenset(ref.storage for ref in refs if self.storages[ref.storage].covers(ref))
 
     def draw_into(self, tensor: torch.Tensor, form: Form) -> None:
@@ -250,7 +291,9 @@ class Recorder(TorchDispatchMode):
             return
         storage = frozenset((ref.storage,))
         covered = storage if self.storages[ref.storage].covers(ref) else frozenset()
-        entry = Entry(None, reads=storage, writes=[ref], overwrites=covered, draw=len(self.draws), form=form)
+        entry = Entry(
+            None, reads=storage, writes=[ref], overwrites=covered, draw=len(self.draws), form=form
+        )
         self.log.append(entry)
         self.storages[ref.storage].write(ref, _ops.whole(form, len(self.draws), ref.numel))
         self.draws.append(entry)
@@ -266,7 +309,9 @@ class _StandIns:
     def __init__(self, recorder: Recorder, changed: Sequence[torch.Tensor]) -> None:
         self.recorder = recorder
         self.changed = {id(tensor) for tensor in changed}
-        self.of: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # id of a stand-in -> it, and what it stands for
+        self.of: dict[
+            int, tuple[torch.Tensor, torch.Tensor]
+        ] = {}  # id of a stand-in -> it, and what it stands for
         self.data: dict[int, torch.Tensor] = {}  # id of a tensor with data -> a copy
 
     def meta(self, leaf: Any) -> Any:
@@ -333,14 +378,25 @@ def _unread(func: OpOverload, name: str) -> list[str]:
 
 def _returns_view(func: OpOverload) -> bool:
     returns = func._schema.returns
-    return bool(returns) and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    return bool(returns) and all(
+        r.alias_info is not None and not r.alias_info.is_write for r in returns
+    )
+
+
+def _is_flagged(tensor: torch.Tensor) -> bool:
+    return tensor.is_neg() or (tensor.dtype.is_complex and tensor.is_conj())
 
 
 def _selects(name: str, args: Sequence[Any]) -> bool:
     """Returns true for an operation whose result has a shape that depends on a mask or on counts."""
     if name == "index":
         return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_of(args[1:]))
-    return name == "repeat_interleave" and bool(tensors_of(args[:1])) and args[0].dtype in (torch.int32, torch.int64) and len(args) == 1
+    return (
+        name == "repeat_interleave"
+        and bool(tensors_of(args[:1]))
+        and args[0].dtype in (torch.int32, torch.int64)
+        and len(args) == 1
+    )
 
 
 def _leaves(tree: Any) -> list[Any]:
@@ -356,25 +412,9 @@ def _meta_like(leaf: Any) -> Any:
 
 
 def _check_supported(tensor: torch.Tensor) -> None:
-    kind = type(tensor)
-    plain = kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
-    if plain and tensor.layout == torch.strided and not tensor.is_quantized:
-        return
-    what = f"of the class {kind.__module__}.{kind.__qualname__}" if not plain else f"of layout {tensor.layout}"
-    if tensor.is_quantized:
-        what = f"of the quantized dtype {tensor.dtype}"
-    raise TypeError(f"record does not support tensors {what}{_place()}: build the model with plain tensors")
-
-
-def _place() -> str:
-    """Returns the line of the model's code that is running, as ` at FILE:LINE`, or nothing if none is found."""
-    frame = sys._getframe()
-    while frame is not None:
-        path = os.path.abspath(frame.f_code.co_filename)
-        if not path.startswith(_INTERNAL) and not frame.f_code.co_filename.startswith("<"):
-            return f" at {path}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    what = unsupported(tensor)
+    if what is not None:
+        raise RecordError(f"record does not support tensors of {what}{place()}: use dense tensors")
 
 
 class CpuFacade(TorchFunctionMode):
@@ -398,13 +438,24 @@ class CpuFacade(TorchFunctionMode):
             return func(self.recorder.value_for(first, func), *args[1:], **kwargs)
         if recorded and func == torch.Tensor.data_ptr:
             ref = self.recorder.ref(first)
-            # Different for tensors at different places, as code that looks for tied weights expects.
+            # Different for tensors at different places, as code that looks for tied weights
+            # expects.
             return (ref.storage + 1) * (1 << 44) + ref.offset * ref.dtype.itemsize
         if func == torch.Tensor.to or func in _MOVES:
             return self._move(func, args, kwargs)
-        if func in _constructors() or kwargs.get("device") is not None:
+        if func in _FROM_NUMBERS and not isinstance(first, torch.Tensor):
+            args = map_leaves(self._number, args)
+        if kwargs.get("out") is None and (
+            func in _constructors() or kwargs.get("device") is not None
+        ):
             kwargs["device"] = _CPU
         return func(*args, **kwargs)
+
+    def _number(self, leaf: Any) -> Any:
+        """Returns the value of a recorded tensor within a list of numbers."""
+        if isinstance(leaf, torch.Tensor) and self.recorder.is_recorded(leaf):
+            return self.recorder.value_for(leaf, torch.tensor)
+        return leaf
 
     def _move(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Moves a tensor to a device: nothing on the CPU, a copy for another device."""
@@ -438,6 +489,8 @@ _VALUES = frozenset(
         "__array__ __bool__ __complex__ __contains__ __float__ __format__ __index__ __int__ __repr__ item numpy tolist"
     ).split()
 ) | {torch.is_nonzero}
+#: Functions that make a tensor from a list of numbers, which can be tensors themselves.
+_FROM_NUMBERS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 #: Functions that move a tensor, and whether they copy it if it is on the CPU.
 _MOVES: dict[Any, bool] = {_T.cpu: False, _T.cuda: True}
 for _name in ("xpu", "hpu", "ipu", "mps"):
@@ -464,17 +517,23 @@ def _trunc_normal(
     if recorder is None:
         return _originals["_no_grad_trunc_normal_"](tensor, mean, std, a, b, generator)  # type: ignore[no-any-return]
     if generator is not None:
-        recorder.warn(f"trunc_normal_ was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used")
+        recorder.warn(
+            f"trunc_normal_ was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
+        )
     recorder.draw_into(tensor, TruncNormal(float(mean), float(std), float(a), float(b)))
     return tensor
 
 
-def _sparse(tensor: torch.Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> torch.Tensor:
+def _sparse(
+    tensor: torch.Tensor, sparsity: float, std: float = 0.01, generator: Any = None
+) -> torch.Tensor:
     recorder = getattr(_active, "recorder", None)
     if recorder is None or tensor.dim() != 2:
         return _originals["sparse_"](tensor, sparsity, std, generator)  # type: ignore[no-any-return]
     if generator is not None:
-        recorder.warn(f"sparse_ was given a torch.Generator{_place()}: it is ignored, and fanin's streams are used")
+        recorder.warn(
+            f"sparse_ was given a torch.Generator{place()}: it is ignored, and fanin's streams are used"
+        )
     recorder.draw_into(tensor, Sparse(float(sparsity), float(std), *tensor.shape))
     return tensor
 
@@ -488,11 +547,16 @@ def recording() -> Iterator[Recorder]:
     """
     global _recordings
     if getattr(_active, "recorder", None) is not None:
-        raise RuntimeError("a recording cannot begin within a recording: call record outside of the model's constructor")
+        raise RuntimeError(
+            "a recording cannot begin within a recording: call record outside of the model's constructor"
+        )
     recorder = Recorder()
     with _lock:
         if _recordings == 0:
-            for name, replacement in (("_no_grad_trunc_normal_", _trunc_normal), ("sparse_", _sparse)):
+            for name, replacement in (
+                ("_no_grad_trunc_normal_", _trunc_normal),
+                ("sparse_", _sparse),
+            ):
                 _originals[name] = getattr(torch.nn.init, name)
                 setattr(torch.nn.init, name, replacement)
         _recordings += 1

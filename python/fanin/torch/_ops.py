@@ -1,7 +1,8 @@
 """What torch operations do to what is known of values: draws, constants, copies and elementwise arithmetic.
 
-An operation that is not listed here gives a known value if all its inputs are known, else a computed one, whose
-numbers come from a replay. So an entry of this module saves a replay. It is never needed for correctness.
+An operation that is not listed here gives a known value if all its inputs are known, else a
+computed one, whose numbers come from a replay. So an entry of this module saves a replay. It is
+never needed for correctness.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import torch
 
@@ -70,7 +71,7 @@ class Call:
     name: str  # without the trailing underscore of in-place operations
     bound: dict[str, Any]
     targets: Sequence[Ref]  # the views that it writes: those that it changes, else its results
-    draw: Optional[int]  # the source of the random numbers that it draws
+    draw: int | None  # the source of the random numbers that it draws
     read: Callable[[Ref], Value]
     number: Callable[[Ref], float]  # the value of a known tensor of one element
     inputs: Sequence[Any] = ()  # the tensors that it reads: a Ref, or a tensor with data
@@ -79,7 +80,7 @@ class Call:
         """Returns what is known of a tensor argument."""
         return self.read(argument) if isinstance(argument, Ref) else Known()
 
-    def scalar(self, argument: Any) -> Optional[float]:
+    def scalar(self, argument: Any) -> float | None:
         """Returns an argument as a number if it is one, or a known tensor whose elements are all the same."""
         if isinstance(argument, (bool, int, float)):
             return float(argument)
@@ -95,7 +96,7 @@ class Call:
         return None
 
 
-def _common_number(data: torch.Tensor) -> Optional[float]:
+def _common_number(data: torch.Tensor) -> float | None:
     """Returns the number that all elements of a tensor are, if there is one."""
     if data.numel() == 0 or data.is_complex():
         return None
@@ -176,7 +177,11 @@ def _copied(call: Call, source: Any) -> Value:
         return value if source.dtype == target.dtype else Known()
     if source.numel != target.numel and sources_of(value):
         return Computed("repeated elements", sources_of(value))
-    return value if target.dtype.is_floating_point else _other(f"{source.dtype} to {target.dtype}", [value])
+    return (
+        value
+        if target.dtype.is_floating_point
+        else _other(f"{source.dtype} to {target.dtype}", [value])
+    )
 
 
 def _drawn(call: Call) -> Value:
@@ -193,12 +198,14 @@ def whole(form: Form, source: int, numel: int) -> Drawn:
     return Drawn(form, source, at, 0, numel)
 
 
-def form_of_draw(call: Call) -> Optional[Form]:
+def form_of_draw(call: Call) -> Form | None:
     """Returns the distribution that a random operation draws from, or None for one without a name here."""
     dtype = call.targets[0].dtype
     if dtype.is_complex:
         # Real and imaginary part each have half of the variance.
-        standard = call.name in ("randn", "randn_like") or (call.name == "normal" and call.bound["mean"] == 0)
+        standard = call.name in ("randn", "randn_like") or (
+            call.name == "normal" and call.bound["mean"] == 0
+        )
         std = call.scalar(call.bound.get("std", 1)) if standard else None
         return None if std is None else Normal(0.0, std / math.sqrt(2))
     if not dtype.is_floating_point:
@@ -241,15 +248,22 @@ def _concatenation(call: Call) -> Writes:
 def _qr(call: Call) -> list[Value]:
     matrix = call.bound["A"]
     value = call.value(matrix)
-    if isinstance(value, Drawn) and isinstance(value.form, Normal) and value.form.mean == 0 and len(matrix.size) == 2:
+    if (
+        isinstance(value, Drawn)
+        and isinstance(value.form, Normal)
+        and value.form.mean == 0
+        and len(matrix.size) == 2
+    ):
         factors = [QrFactor(part, *ref.size) for part, ref in zip("qr", call.targets)]
         return [replace(value, form=factor, at=None) for factor in factors]
     return [_other("linalg_qr", [value])] * len(call.targets)
 
 
-def _orthogonal(call: Call, values: Sequence[Value]) -> Optional[Value]:
+def _orthogonal(call: Call, values: Sequence[Value]) -> Value | None:
     """Follows torch.nn.init.orthogonal_: Q of a QR decomposition, times the signs of the diagonal of R."""
-    drawn = [value for value in values if isinstance(value, Drawn) and isinstance(value.form, QrFactor)]
+    drawn = [
+        value for value in values if isinstance(value, Drawn) and isinstance(value.form, QrFactor)
+    ]
     if len(drawn) != len(values) or not drawn or len({value.source for value in drawn}) != 1:
         return None
     factors = [value.form for value in drawn if isinstance(value.form, QrFactor)]
@@ -264,14 +278,16 @@ def _orthogonal(call: Call, values: Sequence[Value]) -> Optional[Value]:
     return None
 
 
-def _elementwise(call: Call, values: Sequence[Value]) -> Optional[Value]:
+def _elementwise(call: Call, values: Sequence[Value]) -> Value | None:
     if call.name in _BINARY:
         return _binary(call)
     operand = call.bound["self"]
     value = call.value(operand)
     if call.name in _UNARY:
         name = "erfinv" if call.name == "special_erfinv" else call.name
-        if name == "softplus" and (call.bound.get("beta", 1) != 1 or call.bound.get("threshold", 20) != 20):
+        if name == "softplus" and (
+            call.bound.get("beta", 1) != 1 or call.bound.get("threshold", 20) != 20
+        ):
             return None
         return _mapped(value, lambda form: forms.unary(name, form))
     low, high = (_end(call, name) for name in ("min", "max"))
@@ -289,7 +305,7 @@ def _end(call: Call, name: str) -> float:
     return math.nan if number is None else number
 
 
-def _mapped(value: Value, function: Callable[[Form], Form]) -> Optional[Value]:
+def _mapped(value: Value, function: Callable[[Form], Form]) -> Value | None:
     """Applies a function to the form of a value, or of each piece. Returns None if that is not possible."""
     if isinstance(value, Mixed):
         pieces = [_mapped_piece(piece.value, function) for piece in value.pieces]
@@ -313,7 +329,7 @@ def _with_form(value: Drawn, form: Form) -> Simple:
     return replace(value, form=form)
 
 
-def _binary(call: Call) -> Optional[Value]:
+def _binary(call: Call) -> Value | None:
     left, right = call.bound["self"], call.bound.get("other", call.bound.get("exponent"))
     if call.bound.get("rounding_mode") is not None:
         return None
@@ -339,7 +355,7 @@ def _has_shape_of(argument: Any, call: Call) -> bool:
     return isinstance(argument, Ref) and argument.size == call.targets[0].size
 
 
-def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Optional[Value]:
+def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value | None:
     """Returns the value of arithmetic on constants, by the same arithmetic on one element."""
     if name not in ("add", "sub", "mul", "div"):
         return None
@@ -347,15 +363,19 @@ def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Opt
     def element(argument: Any) -> Any:
         if not isinstance(argument, Ref):
             return argument
-        return torch.full((1,) if argument.size else (), call.scalar(argument) or 0.0, dtype=argument.dtype)
+        return torch.full(
+            (1,) if argument.size else (), call.scalar(argument) or 0.0, dtype=argument.dtype
+        )
 
     with plain_torch():
         factor = {} if alpha == 1 else {"alpha": alpha}
-        result = getattr(torch, name)(element(left), element(right), **factor).to(call.targets[0].dtype)
+        result = getattr(torch, name)(element(left), element(right), **factor).to(
+            call.targets[0].dtype
+        )
         return None if result.is_complex() else Known(float(result))
 
 
-def _by_number(name: str, y: float, alpha: float) -> Optional[Callable[[Form], Form]]:
+def _by_number(name: str, y: float, alpha: float) -> Callable[[Form], Form] | None:
     if name == "mul":
         return lambda form: forms.affine(form, y, 0.0)
     if name == "div" and y != 0:
@@ -378,7 +398,7 @@ def _quotient(form: Form, divisor: float) -> Form:
     return forms.affine(form, 1.0 / divisor, 0.0)
 
 
-def _number_by(name: str, x: float, alpha: float) -> Optional[Callable[[Form], Form]]:
+def _number_by(name: str, x: float, alpha: float) -> Callable[[Form], Form] | None:
     if name == "mul":
         return lambda form: forms.affine(form, x, 0.0)
     if name == "add":
@@ -388,7 +408,7 @@ def _number_by(name: str, x: float, alpha: float) -> Optional[Callable[[Form], F
     return None
 
 
-def _of_two(call: Call, name: str, left: Any, right: Any, alpha: float) -> Optional[Value]:
+def _of_two(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value | None:
     """Combines two random values: the same elements of one draw, or independent normal numbers."""
     a, b = call.value(left), call.value(right)
     if not (isinstance(a, Drawn) and isinstance(b, Drawn) and left.size == right.size):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +21,13 @@ from fanin.torch._classes import Named, Sharing, classify
 from fanin.torch._contents import numbers
 from fanin.torch._modes import Recorder, recording
 from fanin.torch._names import canonical
+from fanin.torch._problems import RecordError, RecordWarning, unsupported
 from fanin.torch._replay import Replay, plain_torch
 from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
 from fanin.torch._storage import Known, Mixed, Ref, Uninit
 
 Slice = tuple[tuple[int, int], ...]
 TEMPORARY = "temporary buffer"
-
-
-class RecordWarning(UserWarning):
-    """A model does something that makes its initial weights depend on more than its code and the seed."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,8 @@ class RecordedTensor:
 
     Attributes:
         name: The name, as in the state dict of the model without wrappers.
-        kind: "parameter" or "buffer" of the state dict, or "temporary buffer" for one that is not in it.
-        shape: The dimensions of the whole tensor.
-        dtype: The dtype.
-        origin: One of
+        kind: "parameter" or "buffer" of the state dict, or "temporary buffer" for one that is not
+        in it. shape: The dimensions of the whole tensor. dtype: The dtype. origin: One of
             "rule" (each element is drawn from `init`, or `init` draws nothing),
             "parts" (`parts` have initializers of their own, the other elements have `init`),
             "kept" (the same numbers for every seed),
@@ -75,9 +70,9 @@ class RecordedTensor:
     shape: tuple[int, ...]
     dtype: torch.dtype
     origin: str
-    init: Optional[str]
+    init: str | None
     parts: tuple[RecordedPart, ...]
-    of: Optional[str]
+    of: str | None
     detail: str
 
 
@@ -85,7 +80,8 @@ class Recorded:
     """How each tensor of a model starts. `fanin.torch.record` returns it.
 
     Attributes:
-        model: The model, whose recorded tensors are on the meta device. Tensors that hold data which the model was
+        model: The model, whose recorded tensors are on the meta device. Tensors that hold data
+        which the model was
             given, such as `torch.tensor([1.0, 2.0])`, are on the CPU.
         tensors: The tensors by name: those of the state dict in its order, then temporary buffers.
         warnings: What makes the values depend on more than the model's code and the seed.
@@ -115,8 +111,9 @@ class Recorded:
 
     @property
     def recipe(self) -> fanin.Recipe:
-        """The rules for the tensors of the state dict. Tensors that need numbers from a file are skipped in it."""
-        return fanin.Recipe.from_toml(recipe_text(self._items(self._state_dict())))
+        """The rules for the state dict. Tensors that need numbers from a file are skipped in it."""
+        with plain_torch():
+            return fanin.Recipe.from_toml(recipe_text(self._items(self._state_dict())))
 
     def tensor_list(self) -> list[tuple[str, tuple[int, ...], str]]:
         """Returns name, shape and dtype (such as "float32") of each tensor of the state dict, in its order."""
@@ -127,19 +124,23 @@ class Recorded:
 
     # Recipes
 
-    def _items(self, tensors: list[Named], stored: Optional[str] = None) -> list[Item]:
+    def _items(self, tensors: list[Named], stored: str | None = None) -> list[Item]:
         """Returns the tensors with what a recipe gives them. `stored` is the file of tensors with other values."""
         listed = {tensor.name for tensor in tensors}
         return [Item(t.name, self._assignment(t, listed, stored)) for t in tensors]
 
-    def _assignment(self, tensor: Named, listed: set[str], stored: Optional[str]) -> Assignment:
+    def _assignment(self, tensor: Named, listed: set[str], stored: str | None) -> Assignment:
         if tensor.of is not None and tensor.origin in ("tied", "same") and tensor.of in listed:
             other = self._assignment(self._named[tensor.of], listed, stored)
             if other.key not in ("keep", "skip"):
                 return Assignment("tied_to" if tensor.origin == "tied" else "same_as", tensor.of)
             return other
-        parts = tuple(Part(slice_text(p.slice, tensor.shape), p.init, p.values) for p in tensor.parts)
-        comment = "The model does not initialize these tensors." if tensor.origin == "uninit" else ""
+        parts = tuple(
+            Part(slice_text(p.slice, tensor.shape), p.init, p.values) for p in tensor.parts
+        )
+        comment = (
+            "The model does not initialize these tensors." if tensor.origin == "uninit" else ""
+        )
         if tensor.init is not None:
             return Assignment("init", tensor.init, parts, comment)
         if parts:
@@ -151,17 +152,21 @@ class Recorded:
 
     # For the side that fills
 
+    @plain_torch()
     def _plan(self, seed: int) -> fanin.Plan:
         """Returns the plan of all tensors that rules initialize, temporary buffers included."""
         if seed not in self._plans:
             items = self._items(list(self._named.values()))
             items = [item for item in items if item.assignment.key != "skip"]
             tensors = [self._named[item.name] for item in items]
-            listed = [(tensor.name, tensor.shape, _dtype(tensor.tensor.dtype)) for tensor in tensors]
+            listed = [
+                (tensor.name, tensor.shape, _dtype(tensor.tensor.dtype)) for tensor in tensors
+            ]
             self._plans = {seed: fanin.Recipe.from_toml(recipe_text(items)).plan(listed, seed)}
         return self._plans[seed]
 
-    def _value(self, name: str, seed: Optional[int]) -> torch.Tensor:
+    @plain_torch()
+    def _value(self, name: str, seed: int | None) -> torch.Tensor:
         """Returns the values of a whole tensor on the CPU.
 
         Args:
@@ -175,7 +180,9 @@ class Recorded:
             return tensor.known.clone()
         assert tensor.ref is not None
         if seed is None:
-            raise ValueError(f"tensor {name!r} depends on random numbers ({tensor.detail}): give a seed")
+            raise ValueError(
+                f"tensor {name!r} depends on random numbers ({tensor.detail}): give a seed"
+            )
         return self._replayed(tensor.ref, seed, self._streams)
 
     def _replayed(self, ref: Ref, seed: int, streams: Mapping[int, str]) -> torch.Tensor:
@@ -183,7 +190,9 @@ class Recorded:
             number: (lambda number=number, named=named: self._storage_bytes(number, named, seed))
             for number, named in self._sharing.given.items()
         }
-        replay = Replay(self._recorder.log, self._recorder.storages, _draws.from_streams(streams, seed), given)
+        replay = Replay(
+            self._recorder.log, self._recorder.storages, _draws.from_streams(streams, seed), given
+        )
         return replay.value(ref)
 
     def _storage_bytes(self, number: int, named: list[Named], seed: int) -> torch.Tensor:
@@ -195,7 +204,9 @@ class Recorded:
             filled = torch.empty(ref.size, dtype=ref.dtype)
             nbytes = filled.numel() * filled.element_size()
             self._plan(seed).fill_at(tensor.name, filled.data_ptr(), nbytes)
-            view = torch.empty(0, dtype=ref.dtype).set_(data.untyped_storage(), ref.offset, ref.size, ref.stride)
+            view = torch.empty(0, dtype=ref.dtype).set_(
+                data.untyped_storage(), ref.offset, ref.size, ref.stride
+            )
             view.copy_(filled)
         return data
 
@@ -205,15 +216,17 @@ class Recorded:
 
     # Files
 
-    def save(self, path: Union[str, Path], *, seed: Optional[int] = None) -> None:
+    @plain_torch()
+    def save(self, path: str | Path, *, seed: int | None = None) -> None:
         """Writes the recipe, and beside it what `fanin init` needs to make the same weights.
 
-        `m.toml` is the recipe, `m.tensors.json` holds names, shapes and dtypes, and `m.safetensors` holds the tensors
-        whose numbers a recipe cannot name. It is written only if there are any.
+        `m.toml` is the recipe, `m.tensors.json` holds names, shapes and dtypes, and `m.safetensors`
+        holds the tensors whose numbers a recipe cannot name. It is written only if there are any.
 
         Args:
             path: The path of the recipe, which ends in `.toml`.
-            seed: The seed. It is needed if tensors are computed from random numbers: their values are stored, and the
+            seed: The seed. It is needed if tensors are computed from random numbers: their values
+            are stored, and the
                 recipe then has this seed.
 
         Raises:
@@ -221,14 +234,16 @@ class Recorded:
         """
         path = Path(path)
         if path.suffix != ".toml":
-            raise ValueError(f"{str(path)!r} is not the path of a recipe: use a name that ends in .toml")
+            raise ValueError(
+                f"{str(path)!r} is not the path of a recipe: use a name that ends in .toml"
+            )
         tensors = self._state_dict()
         items = self._items(tensors, stored=path.with_suffix(".safetensors").name)
         kept = [item.name for item in items if item.assignment.key == "keep"]
         computed = [name for name in kept if self._depends_on_seed(name)]
         if computed and seed is None:
             raise ValueError(
-                f"the values of {_listed(computed)} are computed from random numbers, so a recipe can only store them: "
+                f"the values of {name_list(computed)} are computed from random numbers, so a recipe can only store them: "
                 "give the seed, as in save(path, seed=1)"
             )
         top = [f"tensors = {quoted(path.with_suffix('.tensors.json').name)}"]
@@ -240,7 +255,9 @@ class Recorded:
 
             values = {name: self._value(name, seed).contiguous() for name in kept}
             save_file(values, path.with_suffix(".safetensors"))
-        listed = [{"name": t.name, "shape": t.shape, "dtype": _dtype(t.tensor.dtype)} for t in tensors]
+        listed = [
+            {"name": t.name, "shape": t.shape, "dtype": _dtype(t.tensor.dtype)} for t in tensors
+        ]
         lines = ",\n".join(map(json.dumps, listed))
         path.with_suffix(".tensors.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         path.write_text(text, encoding="utf-8")
@@ -269,7 +286,7 @@ class Storages:
         self._recorder = recorded._recorder
         self.named = {t.ref.storage for t in recorded._named.values() if t.ref is not None}
 
-    def ref(self, tensor: torch.Tensor) -> Optional[Ref]:
+    def ref(self, tensor: torch.Tensor) -> Ref | None:
         """Returns storage, size, stride and offset of a live tensor of the recording, or None for another tensor."""
         if self._recorder.number_of(tensor) is None:
             return None
@@ -280,22 +297,24 @@ class Storages:
         return self._recorder.storages[storage].nbytes
 
     def streams(self, storage: int, name: str) -> dict[int, str]:
-        """Returns the name of the stream of each draw that a storage without a named tensor depends on.
+        """Returns the name of the stream of each draw that a storage without a named tensor needs.
 
-        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`, `<name>//1` and so
-        on, in the order of the constructor.
+        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`,
+        `<name>//1` and so on, in the order of the constructor.
         """
         log, sharing = self._recorder.log, self._recorded._sharing
-        entries = [log.entries[position] for position in log.needed([storage], sharing.given).entries]
+        positions = log.needed([storage], sharing.given).entries
+        draws = [log.entries[position].draw for position in positions]
         streams = {}
-        for index, draw in enumerate(entry.draw for entry in entries if entry.draw is not None):
+        for index, draw in enumerate(draw for draw in draws if draw is not None):
             owner = sharing.owner(draw, sharing.tensors)
             own = f"{name}//{index}" if owner is None else owner.name
             streams[draw] = self._recorded._streams.get(draw, own)
         return streams
 
+    @plain_torch()
     def value(self, storage: int, seed: int, name: str) -> torch.Tensor:
-        """Returns the bytes of a storage that no tensor of the model names, as a tensor of uint8 on the CPU.
+        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU.
 
         Args:
             storage: The number of the storage.
@@ -306,12 +325,15 @@ class Storages:
         return self._recorded._replayed(ref, seed, self.streams(storage, name))
 
 
-def record(make: Callable[..., nn.Module], *args: Any, strict: bool = False, **kwargs: Any) -> Recorded:
+def record(
+    make: Callable[..., nn.Module], *args: Any, strict: bool = False, **kwargs: Any
+) -> Recorded:
     """Records how a model's own code initializes it, without memory for its tensors.
 
-    The constructor runs on the meta device. Every operation on tensors is recorded, and turned into a rule for each
-    tensor of the model: an initializer, the values of another tensor, or given values. No random number is drawn, and
-    the state of torch's random number generator does not change.
+    The constructor runs on the meta device. Every operation on tensors is recorded, and turned into
+    a rule for each tensor of the model: an initializer, the values of another tensor, or given
+    values. No random number is drawn, and the state of torch's random number generator does not
+    change.
 
     Args:
         make: A class or a function that returns a `torch.nn.Module`.
@@ -323,10 +345,12 @@ def record(make: Callable[..., nn.Module], *args: Any, strict: bool = False, **k
         The recording.
 
     Raises:
-        TypeError: `make` cannot be called or returns something else than a module, or the model has tensors of a class
+        TypeError: `make` cannot be called or returns something else than a module, or the model has
+        tensors of a class
             or layout that is not supported.
-        ValueError: A parameter is lazy, so it has no shape yet. With `strict`, also for each reason of a warning.
-        RuntimeError: `record` was called within the constructor of a model that is being recorded.
+        ValueError: A parameter is lazy, so it has no shape yet. With `strict`, also for each reason
+        of a warning. RuntimeError: `record` was called within the constructor of a model that is
+        being recorded.
 
     Example:
         >>> import torch
@@ -341,38 +365,45 @@ def record(make: Callable[..., nn.Module], *args: Any, strict: bool = False, **k
 
 
 def recorded_from(
-    make: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: Mapping[str, Any], strict: bool = False
+    make: Callable[..., nn.Module],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    strict: bool = False,
 ) -> Recorded:
     """Records like `record`, but leaves the warnings to the caller."""
     if not callable(make) or isinstance(make, nn.Module):
-        raise TypeError(f"record needs a class or a function that makes the model, but got {_described(make)}")
+        raise TypeError(
+            f"record needs a class or a function that makes the model, but got {_described(make)}"
+        )
     with generators() as drew, recording() as recorder:
         model = make(*args, **kwargs)
         if not isinstance(model, nn.Module):
-            raise TypeError(f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}")
+            raise TypeError(
+                f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}"
+            )
         named = named_tensors(model, recorder)
-    return conclude(model, recorder, named, drew, strict, _name_of(make))
+    recorded = conclude(model, recorder, named, drew)
+    warn_uninitialized(named, recorder)
+    if strict and recorded.warnings:
+        raise RecordError(f"{_name_of(make)}: {'; '.join(recorded.warnings)}")
+    return recorded
 
 
 def conclude(
-    model: nn.Module, recorder: Recorder, named: list[Named], drew: list[str], strict: bool, where: str
+    model: nn.Module, recorder: Recorder, named: list[Named], drew: list[str]
 ) -> Recorded:
-    """Returns what a recording that has ended says of the tensors of a model.
+    """Returns how the tensors of a model start, after a recording has ended.
 
     Args:
         model: The model.
         recorder: The recording.
         named: The model's tensors, by `named_tensors` within the recording.
         drew: What `generators` found.
-        strict: If true, what would be a warning is an error.
-        where: What was recorded, for errors.
     """
     for what in drew:
         recorder.warn(what)
-    classify(named, recorder)
-    _warn_uninitialized(named, recorder)
-    if strict and recorder.warnings:
-        raise ValueError(f"{where}: {'; '.join(recorder.warnings)}")
+    with plain_torch():
+        classify(named, recorder)
     return Recorded(model, recorder, named)
 
 
@@ -386,7 +417,13 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
     for key, tensor in (*_every(model, "parameters"), *_every(model, "buffers")):
         name = canonical(model, key)
         if name not in found:
-            _add(found, name, "temporary parameter" if isinstance(tensor, nn.Parameter) else TEMPORARY, tensor, recorder)
+            _add(
+                found,
+                name,
+                "temporary parameter" if isinstance(tensor, nn.Parameter) else TEMPORARY,
+                tensor,
+                recorder,
+            )
     return list(found.values())
 
 
@@ -397,71 +434,101 @@ def _every(model: nn.Module, what: str) -> Iterator[tuple[str, torch.Tensor]]:
                 yield (f"{prefix}.{name}" if prefix else name), tensor
 
 
-def _add(found: dict[str, Named], name: str, kind: str, tensor: torch.Tensor, recorder: Recorder) -> None:
+def _add(
+    found: dict[str, Named], name: str, kind: str, tensor: torch.Tensor, recorder: Recorder
+) -> None:
     if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        raise ValueError(f"tensor {name!r} is lazy, so it has no shape yet: run the model once in the function")
+        raise RecordError(
+            f"tensor {name!r} is lazy, so it has no shape yet: run the model once in the function"
+        )
     if name in found:
-        raise ValueError(f"two tensors are called {name!r} without the names of wrappers: give them different names")
-    _check(name, tensor)
-    tensor = tensor if not tensor.is_conj() and not tensor.is_neg() else tensor.resolve_conj().resolve_neg()
+        raise RecordError(
+            f"two tensors are called {name!r} without the names of wrappers: give them different names"
+        )
+    what = unsupported(tensor)
+    if what is not None:
+        raise RecordError(f"tensor {name!r} has {what}, which is not supported: use dense tensors")
+    tensor = (
+        tensor
+        if not tensor.is_conj() and not tensor.is_neg()
+        else tensor.resolve_conj().resolve_neg()
+    )
     if recorder.is_recorded(tensor):
         ref = recorder.ref(tensor)
-        named = Named(name, kind, tensor, tuple(ref._replace(size=(), stride=())) + ref.geometry, ref, recorder.read(ref))
+        named = Named(
+            name,
+            kind,
+            tensor,
+            tuple(ref._replace(size=(), stride=())) + ref.geometry,
+            ref,
+            recorder.read(ref),
+        )
         named.evaluate = lambda: recorder.evaluate(ref)
     else:
         with plain_torch():
-            key = (tensor.untyped_storage()._cdata, tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset())
+            key = (
+                tensor.untyped_storage()._cdata,
+                tensor.dtype,
+                tensor.shape,
+                tensor.stride(),
+                tensor.storage_offset(),
+            )
         named = Named(name, kind, tensor, key, None, Known())
         named.evaluate = lambda: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     found[name] = named
 
 
-def _check(name: str, tensor: torch.Tensor) -> None:
-    kind = type(tensor)
-    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise TypeError(f"tensor {name!r} has the class {kind.__module__}.{kind.__qualname__}, which is not supported")
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        what = f"the quantized dtype {tensor.dtype}" if tensor.is_quantized else f"the layout {tensor.layout}"
-        raise TypeError(f"tensor {name!r} has {what}, which is not supported: use dense tensors")
-
-
-def _warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
+def warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
     """Adds a warning with the tensors whose values the model's code does not write."""
     bare = [t.name for t in named if isinstance(t.value, Uninit) and t.origin != "tied"]
     partly = [
         t.name
         for t in named
-        if isinstance(t.value, Mixed) and any(isinstance(piece.value, Uninit) for piece in t.value.pieces)
+        if isinstance(t.value, Mixed)
+        and any(isinstance(piece.value, Uninit) for piece in t.value.pieces)
     ]
     if bare:
-        recorder.warn(f"the model does not initialize {_listed(bare)}: fanin makes zeros, torch leaves what is in memory")
+        recorder.warn(
+            f"the model does not initialize {name_list(bare)}: fanin makes zeros, torch leaves what is in memory"
+        )
     if partly:
-        recorder.warn(f"the model initializes only a part of {_listed(partly)}: fanin makes zeros of the rest")
+        recorder.warn(
+            f"the model initializes only a part of {name_list(partly)}: fanin makes zeros of the rest"
+        )
 
 
 @contextmanager
 def generators() -> Iterator[list[str]]:
     """Restores torch's random number generator, and says afterwards which other generators were used."""
     found: list[str] = []
-    of_torch, of_python, of_numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    with plain_torch():
+        of_torch = torch.get_rng_state()
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         yield found
     finally:
-        if not torch.equal(of_torch, torch.get_rng_state()):
-            found.append(
-                "the model seeds torch's random number generator or draws from it outside of torch operations: "
-                "fanin ignores its seed"
-            )
+        with plain_torch():
+            changed = not torch.equal(of_torch, torch.get_rng_state())
             torch.set_rng_state(of_torch)
+        if changed:
+            found.append(
+                "the model seeds torch's random number generator: the seed is ignored, and fanin's "
+                "streams are used"
+            )
         if of_python != random.getstate():
-            found.append("the model draws from Python's random: its numbers are recorded, and do not follow the seed")
+            found.append(
+                "the model draws from Python's random: its numbers are recorded, and do not follow the seed"
+            )
         if any(not np.array_equal(a, b) for a, b in zip(of_numpy, np.random.get_state())):
-            found.append("the model draws from numpy.random: its numbers are recorded, and do not follow the seed")
+            found.append(
+                "the model draws from numpy.random: its numbers are recorded, and do not follow the seed"
+            )
 
 
 def _public(tensor: Named) -> RecordedTensor:
     parts = tuple(
-        RecordedPart(part.slice, part.init if part.init is not None else f"values{part.values}") for part in tensor.parts
+        RecordedPart(part.slice, part.init if part.init is not None else f"values{part.values}")
+        for part in tensor.parts
     )
     return RecordedTensor(
         name=tensor.name,
@@ -480,7 +547,7 @@ def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).replace("torch.", "")
 
 
-def _listed(names: list[str]) -> str:
+def name_list(names: list[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 

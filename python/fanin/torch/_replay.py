@@ -1,8 +1,9 @@
 """The log of a recording and its replay: the same operations on real CPU tensors.
 
-A replay runs only the operations that a value needs. It gives buffers such as rotary frequencies their numbers, and
-values without a closed form that depend on random numbers. Draws then come from fanin's streams. The bits of
-such a value depend on torch's CPU arithmetic. A replay uses one thread, so they do not depend on the machine's cores.
+A replay runs only the operations that a value needs. It gives buffers such as rotary frequencies
+their numbers, and values without a closed form that depend on random numbers. Draws then come from
+fanin's streams. The bits of such a value depend on torch's CPU arithmetic. A replay uses one
+thread, so they do not depend on the machine's cores.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import torch
 from torch._ops import OpOverload
@@ -24,7 +25,7 @@ from fanin.torch._storage import Ref, Storage
 class Entry:
     """An operation. Arguments hold a `Ref` for each recorded tensor, and a copy of each tensor with data."""
 
-    call: Optional[OpOverload]  # None: `form` is drawn into the only view of `writes`
+    call: OpOverload | None  # None: `form` is drawn into the only view of `writes`
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     outs: Sequence[Ref] = ()
@@ -32,9 +33,9 @@ class Entry:
     writes: Sequence[Ref] = ()
     creates: frozenset[int] = frozenset()
     overwrites: frozenset[int] = frozenset()  # storages whose former content does not matter
-    draw: Optional[int] = None  # the number of the draw if the operation draws random numbers
-    form: Optional[Form] = None  # what it draws, if it has a name
-    data: Optional[torch.Tensor] = None  # the bytes of a storage that the model was given
+    draw: int | None = None  # the number of the draw if the operation draws random numbers
+    form: Form | None = None  # what it draws, if it has a name
+    data: torch.Tensor | None = None  # the bytes of a storage that the model was given
 
     @property
     def target(self) -> Ref:
@@ -65,7 +66,8 @@ class Log:
 
         Args:
             storages: The numbers of the storages.
-            given: Storages whose final values need no replay. Where an operation reads such a value, the search ends.
+            given: Storages whose final values need no replay. Where an operation reads such a
+            value, the search ends.
         """
         entries: set[int] = set()
         used: set[int] = set()
@@ -111,7 +113,7 @@ class Replay:
         log: Log,
         storages: Sequence[Storage],
         draw: Draw,
-        given: Optional[Mapping[int, Callable[[], torch.Tensor]]] = None,
+        given: Mapping[int, Callable[[], torch.Tensor]] | None = None,
     ) -> None:
         """Prepares a replay.
 
@@ -127,7 +129,7 @@ class Replay:
 
     def value(self, ref: Ref) -> torch.Tensor:
         """Returns the final values of a view, in a new tensor on the CPU."""
-        with plain_torch():
+        with plain_torch(), _one_thread():
             needed = self.log.needed([ref.storage], self.given)
             for storage in sorted(needed.given):
                 self.real[storage] = self.given[storage]().untyped_storage()
@@ -151,7 +153,10 @@ class Replay:
             self.draw(entry, self._tensor(entry.target))
             return
         assert entry.call is not None
-        args, kwargs = map_leaves(self._argument, entry.args), map_leaves(self._argument, entry.kwargs)
+        args, kwargs = (
+            map_leaves(self._argument, entry.args),
+            map_leaves(self._argument, entry.kwargs),
+        )
         if entry.draw is not None:
             with seeded_torch(self.draw, entry):
                 result = entry.call(*args, **kwargs)
@@ -197,15 +202,21 @@ def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Runs torch without the modes of a recording, on one thread, and without gradients."""
+    """Runs torch without modes, such as those of a recording, and without gradients."""
+    disable = torch._C.DisableTorchFunction
+    with torch._C._DisableTorchDispatch(), disable(), torch.no_grad():
+        yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Runs torch on one thread, because sums can be added in another order on several."""
     threads = torch.get_num_threads()
-    disable = torch._C.DisableTorchFunction  # type: ignore[attr-defined]
-    with torch._C._DisableTorchDispatch(), disable(), torch.no_grad():  # type: ignore[attr-defined]
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

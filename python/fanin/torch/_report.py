@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from fanin.torch._geometry import Part
-from fanin.torch._recorded import RecordWarning
+from fanin.torch._problems import RecordWarning
 
 
 @dataclass

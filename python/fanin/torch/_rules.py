@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
 
 from fanin.torch._globs import Names, escaped
 
@@ -17,8 +16,8 @@ class Part:
     """A part of a tensor with an initializer, or with values, of its own. `slice` is text, as in a recipe."""
 
     slice: str
-    init: Optional[str] = None
-    values: Optional[tuple[float, ...]] = None
+    init: str | None = None
+    values: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Assignment:
     """What a rule gives a tensor: one of `init`, `values`, `tied_to`, `same_as`, `keep` and `skip`."""
 
     key: str
-    value: Union[str, bool, tuple[float, ...]]
+    value: str | bool | tuple[float, ...]
     parts: tuple[Part, ...] = ()
     comment: str = ""
 
@@ -42,7 +41,9 @@ class Item:
 def quoted(text: str) -> str:
     """Returns a text as TOML writes it."""
     table = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    body = "".join(table.get(c, c if ord(c) >= 32 and ord(c) != 127 else f"\\u{ord(c):04x}") for c in text)
+    body = "".join(
+        table.get(c, c if ord(c) >= 32 and ord(c) != 127 else f"\\u{ord(c):04x}") for c in text
+    )
     return f'"{body}"'
 
 
@@ -57,6 +58,9 @@ def recipe_text(items: Sequence[Item], header: Sequence[str] = (), top: Sequence
     lines = [f"# {line}".rstrip() for line in header]
     if top:
         lines += ["", *top]
+    if not items:
+        # A recipe needs a rule. No tensor meets this one.
+        lines += ["", *_rule(Assignment("skip", True), ["*"])]
     groups: dict[Assignment, list[str]] = {}
     for item in items:
         groups.setdefault(item.assignment, []).append(item.name)
@@ -74,10 +78,14 @@ def recipe_text(items: Sequence[Item], header: Sequence[str] = (), top: Sequence
 def _copies(groups: Mapping[Assignment, list[str]]) -> list[tuple[Assignment, list[str]]]:
     """Returns rules for tensors with the weights of others, which come last.
 
-    Every other tensor has an earlier rule, so a glob such as `layers.1.*` only meets the copies among its names. The
-    star of `same_as = "layers.0.*"` stands for the same text.
+    Every other tensor has an earlier rule, so a glob such as `layers.1.*` only meets the copies
+    among its names. The star of `same_as = "layers.0.*"` stands for the same text.
     """
-    pairs = [(assignment.key, name, str(assignment.value)) for assignment, group in groups.items() for name in group]
+    pairs = [
+        (assignment.key, name, str(assignment.value))
+        for assignment, group in groups.items()
+        for name in group
+    ]
     blocks: dict[tuple[str, str], dict[str, list[str]]] = {}
     for key, name, other in pairs:
         shared = _shared_ending(name, other)
@@ -132,7 +140,7 @@ def _rule(assignment: Assignment, globs: Sequence[str]) -> list[str]:
     return lines
 
 
-def _value(value: Union[str, bool, tuple[float, ...]]) -> str:
+def _value(value: str | bool | tuple[float, ...]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return quoted(value) if isinstance(value, str) else _numbers(value)
@@ -149,7 +157,11 @@ def number(value: float) -> str:
 
 
 def _part(part: Part) -> str:
-    content = f"init = {quoted(part.init)}" if part.init is not None else f"values = {_numbers(part.values or ())}"
+    content = (
+        f"init = {quoted(part.init)}"
+        if part.init is not None
+        else f"values = {_numbers(part.values or ())}"
+    )
     return f"{{ slice = {quoted(part.slice)}, {content} }}"
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
-
-import numpy as np
 
 from fanin.torch._storage import Indices
 
 Slice = tuple[tuple[int, int], ...]
+# More ranges are not looked at. Their slices would be too many.
+_MAX_SPANS = 1 << 18
 
 
-def slices(spans: Indices, shape: tuple[int, ...], most: int) -> Optional[list[Slice]]:
+def slices(spans: Indices, shape: tuple[int, ...], most: int) -> list[Slice] | None:
     """Returns slices that have exactly the elements of sorted ranges of row-major indices.
 
     Args:
@@ -23,43 +22,30 @@ def slices(spans: Indices, shape: tuple[int, ...], most: int) -> Optional[list[S
     Returns:
         The slices, in order, or None if they are more than `most`.
     """
+    if len(spans) > _MAX_SPANS:
+        return None
+    found = [box for start, end in spans.tolist() for box in _boxes(start, end, shape)]
+    for axis in reversed(range(len(shape))):
+        found = _joined(found, axis)
+    return sorted(found) if len(found) <= most else None
+
+
+def _joined(boxes: list[Slice], axis: int) -> list[Slice]:
+    """Returns slices with those made one that touch along an axis and are equal along the others."""
+    ends: dict[tuple[Slice, int], int] = {}  # the other ranges and the end -> the position
     found: list[Slice] = []
-    rest = spans
-    while len(rest):
-        repeated = _repeated(rest, shape)
-        if repeated is not None:
-            box, count = repeated
+    for box in sorted(boxes, key=lambda box: box[axis]):
+        others = (*box[:axis], *box[axis + 1 :])
+        start, end = box[axis]
+        position = ends.pop((others, start), None)
+        if position is None:
+            position = len(found)
             found.append(box)
-            rest = rest[count:]
         else:
-            found += _boxes(int(rest[0, 0]), int(rest[0, 1]), shape)
-            rest = rest[1:]
-        if len(found) > most:
-            return None
+            start = found[position][axis][0]
+            found[position] = (*box[:axis], (start, end), *box[axis + 1 :])
+        ends[(others, end)] = position
     return found
-
-
-def _repeated(spans: Indices, shape: tuple[int, ...]) -> Optional[tuple[Slice, int]]:
-    """Returns the slice that the first ranges are together, if the same range repeats along an axis: some columns."""
-    if len(spans) < 2:
-        return None
-    length, period = int(spans[0, 1] - spans[0, 0]), int(spans[1, 0] - spans[0, 0])
-    inner = _boxes(int(spans[0, 0]), int(spans[0, 1]), shape)
-    axis = next((axis for axis in range(len(shape)) if math.prod(shape[axis + 1 :]) == period and shape[axis] > 1), None)
-    if len(inner) != 1 or axis is None:
-        return None
-    box = inner[0]
-    steps = (spans[:, 0] - spans[0, 0] == period * np.arange(len(spans))) & (spans[:, 1] - spans[:, 0] == length)
-    count = int(np.argmin(steps)) if not steps.all() else len(spans)
-    first = box[axis][0]
-    count = min(count, shape[axis] - first)
-    if box[axis][1] != first + 1 or count < 2:
-        return None
-    grown = (*box[:axis], (first, first + count), *box[axis + 1 :])
-    if math.prod(end - start for start, end in grown) != count * length:
-        return None
-    # A block within more axes repeats as a whole: look whether the grown slice continues along an outer axis.
-    return grown, count
 
 
 def _boxes(start: int, end: int, shape: tuple[int, ...]) -> list[Slice]:

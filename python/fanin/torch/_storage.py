@@ -1,15 +1,15 @@
 """What each storage of a recorded model holds: which write made an element, and what is known of its value.
 
-Several tensors can view one storage, so values belong to storages. A `Ref` is a view at the time of an operation. A
-`Value` is what is known of the elements of a view, in row-major order.
+Several tensors can view one storage, so values belong to storages. A `Ref` is a view at the time of
+an operation. A `Value` is what is known of the elements of a view, in row-major order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,8 @@ class Ref(NamedTuple):
 class Geometry(NamedTuple):
     """A sequence of positions: nested loops, outermost first, each a count and a step, from an offset.
 
-    Loops that continue each other are merged, so two views of the same positions in the same order are equal.
+    Loops that continue each other are merged, so two views of the same positions in the same order
+    are equal.
     """
 
     loops: tuple[tuple[int, int], ...]
@@ -105,21 +106,21 @@ class Uninit:
 class Known:
     """Numbers that depend on no random numbers. A replay gives them, or they are all `constant`."""
 
-    constant: Optional[float] = None
+    constant: float | None = None
 
 
 @dataclass(frozen=True)
 class Drawn:
     """Random numbers of a closed form, or of an expression that may become one.
 
-    `source` is the draw that they come from, and all are among its elements from `low` to `high`. `at` gives the
-    position in the draw for each row-major index of the view, also for the indices that are not of this value if it
-    is a piece. It is None if the positions are not known.
+    `source` is the draw that they come from, and all are among its elements from `low` to `high`.
+    `at` gives the position in the draw for each row-major index of the view, also for the indices
+    that are not of this value if it is a piece. It is None if the positions are not known.
     """
 
     form: Form
     source: int
-    at: Optional[Geometry]
+    at: Geometry | None
     low: int
     high: int
 
@@ -190,10 +191,10 @@ class Segments:
         self.edges: Indices = np.array([0, nbytes], dtype=np.int64)
         self.owners: Indices = np.array([owner], dtype=np.int64)
 
-    def paint(self, starts: Indices, length: int, owner: int) -> None:
-        """Gives runs of bytes, each of the same length, to a write."""
-        starts = np.sort(starts)
-        ends = starts + length
+    def paint(self, starts: Indices, ends: Indices, owner: int) -> None:
+        """Gives ranges of bytes, apart from each other, to a write."""
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order], ends[order]
         edges = np.unique(np.concatenate([self.edges, starts, ends]))
         owners = self.owners[np.searchsorted(self.edges, edges[:-1], "right") - 1]
         run = np.searchsorted(starts, edges[:-1], "right") - 1
@@ -248,7 +249,7 @@ def merged(spans: Indices) -> Indices:
     return np.stack([spans[starts, 0], spans[ends, 1]], axis=1)
 
 
-def viewed(write: Write, ref: Ref, spans: Optional[Indices] = None) -> Simple:
+def viewed(write: Write, ref: Ref, spans: Indices | None = None) -> Simple:
     """Returns what is known of the elements of a view that a write made: of all, or of ranges of row-major indices."""
     value = write.value
     if write.ref.dtype != ref.dtype and not isinstance(value, Uninit):
@@ -277,7 +278,7 @@ def viewed(write: Write, ref: Ref, spans: Optional[Indices] = None) -> Simple:
     return replace(value, low=low, high=high)
 
 
-def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Optional[Indices]) -> Simple:
+def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Indices | None) -> Simple:
     """Returns a view of a matrix, if it is all of it in row-major order, or its transpose."""
     form = value.form
     assert isinstance(form, STRUCTURED)
@@ -300,7 +301,7 @@ class Storage:
 
     handle: torch.UntypedStorage  # kept alive, so that its address is not used again
     writes: list[Write] = field(default_factory=list)
-    segments: Optional[Segments] = None  # None if the last write covers the storage, or none exists
+    segments: Segments | None = None  # None if the last write covers the storage, or none exists
     nbytes: int = -1
 
     def __post_init__(self) -> None:
@@ -338,7 +339,9 @@ class Storage:
         pieces = []
         for owner in found:
             where = merged(spans[owners == owner])
-            pieces.append(Piece(where, Uninit() if owner < 0 else viewed(self.writes[owner], ref, where)))
+            pieces.append(
+                Piece(where, Uninit() if owner < 0 else viewed(self.writes[owner], ref, where))
+            )
         if all(isinstance(piece.value, Known) for piece in pieces):
             return Known()
         return Mixed(tuple(pieces))
@@ -356,18 +359,25 @@ class Storage:
             self._lose(f"{error} was written", value)
             return
         if isinstance(value, Known) and self._is_known():
-            # A replay gives the numbers. Tables that are written column by column stay simple this way.
+            # A replay gives the numbers. Tables that are written column by column stay simple this
+            # way.
             whole = ref._replace(size=(self.nbytes // ref.dtype.itemsize,), stride=(1,), offset=0)
             self.writes, self.segments = [Write(whole, Known())], None
             return
         if self.segments is None:
             self.segments = Segments(self.nbytes, len(self.writes) - 1)
-        for piece_starts, piece_length, piece in _targets(starts, length, ref.dtype.itemsize, value):
-            self.writes.append(Write(ref, piece))
-            self.segments.paint(piece_starts, piece_length, len(self.writes) - 1)
+        pieces = value.pieces if isinstance(value, Mixed) else [Piece(_everything(ref), value)]
+        for piece in pieces:
+            self.writes.append(Write(ref, piece.value))
+            begins, ends = _located(piece.spans * ref.dtype.itemsize, starts, length)
+            self.segments.paint(begins, ends, len(self.writes) - 1)
 
     def _is_known(self) -> bool:
-        owners = [len(self.writes) - 1] if self.segments is None else np.unique(self.segments.owners).tolist()
+        owners = (
+            [len(self.writes) - 1]
+            if self.segments is None
+            else np.unique(self.segments.owners).tolist()
+        )
         return all(owner >= 0 and isinstance(self.writes[owner].value, Known) for owner in owners)
 
     def _as_a_whole(self, why: str) -> Value:
@@ -384,17 +394,16 @@ class Storage:
         self.segments = None
 
 
-def _targets(
-    starts: Indices, length: int, itemsize: int, value: Value
-) -> Iterator[tuple[Indices, int, Simple]]:
-    """Yields the runs of bytes of each piece of a value, all of one length at a time."""
-    if not isinstance(value, Mixed):
-        yield starts, length, value
-        return
-    for piece in value.pieces:
-        for begin, end in (piece.spans * itemsize).tolist():
-            while begin < end:
-                run, within = divmod(begin, length)
-                stop = min(end, (run + 1) * length)
-                yield starts[run : run + 1] + within, stop - begin, piece.value
-                begin = stop
+def _everything(ref: Ref) -> Indices:
+    return np.array([[0, ref.numel]], dtype=np.int64)
+
+
+def _located(spans: Indices, starts: Indices, length: int) -> tuple[Indices, Indices]:
+    """Returns where ranges of bytes of a view lie in its storage, given the runs of the view."""
+    first, last = spans[:, 0] // length, (spans[:, 1] - 1) // length
+    counts = last - first + 1
+    span = np.repeat(np.arange(len(spans)), counts)
+    run = first[span] + np.arange(len(span)) - np.repeat(np.cumsum(counts) - counts, counts)
+    moved = starts[run] - run * length
+    begins = np.maximum(spans[span, 0], run * length) + moved
+    return begins, np.minimum(spans[span, 1], (run + 1) * length) + moved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fanin import _native
+import fanin
 from fanin.torch._fill import Known, Planned, Source
 from fanin.torch._recorded import Recorded
 
@@ -13,15 +13,14 @@ from fanin.torch._recorded import Recorded
 class Values:
     """The values of the tensors of a model."""
 
-    plan: _native.Plan
+    plan: fanin.Plan
     recorded: Recorded | None
     seed: int
-    threads: int | None = None
 
     @classmethod
-    def of_recording(cls, recorded: Recorded, seed: int, threads: int | None = None) -> Values:
+    def of_recording(cls, recorded: Recorded, seed: int) -> Values:
         """Returns the values that a recording gives."""
-        return cls(recorded._plan(seed), recorded, seed, threads)
+        return cls(recorded._plan(seed), recorded, seed)
 
     def __contains__(self, name: str) -> bool:
         """Returns true for a tensor that has values here."""
@@ -30,7 +29,7 @@ class Values:
     def source(self, name: str) -> Source:
         """Returns the values of a tensor. Those that no rule gives are computed now, as a whole."""
         if name in self.plan:
-            return Planned(self.plan, name, self.threads)
+            return Planned(self.plan, name)
         assert self.recorded is not None
         return Known(self.recorded._value(name, self.seed))
 
@@ -38,17 +37,30 @@ class Values:
         """Returns the class of a tensor, as `RecordedTensor.origin`."""
         if self.recorded is not None:
             return self.recorded.tensors[name].origin
-        entry = self.plan.entry(name)
-        for key, origin in (("tied_to", "tied"), ("same_as", "same"), ("is_kept", "kept")):
-            if entry[key]:
-                return origin
-        return "parts" if entry["parts"] else "rule"
+        entry = self.plan[name]
+        if entry.tied_to is not None:
+            return "tied"
+        if entry.same_as is not None:
+            return "same"
+        if entry.is_kept:
+            return "kept"
+        return "parts" if entry.parts else "rule"
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns the shape of a whole tensor."""
         if self.recorded is not None:
             return self.recorded.tensors[name].shape
-        return tuple(self.plan.entry(name)["shape"])
+        return self.plan[name].shape
+
+    def dtype(self, name: str) -> str:
+        """Returns the dtype that a tensor is recorded or planned with."""
+        if self.recorded is not None:
+            return str(self.recorded.tensors[name].dtype)
+        return self.plan[name].dtype
+
+    def is_complex(self, name: str) -> bool:
+        """Returns true for complex numbers, which only a recording can have."""
+        return self.recorded is not None and self.recorded.tensors[name].dtype.is_complex
 
     def owner(self, name: str) -> str:
         """Returns the name of the tensor that a name is tied to, or the name itself."""
@@ -56,5 +68,5 @@ class Values:
             tensor = self.recorded.tensors[name]
             of = tensor.of if tensor.origin == "tied" else None
         else:
-            of = self.plan.entry(name)["tied_to"]
+            of = self.plan[name].tied_to
         return name if of is None else of

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use fanin::checkpoint::{self, Change, Diff, Start, Weights, WithSources};
-use fanin::{Plan, Recipe};
+use fanin::Recipe;
+use fanin::checkpoint::{self, Change, Compared, Diff, Start, Weights, WithSources};
 
 use crate::Failure;
 use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
-use crate::model::{Compared, recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json};
 use crate::table::{Align, table};
 
@@ -23,8 +23,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         ControlFlow::Continue(())
     };
     let diff = if is_recipe(&arguments.start) {
-        let plan = plan(arguments, &trained)?;
-        let compared = Compared::new(plan, arguments.tensors.as_deref())?;
+        let compared = compared(arguments, &trained)?;
         let backend = Backend::choose(&arguments.backend, 0)?;
         let mut make = backend.maker();
         let make = &mut WithSources::new(&mut *make, &compared.sources);
@@ -55,14 +54,16 @@ fn is_recipe(start: &str) -> bool {
         || !(looks_like_path || Path::new(start).exists())
 }
 
-/// Returns the plan of the recipe that training started from.
-fn plan(arguments: &DiffArguments, trained: &Weights) -> Result<Plan, Failure> {
+/// Returns the fills of the recipe that training started from.
+fn compared(arguments: &DiffArguments, trained: &Weights) -> Result<Compared, Failure> {
     let recipe = recipe(&arguments.start)?;
-    let list = match &arguments.tensors {
+    let source = arguments.tensors.as_deref().or(recipe.tensors());
+    let list = match source {
         Some(source) => tensor_list(source)?,
         None => checkpoint::start_list(trained)?,
     };
-    resolve(&recipe, &list, arguments.seed, arguments.dtype)
+    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    Ok(Compared::new(plan, source)?)
 }
 
 /// Refuses options that apply to a recipe, when the start is stored weights.

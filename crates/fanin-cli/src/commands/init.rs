@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fanin::ShardSpec;
 use fanin::checkpoint::{
-    Contents, Make, Progress, RankParts, Shards, Share, Sources, WithSources, Writer,
+    Contents, Make, ModelFiles, Progress, Shards, Share, Sources, WithSources, Writer,
+    recipe_metadata,
 };
 
 use crate::Failure;
@@ -13,14 +14,15 @@ use crate::args::InitArguments;
 use crate::backend::Backend;
 use crate::distributed::ProcessRank;
 use crate::format::count;
-use crate::model::{metadata, plan, report_unused_placements};
+use crate::model::{plan, report_unused_placements};
 use crate::output::{NULL, Output, check_overwritten, check_sources, status, work, write};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let process = ProcessRank::find(&arguments.distributed)?;
     let output = ModelOutput::parse(arguments, process.as_ref())?;
     let (recipe, plan) = plan(&arguments.model)?;
-    let metadata = metadata(&recipe, plan.seed);
+    let list = arguments.model.source(&recipe)?;
+    let metadata = recipe_metadata(&recipe, plan.seed);
     let writer = Writer::default()
         .with_memory(arguments.memory)
         .with_resume(arguments.resume)
@@ -32,11 +34,11 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         count(plan.elements(), "parameter"),
         count(plan.entries.len() as u128, "tensor")
     );
-    let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
+    let sources = Sources::of_plan(&plan, Some(list))?;
     if let Some(path) = output.path() {
         check_sources(&sources, path)?;
         if arguments.overwrite {
-            check_overwritten(&sources, &arguments.model.tensors, path)?;
+            check_overwritten(&sources, list, path)?;
         }
     }
     let mut fills = plan.into_fills();
@@ -64,18 +66,11 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         Some(spec) => {
             let spec = ShardSpec::load(spec)?;
             report_unused_placements(&spec, &fills, arguments.model.strict)?;
-            let ranks = spec.ranks();
-            // With as many processes as ranks, each process writes its own rank.
-            let step = usize::try_from(share.size).unwrap_or(usize::MAX);
-            let parts = (share.rank..ranks)
-                .step_by(step)
-                .map(|rank| RankParts::new(&spec, &fills, rank, &metadata))
-                .collect::<fanin::Result<_>>()?;
-            Files::Ranks { ranks, parts }
+            ModelFiles::ranks(&spec, &fills, share, &metadata)?
         }
         None => {
             let size = arguments.max_shard_size.unwrap_or(Shards::MAX_BYTES);
-            Files::Shards(Shards::split(&fills, size, &metadata)?)
+            ModelFiles::shards(&fills, size, &metadata)?
         }
     };
     let backend = backend()?;
@@ -84,19 +79,20 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         let make = &mut WithSources::new(make, &sources);
         match &folder {
             Some(folder) => files.save(&writer, folder, share, make, progress),
-            None => files
-                .discard(&writer, share, make, progress)
-                .map(|()| Vec::new()),
+            None => discard(&files, &writer, share, make, progress).map(|()| Vec::new()),
         }
     })?;
     let to = folder.map_or_else(|| NULL.to_owned(), |folder| folder.display().to_string());
     let who = process.map_or_else(String::new, |process| process.describe() + ": ");
     status(&match &files {
-        Files::Shards(shards) if who.is_empty() => {
+        ModelFiles::Shards(shards) if who.is_empty() => {
             let all = count(shards.files().len() as u128, "file");
             format!("{what}: {amount}, to {all} in {to}")
         }
-        _ => format!("{who}{} of {what}: {amount}, to {to}", files.portion(share)),
+        _ => format!(
+            "{who}{} of {what}: {amount}, to {to}",
+            portion(&files, share)
+        ),
     });
     if let [first, ..] = missing.as_slice() {
         status(&format!(
@@ -169,84 +165,32 @@ impl ModelOutput {
     }
 }
 
-/// The files of a folder, of which this process writes its share.
-enum Files<'a> {
-    /// A model split by size.
-    Shards(Shards<'a>),
-    /// A file for each rank of a distributed training.
-    Ranks {
-        /// The number of ranks.
-        ranks: u64,
-        /// The parts of the ranks that this process writes.
-        parts: Vec<RankParts>,
-    },
+/// Returns the number of files or ranks in a process' share and the number of all, such as
+/// `2 files of 5`.
+fn portion(files: &ModelFiles<'_>, share: Share) -> String {
+    let (unit, all) = match files {
+        ModelFiles::Shards(shards) => ("file", shards.files().len() as u64),
+        ModelFiles::Ranks { ranks, .. } => ("rank", *ranks),
+    };
+    let mine = files.paths(Path::new(""), share).len();
+    format!("{} of {all}", count(mine as u128, unit))
 }
 
-impl Files<'_> {
-    /// Returns this process' number of files or ranks and the number of all, such as
-    /// `2 files of 5`.
-    fn portion(&self, share: Share) -> String {
-        let (mine, unit, all) = match self {
-            Files::Shards(shards) => {
-                let all = shards.files().len() as u64;
-                (shards.of(share).len(), "file", all)
-            }
-            Files::Ranks { ranks, parts } => (parts.len(), "rank", *ranks),
-        };
-        format!("{} of {all}", count(mine as u128, unit))
-    }
-
-    /// Returns the size of the weights that this process writes.
-    fn weight_bytes(&self, share: Share) -> u128 {
-        match self {
-            Files::Shards(shards) => {
-                let files = shards.of(share).into_iter();
-                files.map(|file| file.contents().weight_bytes()).sum()
-            }
-            Files::Ranks { parts, .. } => parts.iter().map(RankParts::weight_bytes).sum(),
-        }
-    }
-
-    /// Writes the files of this process' share, and returns the names of those that other
-    /// processes have yet to write.
-    fn save(
-        &self,
-        writer: &Writer,
-        folder: &Path,
-        share: Share,
-        make: &mut dyn Make,
-        progress: &mut Progress<'_>,
-    ) -> fanin::Result<Vec<String>> {
-        match self {
-            Files::Shards(shards) => {
-                let saved = writer.save_shards(folder, shards, share, make, progress)?;
-                Ok(saved.missing)
-            }
-            Files::Ranks { parts, .. } => {
-                for part in parts {
-                    writer.save_rank(folder, part, make, progress)?;
-                }
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// Makes the files of this process' share without writing them.
-    fn discard(
-        &self,
-        writer: &Writer,
-        share: Share,
-        make: &mut dyn Make,
-        progress: &mut Progress<'_>,
-    ) -> fanin::Result<()> {
-        let sink = &mut io::sink();
-        match self {
-            Files::Shards(shards) => shards.of(share).into_iter().try_for_each(|file| {
-                writer.write_to(sink, file.name(), file.contents(), make, progress)
-            }),
-            Files::Ranks { parts, .. } => parts.iter().try_for_each(|part| {
-                writer.write_to(sink, part.file_name(), &part.contents()?, make, progress)
-            }),
-        }
+/// Makes the files of a process' share without writing them.
+fn discard(
+    files: &ModelFiles<'_>,
+    writer: &Writer,
+    share: Share,
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> fanin::Result<()> {
+    let sink = &mut io::sink();
+    match files {
+        ModelFiles::Shards(shards) => shards.of(share).into_iter().try_for_each(|file| {
+            writer.write_to(sink, file.name(), file.contents(), make, progress)
+        }),
+        ModelFiles::Ranks { parts, .. } => parts.iter().try_for_each(|part| {
+            writer.write_to(sink, part.file_name(), &part.contents()?, make, progress)
+        }),
     }
 }

@@ -19,12 +19,13 @@ use crate::table::{Align, write_table};
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let model = &arguments.model;
     let recipe = recipe(&model.recipe)?;
-    let list = tensor_list(&model.tensors)?;
+    let source = model.source(&recipe)?;
+    let list = tensor_list(source)?;
     let seed = model.seed.or(recipe.seed());
     // Only the seed column depends on the seed, so a plan can do without one.
     let mut plan = recipe.resolve(&list, Some(seed.unwrap_or(0)), model.dtype)?;
     // Kept tensors have the dtypes of their files.
-    let sources = Sources::of_plan(&plan, Some(&model.tensors))?;
+    let sources = Sources::of_plan(&plan, Some(source))?;
     sources.apply(plan.entries.iter_mut().map(|entry| &mut entry.fill))?;
     report_unused(&plan, model.strict)?;
     let layout = Shards::layout(plan.iter().map(Fill::bytes), arguments.max_shard_size);

@@ -1,13 +1,13 @@
 //! `fanin regenerate` makes some tensors of a model again from recipe and seed.
 
 use fanin::Fill;
-use fanin::checkpoint::{Contents, Sources, Writer};
+use fanin::checkpoint::{Contents, Sources, Writer, recipe_metadata};
 
 use crate::Failure;
 use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
-use crate::model::{metadata, narrowed, plan};
+use crate::model::{narrowed, plan};
 use crate::output::{Output, check_sources, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
@@ -25,7 +25,7 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
             }
         }
     }
-    let sources = Sources::of_plan(&plan, Some(&arguments.model.tensors))?;
+    let sources = Sources::of_plan(&plan, Some(arguments.model.source(&recipe)?))?;
     sources.apply(&mut fills)?;
     if fills.iter().any(Fill::is_kept)
         && let Some(path) = output.path()
@@ -34,7 +34,7 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     }
     let contents = match (&output, fills.as_slice()) {
         (Output::Safetensors(_), _) => {
-            let mut metadata = metadata(&recipe, plan.seed);
+            let mut metadata = recipe_metadata(&recipe, plan.seed);
             if let Some(slice) = &arguments.slice {
                 metadata.push(("slice", slice.clone()));
             }

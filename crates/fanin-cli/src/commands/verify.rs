@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use fanin::checkpoint::{self, StoredValue, Verification, VerifiedTensor, Weights, WithSources};
-use fanin::{Recipe, STREAM_VERSION};
+use fanin::Recipe;
+use fanin::checkpoint::{
+    self, Compared, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
+    metadata_differences,
+};
 use serde::Serialize;
 
 use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{Compared, narrowed, recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -33,37 +36,23 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let recipe = recipe(&arguments.recipe)?;
     let weights = Weights::open(&arguments.file)?;
     warn_of_unlisted(&weights);
-    // Files of older versions give a slice without the shapes of the whole tensors.
-    let slice = weights.slice_of_unknown();
-    let list = match &arguments.tensors {
-        Some(source) => tensor_list(source)?,
-        None => {
-            if let Some(slice) = slice {
-                return Err(Failure::Usage(format!(
-                    "{} has metadata slice {slice:?}: give --tensors, the list of the whole \
-                     tensors with their shapes",
-                    weights.path().display()
-                )));
-            }
-            weights.tensor_list()?
+    let source = arguments.tensors.as_deref().or(recipe.tensors());
+    let list = match (source, weights.slice_of_unknown()) {
+        (Some(source), _) => tensor_list(source)?,
+        // Files of older versions give a slice without the shapes of the whole tensors.
+        (None, Some(slice)) => {
+            return Err(Failure::Usage(format!(
+                "{} has metadata slice {slice:?}: give --tensors, the list of the whole tensors with \
+                 their shapes",
+                weights.path().display()
+            )));
         }
+        (None, None) => weights.tensor_list()?,
     };
     let plan = resolve(&recipe, &list, arguments.seed, None)?;
     let seed = plan.seed;
     // The file itself is no source for what it should hold.
-    let Compared {
-        mut fills,
-        sources,
-        skipped,
-    } = Compared::new(plan, arguments.tensors.as_deref())?;
-    if let Some(slice) = slice {
-        // The metadata need not be trusted: at another slice, the bits differ.
-        fills = fills
-            .into_iter()
-            .filter(|fill| weights.get(fill.name()).is_some())
-            .map(|fill| narrowed(fill, slice))
-            .collect::<Result<_, _>>()?;
-    }
+    let compared = Compared::new(plan, source)?.narrowed_to(&weights)?;
 
     let backend = Backend::choose(&arguments.backend, 0)?;
     let bar = bytes_bar(weights.stored_bytes());
@@ -72,14 +61,20 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         std::ops::ControlFlow::Continue(())
     };
     let mut make = backend.maker();
-    let make = &mut WithSources::new(&mut *make, &sources);
+    let make = &mut WithSources::new(&mut *make, &compared.sources);
     let start = Instant::now();
-    let found = checkpoint::verify_some(&weights, &fills, &skipped, make, &mut progress);
+    let found = checkpoint::verify_some(
+        &weights,
+        &compared.fills,
+        &compared.skipped,
+        make,
+        &mut progress,
+    );
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let found = found?;
 
-    let hints = hints(&weights, &recipe, seed);
+    let hints = metadata_differences(&weights, &recipe, seed);
     if arguments.json {
         print_json(&Report {
             file: weights.path().display().to_string(),
@@ -193,24 +188,6 @@ fn message(
         message.push_str(hint);
     }
     message
-}
-
-/// Returns differences between the file's metadata and the arguments. Metadata proves nothing, but
-/// may explain differing weights.
-fn hints(weights: &Weights, recipe: &Recipe, seed: u64) -> Vec<String> {
-    let mut hints = Vec::new();
-    let mut compare = |key: &str, given: String| {
-        if let Some(value) = weights.metadata(key)
-            && value != given
-        {
-            hints.push(format!("its metadata has {key} {value:?}, not {given:?}"));
-        }
-    };
-    compare("seed", seed.to_string());
-    compare("recipe", recipe.name().to_owned());
-    compare("recipe_sha256", recipe.sha256());
-    compare("stream", STREAM_VERSION.to_string());
-    hints
 }
 
 const COLUMNS: [(&str, Align); 9] = [

@@ -1,0 +1,104 @@
+//! The command line `fanin` writes, checks and draws initial weights of neural networks.
+//!
+//! It reads arguments and shows progress and tables. The library `fanin` does the work. The program
+//! `fanin` and the Python package call [`run`].
+
+mod args;
+mod backend;
+mod commands;
+mod distributed;
+mod format;
+mod model;
+mod output;
+mod size;
+mod table;
+
+pub use size::size;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+
+use clap::Parser;
+use fanin::Error;
+
+use args::{Arguments, Command};
+use commands::{
+    bench, devices, diff, fill, init, inits, plan, plot, recipe, regenerate, signal, stats, verify,
+};
+
+/// The reason that a command ended early.
+enum Failure {
+    /// The arguments are invalid: exit status 2.
+    Usage(String),
+    /// The arguments are valid, but the command failed: exit status 1.
+    Run(String),
+    /// The reader of standard output closed it, as `head` does: exit status 0.
+    Closed,
+}
+
+impl Failure {
+    /// Makes a usage error of a library error that the arguments caused.
+    fn usage(error: impl std::error::Error) -> Self {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Io { path, source, .. }
+                if path == output::STDOUT && source.kind() == ErrorKind::BrokenPipe =>
+            {
+                Failure::Closed
+            }
+            _ => Failure::Run(error.to_string()),
+        }
+    }
+}
+
+impl From<fanin_plot::Error> for Failure {
+    fn from(error: fanin_plot::Error) -> Self {
+        Failure::Run(error.to_string())
+    }
+}
+
+/// Runs the command that the arguments ask for, and returns the exit status of the process: 0 for
+/// success, 1 for a command that failed, 2 for invalid arguments. The first argument is the name of the
+/// program.
+///
+/// It belongs to a process of its own: it writes to standard output and standard error, and may set the
+/// handlers of signals and the number of rayon's global threads.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are errors with status 0 here. A failed write is ignored: standard
+            // output or error is closed, so nobody reads the message.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let result = match arguments.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Fill(arguments) => fill::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Regenerate(arguments) => regenerate::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
+        Command::Plot(arguments) => plot::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Recipe(arguments) => recipe::run(&arguments),
+        Command::Inits(arguments) => inits::run(&arguments),
+        Command::Signal(arguments) => signal::run(&arguments),
+    };
+    let (message, status) = match result {
+        Ok(()) | Err(Failure::Closed) => return 0,
+        Err(Failure::Run(message)) => (message, 1),
+        Err(Failure::Usage(message)) => (message, 2),
+    };
+    // Not `eprintln!`, which panics where standard error is closed.
+    let _ = writeln!(io::stderr(), "fanin: error: {message}");
+    status
+}

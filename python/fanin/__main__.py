@@ -1,0 +1,36 @@
+"""The command line: `fanin`, or `python -m fanin`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Runs the command line with the arguments of the process, and ends the process."""
+    from fanin._native import command
+
+    _open_standard_streams()
+    # Python's handler would only note the signal and never be asked. The command line sets its own
+    # handler where a file is written, and elsewhere Ctrl-C ends the process at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(command(["fanin", *sys.argv[1:]]))
+
+
+def _open_standard_streams() -> None:
+    """Opens the null device for closed standard streams, as Rust does when a program starts.
+
+    Otherwise the next file that is opened would get the number of the stream, and messages would be
+    written into it.
+    """
+    for stream in (0, 1, 2):
+        try:
+            os.fstat(stream)
+        except OSError:
+            # The lowest free number is that of the stream.
+            os.open(os.devnull, os.O_RDWR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+//! Files and recipes: the metadata that names a recipe, and the fills that stored weights are compared
+//! with.
+
+use std::path::{Path, PathBuf};
+
+use super::sources::Sources;
+use super::weights::{StoredTensor, Weights};
+use crate::error::Result;
+use crate::fill::Fill;
+use crate::kernel::STREAM_VERSION;
+use crate::recipe::{Plan, Recipe};
+use crate::tensor::Slice;
+
+/// Returns the metadata of the files of a model: the versions, the seed, and the recipe's name and hash.
+///
+/// It holds only what determines the bits, so it has no time, place or backend, and equal requests give
+/// equal files. `fanin init` writes it.
+///
+/// ```
+/// use fanin::{Recipe, checkpoint};
+///
+/// let metadata = checkpoint::recipe_metadata(&Recipe::preset("gpt2")?, 42);
+/// assert!(metadata.contains(&("recipe", "gpt2".to_owned())));
+/// # Ok::<(), fanin::Error>(())
+/// ```
+#[must_use]
+pub fn recipe_metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)> {
+    vec![
+        ("format", "pt".to_owned()),
+        ("fanin", env!("CARGO_PKG_VERSION").to_owned()),
+        ("stream", STREAM_VERSION.to_string()),
+        ("seed", seed.to_string()),
+        ("recipe", recipe.name().to_owned()),
+        ("recipe_sha256", recipe.sha256()),
+    ]
+}
+
+/// Returns a message for each key of [`recipe_metadata`] that the files of weights have with another
+/// value. Metadata proves nothing, but may explain differing weights.
+#[must_use]
+pub fn metadata_differences(weights: &Weights, recipe: &Recipe, seed: u64) -> Vec<String> {
+    let compared = ["seed", "recipe", "recipe_sha256", "stream"];
+    let given = recipe_metadata(recipe, seed);
+    let messages = compared.into_iter().filter_map(|key| {
+        let (_, given) = given.iter().find(|(known, _)| *known == key)?;
+        let value = weights.metadata(key).filter(|value| value != given)?;
+        Some(format!("its metadata has {key} {value:?}, not {given:?}"))
+    });
+    messages.collect()
+}
+
+/// The fills of a plan that stored weights are compared with, for
+/// [`verify_some`](super::verify_some) and [`diff_some`](super::diff_some).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Compared {
+    /// The fills. Kept tensors whose files are known have the dtypes of these files.
+    pub fills: Vec<Fill>,
+    /// The files of the fills that are kept.
+    pub sources: Sources,
+    /// The names of the tensors that the recipe skips.
+    pub skipped: Vec<String>,
+}
+
+impl Compared {
+    /// Finds the files of kept tensors. Without `list`, the source of the list of tensors, those that
+    /// are kept from there have none.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Sources::of_plan`] and [`Sources::apply`].
+    pub fn new(plan: Plan, list: Option<&Path>) -> Result<Self> {
+        let sources = Sources::of_plan(&plan, list)?;
+        let skipped = plan.skipped.iter().map(|tensor| tensor.name.clone());
+        let skipped = skipped.collect();
+        let mut fills = plan.into_fills();
+        sources.apply(fills.iter_mut().filter(|fill| sources.has(fill)))?;
+        Ok(Compared {
+            fills,
+            sources,
+            skipped,
+        })
+    }
+
+    /// Narrows the fills to the slice that weights hold of each tensor by their metadata, if these do
+    /// not give the shapes of the whole tensors ([`Weights::slice_of_unknown`]). Fills of other tensors
+    /// are left out then.
+    ///
+    /// The metadata need not be trusted: at another slice, the bits differ.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Slice`](crate::Error::Slice), naming the tensor, for a slice that a tensor does not have.
+    pub fn narrowed_to(mut self, weights: &Weights) -> Result<Self> {
+        let Some(slice) = weights.slice_of_unknown() else {
+            return Ok(self);
+        };
+        let held = self.fills.into_iter();
+        let held = held.filter(|fill| weights.get(fill.name()).is_some());
+        let narrowed = held.map(|fill| {
+            let slice =
+                Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
+            fill.slice(slice)
+        });
+        self.fills = narrowed.collect::<Result<_>>()?;
+        Ok(self)
+    }
+}
+
+impl Sources {
+    /// Returns a file from which tensors are kept that is `out`, or lies in the folder `out`. A model
+    /// cannot be written there: the file would be written while it is read.
+    #[must_use]
+    pub fn read_in(&self, out: &Path) -> Option<PathBuf> {
+        // A path that does not exist yet is none of them.
+        let out = out.canonicalize().ok()?;
+        let mut files = self.files();
+        let source = files.find(|file| {
+            let file = file.canonicalize();
+            file.is_ok_and(|file| file == out || file.parent() == Some(&out))
+        });
+        source.map(Path::to_owned)
+    }
+
+    /// Returns a file that is read, from which tensors are kept or `list` comes, in the folder of
+    /// `out`, which is a file or a folder. [`Writer::with_overwrite`](super::Writer::with_overwrite)
+    /// could remove it.
+    #[must_use]
+    pub fn read_beside(&self, list: Option<&Path>, out: &Path) -> Option<PathBuf> {
+        let folder = match out.is_dir() {
+            true => out,
+            false => out
+                .parent()
+                .filter(|parent| *parent != Path::new(""))
+                .unwrap_or(Path::new(".")),
+        };
+        let folder = folder.canonicalize().ok()?;
+        let weights = list.and_then(|list| Weights::open(list).ok());
+        let of_list = weights
+            .iter()
+            .flat_map(|weights| weights.tensors().iter().map(StoredTensor::file));
+        let mut files = self.files().chain(of_list);
+        let read = files.find(|file| {
+            let file = file.canonicalize();
+            file.is_ok_and(|file| file.parent() == Some(&folder))
+        });
+        read.map(Path::to_owned)
+    }
+}
