@@ -6,6 +6,7 @@ from fanin.torch._init import init_
 from fanin.torch._problems import RecordError, RecordWarning
 from fanin.torch._recorded import Recorded, RecordedPart, RecordedTensor, record
 from fanin.torch._report import Count, Report
+from fanin.torch._seeded import seeded
 
 __all__ = [
     "Count",
@@ -19,4 +20,5 @@ __all__ = [
     "fill_",
     "init_",
     "record",
+    "seeded",
 ]

@@ -72,9 +72,14 @@ def build(
     for message in recorded.warnings:
         report.warn(message)
     materialize(recorded, seed, device, dtype, report)
-    report.seconds = time.perf_counter() - started
-    _log.info("built %s: %s", type(recorded.model).__name__, report)
+    log_built(recorded.model, report, started)
     return recorded.model  # type: ignore[return-value]
+
+
+def log_built(model: nn.Module, report: Report, started: float) -> None:
+    """Logs what was made since a time of `time.perf_counter`."""
+    report.seconds = time.perf_counter() - started
+    _log.info("built %s: %s", type(model).__name__, report)
 
 
 def checked_device(device: torch.device | str | int) -> torch.device:

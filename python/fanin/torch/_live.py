@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -45,36 +47,51 @@ def attribute_paths(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
     Lists, tuples, dicts, modules in them, and objects with attributes of their own are searched.
     """
+    for path, thing in _reached(model):
+        if isinstance(thing, torch.Tensor):
+            yield path, thing
+
+
+def attribute_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """Yields the modules that the attributes of a model reach, the model first."""
+    for _, thing in _reached(model):
+        if isinstance(thing, nn.Module):
+            yield thing
+
+
+def _reached(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yields all objects that the attributes of a model reach once, those of short paths first."""
     seen: set[int] = set()
-    stack: list[tuple[str, Any]] = [("", model)]
-    while stack:
-        path, thing = stack.pop(0)
+    queue: deque[tuple[str, Any]] = deque([("", model)])
+    while queue:
+        path, thing = queue.popleft()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, torch.Tensor):
-            yield path, thing
-        else:
-            prefix = f"{path}." if path else ""
-            stack += [(f"{prefix}{key}", child) for key, child in _children(thing)]
+        yield path, thing
+        prefix = f"{path}." if path else ""
+        for key, child in _children(thing):
+            if not issubclass(type(child), _LEAVES):
+                queue.append((f"{prefix}{key}", child))
+
+
+#: What holds no tensors, and can be there in great number.
+_LEAVES = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
+#: The attributes of an empty module: dicts of members, which are searched, and of hooks.
+_OF_MODULES = frozenset(vars(nn.Module()))
 
 
 def _children(thing: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(thing, nn.Module):
-        for members in (thing._parameters, thing._buffers, thing._modules):
-            yield from members.items()
-        yield from ((key, value) for key, value in vars(thing).items() if not _is_machinery(key))
-    elif isinstance(thing, Mapping):
-        yield from ((str(key), value) for key, value in thing.items())
-    elif isinstance(thing, Sequence) and not isinstance(thing, (str, bytes, range)):
+    # `type` and not `isinstance`, which would ask proxy objects for their class. `dict.items`,
+    # because some subclasses of dict import modules when they are asked for items.
+    kind = type(thing)
+    if issubclass(kind, nn.Module):
+        for members in ("_parameters", "_buffers", "_modules"):
+            yield from vars(thing).get(members, {}).items()
+        yield from ((key, value) for key, value in vars(thing).items() if key not in _OF_MODULES)
+    elif issubclass(kind, dict):
+        yield from ((str(key), value) for key, value in dict.items(thing))
+    elif issubclass(kind, (list, tuple)):
         yield from ((str(at), value) for at, value in enumerate(thing))
-    elif type(type(thing)) is type and type(thing).__module__ not in ("builtins", "torch"):
+    elif not issubclass(kind, (torch.Tensor, type, ModuleType)):
         yield from getattr(thing, "__dict__", {}).items()
-
-
-#: The attributes of an empty module: dicts of members and hooks.
-_MACHINERY = frozenset(vars(nn.Module()))
-
-
-def _is_machinery(key: str) -> bool:
-    return key in _MACHINERY

@@ -29,7 +29,7 @@ class Count:
 
 @dataclass
 class Report:
-    """What a call of `init_` has written in this process.
+    """What `init_` has written in this process.
 
     Elements and bytes of a sharded tensor are those of this rank's part. Tied tensors, which share
     memory, count once.
@@ -104,7 +104,9 @@ def _levels_to_caller() -> int:
     """Returns the `stacklevel` that names the line outside of this package."""
     frame = sys._getframe(1)
     level = 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fanin."):
+    # `seeded` is called through contextlib.
+    inner = ("fanin.", "contextlib")
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inner):
         frame = frame.f_back
         level += 1
     return level
