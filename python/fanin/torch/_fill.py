@@ -1,0 +1,270 @@
+"""Writes the values of a whole tensor, or the part that this process holds, to a torch tensor."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+import fanin
+from fanin import _native
+from fanin._errors import ArgumentError
+from fanin.torch._geometry import Box, Part, as_dtensor, part_of
+
+
+@dataclass(frozen=True)
+class Means:
+    """How values are made, which does not change them."""
+
+    threads: int | None = None
+    """The number of threads. All cores by default."""
+    progress: Callable[[int, int], None] | None = None
+    """Called with the bytes that are made since the last call, and the bytes of the tensor."""
+
+
+class Source(Protocol):
+    """The values of a tensor, of which any box can be had without the rest."""
+
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
+        """Writes a box of the tensor, converted to the dtype of `out`.
+
+        Args:
+            out: A contiguous tensor on the CPU, of the shape of the box.
+            box: Ranges of indices of the whole tensor.
+            means: Threads, and progress.
+        """
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The values of an initializer."""
+
+    init: str
+    shape: tuple[int, ...]
+    name: str
+    seed: int
+    layout: str
+
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
+        """Fills `out` in place. See `Source.write`."""
+        _native.fill_at(
+            self.init,
+            list(self.shape),
+            out.data_ptr(),
+            out.nbytes,
+            name=self.name,
+            seed=self.seed,
+            dtype=str(out.dtype),
+            layout=self.layout,
+            slice=list(box),
+            threads=means.threads,
+            progress=means.progress,
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The values of a tensor of a plan."""
+
+    plan: fanin.Plan
+    name: str
+
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
+        """Fills `out` in place. See `Source.write`."""
+        self.plan._plan.fill_at(
+            self.name,
+            out.data_ptr(),
+            out.nbytes,
+            dtype=str(out.dtype),
+            slice=list(box),
+            threads=means.threads,
+            progress=means.progress,
+        )
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values that are a tensor already."""
+
+    value: torch.Tensor
+
+    def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
+        """Copies the box. See `Source.write`."""
+        out.copy_(self.value[_index(box)])
+        if means.progress is not None:
+            means.progress(out.nbytes, out.nbytes)
+
+
+def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part:
+    """Writes the values of a tensor, or those of its part that this process holds.
+
+    Args:
+        source: The values of the whole tensor.
+        tensor: A plain tensor or a DTensor, on any device, of any strides.
+        name: The tensor's name, for errors.
+        means: Threads, and progress.
+
+    Returns:
+        The part that was written.
+
+    Raises:
+        TypeError: For a kind of tensor that has no memory of its elements, such as a sparse one.
+        ValueError: For a tensor on the meta device, and as `part_of`.
+    """
+    check_writable(tensor, name)
+    part = part_of(tensor, name)
+    check_writable(part.memory, name)
+    with torch.no_grad():
+        _write_part(source, part, means)
+    if as_dtensor(tensor) is not None:
+        _mark_modified(tensor)
+    return part
+
+
+def _write_part(source: Source, part: Part, means: Means) -> None:
+    """Writes a part on any device.
+
+    Kernels for other devices go here: until then the CPU makes the values and one copy moves them.
+    """
+    memory = part.memory
+    if memory.device.type == "cpu":
+        for box, place in part.boxes():
+            _write_box(source, memory[_index(place)], box, means)
+        _mark_modified(memory)
+    else:
+        staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
+        _write_part(source, Part(staged, part.ranges), means)
+        memory.copy_(staged)
+
+
+def _write_box(source: Source, out: torch.Tensor, box: Box, means: Means) -> None:
+    """Writes a box on the CPU: in place where its elements follow each other in memory."""
+    if out.is_contiguous() and not out.is_neg():
+        source.write(out, box, means)
+    else:
+        staged = torch.empty(out.shape, dtype=out.dtype, device="cpu")
+        source.write(staged, box, means)
+        out.copy_(staged)
+
+
+def _index(box: Box) -> tuple[slice, ...]:
+    return tuple(slice(start, end) for start, end in box)
+
+
+def _mark_modified(tensor: torch.Tensor) -> None:
+    """Tells autograd that memory has changed: backward passes that need old values are errors."""
+    # Tensors made in inference mode count no versions.
+    if not tensor.is_inference():
+        torch.autograd.graph.increment_version(tensor)
+
+
+def check_writable(tensor: torch.Tensor, name: str) -> None:
+    """Checks that a tensor has memory with one place for each element.
+
+    Raises:
+        TypeError: For what is not a tensor, and for quantized, sparse, nested and fake tensors and
+            other subclasses whose elements are not in their own memory.
+        ValueError: For a tensor on the meta device, one that is expanded, or whose memory has been
+            freed.
+    """
+    where = f"tensor {name!r}"
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{where} is a {type(tensor).__name__}; expected a torch.Tensor")
+    if as_dtensor(tensor) is not None:
+        return
+    if has_own_dispatch(tensor):
+        raise TypeError(
+            f"{where} is a {type(tensor).__name__}, which may not store its elements as they are; "
+            "use a plain tensor or a DTensor"
+        )
+    if tensor.is_quantized:
+        raise TypeError(f"{where} is quantized ({tensor.dtype}); initialize before quantizing")
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        raise TypeError(f"{where} is {kind}; only dense strided tensors can be filled")
+    if tensor.is_meta:
+        raise ArgumentError(
+            f'{where} is on the meta device; call model.to_empty(device="cpu") first'
+        )
+    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride())):
+        raise ArgumentError(
+            f"{where} is expanded: several elements share memory; fill a clone of it"
+        )
+    try:
+        nbytes = tensor.untyped_storage().nbytes()
+    except NotImplementedError:
+        raise TypeError(f"{where} has no memory of its own inside torch.func transforms") from None
+    if tensor.numel() > 0 and nbytes == 0:
+        raise ArgumentError(f"{where}: its memory has been freed; fill it while it is allocated")
+
+
+def has_own_dispatch(tensor: torch.Tensor) -> bool:
+    """Returns true for a subclass that computes operators itself, such as a FakeTensor."""
+    plain = (torch.Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl)
+    return all(type(tensor).__torch_dispatch__ is not each for each in plain)
+
+
+def check_seed(seed: object) -> int:
+    """Returns a seed as an int.
+
+    Raises:
+        TypeError: For what is not a whole number.
+        ValueError: For a number outside of 0 to 2^64 - 1.
+    """
+    if isinstance(seed, (bool, float)) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed {seed!r} is not a whole number; use 0 to 2**64 - 1")
+    number = operator.index(seed)
+    if not 0 <= number < 2**64:
+        raise ArgumentError(f"seed {number} is out of range; use 0 to 2**64 - 1")
+    return number
+
+
+def fill_(
+    tensor: torch.Tensor,
+    init: str,
+    *,
+    name: str,
+    seed: int,
+    layout: str = "out_in",
+    threads: int | None = None,
+) -> torch.Tensor:
+    """Fills a tensor in place, as the functions of `torch.nn.init` do.
+
+    The values depend on `init`, the whole tensor's shape, `name`, `seed` and `layout` alone: not on
+    the device, the number of threads, or the ranks that share the tensor. Each dtype holds the
+    float32 values, rounded. A DTensor gets the values of this rank's part, without messages.
+    torch's generators are neither used nor changed.
+
+    Args:
+        tensor: A dense tensor of any device and strides, or a DTensor. `requires_grad` stays.
+        init: An initializer, such as `"kaiming_normal"` or `"normal(std=0.02)"`.
+        name: The name that selects the random stream, such as `"layers.0.weight"`.
+        seed: From 0 to 2^64 - 1.
+        layout: `"out_in"` for `torch.nn.Linear` and convolutions, or `"in_out"`. It decides which
+            dimensions are the fans.
+        threads: The number of threads. All cores by default.
+
+    Returns:
+        The same tensor.
+
+    Raises:
+        TypeError: For a quantized, sparse, nested, complex or fake tensor.
+        ValueError: For a tensor on the meta device, an initializer that does not exist or cannot
+            make this shape or dtype, a seed out of range, and a DTensor with a `Partial` placement.
+
+    Example:
+        >>> import torch
+        >>> from fanin.torch import fill_
+        >>> weight = torch.empty(64, 32)
+        >>> _ = fill_(weight, "xavier_uniform", name="fc.weight", seed=1)
+    """
+    check_writable(tensor, name)
+    seed = check_seed(seed)
+    if tensor.is_complex():
+        raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill its view_as_real")
+    source = Drawn(init, tuple(tensor.shape), name, seed, layout)
+    write(source, tensor, name, Means(threads))
+    return tensor

@@ -1,0 +1,134 @@
+"""The tensors of an existing model, by the names that they have without wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+import fanin
+from fanin._errors import ArgumentError
+from fanin.torch._fill import has_own_dispatch
+from fanin.torch._geometry import as_dtensor
+from fanin.torch._names import canonical
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of a module, under one of its names."""
+
+    name: str
+    module: nn.Module
+    key: str
+    tensor: torch.Tensor
+    is_temporary: bool
+    """Whether the state dict leaves it out."""
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it is a parameter, and not a buffer."""
+        return self.key in self.module._parameters
+
+    def put(self, tensor: torch.Tensor) -> None:
+        """Gives the module another tensor under this name."""
+        kind: dict[str, Any] = self.module.__dict__[
+            "_parameters" if self.is_parameter else "_buffers"
+        ]
+        kind[self.key] = tensor
+
+
+def slots(model: nn.Module) -> list[Slot]:
+    """Returns the parameters and buffers of a model in the order of its state dict.
+
+    A tensor that has several names is there once for each.
+
+    Raises:
+        TypeError: For what is not a module, and for a model in `FullyShardedDataParallel`, whose
+            parameters are parts of flattened memory.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, but got a {type(model).__name__}")
+    found: dict[str, Slot] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        _reshard(module, prefix)
+        for key, tensor, is_temporary in _own(module):
+            name = canonical(model, f"{prefix}.{key}" if prefix else key)
+            found.setdefault(name, Slot(name, module, key, tensor, is_temporary))
+    return list(found.values())
+
+
+def _own(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
+    for key, parameter in module._parameters.items():
+        if parameter is not None:
+            yield key, parameter, False
+    for key, buffer in module._buffers.items():
+        if buffer is not None:
+            yield key, buffer, key in module._non_persistent_buffers_set
+
+
+def _reshard(module: nn.Module, prefix: str) -> None:
+    """Frees the gathered parameters of FSDP2, so that the module has its shards. Refuses FSDP1."""
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__}
+    if "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel" in names:
+        raise TypeError(
+            f"module {prefix!r} is a FullyShardedDataParallel, whose flattened parameters are not "
+            "supported; shard with torch.distributed.fsdp.fully_shard"
+        )
+    if any(name.endswith(".FSDPModule") for name in names):
+        module.reshard()  # type: ignore[operator]
+
+
+def by_memory(every: Iterable[Slot]) -> list[list[Slot]]:
+    """Returns the slots of a model, those of the same elements together."""
+    found: dict[Hashable, list[Slot]] = {}
+    for slot in every:
+        found.setdefault(memory_of(slot.tensor), []).append(slot)
+    return list(found.values())
+
+
+def memory_of(tensor: torch.Tensor) -> Hashable:
+    """Returns what two tensors have in common if they are the same elements."""
+    memory, dtensor = tensor, as_dtensor(tensor)
+    if dtensor is not None:
+        with torch.no_grad():
+            memory = dtensor.to_local()
+    if memory.is_meta or memory.numel() == 0 or has_own_dispatch(memory):
+        return id(tensor)
+    if memory.layout is not torch.strided:
+        return id(tensor)
+    return memory.data_ptr(), memory.dtype, tuple(memory.shape), tuple(memory.stride())
+
+
+def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]:
+    """Returns the names that match a glob, with the globs of recipes.
+
+    Args:
+        names: The names of all tensors.
+        only: A glob or several, or None for all names.
+
+    Raises:
+        ValueError: For a malformed glob, and for one that matches no name.
+    """
+    if only is None:
+        return set(names)
+    globs = [only] if isinstance(only, str) else list(only)
+    found: set[str] = set()
+    for glob in globs:
+        matched = _matched(names, glob)
+        if not matched:
+            shown = ", ".join(names[:3]) or "none"
+            raise ArgumentError(
+                f"only: {glob!r} matches no tensor; the first of the model are {shown}"
+            )
+        found |= matched
+    return found
+
+
+def _matched(names: Sequence[str], glob: str) -> set[str]:
+    # A recipe does the matching, so that globs mean here what they mean there.
+    rules = [{"match": glob, "init": "zeros"}, {"match": "*", "skip": True}]
+    recipe = fanin.Recipe.from_rules(rules)
+    return set(recipe.plan([(name, ()) for name in names], 0).names)

@@ -1,0 +1,112 @@
+"""The account of a fill: how many tensors of each class, on which devices, in which time."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+
+from fanin.torch._geometry import Part
+from fanin.torch._problems import RecordWarning
+
+
+@dataclass
+class Count:
+    """Tensors, and their elements and bytes in this process."""
+
+    tensors: int = 0
+    elements: int = 0
+    bytes: int = 0
+
+    def add(self, memory: torch.Tensor) -> None:
+        """Counts a tensor."""
+        self.tensors += 1
+        self.elements += memory.numel()
+        self.bytes += memory.numel() * memory.element_size()
+
+
+@dataclass
+class Report:
+    """What `init_` has written in this process.
+
+    Elements and bytes of a sharded tensor are those of this rank's part. Tied tensors, which share
+    memory, count once.
+    """
+
+    classes: dict[str, Count] = field(default_factory=dict)
+    """The tensors of each class: `"rule"`, `"parts"`, `"kept"`, `"tied"`, `"same"`, `"derived"`,
+    `"replay"` and `"uninit"` as in `RecordedTensor.origin`, or `"rule"` alone for a recipe."""
+    devices: list[str] = field(default_factory=list)
+    """How the tensors were filled, such as `"filled on the CPU, copied to cuda:0"`."""
+    untouched: list[str] = field(default_factory=list)
+    """The names of the tensors that keep their values, because `only` leaves them out or the recipe
+    has `skip = true` for them."""
+    warnings: list[str] = field(default_factory=list)
+    """The warnings, which were also given by `warnings.warn`."""
+    seconds: float = 0.0
+    """The time from the call to the return."""
+
+    @property
+    def total(self) -> Count:
+        """The sum over all classes."""
+        counts = self.classes.values()
+        return Count(
+            sum(count.tensors for count in counts),
+            sum(count.elements for count in counts),
+            sum(count.bytes for count in counts),
+        )
+
+    def add(self, origin: str, part: Part) -> None:
+        """Counts a tensor that was written."""
+        self.classes.setdefault(origin, Count()).add(part.memory)
+        device = part.memory.device
+        how = "filled on the CPU"
+        if device.type != "cpu":
+            how += f", copied to {device}"
+        if how not in self.devices:
+            self.devices.append(how)
+
+    def warn(self, message: str) -> None:
+        """Adds a warning, and gives it to the caller of the public function."""
+        self.warnings.append(message)
+        warnings.warn(message, RecordWarning, stacklevel=_levels_to_caller())
+
+    def __str__(self) -> str:
+        """Returns one line."""
+        total = self.total
+        classes = ", ".join(f"{name} {count.tensors}" for name, count in self.classes.items())
+        parts = [
+            f"{total.tensors} tensors ({classes})" if classes else "no tensors",
+            f"{_with_unit(total.elements, '')} elements",
+            f"{_with_unit(total.bytes, 'B')} in {self.seconds:.3g} s",
+            *self.devices,
+        ]
+        if self.untouched:
+            parts.append(f"{len(self.untouched)} untouched")
+        if self.warnings:
+            parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
+        return "; ".join(parts)
+
+
+def _with_unit(number: int, unit: str) -> str:
+    """Returns three digits with a decimal prefix: 8030261248 B is `8.03 GB`."""
+    value = float(number)
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 999.5 or prefix == "T":
+            break
+        value /= 1000
+    return f"{value:.3g} {prefix}{unit}".rstrip()
+
+
+def _levels_to_caller() -> int:
+    """Returns the `stacklevel` that names the line outside of this package."""
+    frame = sys._getframe(1)
+    level = 1
+    # `seeded` is called through contextlib.
+    inner = ("fanin.", "contextlib")
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inner):
+        frame = frame.f_back
+        level += 1
+    return level
