@@ -257,9 +257,7 @@ def closed(form: Form) -> Form | None:
     if isinstance(form, Normal):
         return Constant(form.mean) if _single(form.std) == 0 else _finite(form)
     if isinstance(form, Uniform):
-        return (
-            Constant(form.low) if _single(form.low) == _single(form.high) else _finite(form)
-        )
+        return Constant(form.low) if _single(form.low) == _single(form.high) else _finite(form)
     if isinstance(form, TruncNormal):
         return _closed_truncated(form)
     if isinstance(form, LogUniform):

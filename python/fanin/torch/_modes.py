@@ -445,7 +445,9 @@ class CpuFacade(TorchFunctionMode):
             return self._move(func, args, kwargs)
         if func in _FROM_NUMBERS and not isinstance(first, torch.Tensor):
             args = map_leaves(self._number, args)
-        if kwargs.get("out") is None and (func in _constructors() or kwargs.get("device") is not None):
+        if kwargs.get("out") is None and (
+            func in _constructors() or kwargs.get("device") is not None
+        ):
             kwargs["device"] = _CPU
         return func(*args, **kwargs)
 

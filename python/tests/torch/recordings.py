@@ -51,7 +51,9 @@ def value(recorded: Recorded, name: str, seed: int = 1) -> torch.Tensor:
 
 def bits(tensor: torch.Tensor) -> bytes:
     """Returns the bytes of a tensor, so that -0 and 0 differ and NaN equals itself."""
-    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    return (
+        tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    )
 
 
 def saved(recorded: Recorded, folder: Path, seed: int = 1) -> dict[str, torch.Tensor]:
@@ -62,7 +64,9 @@ def saved(recorded: Recorded, folder: Path, seed: int = 1) -> dict[str, torch.Te
     assert plan.unused == [], plan.unused
     assert plan.names == [name for name, _, _ in recorded.tensor_list()]
     tensors = recorded.tensors
-    return {name: filled(plan, name, tensors[name].shape, tensors[name].dtype) for name in plan.names}
+    return {
+        name: filled(plan, name, tensors[name].shape, tensors[name].dtype) for name in plan.names
+    }
 
 
 def check_saved(recorded: Recorded, folder: Path, seed: int = 1) -> None:
@@ -74,7 +78,9 @@ def check_saved(recorded: Recorded, folder: Path, seed: int = 1) -> None:
 def check_like_torch(recorded: Recorded, real: nn.Module) -> None:
     """Checks what a real construction shows: names, shapes, dtypes, ties, and values without random numbers."""
     state = real.state_dict(keep_vars=True)
-    expected = [(name, tuple(t.shape), str(t.dtype).replace("torch.", "")) for name, t in state.items()]
+    expected = [
+        (name, tuple(t.shape), str(t.dtype).replace("torch.", "")) for name, t in state.items()
+    ]
     assert recorded.tensor_list() == expected
     everything = {**state, **dict(real.named_buffers(remove_duplicate=False))}
     assert list(recorded.tensors) == list(everything)

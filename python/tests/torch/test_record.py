@@ -12,7 +12,7 @@ import torch
 from fanin.torch import record
 from torch import nn
 
-from recordings import Holder, bits, check_like_torch, check_saved, hold, one, saved, value
+from .recordings import Holder, bits, check_like_torch, check_saved, hold, one, saved, value
 
 LAYERS = {
     "linear": lambda: nn.Linear(7, 5),
@@ -100,7 +100,10 @@ def test_copies_of_a_layer_are_the_same(tmp_path: Path) -> None:
     for name, tensor in recorded.tensors.items():
         layer = name.split(".")[1]
         if layer != "0" and tensor.detail != "No element is random.":
-            assert (tensor.origin, tensor.of) == ("same", name.replace(f"layers.{layer}", "layers.0"))
+            assert (tensor.origin, tensor.of) == (
+                "same",
+                name.replace(f"layers.{layer}", "layers.0"),
+            )
     assert 'same_as = "layers.0.*"' in recorded.recipe.text
 
 
@@ -142,7 +145,12 @@ def test_one_module_under_two_names_is_tied() -> None:
             self.a = self.b = nn.Linear(2, 2)
 
     recorded = record(Model)
-    assert [tensor.origin for tensor in recorded.tensors.values()] == ["rule", "rule", "tied", "tied"]
+    assert [tensor.origin for tensor in recorded.tensors.values()] == [
+        "rule",
+        "rule",
+        "tied",
+        "tied",
+    ]
 
 
 def test_a_view_of_another_tensor_is_derived(tmp_path: Path) -> None:
@@ -176,7 +184,9 @@ def test_parts_of_one_draw_are_rules_if_they_are_apart() -> None:
         return {"q": q, "k": k.clone(), "v": v, "left": left.clone(), "right": right.clone()}
 
     recorded = hold(make)
-    assert [tensor.init for tensor in recorded.tensors.values()][:3] == ["normal(mean=0,std=0.1)"] * 3
+    assert [tensor.init for tensor in recorded.tensors.values()][:3] == [
+        "normal(mean=0,std=0.1)"
+    ] * 3
     # Columns of a draw are interleaved, so they are taken from one stream.
     assert [recorded.tensors[name].origin for name in ("left", "right")] == ["replay", "replay"]
     whole = torch.cat([value(recorded, "left"), value(recorded, "right")], 1)
@@ -232,7 +242,9 @@ def test_a_replay_follows_the_seed_and_ignores_torchs_state() -> None:
 
 def test_saving_computed_values_needs_a_seed(tmp_path: Path) -> None:
     recorded = record(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)))
-    with pytest.raises(ValueError, match=r"'parametrizations.weight.original0' .*save\(path, seed=1\)"):
+    with pytest.raises(
+        ValueError, match=r"'parametrizations.weight.original0' .*save\(path, seed=1\)"
+    ):
         recorded.save(tmp_path / "m.toml")
     recorded.save(tmp_path / "m.toml", seed=3)
     recipe = fanin.Recipe.load(tmp_path / "m.toml")
@@ -243,7 +255,9 @@ def test_saving_computed_values_needs_a_seed(tmp_path: Path) -> None:
 def test_only_kept_tensors_need_a_file(tmp_path: Path) -> None:
     record(nn.Linear, 3, 3).save(tmp_path / "a.toml")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tensors.json", "a.toml"]
-    with pytest.raises(ValueError, match="'b' is not the path of a recipe: use a name that ends in .toml"):
+    with pytest.raises(
+        ValueError, match="'b' is not the path of a recipe: use a name that ends in .toml"
+    ):
         record(nn.Linear, 3, 3).save("b")
 
 
@@ -285,7 +299,9 @@ def test_floats_of_every_width(dtype: torch.dtype, tmp_path: Path) -> None:
 
 
 def test_a_half_of_a_model_is_cast_from_its_single(tmp_path: Path) -> None:
-    single, half = (record(lambda: nn.Linear(8, 8, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16))
+    single, half = (
+        record(lambda: nn.Linear(8, 8, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)
+    )
     assert torch.equal(value(single, "weight").to(torch.bfloat16), value(half, "weight"))
 
 
@@ -358,7 +374,12 @@ def test_patterns_of_positions_are_recognized(tmp_path: Path) -> None:
 
 
 def test_short_lists_of_numbers_stand_in_the_recipe(tmp_path: Path) -> None:
-    recorded = hold(lambda: {"mean": torch.tensor([0.485, 0.456, 0.406]), "w": torch.cat([torch.randn(4), torch.tensor([1.0, 2.0, 4.0])])})
+    recorded = hold(
+        lambda: {
+            "mean": torch.tensor([0.485, 0.456, 0.406]),
+            "w": torch.cat([torch.randn(4), torch.tensor([1.0, 2.0, 4.0])]),
+        }
+    )
     assert "values = [0.485, 0.456, 0.406]" in recorded.recipe.text
     assert '{ slice = "4:7", values = [1, 2, 4] }' in recorded.recipe.text
     check_saved(recorded, tmp_path)
@@ -402,7 +423,12 @@ def test_wrappers_do_not_change_names() -> None:
 
     expected = [f"{i}.{name}" for i in (0, 1) for name in ("weight", "bias")]
     assert list(record(make).tensors) == expected
-    assert list(record(lambda: nn.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))).tensors) == expected
+    assert (
+        list(
+            record(lambda: nn.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))).tensors
+        )
+        == expected
+    )
 
 
 def test_a_child_called_module_keeps_its_name() -> None:
@@ -417,7 +443,11 @@ def test_a_child_called_module_keeps_its_name() -> None:
 def test_hugging_face_models(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(
-        num_hidden_layers=3, hidden_size=32, intermediate_size=64, num_attention_heads=4, vocab_size=90
+        num_hidden_layers=3,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        vocab_size=90,
     )
 
     def make() -> nn.Module:
@@ -438,7 +468,9 @@ def test_a_large_model_needs_little_time_and_memory() -> None:
     transformers = pytest.importorskip("transformers")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.monotonic()
-    recorded = record(transformers.AutoModelForCausalLM.from_config, transformers.DeepseekV3Config())
+    recorded = record(
+        transformers.AutoModelForCausalLM.from_config, transformers.DeepseekV3Config()
+    )
     seconds = time.monotonic() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert sum(p.numel() for p in recorded.model.parameters()) > 6e11
@@ -517,7 +549,9 @@ def test_storages_give_unnamed_tensors_their_values() -> None:
 
     recorded = record(Model)
     storages = recorded._storages()
-    weight, plain, noise = (storages.ref(getattr(recorded.model, name)) for name in ("weight", "plain", "noise"))
+    weight, plain, noise = (
+        storages.ref(getattr(recorded.model, name)) for name in ("weight", "plain", "noise")
+    )
     assert weight.storage in storages.named
     assert plain.storage not in storages.named
     assert storages.value(plain.storage, 1).view(torch.float32).tolist() == [0.0, 1.0, 2.0]

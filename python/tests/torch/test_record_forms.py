@@ -11,10 +11,12 @@ import torch
 from fanin.torch import _forms as forms
 from torch import nn
 
-from recordings import hold, one, value
+from .recordings import hold, one, value
 
 
-def timm_trunc_normal_(tensor: torch.Tensor, mean: float, std: float, a: float, b: float) -> torch.Tensor:
+def timm_trunc_normal_(
+    tensor: torch.Tensor, mean: float, std: float, a: float, b: float
+) -> torch.Tensor:
     """Draws as timm.layers.trunc_normal_ does: by the inverse of the error function."""
 
     def below(x: float) -> float:
@@ -146,7 +148,9 @@ NOT_CLOSED: dict[str, Callable[[], torch.Tensor]] = {
     "an expanded draw": lambda: torch.randn(1, 4).expand(3, 4),
     "a raw QR": lambda: torch.linalg.qr(torch.randn(5, 5))[0],
     "rows of an orthogonal matrix": lambda: nn.init.orthogonal_(torch.empty(4, 4))[:2].clone(),
-    "an orthogonal matrix of another shape": lambda: nn.init.orthogonal_(torch.empty(4, 6)).view(8, 3),
+    "an orthogonal matrix of another shape": lambda: nn.init.orthogonal_(torch.empty(4, 6)).view(
+        8, 3
+    ),
     "zeros at given places": lambda: torch.randn(8, 8).index_fill(0, torch.tensor([1, 5]), 0.0),
     "whole numbers": lambda: torch.randint(3, 9, (50,)).float(),
     "a permutation": lambda: torch.randperm(20).float(),
@@ -191,7 +195,9 @@ def test_replays_have_the_properties_of_their_operations() -> None:
 
 
 def test_a_complex_draw_has_half_the_variance_in_each_part() -> None:
-    recorded = hold(lambda: {"x": torch.view_as_real(torch.randn(20000, dtype=torch.cfloat)).clone()})
+    recorded = hold(
+        lambda: {"x": torch.view_as_real(torch.randn(20000, dtype=torch.cfloat)).clone()}
+    )
     assert recorded.tensors["x"].origin == "replay"
     x = value(recorded, "x")
     assert float(x.std()) == pytest.approx(0.5**0.5, abs=0.01)

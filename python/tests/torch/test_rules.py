@@ -59,14 +59,22 @@ def test_numbers_in_the_middle() -> None:
         "a": [f"stages.{i}.blocks.{j}.norm.weight" for i in range(3) for j in range(2)],
         "b": [f"stages.{i}.downsample.norm.weight" for i in range(3)],
     }
-    assert globs(groups) == {"a": ["stages.*.blocks.*.norm.weight"], "b": ["*.downsample.norm.weight"]}
+    assert globs(groups) == {
+        "a": ["stages.*.blocks.*.norm.weight"],
+        "b": ["*.downsample.norm.weight"],
+    }
 
 
 def test_special_characters_are_escaped() -> None:
     names = ["a[0].*", "a[1].*", "b{x,y}", "c\\d", "e?", "!f"]
     for name in names:
-        items = [Item(name, Assignment("init", "ones")), Item("z" + name, Assignment("init", "zeros"))]
-        plan = fanin.Recipe.from_toml(recipe_text(items)).plan([(i.name, [2], None) for i in items], 1)
+        items = [
+            Item(name, Assignment("init", "ones")),
+            Item("z" + name, Assignment("init", "zeros")),
+        ]
+        plan = fanin.Recipe.from_toml(recipe_text(items)).plan(
+            [(i.name, [2], None) for i in items], 1
+        )
         assert plan.entry(name)["init"] == "ones"
         assert plan.entry("z" + name)["init"] == "zeros"
     assert escaped("a.b_c-d") == "a.b_c-d"
@@ -76,16 +84,33 @@ def test_special_characters_are_escaped() -> None:
 def test_any_groups_of_any_names(seed: int) -> None:
     """The recipe gives every tensor its own assignment, whatever the names are."""
     rng = random.Random(seed)
-    words = ["weight", "bias", "norm", "layers", "0", "1", "10", "q_proj", "k_proj", "a", "x?", "[b]"]
+    words = [
+        "weight",
+        "bias",
+        "norm",
+        "layers",
+        "0",
+        "1",
+        "10",
+        "q_proj",
+        "k_proj",
+        "a",
+        "x?",
+        "[b]",
+    ]
     names = {".".join(rng.choices(words, k=rng.randint(1, 5))) for _ in range(60)}
     inits = ["ones", "zeros", "normal", "constant(value=2)", "constant(value=3)"]
-    items = [Item(name, Assignment("init", rng.choice(inits[: 1 + seed % 5]))) for name in sorted(names)]
+    items = [
+        Item(name, Assignment("init", rng.choice(inits[: 1 + seed % 5]))) for name in sorted(names)
+    ]
     owners = [item for item in items if rng.random() < 0.7] or items[:1]
     chosen = {item.name for item in owners}
     items = [
         item
         if item.name in chosen
-        else Item(item.name, Assignment(rng.choice(["same_as", "tied_to"]), rng.choice(owners).name))
+        else Item(
+            item.name, Assignment(rng.choice(["same_as", "tied_to"]), rng.choice(owners).name)
+        )
         for item in items
     ]
     text = recipe_text(items)
@@ -103,7 +128,9 @@ def test_any_groups_of_any_names(seed: int) -> None:
 def test_copies_of_layers_are_one_rule() -> None:
     first = [Item(name, Assignment("init", "normal")) for name in ("h.0.a.w", "h.0.b.w")]
     copies = [
-        Item(f"h.{i}.{name}", Assignment("same_as", f"h.0.{name}")) for i in (1, 2) for name in ("a.w", "b.w")
+        Item(f"h.{i}.{name}", Assignment("same_as", f"h.0.{name}"))
+        for i in (1, 2)
+        for name in ("a.w", "b.w")
     ]
     assert recipe_text([*first, *copies]).splitlines()[-6:] == [
         "[[rule]]",
@@ -124,7 +151,9 @@ def test_a_recipe_reads_well() -> None:
         Item("id", Assignment("init", "zeros", comment="Nothing writes it.")),
         Item("head.weight", Assignment("tied_to", "embed.weight")),
     ]
-    assert recipe_text(items, ["A model."], ["seed = 1"]) == """\
+    assert (
+        recipe_text(items, ["A model."], ["seed = 1"])
+        == """\
 # A model.
 
 seed = 1
@@ -153,6 +182,7 @@ init = "zeros"
 match = "head.weight"
 tied_to = "embed.weight"
 """
+    )
 
 
 def test_an_empty_list_has_a_recipe() -> None:
@@ -170,14 +200,18 @@ def test_an_empty_list_has_a_recipe() -> None:
         ((), (), ":"),
     ],
 )
-def test_slices_as_text(ranges: tuple[tuple[int, int], ...], shape: tuple[int, ...], text: str) -> None:
+def test_slices_as_text(
+    ranges: tuple[tuple[int, int], ...], shape: tuple[int, ...], text: str
+) -> None:
     assert slice_text(ranges, shape) == text
 
 
 def test_a_large_model_has_globs_soon() -> None:
     import time
 
-    names = layers(60, *(f"mlp.experts.{e}.{w}_proj.weight" for e in range(256) for w in ("up", "down")))
+    names = layers(
+        60, *(f"mlp.experts.{e}.{w}_proj.weight" for e in range(256) for w in ("up", "down"))
+    )
     items = [Item(name, Assignment("init", "normal(std=0.02)")) for name in names]
     items += [Item(name, Assignment("init", "ones")) for name in layers(60, "norm.weight")]
     start = time.monotonic()

@@ -14,7 +14,7 @@ import torch
 from fanin.torch import RecordError, RecordWarning, record
 from torch import nn
 
-from recordings import Holder, hold, one, value
+from .recordings import Holder, hold, one, value
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,9 @@ def test_every_way_to_read_random_values_is_a_warning(read: Callable[[torch.Tens
         layer.read = read(torch.rand(5))
         return layer
 
-    assert any("reads values that depend on random numbers" in text for text in recorded_warnings(make))
+    assert any(
+        "reads values that depend on random numbers" in text for text in recorded_warnings(make)
+    )
 
 
 def test_reading_known_values_is_no_warning() -> None:
@@ -150,7 +152,9 @@ def test_numpys_numbers_are_kept() -> None:
         lambda g: nn.init.xavier_uniform_(torch.empty(4, 4), generator=g),
     ],
 )
-def test_a_generator_is_ignored_with_a_warning(draw: Callable[[torch.Generator], torch.Tensor]) -> None:
+def test_a_generator_is_ignored_with_a_warning(
+    draw: Callable[[torch.Generator], torch.Tensor],
+) -> None:
     generator = torch.Generator().manual_seed(3)
     state = generator.get_state()
     (text,) = recorded_warnings(lambda: Holder(lambda: {"x": draw(generator)}))
@@ -234,7 +238,9 @@ def test_strict_makes_one_error_of_all_warnings() -> None:
         layer.read = torch.randn(3).tolist()
         return layer
 
-    with pytest.raises(RecordError, match="tolist reads values .*; the model does not initialize 'weight', 'bias'"):
+    with pytest.raises(
+        RecordError, match="tolist reads values .*; the model does not initialize 'weight', 'bias'"
+    ):
         record(make, strict=True)
 
 
@@ -242,7 +248,9 @@ def test_strict_makes_one_error_of_all_warnings() -> None:
 
 
 def test_a_lazy_parameter_is_an_error_with_its_name() -> None:
-    with pytest.raises(RecordError, match="tensor '1.weight' is lazy, so it has no shape yet: run the model"):
+    with pytest.raises(
+        RecordError, match="tensor '1.weight' is lazy, so it has no shape yet: run the model"
+    ):
         record(lambda: nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(4)))
 
 
@@ -258,7 +266,9 @@ def test_a_lazy_model_that_ran_once_is_recorded() -> None:
 
 
 def test_quantized_and_sparse_tensors_are_refused_by_name() -> None:
-    with pytest.raises(RecordError, match="does not support tensors of the layout torch.sparse_coo at .*test_traps"):
+    with pytest.raises(
+        RecordError, match="does not support tensors of the layout torch.sparse_coo at .*test_traps"
+    ):
         record(lambda: Holder(lambda: {"x": torch.eye(3).to_sparse()}))
     indices, values = torch.tensor([[0], [1]]), torch.tensor([1.0])
     given = torch.sparse_coo_tensor(indices, values, (2, 2))
@@ -282,7 +292,9 @@ def test_wrapped_tensors_are_refused_by_the_name_of_their_class() -> None:
             self.inner = inner
 
         @classmethod
-        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             return NotImplemented
 
     given = Wrapped(torch.ones(2))
@@ -295,9 +307,13 @@ def test_wrapped_tensors_are_refused_by_the_name_of_their_class() -> None:
         def state_dict(self, *args: Any, **kwargs: Any) -> Any:
             return {"weight": given}
 
-    with pytest.raises(RecordError, match="tensor 'weight' has the class .*Wrapped, which is not supported"):
+    with pytest.raises(
+        RecordError, match="tensor 'weight' has the class .*Wrapped, which is not supported"
+    ):
         record(Model)
-    with pytest.raises(RecordError, match="record does not support tensors of the class .*Wrapped at .*test_traps"):
+    with pytest.raises(
+        RecordError, match="record does not support tensors of the class .*Wrapped at .*test_traps"
+    ):
         record(lambda: Holder(lambda: {"x": given + 1}))
 
 
@@ -454,7 +470,10 @@ def test_a_forward_pass_and_gradients_within_the_constructor() -> None:
 
 
 def test_a_reinterpreted_dtype_has_no_rule() -> None:
-    assert one(lambda: torch.view_as_real(torch.randn(4, dtype=torch.cfloat)).clone()).origin == "replay"
+    assert (
+        one(lambda: torch.view_as_real(torch.randn(4, dtype=torch.cfloat)).clone()).origin
+        == "replay"
+    )
     assert one(lambda: torch.view_as_complex(torch.randn(4, 2))).origin == "replay"
     assert one(lambda: torch.rand(4).view(torch.int32)).origin == "replay"
     assert one(lambda: torch.randn(4, dtype=torch.cfloat).conj()).origin == "replay"
