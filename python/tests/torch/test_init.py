@@ -392,7 +392,7 @@ def test_errors() -> None:
         init_(model, 1, recipe="lama")
     with pytest.raises(ValueError, match="seed -1"):
         init_(model, -1)
-    with pytest.raises(TypeError, match="expected a torch.nn.Module, but got a Tensor"):
+    with pytest.raises(TypeError, match="expected a torch.nn.Module, but got a Parameter"):
         init_(model.tok.weight, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="the recipe has no values for 'tok.weight'"):
         init_(model, 1, recipe=record(nn.Linear, 2, 2))
