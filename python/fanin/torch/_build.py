@@ -13,7 +13,7 @@ from torch import nn
 
 from fanin._errors import ArgumentError
 from fanin.torch._fill import Means, check_seed, write
-from fanin.torch._live import attribute_paths, live_tensors
+from fanin.torch._live import attribute_paths, has_storage, live_tensors
 from fanin.torch._problems import RecordError
 from fanin.torch._recorded import Recorded, recorded_from
 from fanin.torch._report import Report
@@ -44,7 +44,8 @@ def build(
         make: A class or a function that returns a `torch.nn.Module`.
         *args: Its arguments.
         seed: From 0 to 2^64 - 1. Another seed gives other weights.
-        device: Where the tensors are. The CPU makes the values, one copy moves each tensor.
+        device: Where the tensors are, plain attributes included. The CPU makes the values, and one
+            copy moves each tensor.
         dtype: The dtype of the floating-point parameters and buffers, as in `model.to(dtype)`: they
             hold the float32 values, rounded. None keeps the dtypes that the function chooses.
         **kwargs: The function's keyword arguments.
@@ -54,8 +55,9 @@ def build(
 
     Raises:
         TypeError: If `make` does not make a module, and for quantized and sparse tensors.
-        ValueError: For a seed out of range, for lazy parameters, and for random numbers in tensors
-            that no attribute of the model reaches.
+        ValueError: For a seed out of range, or a device without memory.
+        RecordError: For lazy parameters, and for random numbers in tensors that no attribute of the
+            model reaches.
 
     Warns:
         RecordWarning: As `record`, for example for tensors that the model does not initialize.
@@ -159,7 +161,7 @@ def materialize(
         report: Gets the counts and warnings.
 
     Raises:
-        ValueError: If a tensor that no attribute of the model reaches holds random numbers, or if
+        RecordError: If a tensor that no attribute of the model reaches holds random numbers, or if
             `dtype` cannot be given to a tensor whose memory has tensors of several dtypes.
     """
     memories = _memories(recorded, device, dtype)
@@ -175,10 +177,12 @@ def materialize(
             )
     values = Values.of_recording(recorded, seed)
     pairs = []
-    for storage, memory in memories.items():
-        real = _fill(recorded, values, storage, memory, device, report)
-        pairs += [(tensor, view_of(real, ref, memory.dtype_of(ref))) for tensor, ref in memory.live]
-    cut = swap(pairs)
+    with torch.inference_mode(False):  # whose tensors could not be trained
+        for storage, memory in memories.items():
+            real = _fill(recorded, values, storage, memory, device, report)
+            for tensor, ref in memory.live:
+                pairs.append((tensor, view_of(real, ref, memory.dtype_of(ref))))
+        cut = swap(pairs)
     _warn_of_cut(recorded.model, cut, report)
     _check_model(recorded.model)
 
@@ -187,10 +191,7 @@ def _memories(
     recorded: Recorded, device: torch.device, dtype: torch.dtype | None
 ) -> dict[int, _Memory]:
     """Returns the live tensors by storage."""
-    for given in recorded._named.values():
-        if given.ref is None and (device.type != "cpu" or _changes(given.tensor, dtype)):
-            # Data that the model was given moves with the model. The recording takes a copy.
-            recorded._recorder.ref(given.tensor)
+    _load_given(recorded, device, dtype)
     storages = recorded._storages()
     memories: dict[int, _Memory] = {}
     for tensor, ref in live_tensors(recorded):
@@ -214,6 +215,17 @@ def _memories(
             memory = by_tensor[id(tensor)]
             memory.path = memory.path or path
     return memories
+
+
+def _load_given(recorded: Recorded, device: torch.device, dtype: torch.dtype | None) -> None:
+    """Gives the recording a copy of data that the model was given, if it moves or gets a dtype."""
+    named = [tensor.tensor for tensor in recorded._named.values() if tensor.ref is None]
+    given = [tensor for tensor in named if _changes(tensor, dtype)]
+    if device.type != "cpu":
+        given += named + [tensor for _, tensor in attribute_paths(recorded.model)]
+    for tensor in given:
+        if has_storage(tensor) and tensor.device.type == "cpu":
+            recorded._recorder.ref(tensor)
 
 
 def _changes(tensor: torch.Tensor, dtype: torch.dtype | None) -> bool:
@@ -242,13 +254,14 @@ def _fill(
 ) -> torch.UntypedStorage:
     """Returns memory that holds the values of a storage."""
     storages = recorded._storages()
-    some = memory.live[0][1]
-    count = storages.nbytes(storage) // some.dtype.itemsize
-    whole = torch.zeros if memory.has_rest or len(memory.named) != 1 else torch.empty
-    flat = whole(count, dtype=memory.dtype_of(some), device=device)
-    real = flat.untyped_storage()
+    # Several dtypes can view memory whose dtype stays.
+    before = torch.uint8 if memory.dtype is None else memory.live[0][1].dtype
+    count = storages.nbytes(storage) // before.itemsize
+    make = torch.zeros if memory.has_rest or len(memory.named) != 1 else torch.empty
+    flat = make(count, dtype=memory.dtype or torch.uint8, device=device)
     if memory.has_rest:
-        flat.copy_(storages.value(storage, values.seed, memory.path).view(some.dtype))
+        flat.copy_(storages.value(storage, values.seed, memory.path).view(before))
+    real = flat.untyped_storage()
     for name, ref in memory.named.items():
         part = write(values.source(name), view_of(real, ref, memory.dtype_of(ref)), name, Means())
         report.add(values.origin(name), part)
@@ -270,6 +283,6 @@ def _check_model(model: nn.Module) -> None:
     """Checks that no tensor of a model is without memory, such as one that only C++ code holds."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
-            raise RuntimeError(
+            raise RecordError(
                 f"tensor {name!r} could not be given memory; it is still on the meta device"
             )

@@ -97,7 +97,7 @@ def test_more_divisions_without_processes(sizes: dict[str, int]) -> None:
 
 
 class Allocations(TorchDispatchMode):
-    """Keeps the largest number of elements that an operation has made outside of the meta device."""
+    """Keeps the largest number of elements that an operation has made, meta tensors aside."""
 
     largest = 0
 
