@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import fanin
-from fanin.torch import RecordWarning, Report, build, init_, record
+from fanin.torch import RecordWarning, Report, build, fill_, init_, record
 
 
 class Block(nn.Module):
@@ -298,6 +298,22 @@ def test_state_that_code_leaves_behind() -> None:
     assert model.table.tolist() == [0, 1, 2, 3, 4] and model.extra.tolist() == [4, 4]
 
 
+def test_attributes_that_code_leaves_behind() -> None:
+    def code(model: Any) -> None:
+        nn.init.ones_(model.weight)
+        nn.init.zeros_(model.bias)
+        model.angles = [torch.arange(3.0) * 2]
+        model.noise = torch.randn(3)
+        model.sum = model.weight.detach().sum()
+
+    model: Any = nn.Linear(2, 2)
+    init_(model, 5, by=code)
+    assert model.angles[0].tolist() == [0, 2, 4] and float(model.sum) == 4
+    assert torch.equal(model.noise, fill_(torch.empty(3), "normal", name="noise//0", seed=5))
+    with pytest.raises(ValueError, match="keeps 'weight' in the attribute 'first'"):
+        init_(model, 5, by=lambda m: (code(m), setattr(m, "first", m.weight[0])))
+
+
 def test_code_cannot_add_parameters() -> None:
     def add(model: nn.Module) -> None:
         model.more = nn.Parameter(torch.zeros(2))
@@ -394,7 +410,7 @@ def test_errors() -> None:
         init_(model, -1)
     with pytest.raises(TypeError, match="expected a torch.nn.Module, but got a Parameter"):
         init_(model.tok.weight, 1)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="the recipe has no values for 'tok.weight'"):
+    with pytest.raises(ValueError, match="the recipe has no values for .*'tok.weight'"):
         init_(model, 1, recipe=record(nn.Linear, 2, 2))
     with pytest.raises(ValueError, match=r"'weight' has shape \(3, 2\).*have shape \(2, 2\)"):
         init_(nn.Linear(2, 3), 1, recipe=record(nn.Linear, 2, 2))
