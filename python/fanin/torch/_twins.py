@@ -14,7 +14,7 @@ from fanin._errors import ArgumentError
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
-from fanin.torch._recorded import Recorded, conclude, generators, named_tensors
+from fanin.torch._recorded import Recorded, conclude, generators, named_tensors, warn_uninitialized
 
 _HF_FLAG = "_is_hf_initialized"
 
@@ -37,7 +37,10 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
         after = slots(model)
         named = named_tensors(model, recorder)
     _keep_new_buffers(before, after)
-    return conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named, drew)
+    # The caller decides about tensors without any value.
+    warn_uninitialized([tensor for tensor in named if tensor.origin != "uninit"], recorder)
+    return recorded
 
 
 @contextmanager

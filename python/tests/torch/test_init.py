@@ -314,6 +314,31 @@ def test_attributes_that_code_leaves_behind() -> None:
         init_(model, 5, by=lambda m: (code(m), setattr(m, "first", m.weight[0])))
 
 
+def test_code_that_writes_a_part() -> None:
+    def code(model: Any) -> None:
+        with torch.no_grad():
+            model.weight[:1].normal_()
+            model.bias.zero_()
+
+    with pytest.warns(RecordWarning, match="only a part of 'weight'"):
+        init_(nn.Linear(2, 2), 1, by=code)
+    with pytest.raises(ValueError, match="only a part of 'weight'"):
+        init_(nn.Linear(2, 2), 1, by=code, strict=True)
+
+
+def test_a_parameter_that_code_makes_a_buffer_is_one_again() -> None:
+    def code(model: Any) -> None:
+        del model.weight
+        model.register_buffer("weight", torch.ones(2, 2))
+        nn.init.zeros_(model.bias)
+
+    model = nn.Linear(2, 2)
+    weight = model.weight
+    init_(model, 1, by=code)
+    assert model.weight is weight and "weight" not in model._buffers
+    assert bool((weight == 1).all())
+
+
 def test_code_cannot_add_parameters() -> None:
     def add(model: nn.Module) -> None:
         model.more = nn.Parameter(torch.zeros(2))
