@@ -20,19 +20,19 @@ class CommandLine(Protocol):
 
 
 @pytest.fixture
-def fanin_command(tmp_path: Path) -> CommandLine:
+def fanin_command(in_folder: None) -> CommandLine:
     """Returns a function that runs the command line of the package."""
 
     def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fanin", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=check, capture_output=True, text=True)
+        return subprocess.run(command, check=check, capture_output=True, text=True)
 
     return run
 
 
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs each test in a folder of its own, and finds the package that is tested there too."""
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test in a folder of its own, whose processes find the package that is tested."""
     import fanin
 
     package = str(Path(fanin.__file__).parent.parent)

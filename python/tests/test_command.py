@@ -16,6 +16,8 @@ import pytest
 import fanin
 from fanin.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 FANIN = [sys.executable, "-m", "fanin"]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and closed streams of POSIX")
 

@@ -11,6 +11,8 @@ import pytest
 
 import fanin
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 SHAPE = (40, 30)
 
 

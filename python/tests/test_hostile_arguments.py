@@ -12,6 +12,8 @@ import pytest
 import fanin
 from fanin import _native
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 RECIPE = fanin.Recipe.from_toml("extends = 'kaiming'\nseed = 1")
 LIST = [("fc.weight", (4, 3), None)]
 

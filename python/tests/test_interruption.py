@@ -16,6 +16,8 @@ import pytest
 
 import fanin
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals and forks of POSIX")
 
 INTERRUPTED = """
@@ -158,3 +160,21 @@ def test_a_handler_that_does_not_raise_lets_a_fill_end() -> None:
         signal.signal(signal.SIGUSR1, old)
     assert called
     assert (fanin.fill("trunc_normal", (1 << 26,), name="w", seed=1) == array).all()
+
+
+def test_threads_fill_orthogonal_matrices_at_the_same_time() -> None:
+    """The last matrix is kept for the next piece, which must neither mix fills nor block them."""
+    expected = [fanin.fill("orthogonal", (400, 300), name=str(i), seed=1) for i in range(8)]
+    found: list[np.ndarray] = [np.empty(0)] * 8
+
+    def fill(i: int) -> None:
+        for _ in range(20):
+            found[i] = fanin.fill("orthogonal", (400, 300), name=str(i), seed=1, threads=4)
+
+    threads = [threading.Thread(target=fill, args=(i,), daemon=True) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        assert not thread.is_alive()
+    assert all((a == b).all() for a, b in zip(expected, found))

@@ -11,6 +11,8 @@ import pytest
 
 import fanin
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 TENSORS = {
     f"{layer}.{part}": shape
     for layer in range(6)

@@ -11,6 +11,8 @@ import pytest
 
 import fanin
 
+pytestmark = pytest.mark.usefixtures("in_folder")
+
 TENSORS = {"fc.weight": (8, 6), "fc.bias": (8,)}
 
 
