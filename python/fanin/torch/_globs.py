@@ -37,7 +37,7 @@ class _Glob:
 
 
 class Names:
-    """All names of a list, each of a group, in an order in which names of one ending are neighbours."""
+    """All names of a list, each of a group, sorted by their endings."""
 
     def __init__(self, groups: Mapping[str, int]) -> None:
         """Takes the group of each name."""
@@ -131,7 +131,7 @@ def _texts(name: str) -> Iterator[tuple[str, ...]]:
 
 
 def _word_starts(name: str) -> list[int]:
-    """Returns where words of a name start, before and after the dot or the underscore between them."""
+    """Returns where words of a name start, with and without the character before them."""
     starts = []
     for i, c in enumerate(name):
         if c in "._":

@@ -127,6 +127,9 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
 
 def _matched(names: Sequence[str], glob: str) -> set[str]:
     # A recipe does the matching, so that globs mean here what they mean there.
-    rules = [{"match": glob, "init": "zeros"}, {"match": "*", "skip": True}]
+    rules: list[dict[str, Any]] = [
+        {"match": glob, "init": "zeros"},
+        {"match": "*", "skip": True},
+    ]
     recipe = fanin.Recipe.from_rules(rules)
     return set(recipe.plan([(name, ()) for name in names], 0).names)

@@ -1,4 +1,4 @@
-"""What each storage of a recorded model holds: which write made an element, and what is known of its value.
+"""What each storage of a recorded model holds: who wrote an element, and what is known of it.
 
 Several tensors can view one storage, so values belong to storages. A `Ref` is a view at the time of
 an operation. A `Value` is what is known of the elements of a view, in row-major order.
@@ -44,7 +44,7 @@ class Ref(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A sequence of positions: nested loops, outermost first, each a count and a step, from an offset.
+    """A sequence of positions: an offset, and nested loops, each a count and a step.
 
     Loops that continue each other are merged, so two views of the same positions in the same order
     are equal.
@@ -78,7 +78,7 @@ class Geometry(NamedTuple):
 
     @property
     def is_injective(self) -> bool:
-        """True if no position certainly occurs twice: each loop steps over all the positions of those within it."""
+        """True if certainly no position occurs twice: each loop steps over those within it."""
         reach = 1
         for count, step in sorted(self.loops, key=lambda loop: loop[1]):
             if step < reach:
@@ -127,7 +127,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Computed:
-    """Numbers computed from random ones in a way that has no closed form, or that is not followed."""
+    """Numbers computed from random ones in a way that has no closed form here."""
 
     why: str
     sources: frozenset[int] = frozenset()
@@ -170,11 +170,6 @@ def sources_of(value: Value) -> frozenset[int]:
     return frozenset()
 
 
-def is_known(value: Value) -> bool:
-    """Returns true if a value depends on no random numbers and no memory without a value."""
-    return isinstance(value, Known)
-
-
 @dataclass
 class Write:
     """A write to a view, and what it wrote."""
@@ -184,7 +179,7 @@ class Write:
 
 
 class Segments:
-    """The write that made each byte of a storage: sorted boundaries, and a number for each range between two."""
+    """The write that made each byte: sorted boundaries, and a number for each range between."""
 
     def __init__(self, nbytes: int, owner: int) -> None:
         """Begins with one write, or -1 for none, everywhere."""
@@ -211,7 +206,7 @@ class Segments:
         self.owners = np.append(self.owners, -1)
 
     def look(self, starts: Indices, length: int) -> tuple[Indices, Indices]:
-        """Returns ranges of bytes in the order of the runs, counted along them, and the write of each."""
+        """Returns ranges of bytes, counted along the runs in order, and the write of each."""
         first = np.searchsorted(self.edges, starts, "right") - 1
         last = np.searchsorted(self.edges, starts + length, "left") - 1
         counts = last - first + 1
@@ -250,7 +245,10 @@ def merged(spans: Indices) -> Indices:
 
 
 def viewed(write: Write, ref: Ref, spans: Indices | None = None) -> Simple:
-    """Returns what is known of the elements of a view that a write made: of all, or of ranges of row-major indices."""
+    """Returns what is known of a view's elements that a write made.
+
+    `spans` are the ranges of row-major indices of these elements. None stands for all.
+    """
     value = write.value
     if write.ref.dtype != ref.dtype and not isinstance(value, Uninit):
         if isinstance(value, Known):

@@ -42,9 +42,11 @@ class Net(nn.Module):
         self.init_weights()
 
     def angles(self) -> torch.Tensor:
+        """Returns the values of the buffer."""
         return torch.polar(torch.ones(6), torch.arange(6.0))
 
     def init_weights(self) -> None:
+        """Writes all tensors."""
         self.freqs = self.angles()
         for layer in self.layers:
             layer.norm.reset_parameters()

@@ -72,9 +72,7 @@ def test_values_are_those_of_the_plan() -> None:
 def test_values_are_those_of_the_saved_recipe_and_of_init_(tmp_path: Path) -> None:
     model = build(Net, seed=5)
     record(Net).save(tmp_path / "net.toml")
-    fanin.init_model(
-        tmp_path / "net.toml", None, 5, out=tmp_path / "out", progress=False
-    )
+    fanin.init_model(tmp_path / "net.toml", None, 5, out=tmp_path / "out", progress=False)
     from safetensors.torch import load_file
 
     stored = {

@@ -113,6 +113,8 @@ ROWS, COLUMNS = 40_000, 1_000
 
 
 class Large(nn.Module):
+    """Two tensors of 160 MB each."""
+
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(ROWS, COLUMNS, padding_idx=1)

@@ -15,6 +15,8 @@ from fanin.torch import RecordWarning, Report, build, fill_, init_, record
 
 
 class Block(nn.Module):
+    """A layer whose standard deviations depend on its depth."""
+
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         self.wq = nn.Linear(width, width, bias=False)
@@ -23,6 +25,7 @@ class Block(nn.Module):
         self.depth = depth
 
     def init_weights(self) -> None:
+        """Writes all tensors."""
         nn.init.trunc_normal_(self.wq.weight, std=0.02)
         nn.init.trunc_normal_(self.wo.weight, std=0.02 / math.sqrt(2 * (self.depth + 1)))
         self.norm.reset_parameters()
@@ -39,11 +42,13 @@ class Titan(nn.Module):
         self.register_buffer("freqs_cis", self.freqs(), persistent=False)
 
     def freqs(self) -> torch.Tensor:
+        """Returns the values of the buffer."""
         steps = 1.0 / (10000 ** (torch.arange(0, 8, 2).float() / 8))
         angles = torch.outer(torch.arange(16, device=steps.device), steps)
         return torch.polar(torch.ones_like(angles), angles)
 
     def init_weights(self, buffer_device: Any = None) -> None:
+        """Writes all tensors, the buffer by assignment."""
         with torch.device(buffer_device or self.freqs_cis.device):
             self.freqs_cis = self.freqs()
         nn.init.normal_(self.tok.weight)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Callable
 
-import fanin
 import pytest
 import torch
-from fanin.torch import _forms as forms
 from torch import nn
+
+import fanin
+from fanin.torch import _forms as forms
 
 from .recordings import hold, one, value
 
