@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +20,7 @@ from .ranks import (
     Net,
     assert_parts_equal,
     divide,
+    fully_shard,
     local,
     on_ranks,
     positions,

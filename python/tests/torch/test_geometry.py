@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.distributed.tensor.parallel import (
@@ -25,6 +24,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fanin.torch import fill_
 from fanin.torch._geometry import part_of
+
+from .ranks import fully_shard
 
 INIT = "normal(std=0.02)"
 
