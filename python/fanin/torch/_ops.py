@@ -79,6 +79,7 @@ class Call:
     inputs: Sequence[Any]  # the tensors that it reads: a Ref, or a tensor with data
     read: Callable[[Ref], Value]
     number: Callable[[Ref], float]  # the value of a known tensor of one element
+    new_source: Callable[[], int]
     draw: int | None = None  # the number of the draw that it is
 
     def value(self, argument: Any) -> Value:
@@ -200,7 +201,7 @@ def _drawn(call: Call) -> Value:
 def whole(form: Form, source: int, numel: int) -> Drawn:
     """Returns the value of all elements of a draw, in order."""
     at = None if isinstance(form, STRUCTURED) else Geometry.of((numel,), (1,), 0)
-    return Drawn(form, source, at, 0, numel)
+    return Drawn(form, source, frozenset((source,)), at, 0, numel)
 
 
 def form_of_draw(call: Call) -> Form | None:
@@ -422,4 +423,15 @@ def _of_two(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value
         return None
     if a.source == b.source and a.at is not None and a.at == b.at and alpha == 1:
         return replace(a, form=forms.Op(name, (a.form, b.form)))
+    if name in ("add", "sub") and not a.draws & b.draws:
+        return _sum(call, a, b, alpha if name == "add" else -alpha)
     return None
+
+
+def _sum(call: Call, a: Drawn, b: Drawn, factor: float) -> Value | None:
+    """Returns the sum of independent normal numbers, which is normal."""
+    if not (isinstance(a.form, Normal) and isinstance(b.form, Normal)):
+        return None
+    std = math.hypot(a.form.std, factor * b.form.std)
+    form = Normal(a.form.mean + factor * b.form.mean, std)
+    return replace(whole(form, call.new_source(), call.targets[0].numel), draws=a.draws | b.draws)

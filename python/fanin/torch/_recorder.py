@@ -49,6 +49,7 @@ class Recorder(TorchDispatchMode):
         self.storages: list[Storage] = []
         self.warnings: list[str] = []
         self.draws: list[Entry] = []
+        self._sources = 0  # the number of sources that are no draws
         self._numbers: dict[int, int] = {}  # the address of a storage -> its number
         self._loaded: dict[int, torch.UntypedStorage] = {}  # storages of files -> those on meta
         self._watched: list[_Watched] = []
@@ -276,6 +277,11 @@ class Recorder(TorchDispatchMode):
         self.add(Entry(None, reads=storage, writes=[ref], overwrites=covered, draw=draw, form=form))
         self.storages[ref.storage].write(ref, _ops.whole(form, draw, ref.numel))
 
+    def new_source(self) -> int:
+        """Returns a number for random values that come from several draws."""
+        self._sources += 1
+        return -self._sources
+
     def add(self, entry: Entry) -> None:
         """Adds an operation to the log, and to the draws if it is one."""
         self.log.append(entry)
@@ -358,6 +364,7 @@ class _Operation:
             inputs=[leaf for leaf in inputs if isinstance(leaf, (Ref, torch.Tensor))],
             read=recorder.read,
             number=lambda ref: float(recorder.evaluate(ref)),
+            new_source=recorder.new_source,
         )
 
 

@@ -61,7 +61,7 @@ class Sharing:
         owners: dict[int, str] = {}
         for tensor in self.tensors:
             for value in tensor.random() if tensor.origin == "rule" else ():
-                if self._is_whole(value.source, tensor):
+                if value.source >= 0 and self._is_whole(value.source, tensor):
                     owners.setdefault(value.source, tensor.name)
         names: dict[int, str] = {}
         for tensor in self.tensors:
@@ -150,8 +150,14 @@ class Sharing:
                 if key is not None and first.setdefault(key, tensor) is not tensor:
                     continue  # a copy
                 for value in tensor.random():
-                    claims.setdefault(value.source, []).append((value.low, value.high, tensor))
+                    self._claim(claims, tensor, value)
         return any([self._settle(draw, claimed) for draw, claimed in claims.items()])
+
+    def _claim(self, claims: dict[int, list[_Claim]], tensor: Named, value: Drawn) -> None:
+        for draw in value.draws:
+            end = self.recorder.draws[draw].target.numel
+            low, high = (value.low, value.high) if draw == value.source else (0, end)
+            claims.setdefault(draw, []).append((low, high, tensor))
 
     def _settle(self, draw: int, claims: list[_Claim]) -> bool:
         claims = sorted(claims, key=lambda claim: claim[:2])

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fanin.torch._forms import STRUCTURED, Form, Orthogonal
+from fanin.torch._forms import STRUCTURED, Form, Orthogonal, QrFactor
 
 Indices = npt.NDArray[np.int64]
 
@@ -113,13 +113,15 @@ class Known:
 class Drawn:
     """Random numbers of a closed form, or of an expression that may become one.
 
-    `source` is the draw that they come from, and all are among its elements from `low` to `high`.
-    `at` gives the position in the draw for each row-major index of the view, also for the indices
-    that are not of this value if it is a piece. It is None if the positions are not known.
+    `source` is the draw that they come from, or a number below 0 of their own if they are sums of
+    several. All are among its elements from `low` to `high`. `at` gives the position in the source
+    for each row-major index of the view, also for the indices that are not of this value if it is
+    a piece. It is None if the positions are not known. `draws` are all draws that they depend on.
     """
 
     form: Form
     source: int
+    draws: frozenset[int]
     at: Geometry | None
     low: int
     high: int
@@ -162,7 +164,7 @@ Value = Union[Simple, Mixed]
 def sources_of(value: Value) -> frozenset[int]:
     """Returns the draws that a value depends on."""
     if isinstance(value, Drawn):
-        return frozenset((value.source,))
+        return value.draws
     if isinstance(value, Computed):
         return value.sources
     if isinstance(value, Mixed):
@@ -283,6 +285,8 @@ def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Indices | None) -> Simpl
     if spans is None:
         if wrote.geometry == read.geometry:
             return value
+        if isinstance(form, QrFactor) and form.part == "r" and _is_diagonal(wrote, read):
+            return replace(value, form=replace(form, part="diagonal"))
         transposed = Geometry.of(wrote.size[::-1], wrote.stride[::-1], wrote.offset)
         if isinstance(form, Orthogonal) and len(wrote.size) == 2 and read.geometry == transposed:
             at = Geometry.of((form.columns, form.rows), (1, form.columns), value.low)
@@ -291,6 +295,11 @@ def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Indices | None) -> Simpl
         if int((spans[:, 1] - spans[:, 0]).sum()) == form.rows * form.columns:
             return value
     return Computed("part of a matrix", sources_of(value))
+
+
+def _is_diagonal(matrix: Ref, view: Ref) -> bool:
+    shape = (min(matrix.size),)
+    return view.geometry == Geometry.of(shape, (sum(matrix.stride),), matrix.offset)
 
 
 @dataclass

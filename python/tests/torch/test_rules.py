@@ -219,7 +219,7 @@ def test_a_large_model_has_globs_soon() -> None:
     items += [Item(name, Assignment("init", "ones")) for name in layers(60, "norm.weight")]
     start = time.monotonic()
     text = recipe_text(items)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert len(text.splitlines()) < 10
     assert re.findall(r'match = "(.*)"', text) == ["*_proj.weight", "*.norm.weight"]
 
