@@ -17,7 +17,7 @@ ORIGINS = ("rule", "parts", "kept", "tied", "same", "derived", "replay", "uninit
 
 _HEAD = """# Coverage of `fanin.torch.record`
 
-`python -m oracle.coverage` wrote this page on {date}, with {versions}.
+`python -m tests.oracle.coverage` wrote this page on {date}, with {versions}.
 
 Every model that the libraries list was recorded by its own constructor, without pretrained weights.
 Models of timm and torchvision have their real size. Those of transformers have their default
