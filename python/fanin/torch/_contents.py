@@ -1,4 +1,4 @@
-"""Known values as a recipe writes them: constants, patterns of positions, short lists of numbers."""
+"""Known values as a recipe writes them: constants, patterns of positions, short lists."""
 
 from __future__ import annotations
 
@@ -23,48 +23,67 @@ _WHOLE = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int3
 CONSTANT = DRAWN | _WHOLE
 #: Longer tensors are stored in a file.
 MAX_VALUES = 64
-# The whole numbers below this magnitude are all exact in f32, from which they are made.
+# Below this magnitude all whole numbers are exact in f32, from which they are made.
 _MAX_WHOLE = 1 << 24
+# Two or three numbers that count are more readable as a list.
+_MIN_COUNTING = 4
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def constant(value: float, dtype: torch.dtype) -> str | None:
-    """Returns the initializer of a constant, or None if the dtype or the number has none that is exact."""
+    """Returns the initializer of a number that a dtype holds, or None if none is exact."""
     if dtype not in CONSTANT:
         return None
-    stored = torch.tensor(value, dtype=torch.float64).to(dtype)
-    return _exact_constant(stored)
+    return _exact(torch.tensor(value, dtype=torch.float64).to(dtype))
 
 
-def _exact_constant(stored: torch.Tensor) -> str | None:
-    """Returns the initializer of a tensor of one element."""
+def _exact(stored: torch.Tensor) -> str | None:
+    """Returns the initializer of a tensor of one element, or None if none is exact."""
     number = float(stored)
     if not np.isfinite(number) or (stored.dtype in _WHOLE and abs(number) >= _MAX_WHOLE):
         return None
-    single = np.float32(number)
-    # float8 and 16-bit numbers are binary32 numbers, too. Only binary64 can differ.
-    if not np.isfinite(single) or float(single) != number:
+    # Only binary64 has numbers that binary32 does not have.
+    with np.errstate(over="ignore"):
+        return forms.constant(number) if float(np.float32(number)) == number else None
+
+
+def common_constant(values: torch.Tensor) -> str | None:
+    """Returns the initializer of the number that all elements are, or None."""
+    if values.dtype not in CONSTANT or values.numel() == 0:
         return None
-    return forms.constant(number)
+    flat = values.reshape(-1)
+    return _exact(flat[0]) if _equal(flat, flat[:1].expand_as(flat)) else None
 
 
 def initializer(values: torch.Tensor) -> str | None:
     """Returns the initializer without random numbers that gives exactly these values, or None."""
-    if values.dtype not in CONSTANT:
+    if values.dtype not in CONSTANT or values.numel() == 0:
         return None
-    if values.numel() == 0:
-        return "zeros"
-    flat = values.reshape(-1)
-    if _equal(flat, flat[:1].expand_as(flat)):
-        return _exact_constant(flat[0])
-    return _eye(values) or _dirac(values) or _arange(values) or _causal(values)
+    return (
+        common_constant(values)
+        or _eye(values)
+        or _dirac(values)
+        or _arange(values)
+        or _causal(values)
+    )
+
+
+def numbers(values: torch.Tensor) -> tuple[float, ...] | None:
+    """Returns values as the numbers of a recipe, or None if they are many or not exact in f32."""
+    if values.dtype not in CONSTANT or values.numel() > MAX_VALUES:
+        return None
+    wide = values.reshape(-1).to(torch.float64)
+    if values.dtype in _WHOLE and bool((wide.abs() >= _MAX_WHOLE).any()):
+        return None
+    if not bool(wide.isfinite().all()) or not _equal(wide, wide.float().double()):
+        return None
+    return tuple(float(forms.single(number)) for number in wide.tolist())
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Returns true if two tensors have the same bits, so that 0 and -0 differ and NaN is itself."""
+    """Returns true if two tensors have the same bits, so 0 and -0 differ, and NaN is itself."""
     if a.dtype.is_floating_point:
-        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[
-            a.dtype.itemsize
-        ]
+        integers = _INTEGERS[a.dtype.itemsize]
         a, b = a.contiguous().view(integers), b.contiguous().view(integers)
     return torch.equal(a, b)
 
@@ -72,57 +91,44 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 def _eye(values: torch.Tensor) -> str | None:
     if values.dim() != 2 or values.dtype.itemsize == 1:
         return None
-    diagonal = values[0, 0]
-    expected = torch.zeros(values.shape, dtype=values.dtype).fill_diagonal_(diagonal.item())
-    if float(diagonal) == 0 or not _equal(values, expected):
+    gain = float(values[0, 0])
+    if gain == 0 or not np.isfinite(gain) or _exact(values[0, 0]) is None:
         return None
-    scale = _exact_constant(diagonal)
-    if scale is None:
+    expected = torch.zeros(values.shape, dtype=values.dtype).fill_diagonal_(gain)
+    if not _equal(values, expected):
         return None
-    return "eye" if float(diagonal) == 1 else f"identity(gain={forms.single(float(diagonal))})"
+    return "eye" if gain == 1 else f"identity(gain={forms.single(gain)})"
 
 
 def _dirac(values: torch.Tensor) -> str | None:
-    if (
-        values.dim() not in (3, 4, 5)
-        or not values.dtype.is_floating_point
-        or values.dtype.itemsize == 1
-    ):
+    """Returns the initializer of torch.nn.init.dirac_, with its number of groups."""
+    if values.dim() not in (3, 4, 5) or values.dtype not in DRAWN or values.dtype.itemsize == 1:
         return None
     outputs, inputs = values.shape[:2]
-    tap = tuple(size // 2 for size in values.shape[2:])
     ones = int(values.count_nonzero())
-    if ones == 0:
-        return None
-    groups = next(
-        (
-            g
-            for g in range(1, outputs + 1)
-            if outputs % g == 0 and g * min(outputs // g, inputs) == ones
-        ),
-        0,
-    )
-    if groups == 0:
-        return None
-    expected = torch.zeros_like(values, memory_format=torch.contiguous_format)
-    rows = outputs // groups
-    for group in range(groups):
-        for row in range(min(rows, inputs)):
-            expected[(group * rows + row, row, *tap)] = 1
-    return f"dirac(groups={groups})" if _equal(values, expected) else None
+    for groups in (g for g in range(1, outputs + 1) if outputs % g == 0):
+        rows = outputs // groups
+        diagonal = min(rows, inputs)
+        if ones and groups * diagonal == ones:
+            expected = torch.zeros(values.shape, dtype=values.dtype)
+            taps = expected
+            for size in values.shape[2:]:
+                taps = taps.select(2, size // 2)
+            for group in range(groups):
+                taps[group * rows : group * rows + diagonal].fill_diagonal_(1)
+            return f"dirac(groups={groups})" if _equal(values, expected) else None
+    return None
 
 
 def _arange(values: torch.Tensor) -> str | None:
     """Returns `arange` for rows that all count in the same steps, such as position_ids."""
     columns = values.shape[-1] if values.dim() else 0
-    if columns < 4 or values.dtype.itemsize < 2:
+    if columns < _MIN_COUNTING or values.dtype.itemsize == 1:
         return None
     row = values.reshape(-1, columns)[0].to(torch.float64)
     start, step = float(row[0]), float(row[1] - row[0])
-    if not (start.is_integer() and step.is_integer() and step != 0):
-        return None
     end = start + step * (columns - 1)
-    if max(abs(start), abs(end)) >= _MAX_WHOLE:
+    if not (start.is_integer() and step.is_integer() and max(abs(start), abs(end)) < _MAX_WHOLE):
         return None
     expected = (start + step * torch.arange(columns, dtype=torch.float64)).to(values.dtype)
     if not _equal(values, expected.expand_as(values)):
@@ -131,35 +137,17 @@ def _arange(values: torch.Tensor) -> str | None:
 
 
 def _causal(values: torch.Tensor) -> str | None:
-    if (
-        values.dim() < 2
-        or min(values.shape[-2:]) < 2
-        or values.is_floating_point()
-        and values.dtype.itemsize == 1
-    ):
+    """Returns `causal_mask` for lower triangles, such as the masks of GPT-2."""
+    if values.dim() < 2 or min(values.shape[-2:]) < 2:
         return None
-    value = values.reshape(-1)[0]
-    text = _exact_constant(value)
-    if text is None or float(value) == 0:
+    if values.dtype.is_floating_point and values.dtype.itemsize == 1:
         return None
-    expected = torch.ones(values.shape[-2:], dtype=torch.bool).tril()
-    expected = torch.where(expected, value, torch.zeros_like(value)).expand_as(values)
-    if not _equal(values, expected):
+    corner = values.reshape(-1)[0]
+    if float(corner) == 0 or _exact(corner) is None:
         return None
-    return (
-        "causal_mask" if float(value) == 1 else f"causal_mask(value={forms.single(float(value))})"
-    )
-
-
-def numbers(values: torch.Tensor) -> tuple[float, ...] | None:
-    """Returns the values as numbers for a recipe if they are few and exact in f32, or None."""
-    if values.dtype not in CONSTANT or values.numel() > MAX_VALUES:
+    triangle = torch.ones(values.shape[-2:], dtype=torch.bool).tril()
+    expected = torch.where(triangle, corner, torch.zeros_like(corner))
+    if not _equal(values, expected.expand_as(values)):
         return None
-    wide = values.reshape(-1).to(torch.float64)
-    if values.dtype in _WHOLE and bool((wide.abs() >= _MAX_WHOLE).any()):
-        return None
-    if not bool(wide.isfinite().all()) or not _equal(
-        wide, wide.to(torch.float32).to(torch.float64)
-    ):
-        return None
-    return tuple(float(str(np.float32(number))) for number in wide.tolist())
+    value = float(corner)
+    return "causal_mask" if value == 1 else f"causal_mask(value={forms.single(value)})"

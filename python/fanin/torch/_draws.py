@@ -29,7 +29,7 @@ def fill(tensor: torch.Tensor, init: str, *, name: str, seed: int) -> None:
 
 
 def from_streams(names: Mapping[int, str], seed: int) -> Draw:
-    """Returns the function that fills the draws of a replay, given the name of the stream of each."""
+    """Returns a function that fills the draws of a replay, each from the stream of its name."""
 
     def draw(entry: Entry, tensor: torch.Tensor) -> None:
         assert entry.draw is not None

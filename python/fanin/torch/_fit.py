@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from fanin._errors import ArgumentError
 from fanin.torch._fill import check_writable
 from fanin.torch._geometry import part_of
+from fanin.torch._listing import name_list
 from fanin.torch._model import Slot
-from fanin.torch._recorded import name_list
 from fanin.torch._values import Values
 
 

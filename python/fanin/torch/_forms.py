@@ -52,7 +52,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class TimeStep:
-    """Inverse softplus of time steps that are log-uniform on [min, max), and at least floor: Mamba's dt bias."""
+    """Mamba's dt bias: the inverse softplus of log-uniform steps on [min, max), at least floor."""
 
     min: float
     max: float
@@ -68,7 +68,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Sparse:
-    """A matrix with a share of zeros in each column, N(0, std^2) elsewhere: torch.nn.init.sparse_."""
+    """A matrix of N(0, std^2) with a share of zeros in each column: torch.nn.init.sparse_."""
 
     sparsity: float
     std: float
@@ -87,7 +87,10 @@ class Orthogonal:
 
 @dataclass(frozen=True)
 class QrFactor:
-    """A part of the QR decomposition of a matrix of independent normal elements: "q", "r", "diagonal" or "sign"."""
+    """A part of the QR decomposition of a matrix of independent normal elements.
+
+    `part` is "q", "r", the "diagonal" of r, or the "sign" of the diagonal.
+    """
 
     part: str
     rows: int
@@ -205,7 +208,7 @@ def _erfinv(x: float) -> float:
 
 
 def _truncated(form: Form) -> TruncNormal | None:
-    """Returns the truncated normal that `mean + std * sqrt(2) * erfinv(uniform)` is, if the form is one."""
+    """Returns the truncated normal that `mean + std * sqrt(2) * erfinv(uniform)` is, or None."""
     if isinstance(form, Op) and form.name == "erfinv":
         form = Affine(form, 1.0, 0.0)
     if not (isinstance(form, Affine) and isinstance(form.of, Op) and form.of.name == "erfinv"):
@@ -227,7 +230,10 @@ def _mass_between(form: TruncNormal, one: float, other: float) -> bool:
 
 
 def _time_step(form: Form) -> TimeStep | None:
-    """Returns Mamba's dt bias if the form is `dt + log(-expm1(-dt))` with `dt = exp(uniform)`, perhaps clamped."""
+    """Returns Mamba's dt bias for `dt + log(-expm1(-dt))`, or None.
+
+    dt is `exp(uniform)`, perhaps clamped from below.
+    """
     if not (isinstance(form, Op) and form.name == "add" and len(form.args) == 2):
         return None
     for step, rest in (form.args, form.args[::-1]):
@@ -301,7 +307,7 @@ def describe(form: Form | float) -> str:
 
 
 def tidy(number: float) -> float:
-    """Returns the number with the fewest digits that is within a few roundings of a computed one."""
+    """Returns the number with the fewest digits within a few roundings of a computed one."""
     for digits in (6, 12, 15):
         near = float(f"{number:.{digits}g}")
         if abs(near - number) <= 4 * math.ulp(number):
@@ -310,13 +316,16 @@ def tidy(number: float) -> float:
 
 
 def text(number: float) -> str:
-    """Writes a number with the fewest digits that give the same binary64, without a trailing `.0`."""
+    """Writes a number with the fewest digits that give the same binary64."""
     short = repr(float(number))
     return short[:-2] if short.endswith(".0") else short
 
 
 def single(number: float) -> str:
-    """Writes a number with the fewest digits that give the same binary32, to which the recipe rounds it."""
+    """Writes a number with the fewest digits that give the same binary32.
+
+    It is for numbers that a recipe rounds to binary32.
+    """
     near = _single(number)
     short = text(float(str(near)))
     return short if _single(float(short)) == near else text(number)
@@ -335,7 +344,7 @@ def constant(number: float) -> str:
 
 
 def initializer(form: Form) -> str | None:
-    """Returns the text of a form in a recipe, such as `normal(mean=0,std=0.02)`, or None without a closed form."""
+    """Returns a form as in a recipe, such as `normal(mean=0,std=0.02)`, or None."""
     form_or_none = closed(form)
     if form_or_none is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Prefixes of this many parts of a name are tried in front of a star.
@@ -37,7 +37,7 @@ class _Glob:
 
 
 class Names:
-    """All names of a list, each of a group, in an order in which names of one ending are neighbours."""
+    """All names of a list, each of a group, sorted by their endings."""
 
     def __init__(self, groups: Mapping[str, int]) -> None:
         """Takes the group of each name."""
@@ -67,36 +67,46 @@ class Names:
         return [text for _, text in sorted(found)]
 
     def _candidates(self, names: Sequence[str]) -> list[_Glob]:
-        found: dict[tuple[str, ...], _Glob] = {}
-        impure: set[tuple[str, ...]] = set()
-        for name in names:
-            for texts in _texts(name):
-                if texts in found or texts in impure:
-                    continue
-                matched = self._matches(texts, self.groups[name])
-                if matched is None:
-                    impure.add(texts)
-                elif len(matched) > 1:
-                    found[texts] = _Glob(texts, matched)
-                else:
-                    impure.add(texts)
-        return list(found.values())
+        """Returns globs that match several names of a group, and no other names."""
+        tried: dict[tuple[str, ...], _Glob | None] = {}
 
-    def _matches(self, texts: tuple[str, ...], group: int) -> frozenset[str] | None:
-        """Returns the names that a glob matches, or None if one is of another group."""
+        def matched(texts: tuple[str, ...], group: int) -> frozenset[str]:
+            if texts not in tried:
+                found = self._matches(texts, group)
+                tried[texts] = _Glob(texts, found) if len(found) > 1 else None
+            glob = tried[texts]
+            return frozenset() if glob is None else glob.names
+
+        for name in names:
+            group = self.groups[name]
+            endings = _endings(name)
+            for prefix in _prefixes(name):
+                most = 0
+                for ending in endings:
+                    if len(prefix) + len(ending) > len(name):
+                        break
+                    count = len(matched((prefix, ending), group))
+                    if count < most:
+                        break  # A longer ending matches no more names.
+                    most = count
+            matched(_numbers_as_stars(name), group)
+        return [glob for glob in tried.values() if glob is not None]
+
+    def _matches(self, texts: tuple[str, ...], group: int) -> frozenset[str]:
+        """Returns the names that a glob matches, or none if one is of another group."""
         ending = texts[-1][::-1]
         first = bisect.bisect_left(self.reversed, ending)
         end = bisect.bisect_left(self.reversed, ending + _LAST)
         if texts[0] == "" and len(texts) == 2:
             if self.run_ends[first] < end:
-                return None
+                return frozenset()
             return frozenset(name[::-1] for name in self.reversed[first:end])
         pattern = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
         found = []
         for name in (name[::-1] for name in self.reversed[first:end]):
             if pattern.fullmatch(name):
                 if self.groups[name] != group:
-                    return None
+                    return frozenset()
                 found.append(name)
         return frozenset(found)
 
@@ -111,38 +121,36 @@ def _without_redundant(globs: Sequence[_Glob]) -> list[_Glob]:
     return kept
 
 
-def _texts(name: str) -> Iterator[tuple[str, ...]]:
-    """Yields the globs that could stand for a name and its relatives."""
+def _prefixes(name: str) -> list[str]:
+    """Returns the beginnings of a name that are tried in front of a star."""
     parts = name.split(".")
-    prefixes = [""]
-    if len(parts) > 1:
-        prefixes += [
-            ".".join(parts[:count]) + "." for count in range(1, min(len(parts), _PREFIX_PARTS + 1))
-        ]
-        numbered = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
-        if numbered:
-            prefixes.append(".".join(parts[:numbered]) + ".")
-    endings = [""] + [name[start:] for start in _word_starts(name)]
-    for prefix in dict.fromkeys(prefixes):
-        for ending in endings:
-            if len(prefix) + len(ending) <= len(name):
-                yield (prefix, ending)
-    yield _numbers_as_stars(parts)
+    counts = {*range(min(len(parts), _PREFIX_PARTS + 1))}
+    counts.add(next((i for i, part in enumerate(parts) if part.isdigit()), 0))
+    return ["".join(f"{part}." for part in parts[:count]) for count in sorted(counts)]
 
 
-def _word_starts(name: str) -> list[int]:
-    """Returns where words of a name start, before and after the dot or the underscore between them."""
-    starts = []
-    for i, c in enumerate(name):
-        if c in "._":
-            starts += [i, i + 1]
-    # A glob such as `*1.bias` would hide that the 1 is a layer.
-    return [start for start in starts if start < len(name) and not name[start].isdigit()]
+def _endings(name: str) -> list[str]:
+    """Returns the endings of a name that begin at a word, with and without the character before.
+
+    They grow in length, and have at most one number of a layer.
+    """
+    found = [""]
+    numbers = 0
+    for i in range(len(name) - 1, -1, -1):
+        if name[i] not in "._":
+            continue
+        word = name[i + 1 :]
+        numbers += word.split(".")[0].isdigit() and name[i] == "."
+        if numbers > 1:
+            return found
+        # A glob such as `*1.bias` would hide that the 1 is a layer.
+        found += [name[i:]] if word[:1].isdigit() else [word, name[i:]]
+    return [*found, name]
 
 
-def _numbers_as_stars(parts: Sequence[str]) -> tuple[str, ...]:
+def _numbers_as_stars(name: str) -> tuple[str, ...]:
     texts = [""]
-    for i, part in enumerate(parts):
+    for i, part in enumerate(name.split(".")):
         dot = "." if i else ""
         if part.isdigit():
             texts[-1] += dot

@@ -1,4 +1,4 @@
-"""What torch operations do to what is known of values: draws, constants, copies and elementwise arithmetic.
+"""What torch operations do to what is known: draws, constants, copies, arithmetic.
 
 An operation that is not listed here gives a known value if all its inputs are known, else a
 computed one, whose numbers come from a replay. So an entry of this module saves a replay. It is
@@ -27,37 +27,42 @@ from fanin.torch._storage import (
     Simple,
     Uninit,
     Value,
-    is_known,
     sources_of,
 )
 
 #: Operations that draw random numbers.
 RANDOM = frozenset(
-    "_sample_dirichlet _standard_gamma bernoulli binomial cauchy exponential geometric log_normal multinomial "
-    "native_dropout normal normal_functional poisson rand rand_like randint randint_like randn randn_like random "
-    "randperm rrelu_with_noise uniform".split()
+    """_sample_dirichlet _standard_gamma bernoulli binomial cauchy exponential geometric log_normal
+    multinomial native_dropout normal normal_functional poisson rand rand_like randint randint_like
+    randn randn_like random randperm rrelu_with_noise uniform""".split()
 )
 #: In-place operations that change what a tensor views, and no value.
 GEOMETRY = frozenset(
     "as_strided detach requires_grad set squeeze swapaxes swapdims t transpose unsqueeze".split()
 )
 #: Operations that write every element of their first argument without reading it.
-OVERWRITING = RANDOM | frozenset("copy fill zero".split())
+OVERWRITING = RANDOM | {"copy", "fill", "zero"}
 
 _EMPTY = frozenset(
     "empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split()
 )
-_CONSTANTS = {
-    "zero": 0.0, "zeros": 0.0, "zeros_like": 0.0, "new_zeros": 0.0, "ones": 1.0, "ones_like": 1.0, "new_ones": 1.0
-}  # fmt: skip
-_FILLS = {"fill": "value", "full": "fill_value", "full_like": "fill_value", "new_full": "fill_value",
-          "scalar_tensor": "s"}  # fmt: skip
+_CONSTANTS = dict.fromkeys(("zero", "zeros", "zeros_like", "new_zeros"), 0.0)
+_CONSTANTS.update(dict.fromkeys(("ones", "ones_like", "new_ones"), 1.0))
+#: Operations that write one number, and the argument that it is.
+_FILLS = {
+    "fill": "value",
+    "full": "fill_value",
+    "full_like": "fill_value",
+    "new_full": "fill_value",
+    "scalar_tensor": "s",
+}
 _COPIES = frozenset(
-    "_reshape_copy _to_copy alias_copy clone contiguous detach_copy lift lift_fresh lift_fresh_copy view_copy".split()
+    """_reshape_copy _to_copy alias_copy clone contiguous detach_copy lift lift_fresh_copy
+    view_copy""".split()
 )
 _UNARY = frozenset(
-    "abs atanh cos erf erfinv exp expm1 log log1p logit neg reciprocal rsqrt sigmoid sin softplus special_erfinv "
-    "sqrt square tanh".split()
+    """abs atanh cos erf erfinv exp expm1 log log1p logit neg reciprocal rsqrt sigmoid sin softplus
+    special_erfinv sqrt square tanh""".split()
 )
 _BINARY = frozenset("add div mul pow rsub sub".split())
 _CLAMPS = frozenset("clamp clamp_max clamp_min clip hardtanh".split())
@@ -71,21 +76,22 @@ class Call:
     name: str  # without the trailing underscore of in-place operations
     bound: dict[str, Any]
     targets: Sequence[Ref]  # the views that it writes: those that it changes, else its results
-    draw: int | None  # the source of the random numbers that it draws
+    inputs: Sequence[Any]  # the tensors that it reads: a Ref, or a tensor with data
     read: Callable[[Ref], Value]
     number: Callable[[Ref], float]  # the value of a known tensor of one element
-    inputs: Sequence[Any] = ()  # the tensors that it reads: a Ref, or a tensor with data
+    new_source: Callable[[], int]
+    draw: int | None = None  # the number of the draw that it is
 
     def value(self, argument: Any) -> Value:
         """Returns what is known of a tensor argument."""
         return self.read(argument) if isinstance(argument, Ref) else Known()
 
     def scalar(self, argument: Any) -> float | None:
-        """Returns an argument as a number if it is one, or a known tensor whose elements are all the same."""
+        """Returns an argument as a number: itself, or what all elements of a known tensor are."""
         if isinstance(argument, (bool, int, float)):
             return float(argument)
         if isinstance(argument, torch.Tensor):
-            return _common_number(argument)
+            return common_number(argument)
         if isinstance(argument, Ref):
             value = self.read(argument)
             if isinstance(value, Known):
@@ -96,7 +102,7 @@ class Call:
         return None
 
 
-def _common_number(data: torch.Tensor) -> float | None:
+def common_number(data: torch.Tensor) -> float | None:
     """Returns the number that all elements of a tensor are, if there is one."""
     if data.numel() == 0 or data.is_complex():
         return None
@@ -123,7 +129,7 @@ def interpret(call: Call) -> Writes:
 
 
 def _stored(value: Value, ref: Ref) -> Value:
-    """Returns a value as a dtype holds it: whole numbers, truth values and complex numbers have no closed form here."""
+    """Returns a value as a dtype holds it. Only floats have closed forms here."""
     if ref.dtype.is_floating_point or not sources_of(value):
         return value
     return Computed(f"random numbers as {ref.dtype}", sources_of(value))
@@ -163,7 +169,7 @@ def _other(name: str, values: Sequence[Value]) -> Value:
 
 def _filled(call: Call) -> Value:
     argument = call.bound[_FILLS[call.name]]
-    if isinstance(argument, Ref) and not is_known(call.read(argument)):
+    if isinstance(argument, Ref) and not isinstance(call.read(argument), Known):
         return _other("fill", [call.read(argument)])
     return Known(call.scalar(argument))
 
@@ -195,11 +201,11 @@ def _drawn(call: Call) -> Value:
 def whole(form: Form, source: int, numel: int) -> Drawn:
     """Returns the value of all elements of a draw, in order."""
     at = None if isinstance(form, STRUCTURED) else Geometry.of((numel,), (1,), 0)
-    return Drawn(form, source, at, 0, numel)
+    return Drawn(form, source, frozenset((source,)), at, 0, numel)
 
 
 def form_of_draw(call: Call) -> Form | None:
-    """Returns the distribution that a random operation draws from, or None for one without a name here."""
+    """Returns what a random operation draws, or None for what has no name here."""
     dtype = call.targets[0].dtype
     if dtype.is_complex:
         # Real and imaginary part each have half of the variance.
@@ -260,7 +266,7 @@ def _qr(call: Call) -> list[Value]:
 
 
 def _orthogonal(call: Call, values: Sequence[Value]) -> Value | None:
-    """Follows torch.nn.init.orthogonal_: Q of a QR decomposition, times the signs of the diagonal of R."""
+    """Follows torch.nn.init.orthogonal_: Q times the signs of the diagonal of R."""
     drawn = [
         value for value in values if isinstance(value, Drawn) and isinstance(value.form, QrFactor)
     ]
@@ -306,7 +312,7 @@ def _end(call: Call, name: str) -> float:
 
 
 def _mapped(value: Value, function: Callable[[Form], Form]) -> Value | None:
-    """Applies a function to the form of a value, or of each piece. Returns None if that is not possible."""
+    """Applies a function to the form of a value or of each piece, or returns None."""
     if isinstance(value, Mixed):
         pieces = [_mapped_piece(piece.value, function) for piece in value.pieces]
         return Mixed(tuple(replace(piece, value=new) for piece, new in zip(value.pieces, pieces)))
@@ -417,4 +423,15 @@ def _of_two(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value
         return None
     if a.source == b.source and a.at is not None and a.at == b.at and alpha == 1:
         return replace(a, form=forms.Op(name, (a.form, b.form)))
+    if name in ("add", "sub") and not a.draws & b.draws:
+        return _sum(call, a, b, alpha if name == "add" else -alpha)
     return None
+
+
+def _sum(call: Call, a: Drawn, b: Drawn, factor: float) -> Value | None:
+    """Returns the sum of independent normal numbers, which is normal."""
+    if not (isinstance(a.form, Normal) and isinstance(b.form, Normal)):
+        return None
+    std = math.hypot(a.form.std, factor * b.form.std)
+    form = Normal(a.form.mean + factor * b.form.mean, std)
+    return replace(whole(form, call.new_source(), call.targets[0].numel), draws=a.draws | b.draws)

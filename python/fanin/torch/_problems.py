@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import FrameType
 
 import torch
 
@@ -11,11 +12,11 @@ from fanin._errors import FaninError
 
 
 class RecordError(FaninError, ValueError):
-    """A model that cannot be recorded. The message names the tensor, or the line of the model's code."""
+    """A model that cannot be recorded. The message names the tensor or the line of code."""
 
 
 class RecordWarning(UserWarning):
-    """A model whose initial weights depend on more than its code and the seed, or have no values."""
+    """A model whose weights depend on more than its code and the seed, or have no values."""
 
 
 # Folders whose code no message blames.
@@ -26,7 +27,7 @@ _INTERNAL = tuple(
 
 def place() -> str:
     """Returns the line of the model's code that is running, as ` at FILE:LINE`, or nothing."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         path = os.path.abspath(frame.f_code.co_filename)
         if not path.startswith(_INTERNAL) and not frame.f_code.co_filename.startswith("<"):

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
-import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 import fanin
 from fanin.torch import _draws
-from fanin.torch._classes import Named, Sharing, classify
+from fanin.torch._classes import Named
 from fanin.torch._contents import numbers
-from fanin.torch._modes import Recorder, recording
-from fanin.torch._names import canonical
-from fanin.torch._problems import RecordError, RecordWarning, unsupported
+from fanin.torch._listing import generators, name_list, named_tensors, warn_uninitialized
+from fanin.torch._modes import recording
+from fanin.torch._problems import RecordError, RecordWarning
+from fanin.torch._recorder import Recorder
 from fanin.torch._replay import Replay, plain_torch
 from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
-from fanin.torch._storage import Known, Mixed, Ref, Uninit
-
-Slice = tuple[tuple[int, int], ...]
-TEMPORARY = "temporary buffer"
+from fanin.torch._sharing import Sharing, classify
+from fanin.torch._slices import Slice
+from fanin.torch._storage import Ref
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,27 @@ class RecordedPart:
 class RecordedTensor:
     """How a tensor of a model starts.
 
+    | origin | initial values |
+    |---|---|
+    | "rule" | those of `init`: each element is drawn, or none is random |
+    | "parts" | `parts` have initializers of their own, the other elements have `init` |
+    | "kept" | the same numbers for every seed, which no initializer gives |
+    | "tied" | it is the same tensor as `of` |
+    | "same" | those of `of`, in a tensor of its own |
+    | "derived" | computed from the values of other tensors |
+    | "replay" | computed from random numbers in a way that has no initializer |
+    | "uninit" | the model writes none; fanin makes zeros |
+
     Attributes:
         name: The name, as in the state dict of the model without wrappers.
-        kind: "parameter" or "buffer" of the state dict, or "temporary buffer" for one that is not
-        in it. shape: The dimensions of the whole tensor. dtype: The dtype. origin: One of
-            "rule" (each element is drawn from `init`, or `init` draws nothing),
-            "parts" (`parts` have initializers of their own, the other elements have `init`),
-            "kept" (the same numbers for every seed),
-            "tied" (the same tensor as `of`),
-            "same" (another tensor with the values of `of`),
-            "derived" (computed from the values of other tensors),
-            "replay" (computed from random numbers in another way) and
-            "uninit" (the model writes no values; fanin makes zeros).
-        init: The initializer as in a recipe, such as "normal(mean=0,std=0.02)". None without one.
+        kind: "parameter" or "buffer" for a tensor of the state dict, "temporary buffer" (or
+            "temporary parameter") for one that is not in it.
+        shape: The dimensions of the whole tensor.
+        dtype: The dtype.
+        origin: Where the initial values come from, see the table.
+        init: The initializer as in a recipe, such as "normal(mean=0,std=0.02)", or None.
         parts: The parts with initializers of their own.
-        of: The other tensor of "tied", "same" and "derived". None for one derived from several.
+        of: The other tensor of "tied", "same" and "derived", or None if there are several.
         detail: A sentence for people.
     """
 
@@ -80,34 +85,32 @@ class Recorded:
     """How each tensor of a model starts. `fanin.torch.record` returns it.
 
     Attributes:
-        model: The model, whose recorded tensors are on the meta device. Tensors that hold data
-        which the model was
-            given, such as `torch.tensor([1.0, 2.0])`, are on the CPU.
-        tensors: The tensors by name: those of the state dict in its order, then temporary buffers.
+        model: The model, on the meta device. Only tensors that were made before the recording are
+            on their own devices.
+        tensors: The tensors by name: those of the state dict in its order, then the others.
         warnings: What makes the values depend on more than the model's code and the seed.
     """
 
-    def __init__(self, model: nn.Module, recorder: Recorder, named: list[Named]) -> None:
+    def __init__(self, model: nn.Module, recorder: Recorder, named: Sequence[Named]) -> None:
         """Takes a recording. Use `fanin.torch.record`."""
         self.model = model
+        self.tensors = {tensor.name: _public(tensor) for tensor in named}
+        self.warnings = recorder.warnings
         self._recorder = recorder
         self._named = {tensor.name: tensor for tensor in named}
         self._sharing = Sharing([tensor for tensor in named if tensor.origin != "tied"], recorder)
         self._streams = self._sharing.stream_names()
-        self._plans: dict[int, fanin.Plan] = {}
-        self.tensors = {tensor.name: _public(tensor) for tensor in named}
-        self.warnings: list[str] = recorder.warnings
+        self._last_plan: tuple[int, fanin.Plan] | None = None
 
     def __repr__(self) -> str:
         """Returns the class of the model and the number of tensors of each origin."""
-        counts = ", ".join(f"{count} {origin}" for origin, count in self._counts().items())
-        return f"<Recorded {type(self.model).__name__}: {counts or 'no tensors'}>"
+        return f"<Recorded {type(self.model).__name__}: {self._counts()}>"
 
-    def _counts(self) -> dict[str, int]:
+    def _counts(self) -> str:
         counts: dict[str, int] = {}
         for tensor in self.tensors.values():
             counts[tensor.origin] = counts.get(tensor.origin, 0) + 1
-        return counts
+        return ", ".join(f"{n} {origin}" for origin, n in counts.items()) or "no tensors"
 
     @property
     def recipe(self) -> fanin.Recipe:
@@ -116,169 +119,158 @@ class Recorded:
             return fanin.Recipe.from_toml(recipe_text(self._items(self._state_dict())))
 
     def tensor_list(self) -> list[tuple[str, tuple[int, ...], str]]:
-        """Returns name, shape and dtype (such as "float32") of each tensor of the state dict, in its order."""
-        return [(t.name, t.shape, _dtype(t.tensor.dtype)) for t in self._state_dict()]
+        """Returns name, shape and dtype of each tensor of the state dict, in its order.
+
+        The dtype is a name such as "float32".
+        """
+        return [_listed(tensor) for tensor in self._state_dict()]
 
     def _state_dict(self) -> list[Named]:
         return [tensor for tensor in self._named.values() if tensor.kind in ("parameter", "buffer")]
 
     # Recipes
 
-    def _items(self, tensors: list[Named], stored: str | None = None) -> list[Item]:
-        """Returns the tensors with what a recipe gives them. `stored` is the file of tensors with other values."""
+    def _items(self, tensors: Sequence[Named], stored: str | None = None) -> list[Item]:
+        """Returns what a recipe gives tensors.
+
+        Args:
+            tensors: The tensors of the list.
+            stored: The file with the values that rules cannot give. Without one, such tensors are
+                skipped.
+        """
         listed = {tensor.name for tensor in tensors}
         return [Item(t.name, self._assignment(t, listed, stored)) for t in tensors]
 
     def _assignment(self, tensor: Named, listed: set[str], stored: str | None) -> Assignment:
-        if tensor.of is not None and tensor.origin in ("tied", "same") and tensor.of in listed:
+        without_rule = Assignment("skip", True) if stored is None else Assignment("keep", stored)
+        if tensor.origin in ("tied", "same") and tensor.of in listed:
             other = self._assignment(self._named[tensor.of], listed, stored)
-            if other.key not in ("keep", "skip"):
-                return Assignment("tied_to" if tensor.origin == "tied" else "same_as", tensor.of)
-            return other
-        parts = tuple(
-            Part(slice_text(p.slice, tensor.shape), p.init, p.values) for p in tensor.parts
-        )
-        comment = (
-            "The model does not initialize these tensors." if tensor.origin == "uninit" else ""
-        )
-        if tensor.init is not None:
-            return Assignment("init", tensor.init, parts, comment)
-        if parts:
-            return Assignment("parts", "", parts)
+            if other.key in ("keep", "skip"):
+                return other
+            # In the name of another tensor, a recipe takes a star for that of the glob.
+            key = "tied_to" if tensor.origin == "tied" else "same_as"
+            return without_rule if "*" in tensor.of else Assignment(key, tensor.of)
+        if tensor.is_filled or tensor.init is not None:
+            return _rule(tensor)
         values = numbers(tensor.known) if tensor.origin == "kept" else None
-        if values is not None:
-            return Assignment("values", values)
-        return Assignment("skip", True) if stored is None else Assignment("keep", stored)
+        return without_rule if values is None else Assignment("values", values)
 
-    # For the side that fills
+    # For the code that fills tensors
 
     @plain_torch()
     def _plan(self, seed: int) -> fanin.Plan:
-        """Returns the plan of all tensors that rules initialize, temporary buffers included."""
-        if seed not in self._plans:
+        """Returns the plan of all tensors with rules, those outside of the state dict included."""
+        if self._last_plan is None or self._last_plan[0] != seed:
             items = self._items(list(self._named.values()))
             items = [item for item in items if item.assignment.key != "skip"]
-            tensors = [self._named[item.name] for item in items]
-            listed = [
-                (tensor.name, tensor.shape, _dtype(tensor.tensor.dtype)) for tensor in tensors
-            ]
-            self._plans = {seed: fanin.Recipe.from_toml(recipe_text(items)).plan(listed, seed)}
-        return self._plans[seed]
+            listed = [_listed(self._named[item.name]) for item in items]
+            plan = fanin.Recipe.from_toml(recipe_text(items)).plan(listed, seed)
+            self._last_plan = (seed, plan)
+        return self._last_plan[1]
 
     @plain_torch()
     def _value(self, name: str, seed: int | None) -> torch.Tensor:
-        """Returns the values of a whole tensor on the CPU.
+        """Returns the values of a whole tensor, on the CPU.
 
         Args:
-            name: A tensor whose origin is "kept", "derived" or "replay", or that is tied to one.
-            seed: The seed. It is not used for kept tensors.
+            name: A tensor that the plan does not have.
+            seed: The seed. It can be None for a tensor whose values depend on no random numbers.
         """
         tensor = self._named[name]
-        if tensor.origin == "tied" and tensor.of is not None:
-            return self._value(tensor.of, seed)
         if tensor.origin in ("kept", "uninit"):
             return tensor.known.clone()
-        assert tensor.ref is not None
         if seed is None:
-            raise ValueError(
-                f"tensor {name!r} depends on random numbers ({tensor.detail}): give a seed"
-            )
+            raise ValueError(f"tensor {name!r} depends on random numbers: give a seed")
+        if name in self._plan(seed):
+            return self._filled(tensor, seed)
+        if tensor.origin in ("tied", "same") and tensor.of is not None:
+            return self._value(tensor.of, seed)
+        assert tensor.ref is not None
         return self._replayed(tensor.ref, seed, self._streams)
+
+    def _filled(self, tensor: Named, seed: int) -> torch.Tensor:
+        out = torch.empty(tensor.shape, dtype=tensor.tensor.dtype)
+        self._plan(seed).fill_at(tensor.name, out.data_ptr(), out.nbytes)
+        return out
 
     def _replayed(self, ref: Ref, seed: int, streams: Mapping[int, str]) -> torch.Tensor:
         given = {
-            number: (lambda number=number, named=named: self._storage_bytes(number, named, seed))
+            number: partial(self._covered, number, named, seed)
             for number, named in self._sharing.given.items()
         }
-        replay = Replay(
-            self._recorder.log, self._recorder.storages, _draws.from_streams(streams, seed), given
-        )
-        return replay.value(ref)
+        draw = _draws.from_streams(streams, seed)
+        return Replay(self._recorder.log, self._recorder.storages, draw, given).value(ref)
 
-    def _storage_bytes(self, number: int, named: list[Named], seed: int) -> torch.Tensor:
-        """Returns the bytes of a storage that the tensors of a plan cover."""
+    def _covered(self, number: int, named: Sequence[Named], seed: int) -> torch.Tensor:
+        """Returns the bytes of a storage that tensors with rules cover."""
         data = torch.zeros(self._recorder.storages[number].nbytes, dtype=torch.uint8)
         for tensor in named:
-            ref = tensor.ref
-            assert ref is not None
-            filled = torch.empty(ref.size, dtype=ref.dtype)
-            nbytes = filled.numel() * filled.element_size()
-            self._plan(seed).fill_at(tensor.name, filled.data_ptr(), nbytes)
-            view = torch.empty(0, dtype=ref.dtype).set_(
-                data.untyped_storage(), ref.offset, ref.size, ref.stride
-            )
-            view.copy_(filled)
+            assert tensor.ref is not None
+            _, dtype, size, stride, offset = tensor.ref
+            view = torch.empty(0, dtype=dtype).set_(data.untyped_storage(), offset, size, stride)
+            view.copy_(self._filled(tensor, seed))
         return data
 
     def _storages(self) -> Storages:
-        """Returns the storages of the recording, for code that gives the model's tensors memory."""
+        """Returns the storages of the recording, for code that gives the model memory."""
         return Storages(self)
 
     # Files
 
     @plain_torch()
-    def save(self, path: str | Path, *, seed: int | None = None) -> None:
+    def save(self, path: str | PathLike[str], *, seed: int | None = None) -> None:
         """Writes the recipe, and beside it what `fanin init` needs to make the same weights.
 
-        `m.toml` is the recipe, `m.tensors.json` holds names, shapes and dtypes, and `m.safetensors`
-        holds the tensors whose numbers a recipe cannot name. It is written only if there are any.
+        For the path `m.toml`, `m.tensors.json` has the names, shapes and dtypes. `m.safetensors`
+        has the tensors whose values no rule gives. It is written only if there are any.
 
         Args:
             path: The path of the recipe, which ends in `.toml`.
             seed: The seed. It is needed if tensors are computed from random numbers: their values
-            are stored, and the
-                recipe then has this seed.
+                are stored, and the recipe then has this seed.
 
         Raises:
             ValueError: The path does not end in `.toml`, or the model needs a seed.
         """
         path = Path(path)
         if path.suffix != ".toml":
-            raise ValueError(
-                f"{str(path)!r} is not the path of a recipe: use a name that ends in .toml"
-            )
+            raise ValueError(f"{str(path)!r} is not a recipe's path: use a name that ends in .toml")
         tensors = self._state_dict()
         items = self._items(tensors, stored=path.with_suffix(".safetensors").name)
         kept = [item.name for item in items if item.assignment.key == "keep"]
-        computed = [name for name in kept if self._depends_on_seed(name)]
+        computed = [name for name in kept if self._depends_on_seed(self._named[name])]
         if computed and seed is None:
             raise ValueError(
-                f"the values of {name_list(computed)} are computed from random numbers, so a recipe can only store them: "
-                "give the seed, as in save(path, seed=1)"
+                f"the values of {name_list(computed)} are computed from random numbers, so a "
+                "recipe can only store them: give the seed, as in save(path, seed=1)"
             )
-        top = [f"tensors = {quoted(path.with_suffix('.tensors.json').name)}"]
-        if computed:
-            top.append(f"seed = {seed}")
-        text = recipe_text(items, self._header(), top)
         if kept:
             from safetensors.torch import save_file
 
             values = {name: self._value(name, seed).contiguous() for name in kept}
             save_file(values, path.with_suffix(".safetensors"))
-        listed = [
-            {"name": t.name, "shape": t.shape, "dtype": _dtype(t.tensor.dtype)} for t in tensors
-        ]
-        lines = ",\n".join(map(json.dumps, listed))
-        path.with_suffix(".tensors.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-        path.write_text(text, encoding="utf-8")
+        listing = path.with_suffix(".tensors.json")
+        keys = ("name", "shape", "dtype")
+        lines = ",\n".join(json.dumps(dict(zip(keys, _listed(tensor)))) for tensor in tensors)
+        listing.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        top = [f"tensors = {quoted(listing.name)}"] + ([f"seed = {seed}"] if computed else [])
+        path.write_text(recipe_text(items, self._header(), top), encoding="utf-8")
 
-    def _depends_on_seed(self, name: str) -> bool:
-        tensor = self._named[name]
-        if tensor.of is not None and tensor.origin in ("tied", "same"):
-            return self._depends_on_seed(tensor.of)
-        return tensor.origin in ("derived", "replay")
+    def _depends_on_seed(self, tensor: Named) -> bool:
+        if tensor.origin in ("tied", "same") and tensor.of is not None:
+            return self._depends_on_seed(self._named[tensor.of])
+        return tensor.origin not in ("kept", "uninit")
 
     def _header(self) -> list[str]:
         kind = type(self.model)
-        counts = ", ".join(f"{count} {origin}" for origin, count in self._counts().items())
         return [
-            f"How {kind.__module__}.{kind.__qualname__} starts: {counts}.",
+            f"How {kind.__module__}.{kind.__qualname__} starts: {self._counts()}.",
             f"Recorded by fanin.torch under torch {torch.__version__}.",
         ]
 
 
 class Storages:
-    """The storages of a recording: which one a live tensor has, and the values of those without a name."""
+    """The storages of a recording: which one a tensor has, and what those without a name hold."""
 
     def __init__(self, recorded: Recorded) -> None:
         """Takes the recording."""
@@ -287,7 +279,7 @@ class Storages:
         self.named = {t.ref.storage for t in recorded._named.values() if t.ref is not None}
 
     def ref(self, tensor: torch.Tensor) -> Ref | None:
-        """Returns storage, size, stride and offset of a live tensor of the recording, or None for another tensor."""
+        """Returns the storage and the geometry of a tensor, or None if it was not recorded."""
         if self._recorder.number_of(tensor) is None:
             return None
         return self._recorder.ref(tensor)
@@ -297,7 +289,7 @@ class Storages:
         return self._recorder.storages[storage].nbytes
 
     def streams(self, storage: int, name: str) -> dict[int, str]:
-        """Returns the name of the stream of each draw that a storage without a named tensor needs.
+        """Returns the stream of each draw that a storage without a named tensor needs.
 
         A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`,
         `<name>//1` and so on, in the order of the constructor.
@@ -345,18 +337,17 @@ def record(
         The recording.
 
     Raises:
-        TypeError: `make` cannot be called or returns something else than a module, or the model has
-        tensors of a class
-            or layout that is not supported.
-        ValueError: A parameter is lazy, so it has no shape yet. With `strict`, also for each reason
-        of a warning. RuntimeError: `record` was called within the constructor of a model that is
-        being recorded.
+        TypeError: `make` cannot be called, or returns something else than a module.
+        RecordError: A parameter is lazy, so it has no shape yet, or a tensor is of a class or a
+            layout that is not supported. With `strict`, also for every reason of a warning.
+        RuntimeError: It was called within the constructor of a model that is being recorded.
 
     Example:
         >>> import torch
+        >>> from fanin.torch import record
         >>> recorded = record(torch.nn.Linear, 784, 512)
         >>> recorded.tensors["weight"].init
-        'uniform(low=-0.03571428571428571,high=0.03571428571428571)'
+        'uniform(low=-0.035714287,high=0.035714287)'
     """
     recorded = recorded_from(make, args, kwargs, strict)
     for text in recorded.warnings:
@@ -390,7 +381,7 @@ def recorded_from(
 
 
 def conclude(
-    model: nn.Module, recorder: Recorder, named: list[Named], drew: list[str]
+    model: nn.Module, recorder: Recorder, named: Sequence[Named], drew: Sequence[str]
 ) -> Recorded:
     """Returns how the tensors of a model start, after a recording has ended.
 
@@ -400,6 +391,7 @@ def conclude(
         named: The model's tensors, by `named_tensors` within the recording.
         drew: What `generators` found.
     """
+    recorder.check_watched()
     for what in drew:
         recorder.warn(what)
     with plain_torch():
@@ -407,127 +399,9 @@ def conclude(
     return Recorded(model, recorder, named)
 
 
-def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
-    """Returns the tensors of a model: the state dict in its order, then what is not in it."""
-    found: dict[str, Named] = {}
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        if isinstance(tensor, torch.Tensor):  # else the extra state of a module
-            kind = "parameter" if isinstance(tensor, nn.Parameter) else "buffer"
-            _add(found, canonical(model, key), kind, tensor, recorder)
-    for key, tensor in (*_every(model, "parameters"), *_every(model, "buffers")):
-        name = canonical(model, key)
-        if name not in found:
-            _add(
-                found,
-                name,
-                "temporary parameter" if isinstance(tensor, nn.Parameter) else TEMPORARY,
-                tensor,
-                recorder,
-            )
-    return list(found.values())
-
-
-def _every(model: nn.Module, what: str) -> Iterator[tuple[str, torch.Tensor]]:
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for name, tensor in getattr(module, f"_{what}").items():
-            if tensor is not None:
-                yield (f"{prefix}.{name}" if prefix else name), tensor
-
-
-def _add(
-    found: dict[str, Named], name: str, kind: str, tensor: torch.Tensor, recorder: Recorder
-) -> None:
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        raise RecordError(
-            f"tensor {name!r} is lazy, so it has no shape yet: run the model once in the function"
-        )
-    if name in found:
-        raise RecordError(
-            f"two tensors are called {name!r} without the names of wrappers: give them different names"
-        )
-    what = unsupported(tensor)
-    if what is not None:
-        raise RecordError(f"tensor {name!r} has {what}, which is not supported: use dense tensors")
-    tensor = (
-        tensor
-        if not tensor.is_conj() and not tensor.is_neg()
-        else tensor.resolve_conj().resolve_neg()
-    )
-    if recorder.is_recorded(tensor):
-        ref = recorder.ref(tensor)
-        named = Named(
-            name,
-            kind,
-            tensor,
-            tuple(ref._replace(size=(), stride=())) + ref.geometry,
-            ref,
-            recorder.read(ref),
-        )
-        named.evaluate = lambda: recorder.evaluate(ref)
-    else:
-        with plain_torch():
-            key = (
-                tensor.untyped_storage()._cdata,
-                tensor.dtype,
-                tensor.shape,
-                tensor.stride(),
-                tensor.storage_offset(),
-            )
-        named = Named(name, kind, tensor, key, None, Known())
-        named.evaluate = lambda: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-    found[name] = named
-
-
-def warn_uninitialized(named: list[Named], recorder: Recorder) -> None:
-    """Adds a warning with the tensors whose values the model's code does not write."""
-    bare = [t.name for t in named if isinstance(t.value, Uninit) and t.origin != "tied"]
-    partly = [
-        t.name
-        for t in named
-        if isinstance(t.value, Mixed)
-        and any(isinstance(piece.value, Uninit) for piece in t.value.pieces)
-    ]
-    if bare:
-        recorder.warn(
-            f"the model does not initialize {name_list(bare)}: fanin makes zeros, torch leaves what is in memory"
-        )
-    if partly:
-        recorder.warn(
-            f"the model initializes only a part of {name_list(partly)}: fanin makes zeros of the rest"
-        )
-
-
-@contextmanager
-def generators() -> Iterator[list[str]]:
-    """Restores torch's random number generator, and says afterwards which other generators were used."""
-    found: list[str] = []
-    with plain_torch():
-        of_torch = torch.get_rng_state()
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        yield found
-    finally:
-        with plain_torch():
-            changed = not torch.equal(of_torch, torch.get_rng_state())
-            torch.set_rng_state(of_torch)
-        if changed:
-            found.append(
-                "the model seeds torch's random number generator: the seed is ignored, and fanin's "
-                "streams are used"
-            )
-        if of_python != random.getstate():
-            found.append(
-                "the model draws from Python's random: its numbers are recorded, and do not follow the seed"
-            )
-        if any(not np.array_equal(a, b) for a, b in zip(of_numpy, np.random.get_state())):
-            found.append(
-                "the model draws from numpy.random: its numbers are recorded, and do not follow the seed"
-            )
-
-
 def _public(tensor: Named) -> RecordedTensor:
-    parts = tuple(
-        RecordedPart(part.slice, part.init if part.init is not None else f"values{part.values}")
+    parts = (
+        RecordedPart(part.slice, f"values{part.values}" if part.init is None else part.init)
         for part in tensor.parts
     )
     return RecordedTensor(
@@ -537,19 +411,24 @@ def _public(tensor: Named) -> RecordedTensor:
         dtype=tensor.tensor.dtype,
         origin=tensor.origin,
         init=tensor.init,
-        parts=parts,
+        parts=tuple(parts),
         of=tensor.of,
         detail=tensor.detail,
     )
 
 
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).replace("torch.", "")
+def _listed(tensor: Named) -> tuple[str, tuple[int, ...], str]:
+    return tensor.name, tensor.shape, str(tensor.tensor.dtype).replace("torch.", "")
 
 
-def name_list(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+def _rule(tensor: Named) -> Assignment:
+    parts = tuple(
+        Part(slice_text(part.slice, tensor.shape), part.init, part.values) for part in tensor.parts
+    )
+    if tensor.init is None:
+        return Assignment("parts", "", parts)
+    comment = "The model does not initialize these tensors." if tensor.origin == "uninit" else ""
+    return Assignment("init", tensor.init, parts, comment)
 
 
 def _described(thing: object) -> str:

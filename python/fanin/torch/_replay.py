@@ -19,11 +19,15 @@ from torch._ops import OpOverload
 
 from fanin.torch._forms import Form
 from fanin.torch._storage import Ref, Storage
+from fanin.torch._trees import map_leaves, tensors_of
+
+#: A context in which no function mode sees what is called.
+no_function_modes = torch._C.DisableTorchFunction
 
 
 @dataclass
 class Entry:
-    """An operation. Arguments hold a `Ref` for each recorded tensor, and a copy of each tensor with data."""
+    """An operation. Its arguments hold a `Ref` for each recorded tensor, and copies of data."""
 
     call: OpOverload | None  # None: `form` is drawn into the only view of `writes`
     args: Sequence[Any] = ()
@@ -172,7 +176,7 @@ class Replay:
         return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
 
     def _keep(self, ref: Ref, out: torch.Tensor) -> None:
-        """Keeps a result under the geometry that it has in the recording, which the meta device may lay out otherwise."""
+        """Keeps a result, laid out as in the recording, which can differ from the CPU's layout."""
         same_layout = (tuple(out.stride()), out.storage_offset()) == (ref.stride, ref.offset)
         if same_layout and out.untyped_storage().nbytes() == self.storages[ref.storage].nbytes:
             self.real[ref.storage] = out.untyped_storage()
@@ -183,7 +187,7 @@ class Replay:
 
 @contextmanager
 def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
-    """Seeds torch's CPU generator for a draw that fanin has no stream for, and restores it afterwards.
+    """Seeds torch's CPU generator for a draw that fanin has no stream for, and restores it.
 
     The seed is drawn from the stream of the draw, so the values follow the caller's seed.
     """
@@ -203,8 +207,7 @@ def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
 @contextmanager
 def plain_torch() -> Iterator[None]:
     """Runs torch without modes, such as those of a recording, and without gradients."""
-    disable = torch._C.DisableTorchFunction
-    with torch._C._DisableTorchDispatch(), disable(), torch.no_grad():
+    with torch._C._DisableTorchDispatch(), no_function_modes(), torch.no_grad():
         yield
 
 
@@ -217,25 +220,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Returns nested lists, tuples and dicts with a function applied to everything else in them."""
-    if isinstance(tree, Ref):
-        return function(tree)
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([map_leaves(function, item) for item in tree])
-    if isinstance(tree, dict):
-        return {key: map_leaves(function, item) for key, item in tree.items()}
-    return function(tree)
-
-
-def tensors_of(tree: Any) -> list[torch.Tensor]:
-    """Returns the tensors in nested lists, tuples and dicts, in order."""
-    if isinstance(tree, torch.Tensor):
-        return [tree]
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        return [tensor for item in tree for tensor in tensors_of(item)]
-    return []

@@ -13,7 +13,7 @@ OTHERS = ("tied_to", "same_as")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a tensor with an initializer, or with values, of its own. `slice` is text, as in a recipe."""
+    """A part of a tensor with an initializer or values of its own. `slice` is text."""
 
     slice: str
     init: str | None = None
@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a rule gives a tensor: one of `init`, `values`, `tied_to`, `same_as`, `keep` and `skip`."""
+    """What a rule gives a tensor: the key of the recipe and its value."""
 
     key: str
     value: str | bool | tuple[float, ...]
@@ -166,7 +166,7 @@ def _part(part: Part) -> str:
 
 
 def slice_text(ranges: Sequence[tuple[int, int]], shape: Sequence[int]) -> str:
-    """Returns ranges of a shape as a recipe writes them: whole dimensions as `:`, those at the end left out."""
+    """Returns ranges of a shape as a recipe writes them, without whole dimensions at the end."""
     texts = []
     for (start, end), size in zip(ranges, shape):
         if (start, end) == (0, size):

@@ -31,7 +31,7 @@ def slices(spans: Indices, shape: tuple[int, ...], most: int) -> list[Slice] | N
 
 
 def _joined(boxes: list[Slice], axis: int) -> list[Slice]:
-    """Returns slices with those made one that touch along an axis and are equal along the others."""
+    """Returns slices with those made one that touch along an axis and agree along the others."""
     ends: dict[tuple[Slice, int], int] = {}  # the other ranges and the end -> the position
     found: list[Slice] = []
     for box in sorted(boxes, key=lambda box: box[axis]):
@@ -49,7 +49,7 @@ def _joined(boxes: list[Slice], axis: int) -> list[Slice]:
 
 
 def _boxes(start: int, end: int, shape: tuple[int, ...]) -> list[Slice]:
-    """Returns the slices that a range of row-major indices is, at most two for each axis and one more."""
+    """Returns the slices that a range of row-major indices is, at most two for each axis."""
     if not shape:
         return [()]
     inner = math.prod(shape[1:])

@@ -1,4 +1,4 @@
-"""What each storage of a recorded model holds: which write made an element, and what is known of its value.
+"""What each storage of a recorded model holds: who wrote an element, and what is known of it.
 
 Several tensors can view one storage, so values belong to storages. A `Ref` is a view at the time of
 an operation. A `Value` is what is known of the elements of a view, in row-major order.
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fanin.torch._forms import STRUCTURED, Form, Orthogonal
+from fanin.torch._forms import STRUCTURED, Form, Orthogonal, QrFactor
 
 Indices = npt.NDArray[np.int64]
 
@@ -44,7 +44,7 @@ class Ref(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """A sequence of positions: nested loops, outermost first, each a count and a step, from an offset.
+    """A sequence of positions: an offset, and nested loops, each a count and a step.
 
     Loops that continue each other are merged, so two views of the same positions in the same order
     are equal.
@@ -78,7 +78,7 @@ class Geometry(NamedTuple):
 
     @property
     def is_injective(self) -> bool:
-        """True if no position certainly occurs twice: each loop steps over all the positions of those within it."""
+        """True if certainly no position occurs twice: each loop steps over those within it."""
         reach = 1
         for count, step in sorted(self.loops, key=lambda loop: loop[1]):
             if step < reach:
@@ -113,13 +113,15 @@ class Known:
 class Drawn:
     """Random numbers of a closed form, or of an expression that may become one.
 
-    `source` is the draw that they come from, and all are among its elements from `low` to `high`.
-    `at` gives the position in the draw for each row-major index of the view, also for the indices
-    that are not of this value if it is a piece. It is None if the positions are not known.
+    `source` is the draw that they come from, or a number below 0 of their own if they are sums of
+    several. All are among its elements from `low` to `high`. `at` gives the position in the source
+    for each row-major index of the view, also for the indices that are not of this value if it is
+    a piece. It is None if the positions are not known. `draws` are all draws that they depend on.
     """
 
     form: Form
     source: int
+    draws: frozenset[int]
     at: Geometry | None
     low: int
     high: int
@@ -127,7 +129,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Computed:
-    """Numbers computed from random ones in a way that has no closed form, or that is not followed."""
+    """Numbers computed from random ones in a way that has no closed form here."""
 
     why: str
     sources: frozenset[int] = frozenset()
@@ -162,17 +164,12 @@ Value = Union[Simple, Mixed]
 def sources_of(value: Value) -> frozenset[int]:
     """Returns the draws that a value depends on."""
     if isinstance(value, Drawn):
-        return frozenset((value.source,))
+        return value.draws
     if isinstance(value, Computed):
         return value.sources
     if isinstance(value, Mixed):
         return frozenset().union(*(sources_of(piece.value) for piece in value.pieces))
     return frozenset()
-
-
-def is_known(value: Value) -> bool:
-    """Returns true if a value depends on no random numbers and no memory without a value."""
-    return isinstance(value, Known)
 
 
 @dataclass
@@ -184,7 +181,7 @@ class Write:
 
 
 class Segments:
-    """The write that made each byte of a storage: sorted boundaries, and a number for each range between two."""
+    """The write that made each byte: sorted boundaries, and a number for each range between."""
 
     def __init__(self, nbytes: int, owner: int) -> None:
         """Begins with one write, or -1 for none, everywhere."""
@@ -211,7 +208,7 @@ class Segments:
         self.owners = np.append(self.owners, -1)
 
     def look(self, starts: Indices, length: int) -> tuple[Indices, Indices]:
-        """Returns ranges of bytes in the order of the runs, counted along them, and the write of each."""
+        """Returns ranges of bytes, counted along the runs in order, and the write of each."""
         first = np.searchsorted(self.edges, starts, "right") - 1
         last = np.searchsorted(self.edges, starts + length, "left") - 1
         counts = last - first + 1
@@ -250,7 +247,10 @@ def merged(spans: Indices) -> Indices:
 
 
 def viewed(write: Write, ref: Ref, spans: Indices | None = None) -> Simple:
-    """Returns what is known of the elements of a view that a write made: of all, or of ranges of row-major indices."""
+    """Returns what is known of a view's elements that a write made.
+
+    `spans` are the ranges of row-major indices of these elements. None stands for all.
+    """
     value = write.value
     if write.ref.dtype != ref.dtype and not isinstance(value, Uninit):
         if isinstance(value, Known):
@@ -285,6 +285,8 @@ def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Indices | None) -> Simpl
     if spans is None:
         if wrote.geometry == read.geometry:
             return value
+        if isinstance(form, QrFactor) and form.part == "r" and _is_diagonal(wrote, read):
+            return replace(value, form=replace(form, part="diagonal"))
         transposed = Geometry.of(wrote.size[::-1], wrote.stride[::-1], wrote.offset)
         if isinstance(form, Orthogonal) and len(wrote.size) == 2 and read.geometry == transposed:
             at = Geometry.of((form.columns, form.rows), (1, form.columns), value.low)
@@ -293,6 +295,11 @@ def _matrix(value: Drawn, wrote: Ref, read: Ref, spans: Indices | None) -> Simpl
         if int((spans[:, 1] - spans[:, 0]).sum()) == form.rows * form.columns:
             return value
     return Computed("part of a matrix", sources_of(value))
+
+
+def _is_diagonal(matrix: Ref, view: Ref) -> bool:
+    shape = (min(matrix.size),)
+    return view.geometry == Geometry.of(shape, (sum(matrix.stride),), matrix.offset)
 
 
 @dataclass

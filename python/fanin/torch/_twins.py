@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from fanin._errors import ArgumentError
+from fanin.torch._listing import generators, named_tensors
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
-from fanin.torch._recorded import Recorded, conclude, generators, named_tensors
+from fanin.torch._recorded import Recorded, conclude
 
 _HF_FLAG = "_is_hf_initialized"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
-import fanin
 import torch
-from fanin.torch import Recorded, record
 from torch import nn
+
+import fanin
+from fanin.torch import Recorded, record
 
 
 class Holder(nn.Module):
-    """A module with the tensors that a function returns: parameters if they are floats, else buffers."""
+    """A module with the tensors that a function returns as parameters."""
 
     def __init__(self, make: Callable[[], dict[str, torch.Tensor]]) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ def check_saved(recorded: Recorded, folder: Path, seed: int = 1) -> None:
 
 
 def check_like_torch(recorded: Recorded, real: nn.Module) -> None:
-    """Checks what a real construction shows: names, shapes, dtypes, ties, and values without random numbers."""
+    """Checks what a real construction shows: names, shapes, ties, values that are not random."""
     state = real.state_dict(keep_vars=True)
     expected = [
         (name, tuple(t.shape), str(t.dtype).replace("torch.", "")) for name, t in state.items()

@@ -6,11 +6,12 @@ import copy
 import warnings
 from pathlib import Path
 
-import fanin
 import pytest
 import torch
-from fanin.torch import record
 from torch import nn
+
+import fanin
+from fanin.torch import record
 
 from .recordings import Holder, bits, check_like_torch, check_saved, hold, one, saved, value
 
@@ -256,7 +257,7 @@ def test_only_kept_tensors_need_a_file(tmp_path: Path) -> None:
     record(nn.Linear, 3, 3).save(tmp_path / "a.toml")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tensors.json", "a.toml"]
     with pytest.raises(
-        ValueError, match="'b' is not the path of a recipe: use a name that ends in .toml"
+        ValueError, match="'b' is not a recipe's path: use a name that ends in .toml"
     ):
         record(nn.Linear, 3, 3).save("b")
 
@@ -299,9 +300,7 @@ def test_floats_of_every_width(dtype: torch.dtype, tmp_path: Path) -> None:
 
 
 def test_a_half_of_a_model_is_cast_from_its_single(tmp_path: Path) -> None:
-    single, half = (
-        record(lambda: nn.Linear(8, 8, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)
-    )
+    single, half = (record(nn.Linear, 8, 8, dtype=d) for d in (torch.float32, torch.bfloat16))
     assert torch.equal(value(single, "weight").to(torch.bfloat16), value(half, "weight"))
 
 
@@ -554,9 +553,9 @@ def test_storages_give_unnamed_tensors_their_values() -> None:
     )
     assert weight.storage in storages.named
     assert plain.storage not in storages.named
-    assert storages.value(plain.storage, 1).view(torch.float32).tolist() == [0.0, 1.0, 2.0]
-    drawn = storages.value(noise.storage, 1).view(torch.float32)
-    assert torch.equal(drawn, storages.value(noise.storage, 1).view(torch.float32))
+    assert storages.value(plain.storage, 1, "plain").view(torch.float32).tolist() == [0.0, 1.0, 2.0]
+    drawn = storages.value(noise.storage, 1, "noise").view(torch.float32)
+    assert torch.equal(drawn, storages.value(noise.storage, 1, "noise").view(torch.float32))
     assert drawn.unique().numel() == 5
     assert storages.ref(torch.ones(2)) is None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Callable
 
-import fanin
 import pytest
 import torch
-from fanin.torch import _forms as forms
 from torch import nn
+
+import fanin
+from fanin.torch import _forms as forms
 
 from .recordings import hold, one, value
 
@@ -271,3 +272,40 @@ def test_short_numbers_round_to_the_same_f32(number: float) -> None:
     text = forms.single(number)
     assert torch.tensor(float(text)).item() == torch.tensor(float(number)).item()
     assert len(text) <= len(repr(number)) + 1
+
+
+def test_sums_of_independent_normal_numbers_are_normal() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x, y, z = torch.randn(8), torch.randn(8), torch.randn(8)
+        return {"sum": x * 3 - y * 4 + 1, "whole": z, "twice": z + z, "shared": z + torch.randn(8)}
+
+    recorded = hold(make)
+    assert {name: tensor.origin for name, tensor in recorded.tensors.items()} == {
+        "sum": "rule",
+        "whole": "rule",
+        "twice": "derived",
+        "shared": "replay",
+    }
+    assert recorded.tensors["sum"].init == "normal(mean=1,std=5)"
+    assert torch.equal(value(recorded, "twice"), 2 * value(recorded, "whole"))
+    assert not torch.equal(value(recorded, "shared"), value(recorded, "whole"))
+
+
+def test_sums_of_the_same_draws_are_not_the_same() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x, y = torch.randn(8), torch.randn(8)
+        a = x * 3 + y * 4
+        return {"a": a, "b": x * 4 + y * 3, "c": a.clone()}
+
+    recorded = hold(make)
+    a, b, c = (value(recorded, name) for name in "abc")
+    assert not torch.equal(a, b)
+    assert torch.equal(a, c)
+
+
+def test_an_orthogonal_matrix_by_the_signs_of_a_view() -> None:
+    def make() -> torch.Tensor:
+        q, r = torch.linalg.qr(torch.randn(5, 3))
+        return q * torch.diagonal(r).sign()
+
+    assert one(make).init == "orthogonal"

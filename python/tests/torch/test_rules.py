@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import re
 
-import fanin
 import numpy as np
 import pytest
+
+import fanin
 from fanin.torch._globs import Names, escaped
 from fanin.torch._rules import Assignment, Item, Part, recipe_text, slice_text
 from fanin.torch._slices import slices
@@ -75,8 +76,8 @@ def test_special_characters_are_escaped() -> None:
         plan = fanin.Recipe.from_toml(recipe_text(items)).plan(
             [(i.name, [2], None) for i in items], 1
         )
-        assert plan.entry(name)["init"] == "ones"
-        assert plan.entry("z" + name)["init"] == "zeros"
+        assert plan[name].init == "ones"
+        assert plan["z" + name].init == "zeros"
     assert escaped("a.b_c-d") == "a.b_c-d"
 
 
@@ -99,7 +100,7 @@ def test_any_groups_of_any_names(seed: int) -> None:
         "[b]",
     ]
     names = {".".join(rng.choices(words, k=rng.randint(1, 5))) for _ in range(60)}
-    inits = ["ones", "zeros", "normal", "constant(value=2)", "constant(value=3)"]
+    inits = ["ones", "zeros", "constant(value=2)", "constant(value=3)", "normal(std=0.5)"]
     items = [
         Item(name, Assignment("init", rng.choice(inits[: 1 + seed % 5]))) for name in sorted(names)
     ]
@@ -117,12 +118,14 @@ def test_any_groups_of_any_names(seed: int) -> None:
     plan = fanin.Recipe.from_toml(text).plan([(item.name, [2], None) for item in items], 1)
     assert plan.unused == []
     for item in items:
-        entry = plan.entry(item.name)
+        entry = plan[item.name]
+        others = {"tied_to": entry.tied_to, "same_as": entry.same_as}
         if item.assignment.key == "init":
-            assert entry["init"] == item.assignment.value, item
-            assert entry.get("same_as") is None and entry.get("tied_to") is None
+            assert entry.init == item.assignment.value, item
+            assert others == {"tied_to": None, "same_as": None}
         else:
-            assert entry[item.assignment.key] == item.assignment.value, item
+            assert others.pop(item.assignment.key) == item.assignment.value, item
+            assert list(others.values()) == [None]
 
 
 def test_copies_of_layers_are_one_rule() -> None:
@@ -216,7 +219,7 @@ def test_a_large_model_has_globs_soon() -> None:
     items += [Item(name, Assignment("init", "ones")) for name in layers(60, "norm.weight")]
     start = time.monotonic()
     text = recipe_text(items)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert len(text.splitlines()) < 10
     assert re.findall(r'match = "(.*)"', text) == ["*_proj.weight", "*.norm.weight"]
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
 import torch
-from fanin.torch import RecordError, RecordWarning, record
 from torch import nn
 
+from fanin.torch import RecordError, RecordWarning, record
+
 from .recordings import Holder, hold, one, value
+
+
+def _functions() -> dict[tuple[Any, str], Any]:
+    found = {
+        (owner, name): getattr(owner, name)
+        for owner in (nn.init, torch.Tensor)
+        for name in dir(owner)
+    }
+    return {key: function for key, function in found.items() if callable(function)}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_changes() -> Iterator[None]:
     """Checks that a test leaves torch as it was: its generator, its functions and its modes."""
-    functions = {name: getattr(nn.init, name) for name in dir(nn.init)}
+    functions = _functions()
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     yield
     assert torch.equal(torch.get_rng_state(), state)
-    assert {name: getattr(nn.init, name) for name in dir(nn.init)} == functions
+    assert _functions() == functions
     assert torch.get_num_threads() == threads
     assert torch.ones(2).device.type == "cpu"
     assert torch.empty(2).is_meta is False
@@ -199,8 +212,8 @@ def test_uninitialized_tensors_are_named() -> None:
 
     (text,) = recorded_warnings(make)
     assert text == (
-        "the model does not initialize 'b.weight', 'b.bias': fanin makes zeros, torch leaves what is "
-        "in memory"
+        "the model does not initialize 'b.weight', 'b.bias': fanin makes zeros, torch leaves what "
+        "is in memory"
     )
     with pytest.warns(RecordWarning):
         recorded = record(make)
@@ -538,3 +551,99 @@ def test_a_storage_that_grows() -> None:
 
     recorded = hold(make)
     assert value(recorded, "x")[:3].tolist() == [1, 1, 1]
+
+
+# Data that the model reads while it is made
+
+
+def test_files_that_the_constructor_loads(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = {"weight": torch.arange(6.0).view(3, 2) ** 2, "bias": torch.arange(3.0) / 3}
+    torch.save({**state, "view": state["weight"][1:]}, tmp_path / "state.pt")
+    save_file(state, tmp_path / "state.safetensors")
+
+    def make() -> nn.Module:
+        a, b, c = nn.Linear(2, 3), nn.Linear(2, 3), nn.Linear(2, 3)
+        loaded = torch.load(tmp_path / "state.pt")
+        view = loaded.pop("view")
+        a.load_state_dict(loaded)
+        b.load_state_dict(load_file(tmp_path / "state.safetensors"), assign=True)
+        c.weight = nn.Parameter(loaded["weight"])
+        c.register_buffer("view", view)
+        return nn.ModuleList([a, b, c])
+
+    recorded = record(make, strict=True)
+    origins = {name: tensor.origin for name, tensor in recorded.tensors.items()}
+    assert origins.pop("2.bias") == "rule"
+    assert set(origins.values()) == {"kept"}
+    for name in ("0.weight", "1.weight", "2.weight"):
+        assert torch.equal(value(recorded, name), state["weight"])
+    assert torch.equal(value(recorded, "1.bias"), state["bias"])
+    assert torch.equal(value(recorded, "2.view"), state["weight"][1:])
+
+
+def test_the_data_of_a_parameter_is_replaced() -> None:
+    given = torch.ones(3)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Parameter(torch.zeros(2))
+            self.a.data = torch.tensor([1.0, 5.0])
+            self.b = nn.Parameter(torch.tensor([1.0, 5.0]))
+            self.b.data = self.b.data * torch.randn(2).sign()
+            self.c = nn.Parameter(torch.empty(3))
+            self.c.data = given
+            self.d = nn.Parameter(torch.from_numpy(np.full(3, 2.0)))
+
+    recorded = record(Model, strict=True)
+    origins = [tensor.origin for tensor in recorded.tensors.values()]
+    assert origins == ["kept", "replay", "rule", "rule"]
+    assert value(recorded, "a").tolist() == [1, 5]
+    assert value(recorded, "b").abs().tolist() == [1, 5]
+    assert {str(tensor.device) for tensor in recorded.model.parameters()} == {"meta"}
+
+
+def test_numpy_writes_into_memory_that_it_shares() -> None:
+    def through_numpy() -> nn.Module:
+        layer = nn.Linear(2, 2)
+        nn.init.zeros_(layer.weight)
+        layer.weight.detach().numpy()[0] = 1
+        return layer
+
+    def from_numpy() -> nn.Module:
+        array = np.zeros(3)
+        layer = Holder(lambda: {"x": torch.from_numpy(array)})
+        array[1] = 5
+        return layer
+
+    for make in (through_numpy, from_numpy):
+        (text,) = recorded_warnings(make)
+        assert text.startswith("the memory that torch and numpy share at ")
+        assert text.endswith("was changed by numpy later: the change is not recorded")
+
+
+def test_copies_of_tensors_by_copy_and_pickle() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("a", torch.arange(5.0) ** 2)
+            self.register_buffer("b", copy.copy(self.a))
+            self.register_buffer("c", copy.deepcopy(self.a))
+            self.register_buffer("d", pickle.loads(pickle.dumps(self.a)))
+
+    recorded = record(Model, strict=True)
+    for name in "abcd":
+        assert value(recorded, name).tolist() == [0, 1, 4, 9, 16]
+
+
+def test_memory_for_other_processes_and_devices() -> None:
+    def make() -> nn.Module:
+        layer = nn.Linear(2, 2)
+        layer.share_memory()
+        layer.register_buffer("pinned", torch.arange(4.0).pin_memory())
+        assert not layer.weight.is_shared()
+        return layer
+
+    assert record(make, strict=True).tensors["weight"].origin == "rule"
