@@ -37,8 +37,8 @@ impl<'py> FromPyObject<'_, 'py> for Stream {
 pub struct Threads(pub usize);
 
 impl Threads {
-    /// The largest number, that of the command line.
-    const MAX: u64 = u16::MAX as u64;
+    /// The largest number, that of the command line. More than the machine has cores only cost memory.
+    const MAX: u64 = 1024;
 }
 
 impl<'py> FromPyObject<'_, 'py> for Threads {

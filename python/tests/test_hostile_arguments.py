@@ -202,7 +202,7 @@ def test_errors_name_the_argument() -> None:
         fill(seed=np.bool_(True))
     with pytest.raises(fanin.ArgumentError, match="seed np.int64.-5. is out of range"):
         fill(seed=np.int64(-5))
-    with pytest.raises(fanin.ArgumentError, match="threads 0 is out of range: use 1 to 65535"):
+    with pytest.raises(fanin.ArgumentError, match="threads 0 is out of range: use 1 to 1024"):
         fill(threads=0)
     with pytest.raises(fanin.ArgumentError, match='tensor "w": .*is not an initializer'):
         fill(init="nrmal")

@@ -8,6 +8,9 @@ use fanin_signal::Activation;
 
 use crate::size::size;
 
+/// The most threads that can be asked for. More than the machine has cores only cost memory.
+const MAX_THREADS: i64 = 1024;
+
 /// Makes initial weights of neural networks: the same seed gives the same bits on every device.
 #[derive(Parser)]
 #[command(name = "fanin", version)]
@@ -80,7 +83,7 @@ pub struct BackendArguments {
     #[arg(long, value_name = "TEXT")]
     pub adapter: Option<String>,
     /// The number of threads of the CPU backend [default: the number of cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     pub threads: Option<u16>,
 }
 
@@ -291,7 +294,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "TEXT")]
     pub adapter: Option<String>,
     /// The number of CPU threads. One thread is timed as well [default: the number of cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     pub threads: Option<u16>,
     /// The approximate total time. With less than 5 seconds, buffers are smaller too.
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "20")]

@@ -411,7 +411,8 @@ fn wrong_arguments_have_status_2() {
         ("--seed 1 --dtype f9", "unknown dtype \"f9\": use bool, f4,"),
         ("--seed 1 --layout oi", "use out_in"),
         ("--seed 1 --backend tpu", "possible values: auto, gpu, cpu"),
-        ("--seed 1 --threads 0", "--threads"),
+        ("--seed 1 --threads 0", "1..=1024"),
+        ("--seed 1 --threads 1025", "1..=1024"),
         ("--seed 1 --colour", "--colour"),
     ] {
         run.fanin("fill --init normal --name w --shape 4 --out null:")
