@@ -1,8 +1,7 @@
 """What torch operations do to what is known: draws, constants, copies, arithmetic.
 
-An operation that is not listed here gives a known value if all its inputs are known, else a
-computed one, whose numbers come from a replay. So an entry of this module saves a replay. It is
-never needed for correctness.
+An operation without an entry here gives a known value if all its inputs are known, else a computed
+one, whose numbers come from a replay. So entries save replays, and are not needed for correctness.
 """
 
 from __future__ import annotations
@@ -40,8 +39,11 @@ RANDOM = frozenset(
 GEOMETRY = frozenset(
     "as_strided detach requires_grad set squeeze swapaxes swapdims t transpose unsqueeze".split()
 )
-#: Operations that write every element of their first argument without reading it.
-OVERWRITING = RANDOM | {"copy", "fill", "zero"}
+#: Operations that write every element of an argument without reading it.
+OVERWRITING = frozenset(
+    """bernoulli cauchy copy exponential fill geometric log_normal normal random uniform
+    zero""".split()
+)
 
 _EMPTY = frozenset(
     "empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split()
@@ -145,7 +147,7 @@ def _result(call: Call) -> Value:
         return _copied(call, call.bound["src"])
     if call.name in _COPIES:
         return _copied(call, call.bound["self"])
-    if call.name in ("diagonal_copy", "sign", "sgn", "mul", "mm"):
+    if call.name in ("diagonal_copy", "sign", "sgn", "mul"):
         factor = _orthogonal(call, values)
         if factor is not None:
             return factor
@@ -181,13 +183,11 @@ def _copied(call: Call, source: Any) -> Value:
     if isinstance(value, Known):
         # A conversion to whole numbers cuts the fraction off.
         return value if source.dtype == target.dtype else Known()
-    if source.numel != target.numel and sources_of(value):
-        return Computed("repeated elements", sources_of(value))
-    return (
-        value
-        if target.dtype.is_floating_point
-        else _other(f"{source.dtype} to {target.dtype}", [value])
-    )
+    if source.numel != target.numel:
+        return _other("repeated elements", [value])
+    if not target.dtype.is_floating_point:
+        return _other(f"{source.dtype} to {target.dtype}", [value])
+    return value
 
 
 def _drawn(call: Call) -> Value:
@@ -254,34 +254,28 @@ def _concatenation(call: Call) -> Writes:
 def _qr(call: Call) -> list[Value]:
     matrix = call.bound["A"]
     value = call.value(matrix)
-    if (
-        isinstance(value, Drawn)
-        and isinstance(value.form, Normal)
-        and value.form.mean == 0
-        and len(matrix.size) == 2
-    ):
-        factors = [QrFactor(part, *ref.size) for part, ref in zip("qr", call.targets)]
-        return [replace(value, form=factor, at=None) for factor in factors]
+    if isinstance(value, Drawn) and len(matrix.size) == 2:
+        form = value.form
+        if isinstance(form, Normal) and form.mean == 0:
+            factors = [QrFactor(part, *ref.size) for part, ref in zip("qr", call.targets)]
+            return [replace(value, form=factor, at=None) for factor in factors]
     return [_other("linalg_qr", [value])] * len(call.targets)
 
 
 def _orthogonal(call: Call, values: Sequence[Value]) -> Value | None:
     """Follows torch.nn.init.orthogonal_: Q times the signs of the diagonal of R."""
-    drawn = [
-        value for value in values if isinstance(value, Drawn) and isinstance(value.form, QrFactor)
-    ]
-    if len(drawn) != len(values) or not drawn or len({value.source for value in drawn}) != 1:
+    drawn = [value for value in values if isinstance(value, Drawn)]
+    factors = {v.form.part: v.form for v in drawn if isinstance(v.form, QrFactor)}
+    if len(factors) != len(values) or len({value.source for value in drawn}) != 1:
         return None
-    factors = [value.form for value in drawn if isinstance(value.form, QrFactor)]
-    parts = {factor.part for factor in factors}
-    if call.name == "diagonal_copy" and parts == {"r"} and not call.bound.get("offset", 0):
-        return replace(drawn[0], form=replace(factors[0], part="diagonal"))
-    if call.name in ("sign", "sgn") and parts == {"diagonal"}:
-        return replace(drawn[0], form=replace(factors[0], part="sign"))
-    if call.name == "mul" and parts == {"q", "sign"}:
-        q = next(factor for factor in factors if factor.part == "q")
-        return replace(drawn[0], form=Orthogonal(1.0, q.rows, q.columns))
-    return None
+    form: Form | None = None
+    if call.name == "diagonal_copy" and "r" in factors and not call.bound.get("offset", 0):
+        form = replace(factors["r"], part="diagonal")
+    elif call.name in ("sign", "sgn") and "diagonal" in factors:
+        form = replace(factors["diagonal"], part="sign")
+    elif call.name == "mul" and factors.keys() == {"q", "sign"}:
+        form = Orthogonal(1.0, factors["q"].rows, factors["q"].columns)
+    return None if form is None else replace(drawn[0], form=form)
 
 
 def _elementwise(call: Call, values: Sequence[Value]) -> Value | None:
@@ -369,15 +363,13 @@ def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Val
     def element(argument: Any) -> Any:
         if not isinstance(argument, Ref):
             return argument
-        return torch.full(
-            (1,) if argument.size else (), call.scalar(argument) or 0.0, dtype=argument.dtype
-        )
+        shape = (1,) if argument.size else ()
+        return torch.full(shape, call.scalar(argument) or 0.0, dtype=argument.dtype)
 
+    factor = {} if alpha == 1 else {"alpha": alpha}
     with plain_torch():
-        factor = {} if alpha == 1 else {"alpha": alpha}
-        result = getattr(torch, name)(element(left), element(right), **factor).to(
-            call.targets[0].dtype
-        )
+        result = getattr(torch, name)(element(left), element(right), **factor)
+        result = result.to(call.targets[0].dtype)
         return None if result.is_complex() else Known(float(result))
 
 

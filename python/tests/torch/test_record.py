@@ -577,3 +577,27 @@ def test_a_part_of_a_saved_recipe_is_orthogonal(tmp_path: Path) -> None:
 def test_one_element() -> None:
     assert one(lambda: torch.randn(())).init == "normal(mean=0,std=1)"
     assert one(lambda: torch.randn(1, 1, 1) * 2).init == "normal(mean=0,std=2)"
+
+
+def test_a_replay_reads_a_tensor_before_and_after_its_last_change() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.randn(4)
+        before = x.exp()
+        x.mul_(0.5)
+        return {"x": x, "sum": before + x}
+
+    recorded = hold(make)
+    assert recorded.tensors["x"].init == "normal(mean=0,std=0.5)"
+    x = value(recorded, "x")
+    assert torch.allclose(value(recorded, "sum"), (2 * x).exp() + x)
+
+
+def test_draws_that_read_their_argument() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.full((2000,), 0.25)
+        kept = nn.functional.dropout(torch.ones(2000), 0.5)
+        return {"x": torch.bernoulli(x), "y": x.clone().bernoulli_(0.75), "z": kept}
+
+    recorded = hold(make)
+    means = {name: float(value(recorded, name).mean()) for name in "xyz"}
+    assert means == pytest.approx({"x": 0.25, "y": 0.75, "z": 1}, abs=0.1)
