@@ -1,6 +1,9 @@
 //! Any recipe or tensor list is read, or it is an error of one line. Each run tests the corpus of the fuzz targets
 //! and mutations of it. `fuzz/README.md` describes how to search for more inputs.
 
+// Not `required-features` in Cargo.toml: packages do not have this file, and could not have its target.
+#![cfg(all(feature = "checkpoint", feature = "orthogonal"))]
+
 #[path = "../fuzz/checks.rs"]
 mod checks;
 

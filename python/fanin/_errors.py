@@ -44,3 +44,9 @@ class UnknownTensorError(FaninError, KeyError):
     def __str__(self) -> str:
         """Returns the message. `KeyError` would return it in quotes."""
         return str(self.args[0]) if self.args else ""
+
+
+def shown(value: object) -> str:
+    """Returns a value for a message, as Python shows it, on one line and shortened."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:100]}..."

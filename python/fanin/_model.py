@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Union
 
 from fanin import _arrays, _native
@@ -19,9 +20,9 @@ Size = Union[int, str]
 class ModelFiles:
     """The files that `fanin.init_model` has written."""
 
-    out: str
+    out: Path
     """The file or the folder."""
-    files: tuple[str, ...]
+    files: tuple[Path, ...]
     """The paths of the files of this process, without the index."""
     missing: tuple[str, ...]
     """The names of files that other processes have yet to write."""
@@ -115,5 +116,6 @@ def init_model(
             threads=threads,
             progress=report.callback,
         )
-    paths = {key: tuple(os.fspath(path) for path in written[key]) for key in ("files", "missing")}
-    return ModelFiles(**{**written, **paths, "out": os.fspath(written["out"])})
+    written["files"] = tuple(written["files"])
+    written["missing"] = tuple(written["missing"])
+    return ModelFiles(**written)

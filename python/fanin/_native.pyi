@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 _Path = str | os.PathLike[str]
@@ -30,7 +31,7 @@ class Recipe:
     @property
     def seed(self) -> int | None: ...
     @property
-    def tensors(self) -> str | None: ...
+    def tensors(self) -> Path | None: ...
     def plan(
         self, tensors: _Tensors = None, seed: int | None = None, dtype: object = None
     ) -> Plan: ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Union
 
+from fanin._errors import shown
+
 ProgressLike = Union[bool, Callable[[int, int], object], None]
 """None for a bar on a terminal, a bool, or a function of the bytes done and those of all."""
 
@@ -28,7 +30,7 @@ class Progress:
         """
         if not (progress is None or isinstance(progress, bool) or callable(progress)):
             raise TypeError(
-                f"progress {progress!r}: use None, a bool, or a function of two numbers"
+                f"progress {shown(progress)}: use None, a bool, or a function of two numbers"
             )
         self._progress = progress
         self._title = title

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from fanin import _arrays, _native
@@ -150,7 +151,7 @@ class Recipe:
         return self._recipe.seed
 
     @property
-    def tensors(self) -> str | None:
+    def tensors(self) -> Path | None:
         """The path of the list of tensors that the recipe names, or None."""
         return self._recipe.tensors
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -16,12 +18,20 @@ class StoredValue:
     bits: str
     """The bits, such as `0x3e800000`."""
 
+    @classmethod
+    def _of(cls, found: Mapping[str, Any], dtype: str) -> StoredValue:
+        value = found["value"]
+        if isinstance(value, float) and dtype != "f64":
+            # The native module writes the fewest digits that give the same float32.
+            [value] = struct.unpack("f", struct.pack("f", value))
+        return cls(value, found["bits"])
+
 
 @dataclass(frozen=True)
 class Difference:
     """An element of a file that differs from the expected one."""
 
-    file: str
+    file: Path
     """The file that holds the element."""
     index: tuple[int, ...]
     """The element's index, a number for each dimension."""
@@ -33,13 +43,13 @@ class Difference:
     """The element that the recipe and the seed give."""
 
     @classmethod
-    def _of(cls, found: Mapping[str, Any]) -> Difference:
+    def _of(cls, found: Mapping[str, Any], dtype: str) -> Difference:
         return cls(
-            found["file"],
+            Path(found["file"]),
             tuple(found["index"]),
             found["flat"],
-            StoredValue(**found["stored"]),
-            StoredValue(**found["expected"]),
+            StoredValue._of(found["stored"], dtype),
+            StoredValue._of(found["expected"], dtype),
         )
 
 
@@ -66,7 +76,7 @@ class VerifiedTensor:
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> VerifiedTensor:
-        first = found["first"] and Difference._of(found["first"])
+        first = found["first"] and Difference._of(found["first"], found["dtype"])
         return cls(**{**found, "shape": tuple(found["shape"]), "first": first})
 
 
@@ -103,7 +113,11 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as dicts and lists, for JSON."""
-        return asdict(self)
+        found = asdict(self)
+        for tensor in found["tensors"]:
+            if tensor["first"]:
+                tensor["first"]["file"] = str(tensor["first"]["file"])
+        return found
 
     def __repr__(self) -> str:
         """Returns the verdict."""

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Union
 
-from fanin._errors import ArgumentError
+from fanin._errors import ArgumentError, shown
 
 Range = Union[slice, range, tuple[int, int]]
 """The indices of one dimension: a slice, a range, or a start and an end."""
@@ -47,10 +47,10 @@ def ranges(part: SliceLike | None, shape: Sequence[int]) -> list[tuple[int, int]
     elif isinstance(part, Sequence):
         given = list(part)
     else:
-        raise ArgumentError(f"slice {part!r}: {_ACCEPTED}")
+        raise ArgumentError(f"slice {shown(part)}: {_ACCEPTED}")
     if len(given) > len(shape):
         raise ArgumentError(
-            f"slice {part!r} has {len(given)} ranges, but shape {tuple(shape)} has {len(shape)}"
+            f"slice {shown(part)} has {len(given)} ranges, shape {tuple(shape)} needs {len(shape)}"
         )
     whole = [(0, dim) for dim in shape[len(given) :]]
     return [_range(one, dim, part) for one, dim in zip(given, shape)] + whole
@@ -63,7 +63,7 @@ def _parsed(text: str, part: str) -> slice:
         start, end = (int(bound) if bound else None for bound in bounds)
     except ValueError:
         raise ArgumentError(
-            f"slice {part!r} has the range {text.strip()!r}: write start:end, as in '0:10,:'"
+            f"slice {shown(part)} has {shown(text.strip())}: write start:end, as in '0:10,:'"
         ) from None
     return slice(start, end)
 
@@ -80,20 +80,23 @@ def _range(one: object, dim: int, part: object) -> tuple[int, int]:
     """Returns the start and the end of one dimension."""
     if isinstance(one, range):
         if one.step != 1:
-            raise ArgumentError(f"slice {part!r} has a range with step {one.step}: {_ACCEPTED}")
+            raise ArgumentError(
+                f"slice {shown(part)} has a range with step {one.step}: {_ACCEPTED}"
+            )
         one = (one.start, one.stop)
     if isinstance(one, slice):
         if one.step not in (None, 1):
-            raise ArgumentError(f"slice {part!r} has step {one.step}: {_ACCEPTED}")
+            raise ArgumentError(f"slice {shown(part)} has step {one.step}: {_ACCEPTED}")
         start, end, _ = one.indices(dim)
         return start, max(start, end)
     if isinstance(one, (tuple, list)) and len(one) == 2 and all(_is_index(bound) for bound in one):
         start, end = operator.index(one[0]), operator.index(one[1])
         if not 0 <= start <= end <= dim:
             raise ArgumentError(
-                f"slice {part!r}: ({start}, {end}) is out of range, use 0 <= start <= end <= {dim}"
+                f"slice {shown(part)}: ({start}, {end}) is out of range: "
+                f"use 0 <= start <= end <= {dim}"
             )
         return start, end
     # An index would drop the dimension in numpy, and a part keeps all dimensions.
     hint = f" (for the index {one}, use the pair ({one}, {one} + 1))" if _is_index(one) else ""
-    raise ArgumentError(f"slice {part!r} has {one!r}: {_ACCEPTED}{hint}")
+    raise ArgumentError(f"slice {shown(part)} has {shown(one)}: {_ACCEPTED}{hint}")

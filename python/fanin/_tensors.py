@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
-from fanin._errors import ArgumentError
+from fanin._errors import ArgumentError, shown
 
 TensorsLike = Union[str, "os.PathLike[str]", Mapping[str, Any], Iterable[tuple[Any, ...]]]
 """The tensors of a model.
@@ -57,7 +57,9 @@ def _of_mapping(tensors: Mapping[Any, Any], prefix: str) -> Iterator[Listed]:
         elif isinstance(value, (tuple, list, int)):
             yield name, value, None
         else:
-            raise ArgumentError(f"tensor {name!r} is a {type(value).__name__}, which has no shape")
+            raise ArgumentError(
+                f"tensor {shown(name)} is a {type(value).__name__}, which has no shape"
+            )
 
 
 def _of_tuple(tensor: object) -> Listed:
@@ -66,6 +68,8 @@ def _of_tuple(tensor: object) -> Listed:
         or len(tensor) not in (2, 3)
         or not isinstance(tensor[0], str)
     ):
-        raise TypeError(f"tensors has {tensor!r}: use tuples (name, shape) or (name, shape, dtype)")
+        raise TypeError(
+            f"tensors has {shown(tensor)}: use tuples (name, shape) or (name, shape, dtype)"
+        )
     name, shape, *dtype = tensor
     return name, shape, dtype[0] if dtype else None

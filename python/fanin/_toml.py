@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fanin._errors import shown
+
 
 def document(keys: Mapping[str, Any], table: str, rows: Iterable[Mapping[str, Any]]) -> str:
     """Returns a document of keys, followed by an array of tables.
@@ -56,12 +58,12 @@ def value(one: object) -> str:
         return str(one)
     if isinstance(one, float):
         return repr(one) if math.isfinite(one) else str(one)
-    raise TypeError(f"{one!r} is a {type(one).__name__}, for which TOML has no form")
+    raise TypeError(f"{shown(one)} is a {type(one).__name__}, for which TOML has no form")
 
 
 def _key(key: object) -> str:
     """Returns a key, quoted unless it is a bare one."""
     if not isinstance(key, str):
-        raise TypeError(f"key {key!r} is a {type(key).__name__}: use a str")
+        raise TypeError(f"key {shown(key)} is a {type(key).__name__}: use a str")
     is_bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
     return key if is_bare else value(key)

@@ -19,7 +19,7 @@ pyo3::import_exception!(fanin._errors, UnknownTensorError);
 /// implemented.
 #[expect(clippy::needless_pass_by_value)]
 pub fn raised(error: Error) -> PyErr {
-    let message = error.to_string();
+    let message = shortened(error.to_string());
     match &error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         Error::Recipe { .. }
@@ -39,6 +39,18 @@ pub fn raised(error: Error) -> PyErr {
         }
         _ => ArgumentError::new_err(message),
     }
+}
+
+/// Cuts the middle out of a message that quotes a very long text.
+fn shortened(message: String) -> String {
+    const KEPT: usize = 1000;
+    let count = message.chars().count();
+    if count <= 2 * KEPT {
+        return message;
+    }
+    let start: String = message.chars().take(KEPT).collect();
+    let end: String = message.chars().skip(count - KEPT).collect();
+    format!("{start}...{end}")
 }
 
 /// Sets the attributes of `OSError`, which a single argument leaves empty.

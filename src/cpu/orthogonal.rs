@@ -5,7 +5,7 @@
 //! is the exact product rounded once, except for rare ties: two CPUs differ in an element or two of
 //! a large matrix, if at all.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faer::linalg::matmul::matmul;
 use faer::prelude::{Reborrow, ReborrowMut};
@@ -53,14 +53,19 @@ pub(super) fn with_matrix(job: Job, fill: &Fill) -> Result<Job> {
         tall: [rows.max(columns) as usize, rows.min(columns) as usize],
         gain,
     };
-    // Locked while the matrix is made: two threads that need the same matrix make it once.
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let table = match &*last {
-        Some((known, table)) if *known == key => Arc::clone(table),
-        _ => {
-            *last = None;
+    let known = match &*last() {
+        Some((known, table)) if *known == key => Some(Arc::clone(table)),
+        _ => None,
+    };
+    let table = match known {
+        Some(table) => table,
+        None => {
+            // Freed first, so that one matrix is in memory. Not locked while the matrix is made: a thread
+            // of rayon that waits for the others may begin another fill meanwhile, and would wait for
+            // itself. At worst two threads make the same matrix.
+            forget();
             let table = Arc::new(matrix(key)?);
-            *last = Some((key, Arc::clone(&table)));
+            *last() = Some((key, Arc::clone(&table)));
             table
         }
     };
@@ -71,7 +76,12 @@ pub(super) fn with_matrix(job: Job, fill: &Fill) -> Result<Job> {
 
 /// Frees the last matrix made.
 pub(super) fn forget() {
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    *last() = None;
+}
+
+/// Locks the last matrix made.
+fn last() -> MutexGuard<'static, Option<(MatrixKey, FillTable)>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the elements of a row in memory: a table's entries hold two.

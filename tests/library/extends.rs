@@ -510,3 +510,44 @@ fn errors_of_resolving_name_their_place() {
         "{error}"
     );
 }
+
+#[test]
+fn a_recipe_names_its_list_of_tensors() {
+    let base = format!("tensors = \"lists/base.json\"\n{ANY}");
+    let folder = folder(&[
+        ("base/base.toml", &base),
+        ("inherits.toml", "extends = \"base/base.toml\"\n"),
+        (
+            "own.toml",
+            "extends = \"base/base.toml\"\ntensors = \"../own\"\n",
+        ),
+        ("absolute.toml", &format!("tensors = \"/list.json\"\n{ANY}")),
+        ("none.toml", ANY),
+    ]);
+    let path = |name: &str| folder.path().join(name);
+    // The path is relative to the folder of the recipe that has the key, and need not exist.
+    for (name, expected) in [
+        ("base/base.toml", Some(path("base/lists/base.json"))),
+        ("inherits.toml", Some(path("base/lists/base.json"))),
+        ("own.toml", Some(path("../own"))),
+        ("none.toml", None),
+    ] {
+        let recipe = load(&folder, name).unwrap();
+        assert_eq!(recipe.tensors(), expected.as_deref(), "{name}");
+    }
+    // The hash is that of the texts alone.
+    let recipe = load(&folder, "base/base.toml").unwrap();
+    assert_eq!(recipe.sha256(), sha256(&base));
+    assert_eq!(load(&folder, "none.toml").unwrap().sha256(), sha256(ANY));
+
+    let error = load(&folder, "absolute.toml").unwrap_err();
+    assert!(
+        error.starts_with("absolute.toml line 1, column 11: lists tensors in \"/list.json\": the path must be relative"),
+        "{error}"
+    );
+    let error = Recipe::from_toml(&base).unwrap_err().to_string();
+    assert!(
+        error.contains("but only a recipe that is a file itself has a folder"),
+        "{error}"
+    );
+}

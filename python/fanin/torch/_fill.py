@@ -130,7 +130,7 @@ def _write_part(source: Source, part: Part, means: Means) -> None:
     Kernels for other devices go here: until then the CPU makes the values and one copy moves them.
     """
     memory = part.memory
-    if memory.device.type == "cpu":
+    if _is_on_the_cpu(memory):
         for box, place in part.boxes():
             _write_box(source, memory[_index(place)], box, means)
         _mark_modified(memory)
@@ -138,6 +138,10 @@ def _write_part(source: Source, part: Part, means: Means) -> None:
         staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
         _write_part(source, Part(staged, part.ranges), means)
         memory.copy_(staged)
+
+
+def _is_on_the_cpu(memory: torch.Tensor) -> bool:
+    return memory.device.type == "cpu"
 
 
 def _write_box(source: Source, out: torch.Tensor, box: Box, means: Means) -> None:

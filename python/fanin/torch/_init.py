@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import nn
 
 import fanin
@@ -16,6 +17,7 @@ from fanin._recipe import recipe_of
 from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._fit import about_ties, check_memory, check_values, check_written
 from fanin.torch._geometry import part_of
+from fanin.torch._materialize import materialize_attributes
 from fanin.torch._model import Slot, by_memory, selected, slots
 from fanin.torch._recorded import Recorded
 from fanin.torch._report import Report
@@ -94,7 +96,9 @@ def init_(
     if isinstance(recipe, Recorded):
         values = Values.of_recording(recipe, seed)
     elif recipe is None:
+        device = every[0].tensor.device if every else torch.device("cpu")
         recorded = record_code(model, _code(by))
+        materialize_attributes(recorded, seed, device)
         every = slots(model)
         values = Values.of_recording(recorded, seed)
         warned += recorded.warnings

@@ -25,20 +25,22 @@ def live_tensors(recorded: Recorded) -> list[tuple[torch.Tensor, Ref]]:
     found = []
     # `type` and not `isinstance`, which would ask proxy objects for their class.
     for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor) and _has_storage(thing):
+        if issubclass(type(thing), torch.Tensor) and has_storage(thing):
             ref = storages.ref(thing)
             if ref is not None:
                 found.append((thing, ref))
     return found
 
 
-def _has_storage(tensor: torch.Tensor) -> bool:
-    if has_own_dispatch(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
-        return False
+def has_storage(tensor: torch.Tensor) -> bool:
+    """Returns true for a tensor whose elements are in memory of its own, or on the meta device."""
     try:
+        if has_own_dispatch(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+            return False
         tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
-        return False  # a tensor of a torch.func transform, or of a library with its own storage
+    except Exception:
+        # Lazy parameters, tensors of torch.func, classes of other libraries: each has its error.
+        return False
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,20 +24,17 @@ class Slot:
     module: nn.Module
     key: str
     tensor: torch.Tensor
+    is_parameter: bool
+    """Whether it is a parameter, and not a buffer."""
     is_temporary: bool
     """Whether the state dict leaves it out."""
 
-    @property
-    def is_parameter(self) -> bool:
-        """Whether it is a parameter, and not a buffer."""
-        return self.key in self.module._parameters
-
     def put(self, tensor: torch.Tensor) -> None:
         """Gives the module another tensor under this name."""
-        kind: dict[str, Any] = self.module.__dict__[
-            "_parameters" if self.is_parameter else "_buffers"
-        ]
-        kind[self.key] = tensor
+        members: list[dict[str, Any]] = [self.module._parameters, self.module._buffers]
+        own, other = members if self.is_parameter else members[::-1]
+        other.pop(self.key, None)
+        own[self.key] = tensor
 
 
 def slots(model: nn.Module) -> list[Slot]:
@@ -54,19 +51,20 @@ def slots(model: nn.Module) -> list[Slot]:
     found: dict[str, Slot] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         _reshard(module, prefix)
-        for key, tensor, is_temporary in _own(module):
-            name = canonical(model, f"{prefix}.{key}" if prefix else key)
-            found.setdefault(name, Slot(name, module, key, tensor, is_temporary))
+        for slot in _own(module):
+            name = canonical(model, f"{prefix}.{slot.key}" if prefix else slot.key)
+            found.setdefault(name, replace(slot, name=name))
     return list(found.values())
 
 
-def _own(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
+def _own(module: nn.Module) -> Iterator[Slot]:
+    """Yields the tensors of a module without those of its children."""
     for key, parameter in module._parameters.items():
         if parameter is not None:
-            yield key, parameter, False
+            yield Slot(key, module, key, parameter, True, False)
     for key, buffer in module._buffers.items():
         if buffer is not None:
-            yield key, buffer, key in module._non_persistent_buffers_set
+            yield Slot(key, module, key, buffer, False, key in module._non_persistent_buffers_set)
 
 
 def _reshard(module: nn.Module, prefix: str) -> None:
@@ -129,6 +127,9 @@ def selected(names: Sequence[str], only: str | Iterable[str] | None) -> set[str]
 
 def _matched(names: Sequence[str], glob: str) -> set[str]:
     # A recipe does the matching, so that globs mean here what they mean there.
-    rules = [{"match": glob, "init": "zeros"}, {"match": "*", "skip": True}]
+    rules: list[dict[str, Any]] = [
+        {"match": glob, "init": "zeros"},
+        {"match": "*", "skip": True},
+    ]
     recipe = fanin.Recipe.from_rules(rules)
     return set(recipe.plan([(name, ()) for name in names], 0).names)

@@ -97,7 +97,8 @@ def recording() -> Iterator[Recorder]:
         _recordings += 1
     recorder = _active.recorder = Recorder()
     try:
-        with recorder, CpuFacade(recorder):
+        # In inference mode torch decomposes operations before the modes see them.
+        with torch.inference_mode(False), recorder, CpuFacade(recorder):
             yield recorder
     finally:
         _active.recorder = None

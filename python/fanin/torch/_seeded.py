@@ -10,12 +10,15 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from fanin.torch._build import check_dtype, checked_device, log_built, materialize
+from fanin.torch._build import check_dtype, checked_device, log_built
 from fanin.torch._fill import check_seed
+from fanin.torch._listing import generators, named_tensors, warn_uninitialized
 from fanin.torch._live import attribute_modules
-from fanin.torch._modes import Recorder, recording
+from fanin.torch._materialize import materialize
+from fanin.torch._modes import recording
 from fanin.torch._problems import RecordError
-from fanin.torch._recorded import conclude, generators, named_tensors, warn_uninitialized
+from fanin.torch._recorded import conclude
+from fanin.torch._recorder import Recorder
 from fanin.torch._report import Report
 
 

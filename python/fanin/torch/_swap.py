@@ -12,7 +12,7 @@ from fanin.torch._storage import Ref
 def view_of(storage: torch.UntypedStorage, ref: Ref, dtype: torch.dtype) -> torch.Tensor:
     """Returns the tensor of a part of a storage."""
     empty = torch.empty(0, dtype=dtype, device=storage.device)
-    return empty.set_(storage, ref.offset, ref.size, ref.stride)  # type: ignore[call-overload,no-any-return]
+    return empty.set_(storage, ref.offset, ref.size, ref.stride)
 
 
 def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
@@ -42,7 +42,7 @@ def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Ten
         if tensor.is_conj():
             contents = contents.conj()
         if tensor.is_neg():
-            contents = torch._neg_view(contents)  # type: ignore[attr-defined]
+            contents = torch._neg_view(contents)
         _swap(tensor, contents)
     return cut
 
@@ -50,7 +50,7 @@ def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Ten
 def _swap(tensor: torch.Tensor, contents: torch.Tensor) -> None:
     # `torch.utils.swap_tensors` refuses tensors with weak references, which torch.nn.RNN makes, and
     # with views. Here weak references shall follow, and views are swapped as well.
-    torch._C._swap_tensor_impl(tensor, contents)  # type: ignore[attr-defined]
+    torch._C._swap_tensor_impl(tensor, contents)
     # Hooks are in the Python object and in the contents. The assignment adds them to the new ones.
     for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
         if getattr(tensor, hooks, None) is not None:

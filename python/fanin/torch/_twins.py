@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fanin._errors import ArgumentError
-from fanin.torch._listing import generators, named_tensors
+from fanin.torch._listing import generators, named_tensors, warn_uninitialized
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
@@ -38,7 +38,10 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
         after = slots(model)
         named = named_tensors(model, recorder)
     _keep_new_buffers(before, after)
-    return conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named, drew)
+    # The caller decides about tensors without any value.
+    warn_uninitialized([tensor for tensor in named if tensor.origin != "uninit"], recorder)
+    return recorded
 
 
 @contextmanager

@@ -72,9 +72,7 @@ def test_values_are_those_of_the_plan() -> None:
 def test_values_are_those_of_the_saved_recipe_and_of_init_(tmp_path: Path) -> None:
     model = build(Net, seed=5)
     record(Net).save(tmp_path / "net.toml")
-    fanin.init_model(
-        tmp_path / "net.toml", None, 5, out=tmp_path / "out", progress=False
-    )
+    fanin.init_model(tmp_path / "net.toml", None, 5, out=tmp_path / "out", progress=False)
     from safetensors.torch import load_file
 
     stored = {
@@ -188,6 +186,45 @@ def test_part_of_a_larger_memory() -> None:
     assert torch.equal(model.memory[:4], model.head) and model.head.std() > 0
     assert model.memory.data_ptr() == model.head.data_ptr()
     assert model.stride.stride() == (2,) and model.stride.tolist() == [0] * 4
+
+
+def test_memory_of_several_dtypes() -> None:
+    def make() -> nn.Module:
+        model, flags = nn.Module(), torch.ones(5, dtype=torch.uint8)
+        model.register_buffer("flags", flags)
+        model.word = flags[:4].view(torch.int32)  # type: ignore[assignment]
+        return model
+
+    model = build(make, seed=1)
+    assert model.flags.tolist() == [1] * 5 and model.word.tolist() == [0x01010101]
+
+
+def test_foreign_tensors_are_not_in_the_way() -> None:
+    foreign = [
+        nn.LazyLinear(3),
+        torch.zeros(3).to_sparse(),
+        torch.nested.nested_tensor([torch.zeros(2)]),
+    ]
+    torch.vmap(lambda row: (foreign.append(row), row)[1])(torch.zeros(2, 3))
+    assert not build(nn.Linear, 2, 2, seed=1).weight.is_meta
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_tensors_that_python_does_not_hold_are_refused() -> None:
+    with pytest.raises(RecordError, match="'weight' could not be given memory"):
+        build(lambda: torch.jit.script(nn.Linear(2, 2)), seed=1)
+
+
+def test_contexts_of_torch_do_not_matter() -> None:
+    expected = build(Net, seed=1)
+    contexts = [torch.device("meta"), torch.no_grad(), torch.inference_mode()]
+    for context in contexts:
+        with context:
+            model = build(Net, seed=1)
+        for name, tensor in tensors(model).items():
+            assert torch.equal(tensor, tensors(expected)[name])
+            assert tensor.requires_grad is tensors(expected)[name].requires_grad
+            assert not tensor.is_inference()
 
 
 def test_attributes_of_parameters_stay() -> None:
@@ -337,7 +374,7 @@ def test_derived_values_follow_their_sources() -> None:
     make = lambda: nn.utils.parametrizations.weight_norm(nn.Linear(5, 4))  # noqa: E731
     model = build(make, seed=1)
     g, v = model.parametrizations.weight.original0, model.parametrizations.weight.original1
-    assert torch.allclose(g, v.norm(dim=1, keepdim=True)) and float(v.std()) > 0
+    assert torch.allclose(g, v.norm(dim=1, keepdim=True)) and float(v.detach().std()) > 0
     assert torch.allclose(model.weight, v)
 
 

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.distributed.tensor.parallel import (
@@ -25,6 +24,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from fanin.torch import fill_
 from fanin.torch._geometry import part_of
+
+from .ranks import fully_shard
 
 INIT = "normal(std=0.02)"
 
@@ -198,6 +199,28 @@ def test_a_dtensor_counts_its_version() -> None:
         before = tensor._version, tensor.to_local()._version
         fill_(tensor, INIT, name="w", seed=1)
         assert (tensor._version, tensor.to_local()._version) > before
+
+
+def test_other_devices_get_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fanin.torch import _fill
+
+    copied: list[torch.Tensor] = []
+
+    def is_on_the_cpu(memory: torch.Tensor) -> bool:
+        # The first tensor stands for one of another device, and the next one for its copy.
+        copied.append(memory)
+        return len(copied) % 2 == 0
+
+    monkeypatch.setattr(_fill, "_is_on_the_cpu", is_on_the_cpu)
+    whole = torch.empty(10, 3)
+    fill_(whole, INIT, name="w", seed=3)
+    with rank_of(1, 4):
+        mesh = init_device_mesh("cpu", (2, 2))
+        placements = [_StridedShard(0, split_factor=3), Replicate()]
+        tensor = empty_dtensor((10, 3), mesh, placements)
+        fill_(tensor, INIT, name="w", seed=3)
+        assert torch.equal(tensor.to_local(), split(whole, mesh, placements))
+    assert len(copied) == 4 and copied[1].data_ptr() != copied[0].data_ptr()
 
 
 def test_plain_tensors_are_whole() -> None:

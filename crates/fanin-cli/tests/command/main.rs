@@ -1,5 +1,8 @@
 //! Tests of the command `fanin`, run as a user runs it.
 
+// Not `required-features` in Cargo.toml: packages do not have this file, and could not have its target.
+#![cfg(feature = "gpu")]
+
 #[path = "../../../../tests/gpu/devices.rs"]
 mod devices;
 mod run;
@@ -17,6 +20,7 @@ mod plan;
 mod plot;
 mod rank_files;
 mod real_models;
+mod recipe_tensors;
 mod regenerate;
 mod shards;
 mod signal;
