@@ -162,7 +162,7 @@ def _result(call: Call) -> Value:
 
 def _other(name: str, values: Sequence[Value]) -> Value:
     sources = frozenset().union(*map(sources_of, values))
-    if sources or any(isinstance(value, Computed) for value in values):
+    if sources:
         return Computed(name, sources)
     if values and all(isinstance(value, Uninit) for value in values):
         return Uninit()
@@ -180,14 +180,43 @@ def _copied(call: Call, source: Any) -> Value:
     if not isinstance(source, Ref):
         return Known()
     value, target = call.read(source), call.targets[0]
+    if source.dtype != target.dtype:
+        value = _converted(value, source.dtype, target.dtype)
     if isinstance(value, Known):
-        # A conversion to whole numbers cuts the fraction off.
-        return value if source.dtype == target.dtype else Known()
+        return value
     if source.numel != target.numel:
         return _other("repeated elements", [value])
     if not target.dtype.is_floating_point:
         return _other(f"{source.dtype} to {target.dtype}", [value])
     return value
+
+
+def _converted(value: Value, source: torch.dtype, target: torch.dtype) -> Value:
+    """Returns a value in another dtype, which rounds constants."""
+
+    def rounded(constant: float) -> float | None:
+        number = torch.tensor(constant, dtype=source).to(target)
+        return None if target.is_complex else float(number)
+
+    with plain_torch():
+        return _with_constants(value, rounded)
+
+
+def _with_constants(value: Value, function: Callable[[float], float | None]) -> Value:
+    """Returns a value with a function applied to its constants. It returns None if it is unsure."""
+
+    def of_simple(simple: Simple) -> Simple:
+        if isinstance(simple, Known) and simple.constant is not None:
+            return Known(function(simple.constant))
+        return simple
+
+    return _by_piece(value, of_simple)
+
+
+def _by_piece(value: Value, function: Callable[[Simple], Simple]) -> Value:
+    if isinstance(value, Mixed):
+        return Mixed(tuple(replace(p, value=function(p.value)) for p in value.pieces))
+    return function(value)
 
 
 def _drawn(call: Call) -> Value:
@@ -244,8 +273,8 @@ def _concatenation(call: Call) -> Writes:
         size = tuple(count if axis == dim else length for axis, length in enumerate(out.size))
         view = out._replace(size=size, offset=out.offset + at * out.stride[dim])
         value = call.value(part)
-        if isinstance(part, Ref) and part.dtype != out.dtype and isinstance(value, Known):
-            value = Known()
+        if isinstance(part, Ref) and part.dtype != out.dtype:
+            value = _converted(value, part.dtype, out.dtype)
         writes.append((view, _stored(value, out)))
         at += count
     return writes
@@ -289,10 +318,12 @@ def _elementwise(call: Call, values: Sequence[Value]) -> Value | None:
             call.bound.get("beta", 1) != 1 or call.bound.get("threshold", 20) != 20
         ):
             return None
+        value = _with_constants(value, lambda c: -c if name == "neg" else None)
         return _mapped(value, lambda form: forms.unary(name, form))
     low, high = (_end(call, name) for name in ("min", "max"))
     if math.isnan(low) or math.isnan(high):
         return None
+    value = _with_constants(value, lambda _: None)
     return _mapped(value, lambda form: forms.clamp(form, low, high))
 
 
@@ -306,19 +337,12 @@ def _end(call: Call, name: str) -> float:
 
 
 def _mapped(value: Value, function: Callable[[Form], Form]) -> Value | None:
-    """Applies a function to the form of a value or of each piece, or returns None."""
-    if isinstance(value, Mixed):
-        pieces = [_mapped_piece(piece.value, function) for piece in value.pieces]
-        return Mixed(tuple(replace(piece, value=new) for piece, new in zip(value.pieces, pieces)))
-    if isinstance(value, Drawn):
-        return _with_form(value, function(value.form))
-    return None
-
-
-def _mapped_piece(value: Simple, function: Callable[[Form], Form]) -> Simple:
-    if isinstance(value, Drawn):
-        return _with_form(value, function(value.form))
-    return Known() if isinstance(value, Known) else value
+    """Applies a function to the forms of a value, or returns None for one without a form."""
+    if not isinstance(value, (Drawn, Mixed)):
+        return None
+    return _by_piece(
+        value, lambda v: _with_form(v, function(v.form)) if isinstance(v, Drawn) else v
+    )
 
 
 def _with_form(value: Drawn, form: Form) -> Simple:
@@ -341,36 +365,43 @@ def _binary(call: Call) -> Value | None:
         name, left, right = "sub", right, left
     x, y = call.scalar(left), call.scalar(right)
     if x is not None and y is not None:
-        return _constant(call, name, left, right, alpha)
+        return Known(_of_constants(call, name, (left, x), (right, y), alpha))
     if y is not None and _has_shape_of(left, call):
-        function = _by_number(name, y, alpha)
+        value, function = call.value(left), _by_number(name, y, alpha)
+        value = _with_constants(
+            value, lambda c: _of_constants(call, name, (left, c), (right, y), alpha)
+        )
     elif x is not None and _has_shape_of(right, call):
-        function, left = _number_by(name, x, alpha), right
+        value, function = call.value(right), _number_by(name, x, alpha)
+        value = _with_constants(
+            value, lambda c: _of_constants(call, name, (left, x), (right, c), alpha)
+        )
     else:
         return _of_two(call, name, left, right, alpha)
-    return function and _mapped(call.value(left), function)
+    return function and _mapped(value, function)
 
 
 def _has_shape_of(argument: Any, call: Call) -> bool:
     return isinstance(argument, Ref) and argument.size == call.targets[0].size
 
 
-def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value | None:
-    """Returns the value of arithmetic on constants, by the same arithmetic on one element."""
+def _of_constants(
+    call: Call, name: str, left: tuple[Any, float], right: tuple[Any, float], alpha: float
+) -> float | None:
+    """Returns the result of arithmetic on two constants, by the same arithmetic on one element."""
     if name not in ("add", "sub", "mul", "div"):
         return None
 
-    def element(argument: Any) -> Any:
+    def element(argument: Any, number: float) -> Any:
         if not isinstance(argument, Ref):
             return argument
-        shape = (1,) if argument.size else ()
-        return torch.full(shape, call.scalar(argument) or 0.0, dtype=argument.dtype)
+        return torch.full((1,) if argument.size else (), number, dtype=argument.dtype)
 
     factor = {} if alpha == 1 else {"alpha": alpha}
     with plain_torch():
-        result = getattr(torch, name)(element(left), element(right), **factor)
+        result = getattr(torch, name)(element(*left), element(*right), **factor)
         result = result.to(call.targets[0].dtype)
-        return None if result.is_complex() else Known(float(result))
+        return None if result.is_complex() else float(result)
 
 
 def _by_number(name: str, y: float, alpha: float) -> Callable[[Form], Form] | None:
