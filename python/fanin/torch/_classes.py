@@ -138,7 +138,7 @@ def classify_alone(tensor: Named) -> None:
             tensor.becomes("rule", "Each element is drawn.", found)
     elif isinstance(value, Mixed) and dtype in contents.DRAWN:
         _classify_mixed(tensor, value)
-    elif sources_of(value) or isinstance(value, Computed):
+    elif sources_of(value):
         why = value.why if isinstance(value, Computed) else f"random numbers as {dtype}"
         tensor.becomes("replay", _no_form(why))
     else:
@@ -193,9 +193,13 @@ class _Content:
 
 
 def _classify_mixed(tensor: Named, value: Mixed) -> None:
+    if not sources_of(value):
+        _classify_known(tensor)
+        if tensor.origin == "rule":
+            return
     groups = _grouped(tensor, value)
     if groups is None:
-        tensor.becomes("replay", _no_form("one of its parts"))
+        _without_parts(tensor, "one of its parts")
         return
     if len(groups) == 1:
         (content,) = groups
@@ -204,12 +208,17 @@ def _classify_mixed(tensor: Named, value: Mixed) -> None:
             return
     found = _parts(groups, tensor.shape)
     if found is None:
-        tensor.becomes("replay", f"It has more than {MAX_PARTS} parts.")
+        _without_parts(tensor, f"more than {MAX_PARTS} parts")
         return
     base, parts = found
     detail = f"Parts with values or initializers of their own: {len(parts)}."
     tensor.becomes("parts", detail, base)
     tensor.parts = parts
+
+
+def _without_parts(tensor: Named, why: str) -> None:
+    if sources_of(tensor.value):
+        tensor.becomes("replay", _no_form(why))
 
 
 def _grouped(tensor: Named, value: Mixed) -> dict[_Content, Indices] | None:

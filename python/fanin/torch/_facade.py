@@ -90,7 +90,14 @@ class CpuFacade(TorchFunctionMode):
         if "out" not in kwargs and (func in _constructors() or kwargs.get("device") is not None):
             # A device without a driver would raise an error before an operation is seen.
             kwargs["device"] = _CPU
-        return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            if "already associated to a python object" not in str(error):
+                raise
+            # torch 2.5 cannot give a result the subclass of an argument within a dispatch mode.
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **kwargs)
 
     def _value(self, leaf: Any, reader: Any) -> Any:
         if isinstance(leaf, _T) and self.recorder.is_recorded(leaf):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Union
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,7 @@ Form = Union[
     Op,
 ]
 
-#: Forms of whole matrices. A part of one, or its elements in another order, has no closed form
-#: here.
+#: Forms of whole matrices. A part of one, or its elements in another order, has no closed form.
 STRUCTURED = (Sparse, Orthogonal, QrFactor)
 
 # fanin's normal numbers are within 6.67 standard deviations of the mean (docs/STREAM.md), and a
@@ -161,9 +161,7 @@ def affine(form: Form, scale: float, shift: float) -> Form:
     if shift == 0 and isinstance(form, Sparse):
         return replace(form, std=form.std * abs(scale))
     if isinstance(form, Affine):
-        return (
-            affine(form.of, form.scale * scale, form.shift * scale + shift) if form.scale else form
-        )
+        return affine(form.of, form.scale * scale, form.shift * scale + shift)
     return Affine(form, scale, shift)
 
 
@@ -202,9 +200,7 @@ def power(form: Form, exponent: float) -> Form:
 def _erfinv(x: float) -> float:
     if abs(x) >= 1:
         return math.copysign(math.inf, x)
-    from torch import float64, special, tensor
-
-    return float(special.erfinv(tensor(x, dtype=float64)))
+    return float(torch.special.erfinv(torch.tensor(x, dtype=torch.float64)))
 
 
 def _truncated(form: Form) -> TruncNormal | None:
@@ -296,7 +292,8 @@ def _closed_truncated(form: TruncNormal) -> Form | None:
 def describe(form: Form | float) -> str:
     """Returns an expression for people, such as `log(uniform(low=0,high=1))`."""
     if isinstance(form, Affine):
-        return f"{describe(form.of)} * {form.scale:g} + {form.shift:g}"
+        factor = f" * {form.scale:g}" if form.scale != 1 else ""
+        return describe(form.of) + factor + (f" {form.shift:+g}" if form.shift else "")
     if isinstance(form, Op):
         return f"{form.name}({', '.join(map(describe, form.args))})"
     if isinstance(form, QrFactor):
@@ -345,25 +342,22 @@ def constant(number: float) -> str:
 
 def initializer(form: Form) -> str | None:
     """Returns a form as in a recipe, such as `normal(mean=0,std=0.02)`, or None."""
-    form_or_none = closed(form)
-    if form_or_none is None:
-        return None
-    form = form_or_none
-    if isinstance(form, Constant):
-        return constant(form.value)
-    if isinstance(form, Normal):
-        return f"normal(mean={single(form.mean)},std={single(form.std)})"
-    if isinstance(form, Uniform):
-        return f"uniform(low={single(form.low)},high={single(form.high)})"
-    if isinstance(form, TruncNormal):
-        bounds = f"a={text(form.a)},b={text(form.b)}"
-        return f"trunc_normal(mean={single(form.mean)},std={single(form.std)},{bounds})"
-    if isinstance(form, LogUniform):
-        return f"mamba2_a_log(low={text(form.low)},high={text(form.high)})"
-    if isinstance(form, TimeStep):
-        return f"mamba_dt_bias(min={text(form.min)},max={text(form.max)},floor={text(form.floor)})"
-    if isinstance(form, Sparse):
-        return f"sparse(sparsity={text(form.sparsity)},std={single(form.std)})"
-    if isinstance(form, Orthogonal):
-        return "orthogonal" if form.gain == 1 else f"orthogonal(gain={single(form.gain)})"
+    law = closed(form)
+    if isinstance(law, Constant):
+        return constant(law.value)
+    if isinstance(law, Normal):
+        return f"normal(mean={single(law.mean)},std={single(law.std)})"
+    if isinstance(law, Uniform):
+        return f"uniform(low={single(law.low)},high={single(law.high)})"
+    if isinstance(law, TruncNormal):
+        bounds = f"a={text(law.a)},b={text(law.b)}"
+        return f"trunc_normal(mean={single(law.mean)},std={single(law.std)},{bounds})"
+    if isinstance(law, LogUniform):
+        return f"mamba2_a_log(low={text(law.low)},high={text(law.high)})"
+    if isinstance(law, TimeStep):
+        return f"mamba_dt_bias(min={text(law.min)},max={text(law.max)},floor={text(law.floor)})"
+    if isinstance(law, Sparse):
+        return f"sparse(sparsity={text(law.sparsity)},std={single(law.std)})"
+    if isinstance(law, Orthogonal):
+        return "orthogonal" if law.gain == 1 else f"orthogonal(gain={single(law.gain)})"
     return None

@@ -1,8 +1,7 @@
 """What torch operations do to what is known: draws, constants, copies, arithmetic.
 
-An operation that is not listed here gives a known value if all its inputs are known, else a
-computed one, whose numbers come from a replay. So an entry of this module saves a replay. It is
-never needed for correctness.
+An operation without an entry here gives a known value if all its inputs are known, else a computed
+one, whose numbers come from a replay. So entries save replays, and are not needed for correctness.
 """
 
 from __future__ import annotations
@@ -40,8 +39,11 @@ RANDOM = frozenset(
 GEOMETRY = frozenset(
     "as_strided detach requires_grad set squeeze swapaxes swapdims t transpose unsqueeze".split()
 )
-#: Operations that write every element of their first argument without reading it.
-OVERWRITING = RANDOM | {"copy", "fill", "zero"}
+#: Operations that write every element of an argument without reading it.
+OVERWRITING = frozenset(
+    """bernoulli cauchy copy exponential fill geometric log_normal normal random uniform
+    zero""".split()
+)
 
 _EMPTY = frozenset(
     "empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split()
@@ -145,7 +147,7 @@ def _result(call: Call) -> Value:
         return _copied(call, call.bound["src"])
     if call.name in _COPIES:
         return _copied(call, call.bound["self"])
-    if call.name in ("diagonal_copy", "sign", "sgn", "mul", "mm"):
+    if call.name in ("diagonal_copy", "sign", "sgn", "mul"):
         factor = _orthogonal(call, values)
         if factor is not None:
             return factor
@@ -160,7 +162,7 @@ def _result(call: Call) -> Value:
 
 def _other(name: str, values: Sequence[Value]) -> Value:
     sources = frozenset().union(*map(sources_of, values))
-    if sources or any(isinstance(value, Computed) for value in values):
+    if sources:
         return Computed(name, sources)
     if values and all(isinstance(value, Uninit) for value in values):
         return Uninit()
@@ -178,16 +180,43 @@ def _copied(call: Call, source: Any) -> Value:
     if not isinstance(source, Ref):
         return Known()
     value, target = call.read(source), call.targets[0]
+    if source.dtype != target.dtype:
+        value = _converted(value, source.dtype, target.dtype)
     if isinstance(value, Known):
-        # A conversion to whole numbers cuts the fraction off.
-        return value if source.dtype == target.dtype else Known()
-    if source.numel != target.numel and sources_of(value):
-        return Computed("repeated elements", sources_of(value))
-    return (
-        value
-        if target.dtype.is_floating_point
-        else _other(f"{source.dtype} to {target.dtype}", [value])
-    )
+        return value
+    if source.numel != target.numel:
+        return _other("repeated elements", [value])
+    if not target.dtype.is_floating_point:
+        return _other(f"{source.dtype} to {target.dtype}", [value])
+    return value
+
+
+def _converted(value: Value, source: torch.dtype, target: torch.dtype) -> Value:
+    """Returns a value in another dtype, which rounds constants."""
+
+    def rounded(constant: float) -> float | None:
+        number = torch.tensor(constant, dtype=source).to(target)
+        return None if target.is_complex else float(number)
+
+    with plain_torch():
+        return _with_constants(value, rounded)
+
+
+def _with_constants(value: Value, function: Callable[[float], float | None]) -> Value:
+    """Returns a value with a function applied to its constants. It returns None if it is unsure."""
+
+    def of_simple(simple: Simple) -> Simple:
+        if isinstance(simple, Known) and simple.constant is not None:
+            return Known(function(simple.constant))
+        return simple
+
+    return _by_piece(value, of_simple)
+
+
+def _by_piece(value: Value, function: Callable[[Simple], Simple]) -> Value:
+    if isinstance(value, Mixed):
+        return Mixed(tuple(replace(p, value=function(p.value)) for p in value.pieces))
+    return function(value)
 
 
 def _drawn(call: Call) -> Value:
@@ -244,8 +273,8 @@ def _concatenation(call: Call) -> Writes:
         size = tuple(count if axis == dim else length for axis, length in enumerate(out.size))
         view = out._replace(size=size, offset=out.offset + at * out.stride[dim])
         value = call.value(part)
-        if isinstance(part, Ref) and part.dtype != out.dtype and isinstance(value, Known):
-            value = Known()
+        if isinstance(part, Ref) and part.dtype != out.dtype:
+            value = _converted(value, part.dtype, out.dtype)
         writes.append((view, _stored(value, out)))
         at += count
     return writes
@@ -254,34 +283,28 @@ def _concatenation(call: Call) -> Writes:
 def _qr(call: Call) -> list[Value]:
     matrix = call.bound["A"]
     value = call.value(matrix)
-    if (
-        isinstance(value, Drawn)
-        and isinstance(value.form, Normal)
-        and value.form.mean == 0
-        and len(matrix.size) == 2
-    ):
-        factors = [QrFactor(part, *ref.size) for part, ref in zip("qr", call.targets)]
-        return [replace(value, form=factor, at=None) for factor in factors]
+    if isinstance(value, Drawn) and len(matrix.size) == 2:
+        form = value.form
+        if isinstance(form, Normal) and form.mean == 0:
+            factors = [QrFactor(part, *ref.size) for part, ref in zip("qr", call.targets)]
+            return [replace(value, form=factor, at=None) for factor in factors]
     return [_other("linalg_qr", [value])] * len(call.targets)
 
 
 def _orthogonal(call: Call, values: Sequence[Value]) -> Value | None:
     """Follows torch.nn.init.orthogonal_: Q times the signs of the diagonal of R."""
-    drawn = [
-        value for value in values if isinstance(value, Drawn) and isinstance(value.form, QrFactor)
-    ]
-    if len(drawn) != len(values) or not drawn or len({value.source for value in drawn}) != 1:
+    drawn = [value for value in values if isinstance(value, Drawn)]
+    factors = {v.form.part: v.form for v in drawn if isinstance(v.form, QrFactor)}
+    if len(factors) != len(values) or len({value.source for value in drawn}) != 1:
         return None
-    factors = [value.form for value in drawn if isinstance(value.form, QrFactor)]
-    parts = {factor.part for factor in factors}
-    if call.name == "diagonal_copy" and parts == {"r"} and not call.bound.get("offset", 0):
-        return replace(drawn[0], form=replace(factors[0], part="diagonal"))
-    if call.name in ("sign", "sgn") and parts == {"diagonal"}:
-        return replace(drawn[0], form=replace(factors[0], part="sign"))
-    if call.name == "mul" and parts == {"q", "sign"}:
-        q = next(factor for factor in factors if factor.part == "q")
-        return replace(drawn[0], form=Orthogonal(1.0, q.rows, q.columns))
-    return None
+    form: Form | None = None
+    if call.name == "diagonal_copy" and "r" in factors and not call.bound.get("offset", 0):
+        form = replace(factors["r"], part="diagonal")
+    elif call.name in ("sign", "sgn") and "diagonal" in factors:
+        form = replace(factors["diagonal"], part="sign")
+    elif call.name == "mul" and factors.keys() == {"q", "sign"}:
+        form = Orthogonal(1.0, factors["q"].rows, factors["q"].columns)
+    return None if form is None else replace(drawn[0], form=form)
 
 
 def _elementwise(call: Call, values: Sequence[Value]) -> Value | None:
@@ -295,10 +318,12 @@ def _elementwise(call: Call, values: Sequence[Value]) -> Value | None:
             call.bound.get("beta", 1) != 1 or call.bound.get("threshold", 20) != 20
         ):
             return None
+        value = _with_constants(value, lambda c: -c if name == "neg" else None)
         return _mapped(value, lambda form: forms.unary(name, form))
     low, high = (_end(call, name) for name in ("min", "max"))
     if math.isnan(low) or math.isnan(high):
         return None
+    value = _with_constants(value, lambda _: None)
     return _mapped(value, lambda form: forms.clamp(form, low, high))
 
 
@@ -312,19 +337,12 @@ def _end(call: Call, name: str) -> float:
 
 
 def _mapped(value: Value, function: Callable[[Form], Form]) -> Value | None:
-    """Applies a function to the form of a value or of each piece, or returns None."""
-    if isinstance(value, Mixed):
-        pieces = [_mapped_piece(piece.value, function) for piece in value.pieces]
-        return Mixed(tuple(replace(piece, value=new) for piece, new in zip(value.pieces, pieces)))
-    if isinstance(value, Drawn):
-        return _with_form(value, function(value.form))
-    return None
-
-
-def _mapped_piece(value: Simple, function: Callable[[Form], Form]) -> Simple:
-    if isinstance(value, Drawn):
-        return _with_form(value, function(value.form))
-    return Known() if isinstance(value, Known) else value
+    """Applies a function to the forms of a value, or returns None for one without a form."""
+    if not isinstance(value, (Drawn, Mixed)):
+        return None
+    return _by_piece(
+        value, lambda v: _with_form(v, function(v.form)) if isinstance(v, Drawn) else v
+    )
 
 
 def _with_form(value: Drawn, form: Form) -> Simple:
@@ -347,38 +365,43 @@ def _binary(call: Call) -> Value | None:
         name, left, right = "sub", right, left
     x, y = call.scalar(left), call.scalar(right)
     if x is not None and y is not None:
-        return _constant(call, name, left, right, alpha)
+        return Known(_of_constants(call, name, (left, x), (right, y), alpha))
     if y is not None and _has_shape_of(left, call):
-        function = _by_number(name, y, alpha)
+        value, function = call.value(left), _by_number(name, y, alpha)
+        value = _with_constants(
+            value, lambda c: _of_constants(call, name, (left, c), (right, y), alpha)
+        )
     elif x is not None and _has_shape_of(right, call):
-        function, left = _number_by(name, x, alpha), right
+        value, function = call.value(right), _number_by(name, x, alpha)
+        value = _with_constants(
+            value, lambda c: _of_constants(call, name, (left, x), (right, c), alpha)
+        )
     else:
         return _of_two(call, name, left, right, alpha)
-    return function and _mapped(call.value(left), function)
+    return function and _mapped(value, function)
 
 
 def _has_shape_of(argument: Any, call: Call) -> bool:
     return isinstance(argument, Ref) and argument.size == call.targets[0].size
 
 
-def _constant(call: Call, name: str, left: Any, right: Any, alpha: float) -> Value | None:
-    """Returns the value of arithmetic on constants, by the same arithmetic on one element."""
+def _of_constants(
+    call: Call, name: str, left: tuple[Any, float], right: tuple[Any, float], alpha: float
+) -> float | None:
+    """Returns the result of arithmetic on two constants, by the same arithmetic on one element."""
     if name not in ("add", "sub", "mul", "div"):
         return None
 
-    def element(argument: Any) -> Any:
+    def element(argument: Any, number: float) -> Any:
         if not isinstance(argument, Ref):
             return argument
-        return torch.full(
-            (1,) if argument.size else (), call.scalar(argument) or 0.0, dtype=argument.dtype
-        )
+        return torch.full((1,) if argument.size else (), number, dtype=argument.dtype)
 
+    factor = {} if alpha == 1 else {"alpha": alpha}
     with plain_torch():
-        factor = {} if alpha == 1 else {"alpha": alpha}
-        result = getattr(torch, name)(element(left), element(right), **factor).to(
-            call.targets[0].dtype
-        )
-        return None if result.is_complex() else Known(float(result))
+        result = getattr(torch, name)(element(*left), element(*right), **factor)
+        result = result.to(call.targets[0].dtype)
+        return None if result.is_complex() else float(result)
 
 
 def _by_number(name: str, y: float, alpha: float) -> Callable[[Form], Form] | None:

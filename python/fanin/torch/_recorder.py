@@ -54,6 +54,11 @@ class Recorder(TorchDispatchMode):
         self._loaded: dict[int, torch.UntypedStorage] = {}  # storages of files -> those on meta
         self._watched: list[_Watched] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns false: torch would import torch._dynamo for seconds to keep it away from here."""
+        return False
+
     # Storages
 
     def number_of(self, tensor: torch.Tensor) -> int | None:

@@ -9,7 +9,7 @@ thread, so they do not depend on the machine's cores.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -65,13 +65,13 @@ class Log:
         """Returns the position of the last operation that wrote to a storage, or -1."""
         return self.writers.get(storage, [-1])[-1]
 
-    def needed(self, storages: Iterable[int], given: Mapping[int, Any] = {}) -> Needed:  # noqa: B006
+    def needed(self, storages: Iterable[int], given: Container[int]) -> Needed:
         """Returns what the final values of storages depend on.
 
         Args:
             storages: The numbers of the storages.
             given: Storages whose final values need no replay. Where an operation reads such a
-            value, the search ends.
+                value, the search ends.
         """
         entries: set[int] = set()
         used: set[int] = set()
@@ -135,11 +135,18 @@ class Replay:
         """Returns the final values of a view, in a new tensor on the CPU."""
         with plain_torch(), _one_thread():
             needed = self.log.needed([ref.storage], self.given)
-            for storage in sorted(needed.given):
-                self.real[storage] = self.given[storage]().untyped_storage()
+            # A storage is given after its last write: a replay can need its former values, too.
+            given = sorted(needed.given, key=self.log.last_writer, reverse=True)
             for position in needed.entries:
+                while given and self.log.last_writer(given[-1]) < position:
+                    self._give(given.pop())
                 self._run(self.log.entries[position])
+            for storage in given:
+                self._give(storage)
             return self._tensor(ref).clone(memory_format=torch.contiguous_format)
+
+    def _give(self, storage: int) -> None:
+        self.real[storage] = self.given[storage]().untyped_storage()
 
     def _tensor(self, ref: Ref) -> torch.Tensor:
         if ref.storage not in self.real:
@@ -157,10 +164,8 @@ class Replay:
             self.draw(entry, self._tensor(entry.target))
             return
         assert entry.call is not None
-        args, kwargs = (
-            map_leaves(self._argument, entry.args),
-            map_leaves(self._argument, entry.kwargs),
-        )
+        args = map_leaves(self._argument, entry.args)
+        kwargs = map_leaves(self._argument, entry.kwargs)
         if entry.draw is not None:
             with seeded_torch(self.draw, entry):
                 result = entry.call(*args, **kwargs)

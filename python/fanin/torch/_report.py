@@ -37,7 +37,7 @@ class Report:
 
     classes: dict[str, Count] = field(default_factory=dict)
     """The tensors of each class: `"rule"`, `"parts"`, `"kept"`, `"tied"`, `"same"`, `"derived"`,
-    `"replay"` and `"uninit"` as in `RecordedTensor.origin`, or `"rule"` alone for a recipe."""
+    `"replay"` and `"uninit"`, as in `RecordedTensor.origin`."""
     devices: list[str] = field(default_factory=list)
     """How the tensors were filled, such as `"filled on the CPU, copied to cuda:0"`."""
     untouched: list[str] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import multiprocessing
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,10 @@ def assert_parts_equal(model: nn.Module, where: nn.Module, whole: dict[str, torc
 
 def on_ranks(world: int, folder: Path, function: Callable[..., None], *arguments: Any) -> None:
     """Calls `function(rank, *arguments)` in `world` processes, which can send messages by gloo."""
+    root = str(Path(__file__).parents[2])
+    if root not in sys.path:
+        # The children import this package. Last, so that an installed wheel is not shadowed.
+        sys.path.append(root)
     context = multiprocessing.get_context("forkserver")
     # The server imports torch once. Its children start in milliseconds.
     context.set_forkserver_preload([__name__])

@@ -577,3 +577,63 @@ def test_a_part_of_a_saved_recipe_is_orthogonal(tmp_path: Path) -> None:
 def test_one_element() -> None:
     assert one(lambda: torch.randn(())).init == "normal(mean=0,std=1)"
     assert one(lambda: torch.randn(1, 1, 1) * 2).init == "normal(mean=0,std=2)"
+
+
+def test_a_replay_reads_a_tensor_before_and_after_its_last_change() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.randn(4)
+        before = x.exp()
+        x.mul_(0.5)
+        return {"x": x, "sum": before + x}
+
+    recorded = hold(make)
+    assert recorded.tensors["x"].init == "normal(mean=0,std=0.5)"
+    x = value(recorded, "x")
+    assert torch.allclose(value(recorded, "sum"), (2 * x).exp() + x)
+
+
+def test_draws_that_read_their_argument() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.full((2000,), 0.25)
+        kept = nn.functional.dropout(torch.ones(2000), 0.5)
+        return {"x": torch.bernoulli(x), "y": x.clone().bernoulli_(0.75), "z": kept}
+
+    recorded = hold(make)
+    means = {name: float(value(recorded, name).mean()) for name in "xyz"}
+    assert means == pytest.approx({"x": 0.25, "y": 0.75, "z": 1}, abs=0.1)
+
+
+def test_parts_with_constants_only(tmp_path: Path) -> None:
+    def make() -> dict[str, torch.Tensor]:
+        gates = torch.zeros(400)
+        gates[100:200].fill_(1)
+        table = torch.zeros(300, 100)
+        for column in range(100):
+            table[:, column] = column / 7
+        steps = torch.empty(80, dtype=torch.float64)
+        steps[:40], steps[40:] = 0.1, 0.5
+        return {"gates": gates, "table": table, "halves": gates.half() * 0.1, "steps": steps}
+
+    recorded = hold(make, strict=True)
+    gates = recorded.tensors["gates"]
+    assert (gates.origin, gates.init) == ("parts", "zeros")
+    assert [(part.slice, part.init) for part in gates.parts] == [(((100, 200),), "ones")]
+    assert [t.origin for t in recorded.tensors.values()] == ["parts", "kept", "parts", "kept"]
+    check_like_torch(recorded, Holder(make))
+    check_saved(recorded, tmp_path)
+
+
+def test_rows_that_are_written_one_by_one() -> None:
+    import time
+
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.empty(3000, 3)
+        for row in range(3000):
+            x[row].normal_() if row % 2 else x[row].fill_(row)
+        return {"x": x}
+
+    start = time.monotonic()
+    x = value(hold(make, strict=True), "x")
+    assert time.monotonic() - start < 60
+    assert x[::2, 0].tolist() == list(range(0, 3000, 2))
+    assert x[1::2].unique().numel() > 4400

@@ -309,3 +309,24 @@ def test_an_orthogonal_matrix_by_the_signs_of_a_view() -> None:
         return q * torch.diagonal(r).sign()
 
     assert one(make).init == "orthogonal"
+
+
+def test_arithmetic_reaches_the_constants_of_parts() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        x = torch.cat([torch.randn(4), torch.full((3,), 0.3)])
+        return {
+            "scaled": x * 0.1,
+            "shifted": 1 - x,
+            "negated": -x,
+            "divided": x / 3,
+            "halves": x.half(),
+            "exponential": x.exp(),
+            "clamped": x.clamp(max=0.2),
+        }
+
+    recorded = hold(make)
+    real = torch.full((3,), 0.3)
+    expected = [real * 0.1, 1 - real, -real, real / 3, real.half(), real.exp(), real.clamp(max=0.2)]
+    for name, numbers in zip(recorded.tensors, expected):
+        assert torch.equal(value(recorded, name)[4:], numbers), name
+    assert recorded.tensors["scaled"].parts[0].init == "constant(value=0.030000001)"
