@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import report
 import torch
+
 from fanin.torch import fill_
 
 Fill = Callable[[torch.Tensor, int], object]

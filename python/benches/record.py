@@ -66,6 +66,7 @@ def measure(name: str) -> dict[str, Any]:
     """Records a model in this process."""
     import torch
     import transformers
+
     from fanin.torch import record
 
     configuration, model, sizes = MODELS[name]

@@ -10,10 +10,11 @@ import hashlib
 
 import torch
 import torch.distributed as dist
-from fanin.torch import init_, record
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from fanin.torch import init_, record
 
 CONFIG = LlamaConfig(
     vocab_size=1001,

@@ -9,9 +9,10 @@ devices.
 
 import torch
 import torch.nn.functional as F
-from fanin.torch import build, init_
 from torch import Tensor, nn
 from torch.nn.utils import prune
+
+from fanin.torch import build, init_
 
 SEED = 42
 

@@ -14,11 +14,12 @@ import math
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from fanin.torch import init_
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+from fanin.torch import init_
 
 
 class Block(nn.Module):

@@ -79,7 +79,7 @@ fn pieces(
 ) -> fanin::Result<()> {
     let mut cpu = cpu::fill_range;
     let mut make = WithSources::new(&mut cpu, sources);
-    if fill.dtype().bits() % 8 != 0 || has_matrix(fill) {
+    if !fill.dtype().bits().is_multiple_of(8) || has_matrix(fill) {
         make.make(fill, 0, out)?;
         let _ = progress(out.len() as u64);
         return Ok(());

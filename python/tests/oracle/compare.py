@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fanin
 import torch
 from torch import Tensor, nn
+
+import fanin
 
 from . import laws, real
 

@@ -1,8 +1,11 @@
 """Records all models of timm, torchvision and transformers, and writes COVERAGE.md.
 
-    cd python/tests python -m oracle.coverage run results.jsonl            # goes on where it was
-    stopped python -m oracle.coverage run results.jsonl llama t5   # only models whose label has one
-    of these words python -m oracle.coverage table results.jsonl          # writes COVERAGE.md
+It takes about an hour, and goes on where it was stopped:
+
+    cd python
+    python -m tests.oracle.coverage run results.jsonl            # all models
+    python -m tests.oracle.coverage run results.jsonl llama t5   # labels with one of these words
+    python -m tests.oracle.coverage table results.jsonl          # writes COVERAGE.md
 
 timm and torchvision models have their real size. Those of transformers have the default
 configuration with at most two layers of a kind, where the configuration has such a number, or the
@@ -150,7 +153,7 @@ def run(results: Path, words: list[str]) -> None:
     left = [label for label in left if not words or any(word in label for word in words)]
     while left:
         chunk, left = left[:CHUNK], left[CHUNK:]
-        call = [sys.executable, "-m", "oracle.coverage", "work", "-", *chunk]
+        call = [sys.executable, "-m", "tests.oracle.coverage", "work", "-", *chunk]
         process = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         lines = [line for line in process.stdout.splitlines() if line.startswith('{"label"')]
         examined = {json.loads(line)["label"] for line in lines}

@@ -17,7 +17,7 @@ ORIGINS = ("rule", "parts", "kept", "tied", "same", "derived", "replay", "uninit
 
 _HEAD = """# Coverage of `fanin.torch.record`
 
-`python -m oracle.coverage` wrote this page on {date}, with {versions}.
+`python -m tests.oracle.coverage` wrote this page on {date}, with {versions}.
 
 Every model that the libraries list was recorded by its own constructor, without pretrained weights.
 Models of timm and torchvision have their real size. Those of transformers have their default
@@ -82,27 +82,34 @@ def _row(library: str, recorded: list[dict[str, Any]]) -> str:
 
 
 def _others(title: str, origins: str, recorded: list[dict[str, Any]]) -> str:
-    """Lists tensors of some classes: names whose numbers differ are one row."""
-    rows: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    """Lists tensors of some classes: a row for each kind, with its count in each model."""
+    rows: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for result in recorded:
-        names: Counter[tuple[str, str]] = Counter()
         for name, origin, detail in result["others"]:
             if origin in origins.split():
-                names[_glob(name), f"{origin}: {detail}"] += 1
-        for (name, text), count in names.items():
-            rows[name, str(count), _short(text)].append(result["label"])
+                kind = result["label"].partition("/")[2]
+                rows[_tail(name), _short(f"{origin}: {_PATH.sub(_last, detail)}")][kind] += 1
     if not rows:
         return f"## {title}\n\nNone.\n"
-    lines = [
-        f"| {', '.join(labels)} | `{name}` | {count} | {text} |"
-        for (name, count, text), labels in rows.items()
-    ]
-    head = f"## {title}\n\n| models | tensors | count | class |\n|---|---|---:|---|\n"
-    return head + "\n".join(sorted(lines)) + "\n"
+    head = f"## {title}\n\n| tensor | class | count | in |\n|---|---|---:|---|\n"
+    lines = []
+    for (name, text), models in sorted(rows.items()):
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(models.items()))
+        lines.append(f"| `{name}` | {text} | {sum(models.values())} | {kinds} |\n")
+    return head + "".join(lines)
 
 
-def _glob(name: str) -> str:
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
+_PATH = re.compile(r"\w+(?:\.\w+)*\.([a-z_]\w*)")
+
+
+def _last(path: re.Match[str]) -> str:
+    """Returns the last part of the name of a tensor."""
+    return path[1]
+
+
+def _tail(name: str) -> str:
+    """Returns the end of a name: from the last module of a parametrization on, or the last part."""
+    return re.sub(r".*?([^.]+(\.parametrizations\.\w+)?\.[^.]+)$", r"*.\1", name)
 
 
 def _short(text: str) -> str:

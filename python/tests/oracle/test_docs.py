@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from . import processes
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "PYTHON.md"
 BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -44,27 +43,8 @@ def test_block(number: int, folder: Path) -> None:
         return
     script = folder / f"block_{number}.py"
     script.write_text(text)
-    call = {
-        "sh": ["sh", "-e", str(script)],
-        "python": [sys.executable, str(script)],
-        "torchrun": [*TORCHRUN, str(script)],
-    }[language]
-    done = subprocess.run(
-        call, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, (
-        f"block {number} of {PAGE.name}:\n{text}\n{done.stdout}{done.stderr}"
-    )
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Returns an environment with this interpreter's modules, and one thread for a process."""
-    return {
-        **os.environ,
-        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": "1",
-    }
+    launcher = {"sh": ["sh", "-e"], "python": [sys.executable], "torchrun": processes.torchrun(2)}
+    processes.run([*launcher[language], script], folder, folder / "bin")
 
 
 def test_page_is_short_and_complete() -> None:

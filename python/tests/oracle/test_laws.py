@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fanin.torch import build, record
 from scipy import stats
 from torch import Tensor, nn
+
+from fanin.torch import build, record
 
 from . import handwritten, laws, real, samples, zoo
 

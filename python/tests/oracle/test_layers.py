@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fanin.torch import build, record
 from torch import nn
+
+from fanin.torch import build, record
 
 from . import compare, layers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fanin.torch import build, record
 
 from . import compare, handwritten, zoo

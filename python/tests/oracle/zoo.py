@@ -10,38 +10,30 @@ from torch import nn
 Make = Callable[[], nn.Module]
 
 TIMM = """
-beit_base_patch16_224 cait_xxs24_224 coatnet_pico_rw_224 convmixer_768_32 convnext_atto
-convnextv2_atto crossvit_tiny_240 davit_tiny deit3_small_patch16_224 densenet121 edgenext_xx_small
-efficientformer_l1 efficientnet_lite0 efficientvit_m0 eva02_tiny_patch14_224 fastvit_t8
-focalnet_tiny_srf gcvit_xxtiny ghostnet_050 gmlp_ti16_224 halonet26t hiera_tiny_224 lambda_resnet26t
-levit_128s mambaout_femto maxvit_nano_rw_256 mixer_s32_224 mobilenetv4_conv_small mobileone_s0
-mobilevit_xxs mvitv2_tiny nest_tiny nfnet_l0 pit_ti_224 pvt_v2_b0 regnety_002 resnet10t resnetv2_18
-rexnet_100 sequencer2d_s starnet_s1 swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
-tiny_vit_5m_224 tnt_s_legacy_patch16_224 twins_pcpvt_small vit_tiny_patch16_224 volo_d1_224
+beit_base_patch16_224 cait_xxs24_224 coatnet_pico_rw_224 convnext_atto convnextv2_atto
+crossvit_tiny_240 deit3_small_patch16_224 densenet121 edgenext_xx_small efficientformer_l1
+efficientnet_lite0 efficientvit_m0 eva02_tiny_patch14_224 fastvit_t8 gcvit_xxtiny ghostnet_050
+halonet26t lambda_resnet26t levit_128s mambaout_femto maxvit_nano_rw_256 mixer_s32_224
+mobilenetv4_conv_small mobilevit_xxs nest_tiny nfnet_l0 pit_ti_224 regnety_002 resnet10t
+rexnet_100 sequencer2d_s swinv2_tiny_window8_256 tnt_s_legacy_patch16_224 vit_tiny_patch16_224
 xcit_nano_12_p16_224
 """.split()
 
 TORCHVISION = """
-convnext_tiny densenet121 ssdlite320_mobilenet_v3_large efficientnet_b0 googlenet
-inception_v3 maxvit_t mnasnet0_5 mobilenet_v3_small raft_small regnet_y_400mf resnet18
-fcn_resnet50 lraspp_mobilenet_v3_large shufflenet_v2_x0_5 squeezenet1_0
-swin_t swin_v2_t mvit_v2_s r3d_18 s3d vit_b_16
+convnext_tiny densenet121 efficientnet_b0 fcn_resnet50 googlenet inception_v3
+lraspp_mobilenet_v3_large maxvit_t mobilenet_v3_small mvit_v2_s r3d_18 raft_small regnet_y_400mf
+s3d shufflenet_v2_x0_5 squeezenet1_0 ssdlite320_mobilenet_v3_large swin_v2_t
 """.split()
 
 TRANSFORMERS = """
-albert altclip audio-spectrogram-transformer bamba bark bart beit bert big_bird bit blip bloom
-bridgetower canine clap clip codegen cohere2 convbert convnextv2 cvt d_fine data2vec-vision
-deberta-v2 deepseek_v2 deepseek_v3 detr dinov2 dinov3_vit distilbert dpr dpt electra encodec
-ernie4_5_moe falcon_h1 falcon_mamba fastspeech2_conformer flava flex_olmo fnet focalnet gemma2
-gemma3_text git glm4_moe glpn gpt2 gpt_neox gpt_oss gptj granitemoehybrid groupvit helium hubert
-ibert idefics jamba jetmoe kosmos-2 layoutlmv3 levit lfm2 llama llama4_text longformer longt5 lxmert
-m2m_100 mamba marian mbart minimax mistral mixtral mllama mobilebert mobilevit modernbert mpnet mpt
-nemotron_h nllb-moe nystromformer olmo2 olmoe openai-gpt opt owlv2 parakeet_ctc patchtst pegasus_x
-phi3 phimoe pix2struct pixtral poolformer qwen2_5_vl qwen2_moe qwen3 qwen3_next
-qwen3_omni_moe_thinker qwen3_vl_moe recurrent_gemma regnet rembert resnet roberta roformer rwkv sam2
-segformer sew siglip2 smollm3 speech_to_text speecht5 squeezebert stablelm swiftformer swin
-switch_transformers t5 tapas timesfm umt5 univnet vilt vit_mae vitdet vits vivit wav2vec2 wavlm
-whisper xlm xlm-roberta xlstm yolos yoso
+albert audio-spectrogram-transformer bamba bark bart beit bert big_bird bloom canine clip codegen
+cohere2 convbert cvt d_fine deberta-v2 deepseek_v3 detr dinov3_vit distilbert electra encodec
+falcon_h1 falcon_mamba fastspeech2_conformer flava fnet gemma2 gemma3_text glm4_moe gpt2 gpt_neox
+gpt_oss granitemoehybrid groupvit ibert idefics jamba jetmoe layoutlmv3 lfm2 llama llama4_text
+longformer longt5 mamba marian minimax mixtral mllama mobilebert modernbert mpt nemotron_h olmoe
+opt owlv2 parakeet_ctc patchtst phi3 pix2struct qwen2_5_vl qwen3_next recurrent_gemma roformer
+rwkv sam2 segformer siglip2 speecht5 swin switch_transformers t5 timesfm univnet vilt vit_mae vits
+wav2vec2 wavlm whisper xlm xlstm yolos
 """.split()
 
 #: An attribute that a configuration has with a larger whole number gets the number here.
