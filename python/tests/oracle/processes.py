@@ -51,7 +51,7 @@ def run(call: Sequence[str | Path], folder: Path, path: Path | None = None) -> s
     }
     for _ in range(ATTEMPTS):
         done = subprocess.run(
-            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
         )
         if ABORTED not in done.stderr:
             break
