@@ -67,7 +67,7 @@ def dtypes(dtype: object) -> tuple[str, np.dtype[Any]]:
     if isinstance(dtype, str) and dtype in ("i8", "u8"):
         sign = "u" * (dtype == "u8") + "int"
         raise ArgumentError(
-            f"dtype {dtype!r} is {sign}64 for numpy and {sign}8 in safetensors files: use one of these"
+            f"dtype {dtype!r} is {sign}64 for numpy and {sign}8 in safetensors files: use one"
         )
     known, bits = _native.dtype(dtype)
     if bits % 8 != 0:

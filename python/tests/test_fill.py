@@ -213,7 +213,12 @@ def test_numpy_is_imported_on_first_use() -> None:
 
 
 def test_types_and_names_mean_what_they_mean_in_numpy() -> None:
-    for dtype, expected in [(float, "float64"), (int, "int64"), (np.int8, "int8"), ("<i8", "int64")]:
+    for dtype, expected in [
+        (float, "float64"),
+        (int, "int64"),
+        (np.int8, "int8"),
+        ("<i8", "int64"),
+    ]:
         filled = fanin.fill("ones", (2,), name="w", seed=1, dtype=dtype)
         assert filled.dtype == np.dtype(expected)
         assert filled.dtype == np.dtype(dtype)
