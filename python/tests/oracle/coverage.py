@@ -183,7 +183,7 @@ def main() -> None:
         run(Path(options.results), options.words)
     else:
         Path(__file__).with_name("COVERAGE.md").write_text(
-            table.markdown(table.read(Path(options.results)))
+            table.markdown(table.read(Path(options.results)), len(labels()))
         )
 
 

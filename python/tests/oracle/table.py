@@ -19,12 +19,12 @@ _HEAD = """# Coverage of `fanin.torch.record`
 
 `python -m tests.oracle.coverage` wrote this page on {date}, with {versions}.
 
-Every model that the libraries list was recorded by its own constructor, without pretrained weights.
-Models of timm and torchvision have their real size. Those of transformers have their default
-configuration with at most two layers of a kind where that can be set ({shallow}), their default
-({default}), or small sizes ({small}). Models of up to 40 million parameters were compared with two
-real constructions: names, order, shapes, dtypes, random elements, ties and copies, and all known
-values bit for bit.
+Models are recorded by their own constructors, without pretrained weights: {tried} of the {listed}
+that the libraries list have been tried. Models of timm and torchvision have their real size. Those
+of transformers have their default configuration with at most two layers of a kind where that can be
+set ({shallow}), their default ({default}), or small sizes ({small}). Models of up to 40 million
+parameters were compared with two real constructions: names, order, shapes, dtypes, random elements,
+ties and copies, all known values bit for bit, and the values of the saved recipe.
 
 | library | models | tensors | {origins} | closed form | compared | of them with a difference |
 |---|---:|---:|{dashes}---:|---:|---:|
@@ -41,8 +41,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     )
 
 
-def markdown(results: list[dict[str, Any]]) -> str:
-    """Returns the page."""
+def markdown(results: list[dict[str, Any]], listed: int) -> str:
+    """Returns the page. The libraries list so many models, with those that have no results."""
     recorded = [result for result in results if "failed" not in result]
     failed = [result for result in results if "failed" in result]
     sizes = Counter(result["size"] for result in recorded)
@@ -52,6 +52,8 @@ def markdown(results: list[dict[str, Any]]) -> str:
     head = _HEAD.format(
         date=datetime.date.today(),
         versions=", ".join(versions),
+        tried=len(results),
+        listed=listed,
         shallow=sizes["at most two layers"],
         default=sizes["default"],
         small=sizes["small"],
@@ -109,11 +111,12 @@ def _last(path: re.Match[str]) -> str:
 
 def _tail(name: str) -> str:
     """Returns the end of a name: from the last module of a parametrization on, or the last part."""
-    return re.sub(r".*?([^.]+(\.parametrizations\.\w+)?\.[^.]+)$", r"*.\1", name)
+    end = re.sub(r".*?([^.]+(\.parametrizations\.\w+)?\.[^.]+)$", r"*.\1", name)
+    return re.sub(r"^\*\.\d+\.", "*.", end)
 
 
 def _short(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())[:120]
+    return " ".join(text.replace("|", "/").split())[:160]
 
 
 def _differences(recorded: list[dict[str, Any]]) -> str:
@@ -132,6 +135,8 @@ def _failures(failed: Iterable[dict[str, Any]]) -> str:
         reason = result["failed"]
         if result.get("construction") == "fails":
             reason = "torch alone cannot construct it here: a package or a setting is missing"
+        if reason == "no model class":
+            reason = "a part of another model, without a model class of its own"
         reasons[reason].append(result["label"])
     lines = [
         f"- {_short(reason)} ({len(labels)}): {', '.join(labels)}"
