@@ -56,14 +56,19 @@ def dtypes(dtype: object) -> tuple[str, np.dtype[Any]]:
             numbers.
 
     Raises:
-        ArgumentError: The dtype is unknown, has less than 8 bits, or needs ml_dtypes, which is
-            missing.
+        ArgumentError: The dtype is unknown or ambiguous, has less than 8 bits, or needs ml_dtypes,
+            which is missing.
     """
     import numpy as np
 
     as_bits = False
     if isinstance(dtype, str) and dtype.endswith(_BITS):
         as_bits, dtype = True, dtype[: -len(_BITS)]
+    if isinstance(dtype, str) and dtype in ("i8", "u8"):
+        sign = "u" * (dtype == "u8") + "int"
+        raise ArgumentError(
+            f"dtype {dtype!r} is {sign}64 for numpy and {sign}8 in safetensors files: use one"
+        )
     known, bits = _native.dtype(dtype)
     if bits % 8 != 0:
         raise ArgumentError(

@@ -81,7 +81,12 @@ impl<'py> FromPyObject<'_, 'py> for Dims {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if object.cast::<PySequence>().is_err() || object.cast::<PyString>().is_ok() {
+        let is_sequence = object.cast::<PySequence>().is_ok() && object.cast::<PyString>().is_err();
+        // An array of numpy is no sequence, and one of no dimensions is a number.
+        let is_array = object
+            .getattr("ndim")
+            .is_ok_and(|rank| rank.is_truthy().unwrap_or(false));
+        if !is_sequence && !is_array {
             let one = whole_number("shape", &object).map_err(|_| not_a_shape(&object))?;
             return Ok(Dims(vec![one]));
         }
@@ -106,8 +111,14 @@ impl<'py> FromPyObject<'_, 'py> for Type {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let text = if object.cast::<PyType>().is_ok() {
-            // A class of numpy or ml_dtypes, such as numpy.float32.
-            object.getattr("__name__")?.str()?
+            // A class of numpy or ml_dtypes, such as numpy.float32, or one of Python.
+            let name = object.getattr("__name__")?.str()?;
+            match &*name.to_string_lossy() {
+                // As numpy takes them.
+                "float" => PyString::new(object.py(), "float64"),
+                "int" => PyString::new(object.py(), "int64"),
+                _ => name,
+            }
         } else if object.cast::<PyString>().is_err() && object.hasattr("dtype")? {
             // A type of JAX, such as jax.numpy.float32.
             object.getattr("dtype")?.str()?

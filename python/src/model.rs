@@ -42,9 +42,8 @@ pub fn init_model<'py>(
     threads: Option<Threads>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let spec = shard_spec
-        .map(ShardSpec::load)
-        .transpose()
+    let spec = py
+        .detach(|| shard_spec.map(ShardSpec::load).transpose())
         .map_err(raised)?;
     let share = share(rank, world_size, spec.as_ref())?;
     let folder = is_folder(&out, share, spec.is_some(), max_shard_size.is_some())?;

@@ -40,8 +40,10 @@ impl PyRecipe {
 
     /// Reads a recipe from a file, and the recipes that it extends.
     #[staticmethod]
-    fn load(path: PathBuf) -> PyResult<Self> {
-        Recipe::load(path).map(PyRecipe).map_err(raised)
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        // The path can lead to a pipe, which a thread of the caller writes.
+        let loaded = py.detach(|| Recipe::load(path));
+        loaded.map(PyRecipe).map_err(raised)
     }
 
     /// The name of the preset or of the file.

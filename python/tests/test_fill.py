@@ -210,3 +210,25 @@ def test_an_exception_of_progress_is_raised() -> None:
 def test_numpy_is_imported_on_first_use() -> None:
     code = "import sys, fanin, fanin.__main__; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_types_and_names_mean_what_they_mean_in_numpy() -> None:
+    for dtype, expected in [
+        (float, "float64"),
+        (int, "int64"),
+        (np.int8, "int8"),
+        ("<i8", "int64"),
+    ]:
+        filled = fanin.fill("ones", (2,), name="w", seed=1, dtype=dtype)
+        assert filled.dtype == np.dtype(expected)
+        assert filled.dtype == np.dtype(dtype)
+    assert fanin.fill("ones", 2, name="w", seed=1, dtype=np.dtype("i8")).dtype == np.int64
+    with pytest.raises(fanin.ArgumentError, match="dtype 'u8' is uint64 for numpy and uint8 in"):
+        fanin.fill("ones", 2, name="w", seed=1, dtype="u8")
+
+
+def test_an_array_is_a_shape() -> None:
+    assert fanin.fill("ones", np.array([2, 3]), name="w", seed=1).shape == (2, 3)
+    assert fanin.fill("ones", np.array(4), name="w", seed=1).shape == (4,)
+    with pytest.raises(fanin.ArgumentError, match="use whole numbers from 0, one for each"):
+        fanin.fill("ones", np.array([2.5, 3]), name="w", seed=1)
