@@ -342,8 +342,12 @@ class _Operation:
         reads = frozenset(leaf.storage for leaf in leaves((args, kwargs)) if isinstance(leaf, Ref))
         if "dtype" in self.bound and not reads and outs:
             kwargs["dtype"] = outs[0].dtype  # it may have come from torch's default dtype
-        unread = [recorder.ref(t) for name in self._unread() for t in tensors_of(self.bound[name])]
+        names = self._unread()
+        unread = [recorder.ref(t) for name in names for t in tensors_of(self.bound[name])]
         covered = {ref.storage for ref in unread if recorder.storages[ref.storage].covers(ref)}
+        # Another argument may read the memory that is written, as in torch.exp(x, out=x).
+        others = tensors_of([self.bound[name] for name in self.bound if name not in names])
+        covered -= {recorder.ref(t).storage for t in others if recorder.is_recorded(t)}
         return Entry(
             self.func,
             args,

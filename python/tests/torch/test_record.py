@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -637,3 +638,27 @@ def test_rows_that_are_written_one_by_one() -> None:
     assert time.monotonic() - start < 60
     assert x[::2, 0].tolist() == list(range(0, 3000, 2))
     assert x[1::2].unique().numel() > 4400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: torch.exp(x, out=x),
+        lambda x: torch.mul(x, 2, out=x),
+        lambda x: torch.add(x, x, out=x),
+        lambda x: torch.cumsum(x, 0, out=x),
+        lambda x: torch.tril(x, out=x),
+        lambda x: x.copy_(x.t().clone().t()),
+    ],
+)
+def test_an_output_that_is_also_read_keeps_its_former_content(
+    change: Callable[[torch.Tensor], Any],
+) -> None:
+    """An argument that an operation reads counts, though `out=` names the same memory."""
+
+    def make() -> torch.Tensor:
+        x = torch.arange(9.0).reshape(3, 3)
+        change(x)
+        return x
+
+    assert torch.equal(value(hold(lambda: {"x": make()}), "x"), make())
