@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
+
 from fanin._errors import ArgumentError
 from fanin.torch._fill import check_writable
 from fanin.torch._geometry import part_of
@@ -19,9 +21,40 @@ def check_memory(chosen: Iterable[Slot]) -> None:
         raise ArgumentError(
             f"{name_list(bare)} are on the meta device; call model.to_empty(device=...) first"
         )
+    by_storage: dict[int, list[tuple[str, torch.Tensor]]] = {}
     for slot in chosen:
         check_writable(slot.tensor, slot.name)
-        check_writable(part_of(slot.tensor, slot.name).memory, slot.name)
+        memory = part_of(slot.tensor, slot.name).memory
+        check_writable(memory, slot.name)
+        if memory.numel() > 0:
+            start = memory.untyped_storage().data_ptr()
+            by_storage.setdefault(start, []).append((slot.name, memory))
+    for views in by_storage.values():
+        _check_apart(views)
+
+
+def _check_apart(views: Sequence[tuple[str, torch.Tensor]]) -> None:
+    """Checks that no two views of a storage share elements.
+
+    Raises:
+        ArgumentError: If two do: the values of the second would replace those of the first.
+    """
+    if len(views) < 2:
+        return
+    # The first byte of each element is marked.
+    taken = torch.zeros(views[0][1].untyped_storage().nbytes(), dtype=torch.uint8)
+    for name, memory in views:
+        marks = taken.as_strided(
+            memory.size(),
+            [stride * memory.itemsize for stride in memory.stride()],
+            memory.storage_offset() * memory.itemsize,
+        )
+        if marks.any():
+            raise ArgumentError(
+                f"tensor {name!r} shares memory with another tensor of the model, and is no tie of "
+                "it; give each of them memory of its own"
+            )
+        marks.fill_(1)
 
 
 def check_written(chosen: Iterable[Slot], values: Values, by: object) -> None:

@@ -16,6 +16,9 @@ from typing import Union
 import numpy as np
 import torch
 
+# `flipped` tells two tensors of one draw apart: an element is large where the draw is small. The
+# distribution is the same.
+
 
 @dataclass(frozen=True)
 class Normal:
@@ -23,6 +26,7 @@ class Normal:
 
     mean: float
     std: float
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Uniform:
 
     low: float
     high: float
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class TruncNormal:
     std: float
     a: float
     b: float
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class LogUniform:
 
     low: float
     high: float
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Sparse:
     std: float
     rows: int
     columns: int
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Orthogonal:
     gain: float
     rows: int
     columns: int
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,21 +156,23 @@ def affine(form: Form, scale: float, shift: float) -> Form:
         return Constant(shift)
     if isinstance(form, Constant):
         return Constant(form.value * scale + shift)
-    if isinstance(form, Normal):
-        return Normal(form.mean * scale + shift, form.std * abs(scale))
-    if isinstance(form, Uniform):
-        low, high = sorted((form.low * scale + shift, form.high * scale + shift))
-        return Uniform(low, high)
-    if isinstance(form, TruncNormal):
-        a, b = sorted((form.a * scale + shift, form.b * scale + shift))
-        return TruncNormal(form.mean * scale + shift, form.std * abs(scale), a, b)
-    if shift == 0 and isinstance(form, Orthogonal):
-        # The distribution of an orthogonal matrix does not change with its sign.
-        return replace(form, gain=form.gain * abs(scale))
-    if shift == 0 and isinstance(form, Sparse):
-        return replace(form, std=form.std * abs(scale))
     if isinstance(form, Affine):
         return affine(form.of, form.scale * scale, form.shift * scale + shift)
+    if isinstance(form, (Normal, Uniform, TruncNormal, Orthogonal, Sparse)):
+        flipped = form.flipped != (scale < 0)
+        if isinstance(form, Normal):
+            return Normal(form.mean * scale + shift, form.std * abs(scale), flipped)
+        if isinstance(form, Uniform):
+            low, high = sorted((form.low * scale + shift, form.high * scale + shift))
+            return Uniform(low, high, flipped)
+        if isinstance(form, TruncNormal):
+            a, b = sorted((form.a * scale + shift, form.b * scale + shift))
+            return TruncNormal(form.mean * scale + shift, form.std * abs(scale), a, b, flipped)
+        if shift == 0 and isinstance(form, Orthogonal):
+            # The distribution of an orthogonal matrix does not change with its sign.
+            return replace(form, gain=form.gain * abs(scale), flipped=flipped)
+        if shift == 0 and isinstance(form, Sparse):
+            return replace(form, std=form.std * abs(scale), flipped=flipped)
     return Affine(form, scale, shift)
 
 
@@ -170,7 +181,7 @@ def unary(name: str, form: Form) -> Form:
     if name == "neg":
         return affine(form, -1.0, 0.0)
     if name == "log" and isinstance(form, Uniform) and 0 < form.low < form.high:
-        return LogUniform(form.low, form.high)
+        return LogUniform(form.low, form.high, form.flipped)
     return Op(name, (form,))
 
 
@@ -213,7 +224,8 @@ def _truncated(form: Form) -> TruncNormal | None:
     if not (isinstance(inner, Uniform) and -1 <= inner.low < inner.high <= 1):
         return None
     a, b = sorted(form.shift + form.scale * _erfinv(end) for end in (inner.low, inner.high))
-    return TruncNormal(form.shift, abs(form.scale) / math.sqrt(2), a, b)
+    flipped = inner.flipped != (form.scale < 0)
+    return TruncNormal(form.shift, abs(form.scale) / math.sqrt(2), a, b, flipped)
 
 
 def _mass_between(form: TruncNormal, one: float, other: float) -> bool:

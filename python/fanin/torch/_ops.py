@@ -109,7 +109,8 @@ def common_number(data: torch.Tensor) -> float | None:
     if data.numel() == 0 or data.is_complex():
         return None
     first = data.reshape(-1)[0]
-    return float(first) if bool((data == first).all()) else None
+    is_one = (data == first).all() and (data.signbit() == first.signbit()).all()
+    return float(first) if bool(is_one) else None
 
 
 Writes = list[tuple[Ref, Value]]
@@ -181,6 +182,9 @@ def _copied(call: Call, source: Any) -> Value:
         return Known()
     value, target = call.read(source), call.targets[0]
     if source.dtype != target.dtype:
+        if source.dtype.is_floating_point and source.dtype.itemsize < 4 and sources_of(value):
+            # The elements are rounded, which a tensor of this dtype would not be.
+            return _other(f"{source.dtype} to {target.dtype}", [value])
         value = _converted(value, source.dtype, target.dtype)
     if isinstance(value, Known):
         return value
@@ -420,10 +424,11 @@ def _by_number(name: str, y: float, alpha: float) -> Callable[[Form], Form] | No
 def _quotient(form: Form, divisor: float) -> Form:
     # A division rounds once. A product with the reciprocal rounds twice, and can give another f32.
     if isinstance(form, Normal):
-        return Normal(form.mean / divisor, form.std / abs(divisor))
+        flipped = form.flipped != (divisor < 0)
+        return Normal(form.mean / divisor, form.std / abs(divisor), flipped)
     if isinstance(form, Uniform):
         low, high = sorted((form.low / divisor, form.high / divisor))
-        return Uniform(low, high)
+        return Uniform(low, high, form.flipped != (divisor < 0))
     return forms.affine(form, 1.0 / divisor, 0.0)
 
 

@@ -153,7 +153,8 @@ def _numbers(values: Sequence[float]) -> str:
 def number(value: float) -> str:
     """Returns a number as TOML writes it."""
     text = repr(float(value))
-    return text[:-2] if text.endswith(".0") else text
+    # A whole number of TOML has no minus zero.
+    return text[:-2] if text.endswith(".0") and text != "-0.0" else text
 
 
 def _part(part: Part) -> str:

@@ -77,6 +77,8 @@ class Sharing:
         """Returns true if a tensor has all elements of a draw in order, scaled and shifted."""
         if tensor.origin != "rule" or not isinstance(tensor.value, Drawn):
             return False
+        if getattr(tensor.value.form, "flipped", False):
+            return False
         everything = Geometry.of((self.recorder.draws[draw].target.numel,), (1,), 0)
         return tensor.value.source == draw and tensor.value.at == everything
 

@@ -477,3 +477,17 @@ def test_flattened_parameters_are_refused() -> None:
             init_(model, 1)
     finally:
         dist.destroy_process_group()
+
+
+def test_parameters_that_share_elements_are_refused() -> None:
+    big = torch.zeros(6, 4)
+    recipe = fanin.Recipe.from_rules([{"match": "*", "init": "normal"}])
+    model = nn.Module()
+    model.a, model.b = nn.Parameter(big[:4]), nn.Parameter(big[2:])
+    with pytest.raises(ValueError, match="tensor 'b' shares memory with another tensor"):
+        init_(model, 5, recipe=recipe)
+    # Views of one storage without common elements are filled, interleaved ones too.
+    model.a, model.b = nn.Parameter(big[:, ::2]), nn.Parameter(big[:, 1::2])
+    init_(model, 5, recipe=recipe)
+    for name, tensor in (("a", model.a), ("b", model.b)):
+        assert torch.equal(tensor, fill_(torch.empty(6, 2), "normal", name=name, seed=5))

@@ -662,3 +662,55 @@ def test_an_output_that_is_also_read_keeps_its_former_content(
         return x
 
     assert torch.equal(value(hold(lambda: {"x": make()}), "x"), make())
+
+
+FLIPS: dict[str, tuple[Callable[[], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]] = {
+    "normal": (lambda: torch.randn(9), lambda x: -x),
+    "quotient": (lambda: torch.randn(9), lambda x: x / -1),
+    "uniform": (lambda: torch.rand(9), lambda x: 1 - x),
+    "truncated": (lambda: nn.init.trunc_normal_(torch.empty(9)), lambda x: x * -1),
+    "orthogonal": (lambda: nn.init.orthogonal_(torch.empty(4, 4)), lambda x: -x),
+    "function": (lambda: -torch.randn(9), lambda x: (-x).exp()),
+    "rounded": (lambda: torch.randn(99), lambda x: x.bfloat16().float()),
+    "widened": (lambda: torch.randn(99).half(), lambda x: x.float()),
+}
+
+
+@pytest.mark.parametrize("case", FLIPS)
+def test_maps_of_one_draw_are_not_copies(case: str) -> None:
+    draw, function = FLIPS[case]
+
+    def make() -> dict[str, torch.Tensor]:
+        x = draw()
+        return {"x": x, "y": function(x)}
+
+    recorded = hold(make)
+    x, y = value(recorded, "x"), value(recorded, "y")
+    assert not torch.equal(x.float(), y.float()) or case == "widened"
+    if draw is FLIPS["orthogonal"][0]:
+        torch.testing.assert_close(y, function(x))
+    else:
+        assert torch.equal(y, function(x))
+
+
+def test_a_flipped_draw_alone_is_a_rule() -> None:
+    assert one(lambda: -torch.randn(9)).init == "normal(mean=0,std=1)"
+    assert one(lambda: 1 - torch.rand(9)).init == "uniform(low=0,high=1)"
+
+
+def test_a_forward_pass_in_training_changes_statistics() -> None:
+    class Ran(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4)
+            self.norm(torch.arange(32.0).view(8, 4))
+
+    recorded, expected = record(Ran), Ran()
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(value(recorded, name), tensor), name
+
+
+@pytest.mark.parametrize("numbers", [[-0.0, -0.0], [0.0, -0.0], [-0.0, 0.0]])
+def test_zeros_keep_their_sign(numbers: list[float]) -> None:
+    recorded = hold(lambda: {"x": torch.tensor(numbers) * 1})
+    assert bits(value(recorded, "x")) == bits(torch.tensor(numbers))
