@@ -32,11 +32,7 @@ def bound_arguments(
 def written(func: OpOverload) -> list[str]:
     """Returns the names of the arguments that an operation changes."""
     arguments = func._schema.arguments
-    changed = [a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write]
-    # Its schema does not say that it changes the statistics of a layer in training.
-    if func._schema.name == "aten::native_batch_norm":
-        changed += ["running_mean", "running_var"]
-    return changed
+    return [a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write]
 
 
 def outputs(func: OpOverload) -> list[str]:
