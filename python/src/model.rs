@@ -90,7 +90,7 @@ pub fn init_model<'py>(
     Ok(dict)
 }
 
-/// What a process has written.
+/// The files that a process has written.
 struct Written {
     files: Vec<PathBuf>,
     /// The names of files that other processes have yet to write.

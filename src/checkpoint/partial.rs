@@ -54,7 +54,7 @@ impl Partial {
     ) -> Result<Self, Failed> {
         let path = folder_of(target).join(partial_name(target));
         loop {
-            let file = open_alone(&path).map_err(|error| ("create a file beside it", error))?;
+            let file = open(&path, true).map_err(|error| ("create a file beside it", error))?;
             let file = match lock(&file) {
                 Ok(()) if is_at(&file, &path) => file,
                 // Between opening and locking, the process that held it has renamed it to its
@@ -96,7 +96,7 @@ impl Partial {
     /// is writing stays, and so does one on a file system without locks, where nobody can tell.
     pub fn discard(target: &Path) -> Result<(), Failed> {
         let path = folder_of(target).join(partial_name(target));
-        let file = match open_existing(&path) {
+        let file = match open(&path, false) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(("remove the incomplete file beside it", error)),
@@ -224,17 +224,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Opens or creates a file without following a symbolic link. The name is predictable, so somebody
-/// else may have put a link there to have another file overwritten.
-fn open_alone(path: &Path) -> io::Result<File> {
-    open(path, true)
-}
-
-/// Opens a file without following a symbolic link.
-fn open_existing(path: &Path) -> io::Result<File> {
-    open(path, false)
-}
-
+/// Opens a file without following a symbolic link, and creates it if that is asked for. The name is
+/// predictable, so somebody else may have put a link there to have another file overwritten.
 fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = File::options();
     options

@@ -422,13 +422,13 @@ def _by_number(name: str, y: float, alpha: float) -> Callable[[Form], Form] | No
 
 
 def _quotient(form: Form, divisor: float) -> Form:
+    if divisor < 0:
+        return _quotient(forms.affine(form, -1.0, 0.0), -divisor)
     # A division rounds once. A product with the reciprocal rounds twice, and can give another f32.
     if isinstance(form, Normal):
-        flipped = form.flipped != (divisor < 0)
-        return Normal(form.mean / divisor, form.std / abs(divisor), flipped)
+        return replace(form, mean=form.mean / divisor, std=form.std / divisor)
     if isinstance(form, Uniform):
-        low, high = sorted((form.low / divisor, form.high / divisor))
-        return Uniform(low, high, form.flipped != (divisor < 0))
+        return replace(form, low=form.low / divisor, high=form.high / divisor)
     return forms.affine(form, 1.0 / divisor, 0.0)
 
 
