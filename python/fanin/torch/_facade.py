@@ -49,6 +49,12 @@ def _constructors() -> frozenset[Any]:
     return frozenset(_device_constructors())
 
 
+def _array(tensor: torch.Tensor) -> Any:
+    """Returns the array of numpy that has the memory of a tensor."""
+    with plain_torch():
+        return tensor.detach().numpy()
+
+
 class CpuFacade(TorchFunctionMode):
     """Makes Python code see recorded tensors as if they were on the CPU, with their values.
 
@@ -105,10 +111,10 @@ class CpuFacade(TorchFunctionMode):
         return leaf
 
     def _read(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        result = func(*map_leaves(lambda leaf: self._value(leaf, func), args), **kwargs)
-        if isinstance(result, np.ndarray) and result.dtype.kind in "fiub":
-            with plain_torch():
-                self.recorder.watch(torch.from_numpy(result))
+        values = map_leaves(lambda leaf: self._value(leaf, func), args)
+        result = func(*values, **kwargs)
+        if isinstance(result, np.ndarray) and np.may_share_memory(result, _array(values[0])):
+            self.recorder.share(args[0], values[0], result)
         return result
 
     def _address(self, tensor: torch.Tensor) -> int:

@@ -25,6 +25,7 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
 
     It runs within the recording, because a module can compute tensors for its state dict.
     """
+    recorder.load_shared()
     found: dict[str, Named] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
         if not isinstance(tensor, torch.Tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from fanin.torch._forms import Form
 from fanin.torch._problems import RecordError, place, unsupported
 from fanin.torch._replay import Draw, Entry, Log, Replay, no_function_modes, plain_torch
 from fanin.torch._schema import base_name, bound_arguments, outputs, returns_view, written
+from fanin.torch._shared import SharedMemory
 from fanin.torch._storage import Computed, Known, Ref, Storage, Uninit, Value, sources_of
 from fanin.torch._trees import leaves, map_leaves, tensors_of
 
@@ -26,17 +27,6 @@ _READS_VALUES = frozenset(
     """_local_scalar_dense _unique _unique2 allclose bincount equal is_nonzero item masked_select
     nonzero nonzero_static unique_consecutive unique_dim""".split()
 )
-# Data of at most this many bytes is compared at the end, to find changes through numpy.
-_MAX_WATCHED = 1 << 20
-
-
-@dataclass
-class _Watched:
-    """Memory that numpy shares, and what it held."""
-
-    memory: torch.Tensor
-    before: torch.Tensor
-    place: str
 
 
 class Recorder(TorchDispatchMode):
@@ -52,7 +42,7 @@ class Recorder(TorchDispatchMode):
         self._sources = 0  # the number of sources that are no draws
         self._numbers: dict[int, int] = {}  # the address of a storage -> its number
         self._loaded: dict[int, torch.UntypedStorage] = {}  # storages of files -> those on meta
-        self._watched: list[_Watched] = []
+        self._shared = SharedMemory()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -109,21 +99,37 @@ class Recorder(TorchDispatchMode):
         self.storages[ref.storage].write(ref, Known(common))
         return meta
 
-    def watch(self, memory: torch.Tensor) -> None:
-        """Remembers memory that numpy shares. A change of it would not be recorded."""
+    def share(self, tensor: torch.Tensor, memory: torch.Tensor, array: Any = None) -> None:
+        """Lets a tensor and numpy see what the other one writes, see `SharedMemory.add`."""
         with plain_torch():
-            if memory.numel() * memory.element_size() <= _MAX_WATCHED:
-                self._watched.append(_Watched(memory, memory.clone(), place()))
+            self._shared.add(self.ref(tensor), memory, array)
 
-    def check_watched(self) -> None:
-        """Adds a warning for each memory that was changed."""
-        with plain_torch():
-            for watched in self._watched:
-                if not torch.equal(watched.memory.nan_to_num(), watched.before.nan_to_num()):
-                    self.warn(
-                        f"the memory that torch and numpy share{watched.place} was changed by "
-                        "numpy later: the change is not recorded"
-                    )
+    def load_shared(self, storages: Iterable[int] | None = None) -> None:
+        """Records what numpy has written to the memory of storages, or of all."""
+        for ref, values, where in self._shared.changes(storages):
+            if sources_of(self.read(ref)):
+                self.warn(
+                    f"numpy changed memory that it shares with a random tensor{where}: the change "
+                    "is not recorded"
+                )
+            else:
+                storage = frozenset((ref.storage,))
+                covered = storage if self.storages[ref.storage].covers(ref) else frozenset()
+                copy = torch.ops.aten.copy_.default
+                entry = Entry(copy, (ref, values), reads=storage, writes=[ref], overwrites=covered)
+                self.log.append(entry)
+                self.storages[ref.storage].write(ref, Known())
+
+    def store_shared(self, storages: Iterable[int]) -> None:
+        """Gives numpy what an operation has written to storages."""
+        for shared in self._shared.of(storages):
+            if sources_of(self.read(shared.ref)):
+                self.warn(
+                    f"numpy shares memory with a random tensor{shared.place}: it sees the values "
+                    "from before"
+                )
+            else:
+                self._shared.write(shared, self.evaluate(shared.ref))
 
     def read(self, ref: Ref) -> Value:
         """Returns what is known of a view."""
@@ -136,6 +142,7 @@ class Recorder(TorchDispatchMode):
     def value_for(self, tensor: torch.Tensor, reader: object) -> torch.Tensor:
         """Returns the values of a tensor for code that reads them, with a warning if it should."""
         ref = self.ref(tensor)
+        self.load_shared((ref.storage,))
         value = self.read(ref)
         name = getattr(reader, "__name__", str(reader))
         if sources_of(value):
@@ -178,8 +185,10 @@ class Recorder(TorchDispatchMode):
         for tensor in tensors:
             _check_supported(tensor)
         if name == "lift_fresh":  # the results of torch.tensor and torch.from_numpy
-            self.watch(args[0])
-            return self.lift(args[0])
+            lifted = self.lift(args[0])
+            if not args[0].untyped_storage().resizable():  # torch did not allocate it
+                self.share(lifted, args[0])
+            return lifted
         if name == "set" and len(args) > 1 and isinstance(args[1], torch.UntypedStorage):
             return func(args[0], self._on_meta_of(args[1]), *args[2:], **kwargs)
         if name == "resize":
@@ -189,6 +198,9 @@ class Recorder(TorchDispatchMode):
         if not returns_view(func) and any(map(_is_flagged, tensors)):
             args, kwargs = map_leaves(self._resolved, args), map_leaves(self._resolved, kwargs)
             tensors = tensors_of((args, kwargs))
+        if self._shared:
+            numbers = (self.number_of(tensor) for tensor in tensors)
+            self.load_shared({number for number in numbers if number is not None})
         recorded = any(map(self.is_recorded, tensors))
         if tensors and not recorded and name not in _ops.RANDOM:
             return func(*args, **kwargs)  # on tensors that were made before the recording
@@ -240,7 +252,9 @@ class Recorder(TorchDispatchMode):
         if bound.get("generator") is not None:
             self.warn_of_generator(name)
             kwargs["generator"] = bound["generator"] = None
-        changed = [tensor for argument in written(func) for tensor in tensors_of(bound[argument])]
+        changed = [
+            tensor for argument in written(func, bound) for tensor in tensors_of(bound[argument])
+        ]
         stand_ins = _StandIns(self, changed)
         args, kwargs = map_leaves(stand_ins.meta, args), map_leaves(stand_ins.meta, kwargs)
         if "device" in bound and not (bound["device"] is None and tensors_of((args, kwargs))):
@@ -314,6 +328,8 @@ class _Operation:
         outs = [recorder.ref(out) for out in results]
         creates = frozenset(ref.storage for ref in outs if ref.storage >= known)
         writes = [recorder.ref(tensor) for tensor in self.changed]
+        for ref in writes:
+            recorder.storages[ref.storage].resized()  # as an argument `out` of another size is
         if not creates and not writes:
             return  # a view
         entry = self._entry(recorder, outs, creates, writes)
@@ -330,9 +346,12 @@ class _Operation:
                 sources = frozenset().union(*(sources_of(value) for _, value in values))
                 new = Computed(self.name, sources) if sources else Known()
                 recorder.storages[ref.storage].write(ref, new)
+        recorder.store_shared({ref.storage for ref in writes})
 
     def _unread(self) -> list[str]:
-        return written(self.func) if self.name in _ops.OVERWRITING else outputs(self.func)
+        return (
+            written(self.func, self.bound) if self.name in _ops.OVERWRITING else outputs(self.func)
+        )
 
     def _entry(
         self, recorder: Recorder, outs: list[Ref], creates: frozenset[int], writes: list[Ref]

@@ -702,3 +702,15 @@ def test_a_flipped_draw_alone_is_a_rule() -> None:
 def test_zeros_keep_their_sign(numbers: list[float]) -> None:
     recorded = hold(lambda: {"x": torch.tensor(numbers) * 1})
     assert bits(value(recorded, "x")) == bits(torch.tensor(numbers))
+
+
+def test_arithmetic_with_constants_made_before() -> None:
+    two, one = torch.full((3,), 2.0), torch.ones((), dtype=torch.float64)
+    recorded = hold(lambda: {"sum": torch.ones(3) + two, "quotient": torch.ones(3).half() / one})
+    assert recorded.tensors["sum"].init == "constant(value=3)"
+    assert recorded.tensors["quotient"].dtype == torch.float16
+
+
+def test_an_output_gets_the_size_of_the_result() -> None:
+    recorded = hold(lambda: {"x": torch.arange(3.0, out=torch.zeros(0))})
+    assert value(recorded, "x").tolist() == [0, 1, 2]

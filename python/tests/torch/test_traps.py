@@ -18,7 +18,7 @@ from torch import nn
 
 from fanin.torch import RecordError, RecordWarning, record
 
-from .recordings import Holder, hold, one, value
+from .recordings import Holder, check_like_torch, hold, one, value
 
 
 def _functions() -> dict[tuple[Any, str], Any]:
@@ -473,6 +473,22 @@ def test_tensors_say_that_they_are_on_the_cpu() -> None:
     record(make, strict=True)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_forward_pass_changes_the_statistics_of_batch_norms_in_training(training: bool) -> None:
+    def make() -> nn.Module:
+        x = torch.arange(64.0).view(8, 4, 2)
+        model = nn.Sequential(
+            nn.BatchNorm1d(4), nn.InstanceNorm1d(4, track_running_stats=True), nn.LazyBatchNorm1d()
+        )
+        model.train(training)(x)
+        return model
+
+    recorded = record(make, strict=True)
+    check_like_torch(recorded, make())
+    assert value(recorded, "0.num_batches_tracked").item() == training
+    torch.testing.assert_close(value(recorded, "2.running_var"), make()[2].running_var)
+
+
 def test_a_forward_pass_and_gradients_within_the_constructor() -> None:
     def make() -> nn.Module:
         layer = nn.Linear(3, 3)
@@ -497,6 +513,43 @@ def test_conjugates_of_known_numbers() -> None:
     recorded = hold(lambda: {"x": turns().conj(), "y": turns().conj().imag})
     assert torch.equal(value(recorded, "x"), turns().conj().resolve_conj())
     assert torch.equal(value(recorded, "y"), turns().conj().imag.resolve_neg())
+
+
+def test_arithmetic_in_which_digits_are_lost_is_replayed() -> None:
+    recorded = hold(
+        lambda: {
+            "absorbed": torch.rand(99) + 1e8 - 1e8,
+            "cast": (torch.rand(99) + 1e8).double() - 1e8,
+            "small": torch.randn(99) * 1e-44 * 1e44,
+            "large": torch.randn(99).half() * 1e5 / 1e5,
+        }
+    )
+    assert {tensor.origin for tensor in recorded.tensors.values()} == {"replay"}
+    for name in ("absorbed", "cast"):
+        assert set(value(recorded, name).tolist()) == {0.0}
+    assert 1 < len(set(value(recorded, "small").tolist())) < 99
+    assert bool(value(recorded, "large").isinf().any())
+    # Without more arithmetic, the rounding of the dtype is all there is.
+    kept = hold(lambda: {"x": torch.rand(99) + 1e8, "y": (torch.randn(9) + 1) * 0.02 - 0.02})
+    assert {tensor.origin for tensor in kept.tensors.values()} == {"rule"}
+
+
+def test_float64_numbers_that_float32_does_not_tell_apart_are_replayed() -> None:
+    recorded = hold(
+        lambda: {
+            "tiny": torch.randn(1000, dtype=torch.float64) * 1e-60,
+            "near": torch.empty(1000, dtype=torch.float64).uniform_(1, 1 + 1e-9),
+            "far": torch.empty(1000, dtype=torch.float64).normal_(1e9, 1),
+            "plain": torch.randn(1000, dtype=torch.float64),
+        }
+    )
+    origins = [tensor.origin for tensor in recorded.tensors.values()]
+    assert origins == ["replay", "replay", "replay", "rule"]
+    # Of 1,000 elements the standard deviation is off by 2.2 %: 5 times that in 6e-7 of all cases.
+    for name, std in (("tiny", 1e-60), ("near", 1e-9 / 12**0.5), ("far", 1.0)):
+        assert float(value(recorded, name).std()) == pytest.approx(std, rel=0.112), name
+    near = value(recorded, "near")
+    assert bool(((near >= 1) & (near < 1 + 1e-9)).all())
 
 
 def test_one_draw_in_two_scales_is_not_two_rules() -> None:
@@ -603,25 +656,6 @@ def test_the_data_of_a_parameter_is_replaced() -> None:
     assert value(recorded, "a").tolist() == [1, 5]
     assert value(recorded, "b").abs().tolist() == [1, 5]
     assert {str(tensor.device) for tensor in recorded.model.parameters()} == {"meta"}
-
-
-def test_numpy_writes_into_memory_that_it_shares() -> None:
-    def through_numpy() -> nn.Module:
-        layer = nn.Linear(2, 2)
-        nn.init.zeros_(layer.weight)
-        layer.weight.detach().numpy()[0] = 1
-        return layer
-
-    def from_numpy() -> nn.Module:
-        array = np.zeros(3)
-        layer = Holder(lambda: {"x": torch.from_numpy(array)})
-        array[1] = 5
-        return layer
-
-    for make in (through_numpy, from_numpy):
-        (text,) = recorded_warnings(make)
-        assert text.startswith("the memory that torch and numpy share at ")
-        assert text.endswith("was changed by numpy later: the change is not recorded")
 
 
 def test_copies_of_tensors_by_copy_and_pickle() -> None:
