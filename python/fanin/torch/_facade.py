@@ -76,6 +76,8 @@ class CpuFacade(TorchFunctionMode):
     ) -> Any:
         """Answers a question about a recorded tensor, or calls the function."""
         kwargs = dict(kwargs or {})
+        if self.recorder.has_ended:  # in a thread that still runs
+            return func(*args, **kwargs)
         if args and isinstance(args[0], _T) and self.recorder.is_recorded(args[0]):
             if func in _ANSWERS:
                 return _ANSWERS[func]

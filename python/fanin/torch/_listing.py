@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -120,35 +117,3 @@ def name_list(names: Sequence[str]) -> str:
     """Returns names for a message, at most ten of them."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
-
-
-@contextmanager
-def generators() -> Iterator[list[str]]:
-    """Restores torch's random number generator.
-
-    Yields:
-        A list, to which the use of other generators is added at the end.
-    """
-    found: list[str] = []
-    with plain_torch():
-        of_torch = torch.get_rng_state()
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        yield found
-    finally:
-        with plain_torch():
-            changed = not torch.equal(of_torch, torch.get_rng_state())
-            torch.set_rng_state(of_torch)
-        if changed:
-            found.append(
-                "the model seeds torch's random number generator: the seed is ignored, and fanin's "
-                "streams are used"
-            )
-        if of_python != random.getstate():
-            found.append(_other_generator("Python's random"))
-        if any(not np.array_equal(a, b) for a, b in zip(of_numpy, np.random.get_state())):
-            found.append(_other_generator("numpy.random"))
-
-
-def _other_generator(name: str) -> str:
-    return f"the model draws from {name}: its numbers are recorded, and do not follow the seed"

@@ -18,7 +18,7 @@ import fanin
 from fanin.torch import _draws
 from fanin.torch._classes import Named
 from fanin.torch._contents import numbers
-from fanin.torch._listing import generators, name_list, named_tensors, warn_uninitialized
+from fanin.torch._listing import name_list, named_tensors, warn_uninitialized
 from fanin.torch._modes import recording
 from fanin.torch._problems import RecordError, RecordWarning
 from fanin.torch._recorder import Recorder
@@ -366,33 +366,28 @@ def recorded_from(
         raise TypeError(
             f"record needs a class or a function that makes the model, but got {_described(make)}"
         )
-    with generators() as drew, recording() as recorder:
+    with recording() as recorder:
         model = make(*args, **kwargs)
         if not isinstance(model, nn.Module):
             raise TypeError(
                 f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}"
             )
         named = named_tensors(model, recorder)
-    recorded = conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named)
     warn_uninitialized(named, recorder)
     if strict and recorded.warnings:
         raise RecordError(f"{_name_of(make)}: {'; '.join(recorded.warnings)}")
     return recorded
 
 
-def conclude(
-    model: nn.Module, recorder: Recorder, named: Sequence[Named], drew: Sequence[str]
-) -> Recorded:
+def conclude(model: nn.Module, recorder: Recorder, named: Sequence[Named]) -> Recorded:
     """Returns how the tensors of a model start, after a recording has ended.
 
     Args:
         model: The model.
         recorder: The recording.
         named: The model's tensors, by `named_tensors` within the recording.
-        drew: What `generators` found.
     """
-    for what in drew:
-        recorder.warn(what)
     with plain_torch():
         classify(named, recorder)
     return Recorded(model, recorder, named)

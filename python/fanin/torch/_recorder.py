@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Callable, TypeVar
 
 import torch
 from torch._ops import OpOverload
@@ -29,6 +31,20 @@ _READS_VALUES = frozenset(
 )
 
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _one_at_a_time(method: _F) -> _F:
+    """Lets only one thread run such methods of a recorder at the same time."""
+
+    @wraps(method)
+    def locked(self: Recorder, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked  # type: ignore[return-value]
+
+
 class Recorder(TorchDispatchMode):
     """Logs operations, and keeps what is known of each storage."""
 
@@ -43,6 +59,8 @@ class Recorder(TorchDispatchMode):
         self._numbers: dict[int, int] = {}  # the address of a storage -> its number
         self._loaded: dict[int, torch.UntypedStorage] = {}  # storages of files -> those on meta
         self._shared = SharedMemory()
+        self.has_ended = False
+        self._lock = threading.RLock()  # the model's constructor can start threads
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -63,6 +81,7 @@ class Recorder(TorchDispatchMode):
                 return False
             return _is_meta(tensor) or tensor.untyped_storage()._cdata in self._numbers
 
+    @_one_at_a_time
     def ref(self, tensor: torch.Tensor) -> Ref:
         """Returns the view that a tensor is. The recording has its storage from then on."""
         with no_function_modes():
@@ -85,6 +104,7 @@ class Recorder(TorchDispatchMode):
         whole = Ref(number, torch.uint8, (self.storages[number].nbytes,), (1,), 0)
         self.storages[number].write(whole, Known())
 
+    @_one_at_a_time
     def lift(self, data: torch.Tensor) -> torch.Tensor:
         """Returns a recorded tensor with the values of a tensor with data."""
         if _is_meta(data):
@@ -99,6 +119,7 @@ class Recorder(TorchDispatchMode):
         self.storages[ref.storage].write(ref, Known(common))
         return meta
 
+    @_one_at_a_time
     def share(self, tensor: torch.Tensor, memory: torch.Tensor, array: Any = None) -> None:
         """Lets a tensor and numpy see what the other one writes, see `SharedMemory.add`."""
         with plain_torch():
@@ -139,6 +160,7 @@ class Recorder(TorchDispatchMode):
         """Returns the values of a view, on the CPU."""
         return Replay(self.log, self.storages, draw or _draws.fixed).value(ref)
 
+    @_one_at_a_time
     def value_for(self, tensor: torch.Tensor, reader: object) -> torch.Tensor:
         """Returns the values of a tensor for code that reads them, with a warning if it should."""
         ref = self.ref(tensor)
@@ -168,6 +190,7 @@ class Recorder(TorchDispatchMode):
 
     # Operations
 
+    @_one_at_a_time
     def __torch_dispatch__(
         self,
         func: OpOverload,
@@ -285,6 +308,7 @@ class Recorder(TorchDispatchMode):
             _check_supported(tensor)
         return map_leaves(_meta_like, result)
 
+    @_one_at_a_time
     def draw_into(self, tensor: torch.Tensor, form: Form) -> None:
         """Records a draw that has no torch operation."""
         ref = self.ref(tensor)
@@ -306,6 +330,32 @@ class Recorder(TorchDispatchMode):
         self.log.append(entry)
         if entry.draw is not None:
             self.draws.append(entry)
+
+
+class InThread(TorchDispatchMode):
+    """Records the operations of another thread."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Takes the recording."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns false, as `Recorder` does."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Records the operation, or just runs it once the recording has ended."""
+        if self.recorder.has_ended:
+            return func(*args, **(kwargs or {}))
+        return self.recorder.__torch_dispatch__(func, types, args, kwargs)
 
 
 @dataclass

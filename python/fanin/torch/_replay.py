@@ -201,12 +201,14 @@ def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
     seed = 0
     for word in words.tolist():
         seed = ((seed << 16) ^ int(word * (1 << 24))) & ((1 << 63) - 1)
-    state = torch.get_rng_state()
+    # Not torch.set_rng_state, which a recording watches.
+    generator = torch.default_generator
+    state = generator.get_state()
     try:
-        torch.default_generator.manual_seed(seed)
+        generator.manual_seed(seed)
         yield
     finally:
-        torch.set_rng_state(state)
+        generator.set_state(state)
 
 
 @contextmanager

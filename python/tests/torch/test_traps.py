@@ -8,12 +8,14 @@ import random
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.random import bit_generator
 from torch import nn
 
 from fanin.torch import RecordError, RecordWarning, record
@@ -24,7 +26,7 @@ from .recordings import Holder, check_like_torch, hold, one, value
 def _functions() -> dict[tuple[Any, str], Any]:
     found = {
         (owner, name): getattr(owner, name)
-        for owner in (nn.init, torch.Tensor)
+        for owner in (nn.init, torch, torch.random, torch.Tensor, threading.Thread, bit_generator)
         for name in dir(owner)
     }
     return {key: function for key, function in found.items() if callable(function)}
@@ -175,15 +177,40 @@ def test_a_generator_is_ignored_with_a_warning(
     assert torch.equal(generator.get_state(), state)
 
 
-def test_a_seed_of_the_model_is_ignored_with_a_warning() -> None:
-    def make() -> nn.Module:
+def _reseeded() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(3, 3)
+
+
+def _reseeded_for_a_while() -> nn.Module:
+    with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Linear(3, 3)
 
+
+def _restored() -> nn.Module:
+    state = torch.get_rng_state()
+    first = nn.Linear(3, 3)
+    torch.set_rng_state(state)
+    return nn.Sequential(first, nn.Linear(3, 3))
+
+
+@pytest.mark.parametrize("make", [_reseeded, _reseeded_for_a_while, _restored])
+def test_a_seed_of_the_model_is_ignored_with_a_warning(make: Callable[[], nn.Module]) -> None:
     assert recorded_warnings(make) == [
-        "the model seeds torch's random number generator: the seed is ignored, and fanin's streams "
-        "are used"
+        "the model seeds torch's random number generator, or restores its state: this is ignored, "
+        "and fanin's streams are used"
     ]
+
+
+def test_a_generator_of_numpy_without_a_seed_is_a_warning() -> None:
+    def make(*seed: int) -> nn.Module:
+        return Holder(lambda: {"x": torch.tensor(np.random.default_rng(*seed).normal(size=3))})
+
+    (text,) = recorded_warnings(make)
+    assert text.startswith("the model makes a generator of numpy without a seed at ")
+    assert recorded_warnings(lambda: make(5)) == []
+    make()  # without a recording
 
 
 def test_draws_on_data_do_not_use_torchs_generator() -> None:
@@ -364,25 +391,70 @@ def test_a_recording_within_a_recording_is_an_error() -> None:
     assert record(nn.Linear, 2, 2).tensors["weight"].origin == "rule"
 
 
+def test_threads_of_the_constructor_are_recorded() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            with ThreadPoolExecutor(3) as pool:
+                self.layers = nn.ModuleList(pool.map(nn.Linear, [20] * 6, [20] * 6))
+                list(pool.map(lambda layer: nn.init.ones_(layer.bias), self.layers))
+            first = threading.Thread(target=nn.init.trunc_normal_, args=(self.layers[0].weight,))
+            first.start()
+            first.join()
+
+    recorded = record(Model, strict=True)
+    inits = [tensor.init for tensor in recorded.tensors.values()]
+    assert inits[0] == "trunc_normal(mean=0,std=1,a=-2,b=2)"
+    assert len(set(inits[2::2])) == 1 and inits[2].startswith("uniform(low=-0.2236")
+    assert inits[1::2] == ["ones"] * 6
+    assert torch.equal(value(recorded, "layers.3.weight"), value(record(Model), "layers.3.weight"))
+
+
 def test_other_threads_are_not_recorded() -> None:
+    begin, end = threading.Event(), threading.Event()
+    found: list[torch.Tensor] = []
+
+    def elsewhere() -> None:
+        begin.wait()
+        found.append(nn.init.trunc_normal_(torch.empty(3, 3)))
+        end.set()
+
     def make() -> nn.Module:
-        layer = nn.Linear(2, 2)
+        state = torch.default_generator.get_state()
+        begin.set()
+        end.wait()
+        torch.default_generator.set_state(state)
+        return nn.Linear(2, 2)
 
-        def elsewhere() -> None:
-            layer.other = torch.empty(3, 3)
-            state = torch.get_rng_state()
-            nn.init.trunc_normal_(layer.other)
-            torch.set_rng_state(state)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    assert record(make, strict=True).model.weight.is_meta
+    thread.join()
+    assert not found[0].is_meta and float(found[0].abs().sum()) > 0
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-        return layer
 
-    recorded = record(make)
-    assert recorded.model.weight.is_meta
-    assert not recorded.model.other.is_meta
-    assert float(recorded.model.other.abs().sum()) > 0
+def test_a_thread_that_outlives_the_recording_works_as_usual() -> None:
+    go_on = threading.Event()
+    found: list[torch.Tensor] = []
+
+    def work() -> None:
+        go_on.wait()
+        found.append(torch.full((2,), 3.0) + 1)
+        found.append(torch.nn.init.trunc_normal_(torch.empty(2)))
+
+    def make() -> nn.Module:
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
+        return nn.Linear(2, 2)
+
+    threads: list[threading.Thread] = []
+    record(make)
+    state = torch.get_rng_state()
+    go_on.set()
+    threads[0].join()
+    torch.set_rng_state(state)
+    assert found[0].tolist() == [4, 4]
+    assert not found[1].is_meta
 
 
 def test_threads_record_at_the_same_time() -> None:
