@@ -21,7 +21,7 @@ def live_tensors(recorded: Recorded) -> list[tuple[torch.Tensor, Ref]]:
 
     The garbage collector knows all: those of the model, and those in lists, closures and caches.
     """
-    storages = recorded._storages()
+    storages = recorded._storages
     found = []
     # `type` and not `isinstance`, which would ask proxy objects for their class.
     for thing in gc.get_objects():

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from fanin.torch._problems import RecordError, RecordWarning
 from fanin.torch._recorder import Recorder
 from fanin.torch._replay import Replay, plain_torch
 from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
-from fanin.torch._sharing import Sharing, classify
+from fanin.torch._sharing import Sharing, classify, unused
 from fanin.torch._slices import Slice
 from fanin.torch._storage import Ref
 
@@ -211,8 +211,9 @@ class Recorded:
             view.copy_(self._filled(tensor, seed))
         return data
 
+    @cached_property
     def _storages(self) -> Storages:
-        """Returns the storages of the recording, for code that gives the model memory."""
+        """The storages of the recording, for code that gives the model memory."""
         return Storages(self)
 
     # Files
@@ -276,7 +277,7 @@ class Storages:
         """Takes the recording."""
         self._recorded = recorded
         self._recorder = recorded._recorder
-        self.named = {t.ref.storage for t in recorded._named.values() if t.ref is not None}
+        self._streams = dict(recorded._streams)
 
     def ref(self, tensor: torch.Tensor) -> Ref | None:
         """Returns the storage and the geometry of a tensor, or None if it was not recorded."""
@@ -288,33 +289,36 @@ class Storages:
         """Returns the size of a storage in bytes."""
         return self._recorder.storages[storage].nbytes
 
-    def streams(self, storage: int, name: str) -> dict[int, str]:
-        """Returns the stream of each draw that a storage without a named tensor needs.
+    def name_draws(self, storage: int, name: str) -> None:
+        """Names the streams of the draws that a storage without a named tensor needs.
 
-        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`,
-        `<name>//1` and so on, in the order of the constructor.
+        A draw that has a name already keeps it, so that two such storages share what they share in
+        the model. A draw that is a whole named tensor has that tensor's stream. The others have
+        `<name>//0`, `<name>//1` and so on, in the order of the constructor.
         """
-        log, sharing = self._recorder.log, self._recorded._sharing
-        positions = log.needed([storage], sharing.given).entries
-        draws = [log.entries[position].draw for position in positions]
-        streams = {}
-        for index, draw in enumerate(draw for draw in draws if draw is not None):
-            owner = sharing.owner(draw, sharing.tensors)
-            own = f"{name}//{index}" if owner is None else owner.name
-            streams[draw] = self._recorded._streams.get(draw, own)
-        return streams
+        sharing = self._recorded._sharing
+        for index, draw in enumerate(self._draws(storage)):
+            if draw not in self._streams:
+                owner = sharing.owner(draw, sharing.tensors)
+                taken = {*self._recorded.tensors, *self._streams.values()}
+                own = unused(f"{name}//{index}", taken) if owner is None else owner.name
+                self._streams[draw] = own
+
+    def has_names(self, storage: int) -> bool:
+        """Returns true if all draws that a storage needs have names."""
+        return all(draw in self._streams for draw in self._draws(storage))
+
+    def _draws(self, storage: int) -> list[int]:
+        log = self._recorder.log
+        positions = log.needed([storage], self._recorded._sharing.given).entries
+        draws = (log.entries[position].draw for position in positions)
+        return [draw for draw in draws if draw is not None]
 
     @plain_torch()
-    def value(self, storage: int, seed: int, name: str) -> torch.Tensor:
-        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU.
-
-        Args:
-            storage: The number of the storage.
-            seed: The seed.
-            name: What the streams of draws that no named tensor needs are called, see `streams`.
-        """
+    def value(self, storage: int, seed: int) -> torch.Tensor:
+        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU."""
         ref = Ref(storage, torch.uint8, (self.nbytes(storage),), (1,), 0)
-        return self._recorded._replayed(ref, seed, self.streams(storage, name))
+        return self._recorded._replayed(ref, seed, self._streams)
 
 
 def record(

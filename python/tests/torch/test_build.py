@@ -129,6 +129,39 @@ def test_random_tensors_without_a_name_have_streams_of_their_path() -> None:
     assert bool((linear.weight.abs() <= bound).all()) and float(linear.weight.detach().std()) > 0.1
 
 
+def test_tensors_without_a_name_share_random_numbers_as_in_the_model() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.noise = torch.randn(5)
+            self.double = self.noise * 2
+            self.weight = nn.Parameter(torch.randn(5))
+            self.root = [self.weight.detach().abs().sqrt()]
+            self.table = torch.arange(3.0)
+
+    model = build(Model, seed=1)
+    assert torch.equal(model.double, 2 * model.noise)
+    assert torch.equal(model.root[0], model.weight.detach().abs().sqrt())
+    assert not torch.equal(model.noise, model.weight.detach())
+    assert model.table.tolist() == [0, 1, 2]
+
+
+def test_streams_without_a_tensor_meet_no_other_stream() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(5) * torch.rand(5))
+            self.register_parameter("w//0", nn.Parameter(torch.randn(5)))
+            self.register_parameter("w//1", nn.Parameter(torch.rand(5)))
+            self.x = {"y": torch.randn(5)}
+            setattr(self, "x.y", torch.randn(5))
+
+    model = build(Model, seed=1)
+    parameters = dict(model.named_parameters())
+    assert not torch.equal(parameters["w"], parameters["w//0"] * parameters["w//1"])
+    assert not torch.equal(model.x["y"], getattr(model, "x.y"))
+
+
 def test_views_of_parameters_carry_gradients() -> None:
     model = build(Loose, seed=1)
     assert torch.equal(model.row, model.weight[2]) and not model.row.is_leaf

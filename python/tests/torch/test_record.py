@@ -539,28 +539,6 @@ def test_data_that_the_model_was_given_and_changes() -> None:
     assert given.tolist() == [1.0] * 4, "the caller's tensor does not change"
 
 
-def test_storages_give_unnamed_tensors_their_values() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(3))
-            self.plain = torch.arange(3.0)
-            self.noise = torch.randn(5)
-
-    recorded = record(Model)
-    storages = recorded._storages()
-    weight, plain, noise = (
-        storages.ref(getattr(recorded.model, name)) for name in ("weight", "plain", "noise")
-    )
-    assert weight.storage in storages.named
-    assert plain.storage not in storages.named
-    assert storages.value(plain.storage, 1, "plain").view(torch.float32).tolist() == [0.0, 1.0, 2.0]
-    drawn = storages.value(noise.storage, 1, "noise").view(torch.float32)
-    assert torch.equal(drawn, storages.value(noise.storage, 1, "noise").view(torch.float32))
-    assert drawn.unique().numel() == 5
-    assert storages.ref(torch.ones(2)) is None
-
-
 def test_a_part_of_a_saved_recipe_is_orthogonal(tmp_path: Path) -> None:
     def make() -> dict[str, torch.Tensor]:
         gates = torch.empty(12, 4)
