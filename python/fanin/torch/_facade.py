@@ -26,12 +26,13 @@ _ANSWERS: dict[Any, Any] = {
     _T.get_device: -1,
     _T.is_pinned: False,
     _T.is_shared: False,
+    _T.__dlpack_device__: (1, 0),  # the CPU
 }
 #: Functions that read values.
 _VALUES = frozenset(
     getattr(_T, name)
-    for name in """__array__ __bool__ __complex__ __contains__ __float__ __format__ __index__
-    __int__ __reduce_ex__ __repr__ item numpy tolist""".split()
+    for name in """__array__ __bool__ __complex__ __contains__ __dlpack__ __float__ __format__
+    __index__ __int__ __reduce_ex__ __repr__ item numpy tolist""".split()
 ) | {torch.is_nonzero}
 #: Functions that make a tensor from numbers, which can be tensors themselves.
 _FROM_NUMBERS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))

@@ -23,6 +23,7 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
     It runs within the recording, because a module can compute tensors for its state dict.
     """
     recorder.load_shared()
+    members = {canonical(model, key): tensor for key, tensor in _members(model)}
     found: dict[str, Named] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
         if not isinstance(tensor, torch.Tensor):
@@ -34,11 +35,28 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
                 "different names"
             )
         found[name] = _named(name, _kind(tensor), tensor, recorder)
-    for key, tensor in _members(model):
-        name = canonical(model, key)
+        if name in members and members[name] is not tensor:
+            _use_member(found, name, members[name], recorder)
+    for name, tensor in members.items():
         if name not in found:
             found[name] = _named(name, f"temporary {_kind(tensor)}", tensor, recorder)
     return list(found.values())
+
+
+def _use_member(
+    found: dict[str, Named], name: str, member: torch.Tensor, recorder: Recorder
+) -> None:
+    """Takes the model's own tensor in place of what a hook has put into the state dict."""
+    saved, own = found[name], _named(name, _kind(member), member, recorder)
+    if saved.key == own.key:
+        return
+    with plain_torch():
+        is_copy = saved.shape == own.shape and torch.equal(saved.evaluate(), own.evaluate())
+    if not is_copy:
+        recorder.warn(
+            f"a hook changes {name!r} for the state dict: the recording has the model's own values"
+        )
+    found[name] = own
 
 
 def _kind(tensor: torch.Tensor) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fanin.torch._fill import Means, write
+from fanin.torch._geometry import part_of
 from fanin.torch._live import attribute_paths, has_storage, live_tensors
 from fanin.torch._problems import RecordError
 from fanin.torch._recorded import Recorded
@@ -40,7 +41,7 @@ class _Memory:
 
 def _is_dense(ref: Ref) -> bool:
     start, end = ref.geometry.bounds
-    return ref.numel == end - start
+    return ref.geometry.is_injective and ref.numel == end - start
 
 
 def _contains(outer: Ref, inner: Ref) -> bool:
@@ -200,7 +201,11 @@ def _fill(
         flat.copy_(storages.value(storage, values.seed).view(before))
     real = flat.untyped_storage()
     for name, ref in memory.named.items():
-        part = write(values.source(name), view_of(real, ref, memory.dtype_of(ref)), name, Means())
+        view = view_of(real, ref, memory.dtype_of(ref))
+        if ref.geometry.is_injective:
+            part = write(values.source(name), view, name, Means())
+        else:
+            part = part_of(view, name)  # its elements share memory, which has their values already
         report.add(values.origin(name), part)
     return real
 

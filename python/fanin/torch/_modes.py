@@ -43,9 +43,11 @@ def recording() -> Iterator[Recorder]:
         replace_functions()
         activate(recorder)
         try:
-            # In inference mode torch decomposes operations before the modes see them.
-            with torch.inference_mode(False), recorder, CpuFacade(recorder):
-                yield recorder
+            # In inference mode torch decomposes operations before the modes see them. An optimized
+            # TorchScript function would keep constants that it has made within the recording.
+            with torch.inference_mode(False), torch.jit.optimized_execution(False):
+                with recorder, CpuFacade(recorder):
+                    yield recorder
         finally:
             recorder.has_ended = True
             activate(None)

@@ -7,6 +7,7 @@ import pickle
 import random
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from numpy.random import bit_generator
 from torch import nn
 
-from fanin.torch import RecordError, RecordWarning, record
+from fanin.torch import RecordError, RecordWarning, init_, record
 
 from .recordings import Holder, check_like_torch, hold, one, value
 
@@ -753,3 +754,50 @@ def test_memory_for_other_processes_and_devices() -> None:
         return layer
 
     assert record(make, strict=True).tensors["weight"].origin == "rule"
+
+
+def test_hooks_that_change_the_state_dict() -> None:
+    class Model(nn.Module):
+        def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3, bias=False)
+            key = "layer.weight"
+            self.register_state_dict_post_hook(
+                lambda module, state, prefix, metadata: state.update({key: change(state[key])})
+            )
+
+    (text,) = recorded_warnings(lambda: Model(lambda weight: weight * 2))
+    assert text == (
+        "a hook changes 'layer.weight' for the state dict: the recording has the model's own values"
+    )
+    with pytest.warns(RecordWarning, match="a hook changes"):
+        recorded = record(Model, lambda weight: weight * 2)
+    with torch.device("meta"):
+        model = Model(lambda weight: weight * 2).to_empty(device="cpu")
+    init_(model, 1, recipe=recorded)
+    expected = record(lambda: nn.Sequential(OrderedDict(layer=nn.Linear(3, 3, bias=False))))
+    assert torch.equal(model.layer.weight, value(expected, "layer.weight"))
+    assert recorded_warnings(lambda: Model(torch.Tensor.clone)) == []
+
+
+def test_exchange_by_dlpack() -> None:
+    recorded = hold(
+        lambda: {
+            "numpy": torch.tensor(np.from_dlpack(torch.ones(3) * 2)),
+            "torch": torch.from_dlpack(torch.ones(3) * 3),
+            "array": torch.from_dlpack(np.ones(3, np.float32) * 4),
+        },
+        strict=True,
+    )
+    inits = [tensor.init for tensor in recorded.tensors.values()]
+    assert inits == [f"constant(value={number})" for number in (2, 3, 4)]
+
+
+@torch.jit.script
+def _scripted(x: torch.Tensor) -> torch.Tensor:
+    return x * 3 + torch.ones(3)
+
+
+def test_functions_of_torchscript() -> None:
+    assert one(lambda: _scripted(torch.ones(3)), strict=True).init == "constant(value=4)"
+    assert one(lambda: _scripted(torch.randn(3))).init == "normal(mean=1,std=3)"
