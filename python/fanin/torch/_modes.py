@@ -45,9 +45,9 @@ def recording() -> Iterator[Recorder]:
         try:
             # In inference mode torch decomposes operations before the modes see them. An optimized
             # TorchScript function would keep constants that it has made within the recording.
-            with torch.inference_mode(False), torch.jit.optimized_execution(False):
-                with recorder, CpuFacade(recorder):
-                    yield recorder
+            unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+            with torch.inference_mode(False), unoptimized, recorder, CpuFacade(recorder):
+                yield recorder
         finally:
             recorder.has_ended = True
             activate(None)
