@@ -60,7 +60,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     for line in left_out(&rows, details.len()) {
         status(&line);
     }
-    if details.is_empty() && spreads(&rows).is_empty() {
+    if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
              f32, f16 or bf16",
@@ -125,13 +125,11 @@ fn range(row: &Examined) -> Option<std::ops::Range<f64>> {
     (std > 0.0 && (high - low).is_finite() && low < high).then_some(low..high)
 }
 
-/// Returns number, in the file's order, and std of the tensors whose std is above 0.
+/// Returns number, in the file's order, and std of the tensors with a finite std.
 fn spreads(rows: &[Examined]) -> Vec<(f64, f64)> {
     let numbered = (1..).map(f64::from).zip(rows);
     let spreads = numbered.filter_map(|(number, row)| Some((number, row.stats.std?)));
-    spreads
-        .filter(|(_, std)| *std > 0.0 && std.is_finite())
-        .collect()
+    spreads.filter(|(_, std)| std.is_finite()).collect()
 }
 
 /// Returns a line for each kind of tensor that is not drawn.
@@ -143,25 +141,25 @@ fn left_out(rows: &[Examined], detailed: usize) -> Vec<String> {
     let kinds = [
         (
             number(&|row| !is_float(row)),
-            "of integers, or floats of a byte",
+            "of integers, or floats of a byte: not drawn",
         ),
         (
             number(&|row| is_float(row) && empty(row)),
-            "without elements",
+            "without elements: not drawn",
         ),
         (
             number(&|row| is_float(row) && !empty(row) && !finite(row)),
-            "with NaN or infinities",
+            "with NaN or infinities: not drawn",
         ),
         (
             number(&|row| row.stats.std == Some(0.0)),
-            "of equal elements",
+            "of equal elements: not drawn in detail",
         ),
     ];
     let mut lines: Vec<String> = kinds
         .iter()
         .filter(|(tensors, _)| *tensors > 0)
-        .map(|(tensors, what)| format!("{} {what}: not drawn", count(*tensors as u128, "tensor")))
+        .map(|(tensors, what)| format!("{} {what}", count(*tensors as u128, "tensor")))
         .collect();
     let varied = number(&|row| range(row).is_some());
     if varied > detailed {
