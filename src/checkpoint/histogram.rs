@@ -194,7 +194,10 @@ mod tests {
             let bin = 1.0 / Histogram::BINS as f64;
             let mut mass = 0.0;
             for (i, (left, right, density)) in bars.iter().enumerate() {
-                assert!(right - left < 1.0 / count as f64 + bin, "bar {i} of {count}");
+                assert!(
+                    right - left < 1.0 / count as f64 + bin,
+                    "bar {i} of {count}"
+                );
                 mass += density * (right - left);
                 // Evenly spread numbers: at most one more than their share in each bar.
                 let most = 1.0 + 2.0 * count as f64 / 256.0;

@@ -254,7 +254,10 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         if lines < 2 {
             return Ok(());
         }
-        let coloured = panel.series.iter().filter(|series| is_coloured_line(series));
+        let coloured = panel
+            .series
+            .iter()
+            .filter(|series| is_coloured_line(series));
         for (i, series) in coloured.enumerate() {
             let Marks::Line(points) = &series.marks else {
                 continue;
