@@ -50,7 +50,7 @@ pub use examine::{Examined, FALSE_ALARMS, examine, examine_with, float_tensors};
 pub use expected::{Bounds, Expected, Flag};
 pub use histogram::{Histogram, histograms};
 pub use model_files::ModelFiles;
-pub use of_recipe::{Compared, metadata_differences, recipe_metadata};
+pub use of_recipe::{Compared, metadata_differences, recipe_metadata, recipe_of};
 pub use shards::{RankParts, Saved, Shard, Shards, Share, rank_file_name};
 pub use sources::{Sources, WithSources};
 pub use stats::{Moments, TensorStats, stats};

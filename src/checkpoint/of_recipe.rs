@@ -1,15 +1,17 @@
 //! Files and recipes: the metadata that names a recipe, and the fills that stored weights are compared
 //! with.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::sources::Sources;
 use super::weights::{StoredTensor, Weights};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::kernel::STREAM_VERSION;
 use crate::recipe::{Plan, Recipe};
 use crate::tensor::Slice;
+use crate::text::excerpt;
 
 /// Returns the metadata of the files of a model: the versions, the seed, and the recipe's name and hash.
 ///
@@ -33,6 +35,53 @@ pub fn recipe_metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)
         ("recipe", recipe.name().to_owned()),
         ("recipe_sha256", recipe.sha256()),
     ]
+}
+
+/// Returns the recipe that the metadata of weights name: a preset, or a recipe file in one of `folders`
+/// with the hash that the metadata give. The metadata are untrusted: nothing but the name of a file in
+/// these folders is taken from them, and what is returned has the hash.
+///
+/// # Errors
+///
+/// [`Error::Unknown`] if the metadata name no recipe, or one that is not here with this hash, and the
+/// errors of [`Recipe::load`].
+pub fn recipe_of(weights: &Weights, folders: &[&Path]) -> Result<Recipe> {
+    let unknown = |value: &str, accepted: String| Error::Unknown {
+        kind: "recipe",
+        value: excerpt(value),
+        accepted: format!("{accepted}; give the recipe"),
+    };
+    let (name, hash) = (
+        weights.metadata("recipe"),
+        weights.metadata("recipe_sha256"),
+    );
+    let (Some(name), Some(hash)) = (name, hash) else {
+        return Err(unknown("", "the file's metadata name none".to_owned()));
+    };
+    let is_file_name = Path::new(name).file_name() == Some(OsStr::new(name));
+    let mut other = None;
+    if !name.ends_with(".toml") {
+        match Recipe::preset(name) {
+            Ok(preset) if preset.sha256() == hash => return Ok(preset),
+            Ok(_) => other = Some("the preset of this version".to_owned()),
+            Err(_) => {}
+        }
+    } else if is_file_name {
+        for path in folders.iter().map(|folder| folder.join(name)) {
+            if path.is_file() {
+                let recipe = Recipe::load(&path)?;
+                if recipe.sha256() == hash {
+                    return Ok(recipe);
+                }
+                other = Some(path.display().to_string());
+            }
+        }
+    }
+    let found = match other {
+        Some(other) => format!("{other} has another hash than the file's metadata say"),
+        None => "the file's metadata name it, but it is not here".to_owned(),
+    };
+    Err(unknown(name, found))
 }
 
 /// Returns a message for each key of [`recipe_metadata`] that the files of weights have with another

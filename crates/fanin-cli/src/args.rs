@@ -17,6 +17,9 @@ const MAX_THREADS: i64 = 1024;
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    /// Print no status, warnings or progress. Errors and what is asked for are still printed.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -39,7 +42,7 @@ pub enum Command {
     Stats(StatsArguments),
     /// Draw the distribution of weights: a histogram, quantiles, and the std of each tensor.
     Plot(PlotArguments),
-    /// Print a preset recipe, to read, or as a starting point for your own.
+    /// List the preset recipes, or print one, to read or as a starting point for your own.
     Recipe(RecipeArguments),
     /// Time fills on this machine's CPU and adapters, and check that they make the same bits.
     Bench(BenchArguments),
@@ -229,10 +232,12 @@ pub struct VerifyArguments {
     /// it, or a folder that holds one of these or the files of all ranks. The file of one rank is
     /// compared with the parts that it holds.
     pub file: PathBuf,
-    /// The recipe: a preset's name, as for `fanin init`, or a .toml file.
+    /// The recipe: a preset's name, as for `fanin init`, or a .toml file [default: the recipe that
+    /// the file's metadata name, a preset or a .toml file here or beside the weights].
     #[arg(long)]
-    pub recipe: String,
-    /// The seed, decimal or 0x... [default: the recipe's seed].
+    pub recipe: Option<String>,
+    /// The seed, decimal or 0x... [default: the recipe's seed, or without --recipe that of the file's
+    /// metadata].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
@@ -307,7 +312,8 @@ pub struct StatsArguments {
     /// beside it, or a folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
     /// A preset's name, as for `fanin init`, or a .toml file. The recipe's expected statistics are
-    /// shown, and statistics that differ by more than chance are flagged. No seed is needed.
+    /// shown, and statistics that differ by more than chance are flagged. No seed is needed
+    /// [default: the recipe that the file's metadata name, if it is here].
     #[arg(long)]
     pub recipe: Option<String>,
     /// Print JSON. Numbers that are not finite are null.
@@ -377,8 +383,8 @@ pub struct SignalArguments {
 
 #[derive(Args)]
 pub struct RecipeArguments {
-    #[arg(help = format!("The preset's name: {}", presets()))]
-    pub name: String,
+    #[arg(help = format!("The preset to print: {} [default: a list of them]", presets()))]
+    pub name: Option<String>,
 }
 
 #[derive(Args)]

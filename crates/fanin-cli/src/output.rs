@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use fanin::Error;
 use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
+use fanin::text::shown;
+use fanin_plot::Page;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -17,8 +19,19 @@ use crate::format::speed;
 /// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// Prints a line to standard error.
+/// Set by `--quiet`.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Makes [`status`] and progress bars silent.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Prints a line to standard error, unless the user wants none.
 pub fn status(line: &str) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     // Not `eprintln!`, which panics where standard error is closed.
     let _ = writeln!(io::stderr(), "fanin: {line}");
 }
@@ -61,16 +74,21 @@ impl Output {
     pub fn parse(out: &str) -> Result<Self, Failure> {
         let path = Path::new(out);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        match (out, extension) {
-            ("-", _) => Ok(Output::Stdout),
-            (NULL, _) => Ok(Output::Null),
-            (_, Some("safetensors")) => Ok(Output::Safetensors(path.to_owned())),
-            (_, Some("npy")) => Ok(Output::Npy(path.to_owned())),
-            (_, Some("bin")) => Ok(Output::Raw(path.to_owned())),
-            _ => Err(Failure::Usage(format!(
-                "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:"
-            ))),
-        }
+        let output = match (out, extension) {
+            ("-", _) => Output::Stdout,
+            (NULL, _) => Output::Null,
+            (_, Some("safetensors")) => Output::Safetensors(path.to_owned()),
+            (_, Some("npy")) => Output::Npy(path.to_owned()),
+            (_, Some("bin")) => Output::Raw(path.to_owned()),
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or \
+                     null:"
+                )));
+            }
+        };
+        output.path().map_or(Ok(()), check_folder)?;
+        Ok(output)
     }
 
     /// Returns the path of a file.
@@ -91,6 +109,25 @@ impl Output {
             Output::Null => NULL.to_owned(),
         }
     }
+}
+
+/// Refuses an output file whose folder does not exist, before any work is done for it.
+pub fn check_folder(path: &Path) -> Result<(), Failure> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") && !folder.exists() => {
+            let (path, folder) = (shown(path), shown(folder));
+            Err(Failure::Run(format!(
+                "--out {path:?}: there is no folder {folder:?}: make it with mkdir -p {folder}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a path to which no picture can be written, before any work is done for it.
+pub fn check_picture(path: &Path) -> Result<(), Failure> {
+    Page::check_path(path).map_err(Failure::usage)?;
+    check_folder(path)
 }
 
 /// Set when the process receives a signal to end.
@@ -203,7 +240,7 @@ pub fn bytes_bar(bytes: u64) -> ProgressBar {
 
 /// Returns a progress bar on standard error, hidden unless that is a terminal.
 pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if QUIET.load(Ordering::Relaxed) || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);

@@ -15,7 +15,9 @@ use crate::backend::Backend;
 use crate::distributed::ProcessRank;
 use crate::format::count;
 use crate::model::{plan, report_unused_placements};
-use crate::output::{NULL, Output, check_overwritten, check_sources, status, work, write};
+use crate::output::{
+    NULL, Output, check_folder, check_overwritten, check_sources, status, work, write,
+};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let process = ProcessRank::find(&arguments.distributed)?;
@@ -161,6 +163,7 @@ impl ModelOutput {
         if process.is_some() {
             return refused("several processes write several files: give a folder");
         }
+        check_folder(path)?;
         Ok(ModelOutput::One(Output::Safetensors(path.to_owned())))
     }
 }

@@ -7,16 +7,15 @@ mod terminal;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use fanin::Fill;
 use fanin::checkpoint::{self, Examined, Histogram};
 use fanin::init::Law;
-use fanin::{Fill, recipe};
-use fanin_plot::Page;
 
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::{expected_fills, warn_of_unlisted_in};
-use crate::output::{print, status};
+use crate::model::{expected_fills, recipe, warn_of_unlisted_in};
+use crate::output::{check_picture, print, status};
 
 /// The maximum number of tensors that are drawn in detail.
 const DETAILED: usize = 3;
@@ -35,18 +34,18 @@ struct Detail<'a> {
 
 pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     if let Some(out) = &arguments.out {
-        Page::check_path(out).map_err(Failure::usage)?;
+        check_picture(out)?;
     }
     let file = &arguments.file;
     warn_of_unlisted_in(file);
     let fills = match &arguments.recipe {
-        Some(name) => expected_fills(file, name)?,
+        Some(name) => expected_fills(file, &recipe(name)?)?,
         None => Vec::new(),
     };
     let mut rows = checkpoint::examine(file, &fills)?;
     if let Some(pattern) = &arguments.tensor {
         let names: Vec<&str> = rows.iter().map(|row| row.stats.name.as_str()).collect();
-        let picked = recipe::select(pattern, &names).map_err(Failure::usage)?;
+        let picked = fanin::recipe::select(pattern, &names).map_err(Failure::usage)?;
         let mut picked = picked.into_iter().peekable();
         let mut i = 0;
         rows.retain(|_| {

@@ -261,7 +261,8 @@ fn an_unknown_adapter_is_an_error() {
 #[test]
 fn outputs_that_cannot_be_written_are_one_line() {
     let run = Run::new();
-    fill(&run, "40,30 --out no/w.bin").refused(1, &["no/w.bin: cannot create a file"]);
+    fill(&run, "40,30 --out no/w.bin")
+        .refused(1, &["there is no folder \"no\": make it with mkdir -p no"]);
     std::fs::create_dir(run.path("folder.bin")).unwrap();
     fill(&run, "40,30 --out folder.bin").refused(1, &["folder.bin: cannot write"]);
 }
