@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class FaninError(Exception):
     """The base of all exceptions that fanin raises.
 
-    Arguments of a wrong type raise `TypeError`, and Ctrl-C raises `KeyboardInterrupt`, as
-    everywhere in Python.
+    Arguments of a wrong type raise `TypeError`, arrays that do not fit into memory `MemoryError`,
+    and Ctrl-C `KeyboardInterrupt`, as everywhere in Python.
     """
 
 
@@ -32,6 +34,11 @@ class FileError(FaninError, OSError):
     def __str__(self) -> str:
         """Returns the message. `OSError` would return errno and filename instead."""
         return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the parts of a copy, which has the same `errno` and `filename`."""
+        state = {**self.__dict__, "errno": self.errno, "filename": self.filename}
+        return type(self), self.args, state
 
 
 class MissingFileError(FileError, FileNotFoundError):

@@ -208,8 +208,10 @@ def test_errors_name_the_argument() -> None:
         fill(init="nrmal")
     with pytest.raises(fanin.ArgumentError, match="step 2: use slices with step 1"):
         fill(slice=slice(0, 4, 2))
-    with pytest.raises(fanin.ArgumentError, match=r"for the index 1, use the pair \(1, 1 \+ 1\)"):
+    with pytest.raises(fanin.ArgumentError, match=r"for the index 1, use \(1, 2\)\)"):
         fill(slice=[1])
+    with pytest.raises(fanin.ArgumentError, match=r"for the index -1, use \(3, 4\)\)"):
+        fill(slice=[-1])
 
 
 def test_exceptions_are_also_those_of_python() -> None:

@@ -89,7 +89,7 @@ fn a_model_with_other_files_is_replaced_completely() {
             }
             for more in ["", "--resume"] {
                 let init = init(&run, new).and(more);
-                init.refused(1, &["m: holds ", " of another model", "--overwrite"]);
+                init.refused(1, &["m: holds ", " of another model", "set overwrite"]);
                 assert_eq!(files(&run), before, "{old} to {new}");
             }
             init(&run, new).and("--overwrite").ok();
