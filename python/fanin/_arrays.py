@@ -170,7 +170,7 @@ def filled(
         _check(out, part_shape, array_dtype, what)
         is_direct = out.flags.c_contiguous and out.flags.aligned
         array = out if is_direct else _new(part_shape, array_dtype, what)
-    with Progress(progress, f"fill {name}") as report:
+    with Progress(progress, "fill", name) as report:
         address = array.__array_interface__["data"][0]
         fill_at(address, array.nbytes, dtype=dtype_name, slice=part, progress=report.callback)
     if out is not None and array is not out:

@@ -55,5 +55,9 @@ class UnknownTensorError(FaninError, KeyError):
 
 def shown(value: object) -> str:
     """Returns a value for a message, as Python shows it, on one line and shortened."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # Python refuses to show ints of thousands of digits, and other classes can refuse, too.
+        return f"of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}..."

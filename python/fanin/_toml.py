@@ -37,6 +37,8 @@ def _line(key: object, one: object, place: str) -> str:
         return f"{_key(key)} = {value(one)}\n"
     except RecursionError:
         raise RecipeError(f"{place}{shown(key)} contains itself, or is nested too deeply") from None
+    except ValueError as error:
+        raise RecipeError(f"{place}{shown(key)} cannot be written as TOML: {error}") from None
 
 
 def value(one: object) -> str:

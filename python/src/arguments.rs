@@ -81,9 +81,8 @@ fn size(what: &str, object: &Bound<'_, PyAny>) -> PyResult<u64> {
         Ok(text) => text.to_string(),
         Err(_) => whole_number(what, object)?.to_string(),
     };
-    fanin_cli::size(&text).map_err(|accepted| {
-        ArgumentError::new_err(format!("{what} {}: {accepted}", shown(object)))
-    })
+    fanin_cli::size(&text)
+        .map_err(|accepted| ArgumentError::new_err(format!("{what} {}: {accepted}", shown(object))))
 }
 
 /// Reads an axis, or several.
@@ -166,6 +165,10 @@ impl<'py> FromPyObject<'_, 'py> for Type {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let unknown = |_| {
+            let message = format!("dtype {}: use a name or a dtype", shown(&object));
+            ArgumentError::new_err(message)
+        };
         let text = if object.cast::<PyType>().is_ok() {
             // A class of numpy or ml_dtypes, such as numpy.float32, or one of Python.
             let name = object.getattr("__name__")?.str()?;
@@ -182,7 +185,7 @@ impl<'py> FromPyObject<'_, 'py> for Type {
             // A type of JAX, such as jax.numpy.float32.
             object.getattr("dtype")?.str()?
         } else {
-            object.str()?
+            object.str().map_err(unknown)?
         };
         text.to_string().parse().map(Type).map_err(raised)
     }
@@ -312,7 +315,10 @@ fn whole_number_in(
         let message = format!("{what} {} is not a whole number: {accepted}", shown(object));
         return Err(PyTypeError::new_err(message));
     }
-    let number = object.extract().ok().filter(|number| range.contains(number));
+    let number = object
+        .extract()
+        .ok()
+        .filter(|number| range.contains(number));
     number.ok_or_else(|| {
         let message = format!("{what} {} is out of range: {accepted}", shown(object));
         ArgumentError::new_err(message)
@@ -322,17 +328,17 @@ fn whole_number_in(
 /// Returns true for an int and for whole numbers of numpy. A bool is none: it is an int in Python, but
 /// hardly ever meant as one.
 fn is_whole(object: &Bound<'_, PyAny>) -> bool {
-    let is_whole =
-        object.cast::<PyInt>().is_ok() || object.hasattr("__index__").unwrap_or(false);
+    let is_whole = object.cast::<PyInt>().is_ok() || object.hasattr("__index__").unwrap_or(false);
     is_whole && object.cast::<PyBool>().is_err()
 }
 
 /// Returns an object as Python shows it, on one line and shortened.
 fn shown(object: &Bound<'_, PyAny>) -> String {
     const MOST: usize = 60;
-    // Python refuses to convert ints of thousands of digits to text.
+    // Python refuses to show ints of thousands of digits, and other classes can refuse, too.
     let Ok(text) = object.repr().map(|text| one_line(&text.to_string_lossy())) else {
-        return "of many digits".to_owned();
+        let kind = object.get_type().name();
+        return kind.map_or_else(|_| "?".to_owned(), |kind| format!("of type {kind}"));
     };
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -8,8 +8,8 @@ use fanin::{Error, FanAxes, Fill, FillPart, Init, Tensor, cpu};
 use pyo3::prelude::*;
 
 use crate::arguments::{
-    Address, BatchAxis, Bytes, Dims, Groups, InAxis, InitText, LayoutText, Name, OutAxis, Part, Seed,
-    Stream, Threads, Type,
+    Address, BatchAxis, Bytes, Dims, Groups, InAxis, InitText, LayoutText, Name, OutAxis, Part,
+    Seed, Stream, Threads, Type,
 };
 use crate::error::{ArgumentError, raised};
 use crate::pool::pool;

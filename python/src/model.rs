@@ -12,9 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rayon::ThreadPool;
 
-use crate::arguments::{
-    MaxShardSize, Memory, Rank, Seed, Tensors, Threads, Type, WorldSize,
-};
+use crate::arguments::{MaxShardSize, Memory, Rank, Seed, Tensors, Threads, Type, WorldSize};
 use crate::error::{ArgumentError, RecipeError, raised};
 use crate::pool::pool;
 use crate::recipe::PyRecipe;
