@@ -149,9 +149,7 @@ impl Numbers {
             None => {
                 let (mut file, _) = npy::read(path)?;
                 // The file is at its first element, and is read in order: no seeking is needed.
-                all(&mut |_, out| {
-                    file.read_exact(out).map_err(Error::io(path, "read"))
-                })
+                all(&mut |_, out| file.read_exact(out).map_err(Error::io(path, "read")))
             }
         }
     }

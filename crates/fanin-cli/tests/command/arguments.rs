@@ -237,7 +237,10 @@ fn devices_prints_a_list_even_without_adapters() {
 fn a_container_sees_no_errors_of_wayland() {
     let run = Run::new();
     for runtime_dir in ["", "relative"] {
-        let devices = run.fanin("devices").env("XDG_RUNTIME_DIR", runtime_dir).ok();
+        let devices = run
+            .fanin("devices")
+            .env("XDG_RUNTIME_DIR", runtime_dir)
+            .ok();
         let said = &devices.stderr;
         assert!(!said.contains("XDG_RUNTIME_DIR"), "{said}");
     }
