@@ -47,7 +47,7 @@ fn room(path: &Path, needed: u128, free: u128) -> Result<()> {
     if needed <= free {
         return Ok(());
     }
-    let message = format!("the disk needs {needed} bytes of free space, and has {free}");
+    let message = format!("{needed} bytes are needed, and the disk has {free} free");
     let full = io::Error::new(ErrorKind::StorageFull, message);
     Err(Error::io(path, "write")(full))
 }
@@ -88,7 +88,7 @@ mod tests {
         let large = free + slack;
         assert!(check(&missing, [("w", 0)]).is_ok());
         let error = check(&missing, [("w", large)]).unwrap_err().to_string();
-        assert!(error.contains(&format!("the disk needs {large} bytes of free space")));
+        assert!(error.contains(&format!("{large} bytes are needed, and the disk has ")));
 
         // A file of holes takes no space.
         let target = folder.path().join("w");
