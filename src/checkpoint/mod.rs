@@ -38,6 +38,7 @@ mod partial;
 mod ranks;
 mod shards;
 mod sources;
+mod space;
 mod stats;
 mod tensor_list;
 mod verify;
@@ -46,7 +47,7 @@ mod write;
 
 pub use contents::Contents;
 pub use diff::{Change, Diff, Start, TensorDiff, diff, diff_some, start_list};
-pub use examine::{Examined, FALSE_ALARMS, examine, examine_with, float_tensors};
+pub use examine::{Examined, FALSE_ALARMS, examine, examine_with, float_bytes, float_tensors};
 pub use expected::{Bounds, Expected, Flag};
 pub use histogram::{Histogram, histograms};
 pub use model_files::ModelFiles;

@@ -16,6 +16,7 @@ use super::header::MAX_HEADER_BYTES;
 use super::leftovers::Leftovers;
 use super::partial::Partial;
 use super::ranks;
+use super::space;
 use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
@@ -371,6 +372,8 @@ impl Writer {
         }
 
         let mine = shards.of(share);
+        let sizes = mine.iter().map(|file| (file.name(), file.contents.bytes()));
+        space::check(folder, sizes)?;
         // Waiting for the disk takes long, so a thread waits for one file while the next is made.
         std::thread::scope(|scope| -> Result<()> {
             let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 
 use super::contents::Contents;
 use super::partial::Partial;
+use super::space;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 #[cfg(feature = "gpu")]
@@ -297,6 +298,8 @@ impl Writer {
 
         let mut partial = Partial::open(&target, self.resume)
             .map_err(|(action, error)| Error::io(path, action)(error))?;
+        let rest = contents.bytes().saturating_sub(partial.left().into());
+        space::check_file(path, &target, rest)?;
         self.write_to(&mut partial, path, contents, make, progress)?;
         Ok(Some(CompleteFile {
             partial,

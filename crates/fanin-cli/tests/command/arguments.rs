@@ -232,6 +232,20 @@ fn devices_prints_a_list_even_without_adapters() {
     run.fanin("devices").ok();
 }
 
+/// Mesa's layer for the choice of a GPU must not look for a compositor where none can be.
+#[test]
+fn a_container_sees_no_errors_of_wayland() {
+    let run = Run::new();
+    for runtime_dir in ["", "relative"] {
+        let devices = run
+            .fanin("devices")
+            .env("XDG_RUNTIME_DIR", runtime_dir)
+            .ok();
+        let said = &devices.stderr;
+        assert!(!said.contains("XDG_RUNTIME_DIR"), "{said}");
+    }
+}
+
 #[test]
 fn auto_reports_its_choice() {
     let run = Run::new();

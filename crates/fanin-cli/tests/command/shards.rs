@@ -90,7 +90,7 @@ fn a_model_that_fits_is_one_file() {
         1,
         &[
             "folder: holds model.safetensors of another model",
-            "--overwrite",
+            "set overwrite",
             "or use another folder",
         ],
     );
