@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::shards::SINGLE;
 use super::sources::Sources;
 use super::weights::{StoredTensor, Weights};
 use crate::error::{Error, Result};
@@ -171,11 +172,12 @@ impl Sources {
         source.map(Path::to_owned)
     }
 
-    /// Returns a file that is read, from which tensors are kept or `list` comes, in the folder of
-    /// `out`, which is a file or a folder. [`Writer::with_overwrite`](super::Writer::with_overwrite)
-    /// could remove it.
+    /// Returns a file that is read, from which tensors are kept or `list` comes, and that
+    /// [`Writer::with_overwrite`](super::Writer::with_overwrite) could replace or remove. `out` is a
+    /// file or a folder. A file that readers take for the model of its folder counts as a folder.
     #[must_use]
     pub fn read_beside(&self, list: Option<&Path>, out: &Path) -> Option<PathBuf> {
+        let is_alone = !out.is_dir() && out.file_name() != Some(OsStr::new(SINGLE));
         let folder = match out.is_dir() {
             true => out,
             false => out
@@ -183,7 +185,7 @@ impl Sources {
                 .filter(|parent| *parent != Path::new(""))
                 .unwrap_or(Path::new(".")),
         };
-        let folder = folder.canonicalize().ok()?;
+        let replaced = if is_alone { out } else { folder }.canonicalize().ok()?;
         let weights = list.and_then(|list| Weights::open(list).ok());
         let of_list = weights
             .iter()
@@ -191,7 +193,10 @@ impl Sources {
         let mut files = self.files().chain(of_list);
         let read = files.find(|file| {
             let file = file.canonicalize();
-            file.is_ok_and(|file| file.parent() == Some(&folder))
+            file.is_ok_and(|file| match is_alone {
+                true => file == replaced,
+                false => file.parent() == Some(&replaced),
+            })
         });
         read.map(Path::to_owned)
     }

@@ -356,6 +356,12 @@ impl Writer {
         let is_new = |name: &str| names.contains(name) || has_index && name == INDEX;
         let leftovers = Leftovers::find(folder, is_new)?;
         leftovers.check(folder, self.overwrite)?;
+        let mine = shards.of(share);
+        for file in &mine {
+            self.check_target(&folder.join(&file.name), &file.contents)?;
+        }
+        let sizes = mine.iter().map(|file| (file.name(), file.contents.bytes()));
+        space::check(folder, sizes)?;
         // An index whose files are all left stays until the new one replaces it: it lists the files
         // that are to be removed, even if this run does not end.
         let index_stays = !leftovers.is_empty() && !leftovers.index_lists_new;
@@ -371,9 +377,6 @@ impl Writer {
             }
         }
 
-        let mine = shards.of(share);
-        let sizes = mine.iter().map(|file| (file.name(), file.contents.bytes()));
-        space::check(folder, sizes)?;
         // Waiting for the disk takes long, so a thread waits for one file while the next is made.
         std::thread::scope(|scope| -> Result<()> {
             let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;

@@ -121,9 +121,9 @@ pub struct InitArguments {
     /// and write the rest. If the run fails, its incomplete files stay for the next run.
     #[arg(long)]
     pub resume: bool,
-    /// Take the place of another model in the folder that has other files, such as shards of another
-    /// size or those of another number of ranks. They are removed once the new model is complete,
-    /// if fanin wrote them.
+    /// Replace files that exist with other contents, and take the place of another model in the
+    /// folder that has other files, such as shards of another size or those of another number of
+    /// ranks. These are removed once the new model is complete, if fanin wrote them.
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
@@ -179,6 +179,9 @@ pub struct FillArguments {
     /// standard output, or null: to measure without writing.
     #[arg(long, value_name = "PATH")]
     pub out: String,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     /// The dtype: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers
     /// only, such as zeros, also takes bool, u8 to u64 and i8 to i64.
     #[arg(long, default_value_t)]
@@ -222,6 +225,9 @@ pub struct RegenerateArguments {
     /// to a .npy or .bin (raw little-endian) file, or with - to standard output.
     #[arg(long, value_name = "PATH")]
     pub out: String,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub backend: BackendArguments,
 }
@@ -338,6 +344,9 @@ pub struct PlotArguments {
     /// The output: a .svg or .png file [default: a small view in the terminal].
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 #[derive(Args)]
@@ -376,6 +385,9 @@ pub struct SignalArguments {
     /// Also draw the variances of every layer to a .svg or .png file.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Print JSON with every layer. Numbers that are not finite are null.
     #[arg(long)]
     pub json: bool,

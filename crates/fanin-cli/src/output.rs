@@ -1,5 +1,6 @@
 //! Outputs: files and standard output for weights, standard error for messages and progress.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -128,6 +129,36 @@ pub fn check_folder(path: &Path) -> Result<(), Failure> {
 pub fn check_picture(path: &Path) -> Result<(), Failure> {
     Page::check_path(path).map_err(Failure::usage)?;
     check_folder(path)
+}
+
+/// Writes a picture. A file that exists with other contents is only replaced if `overwrite` is true.
+pub fn save_picture(page: &Page, path: &Path, overwrite: bool) -> Result<(), Failure> {
+    let bytes = page.encoded(path)?;
+    match fs::read(path) {
+        Ok(held) if held == bytes => Ok(()),
+        Ok(held) if !overwrite => Err(Failure::Run(format!(
+            "{}: cannot replace: it holds {} bytes, which are not those of this picture: give \
+             --overwrite to replace it, or use another path",
+            shown(path),
+            held.len()
+        ))),
+        _ => Ok(fanin::checkpoint::save_bytes(path, &bytes)?),
+    }
+}
+
+/// Refuses an output that is the source of the list of tensors. It may hold trained weights.
+pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
+    let is_source = match (list.canonicalize(), out.canonicalize()) {
+        (Ok(list), Ok(out)) => list == out && out.is_file(),
+        _ => false,
+    };
+    match is_source {
+        true => Err(Failure::Usage(format!(
+            "--out {:?}: this file is the source of the tensors: use another path",
+            shown(out)
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Set when the process receives a signal to end.

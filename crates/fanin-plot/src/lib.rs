@@ -109,11 +109,19 @@ impl Page {
     /// be written, and the errors of [`Page::svg`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = match Format::of(path)? {
+        Ok(checkpoint::save_bytes(path, &self.encoded(path)?)?)
+    }
+
+    /// Returns the bytes that [`Page::save`] writes, in the format that the path's extension names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ending`] if the path ends in neither .svg nor .png, and the errors of [`Page::svg`].
+    pub fn encoded(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        Ok(match Format::of(path.as_ref())? {
             Format::Svg => self.svg()?.into_bytes(),
             Format::Png => self.png()?,
-        };
-        Ok(checkpoint::save_bytes(path, &bytes)?)
+        })
     }
 
     /// Returns the page as an SVG document.

@@ -16,7 +16,8 @@ use crate::distributed::ProcessRank;
 use crate::format::count;
 use crate::model::{plan, report_unused_placements};
 use crate::output::{
-    NULL, Output, check_folder, check_overwritten, check_sources, status, work, write,
+    NULL, Output, check_folder, check_not_source, check_overwritten, check_sources, status, work,
+    write,
 };
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
@@ -39,6 +40,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let sources = Sources::of_plan(&plan, Some(list))?;
     if let Some(path) = output.path() {
         check_sources(&sources, path)?;
+        check_not_source(list, path)?;
         if arguments.overwrite {
             check_overwritten(&sources, list, path)?;
         }

@@ -15,7 +15,7 @@ use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
 use crate::model::{expected_fills, recipe, warn_of_unlisted_in};
-use crate::output::{check_picture, print, status};
+use crate::output::{check_picture, print, save_picture, status};
 
 /// The maximum number of tensors that are drawn in detail.
 const DETAILED: usize = 3;
@@ -68,7 +68,11 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     match &arguments.out {
         Some(out) => {
-            page::page(arguments, &rows, &details).save(out)?;
+            save_picture(
+                &page::page(arguments, &rows, &details),
+                out,
+                arguments.overwrite,
+            )?;
             let tensors = count(rows.len() as u128, "tensor");
             status(&format!("{tensors}, to {}", out.display()));
             Ok(())

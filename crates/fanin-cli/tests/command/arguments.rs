@@ -159,7 +159,7 @@ fn a_custom_recipe_gives_seed_and_dtype() {
     );
     run.list("list.json", &[("w", &[5])]);
     let data = |more: &str| {
-        let init = run.cpu("init own.toml --tensors list.json --out w.safetensors");
+        let init = run.cpu("init own.toml --tensors list.json --overwrite --out w.safetensors");
         init.and(more).ok();
         let file = run.read("w.safetensors");
         let read = SafeTensors::deserialize(&file).unwrap();
@@ -311,8 +311,8 @@ fn a_full_disk_leaves_no_file() {
 fn an_interrupted_run_leaves_no_file() {
     let run = Run::new();
     run.write("w.bin", "old");
-    // 256 GiB, which cannot be complete before the signal.
-    let mut child = fill(&run, "65536,1048576 --out w.bin").spawn();
+    // 4 GiB, which cannot be complete before the signal.
+    let mut child = fill(&run, "32768,32768 --overwrite --out w.bin").spawn();
     // Once its temporary file exists, it is at work.
     while run.files().len() < 2 {
         assert!(

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use fanin::checkpoint::{self, Contents, Verification, Weights, save, silent};
+use fanin::checkpoint::{self, Contents, Verification, Weights, Writer, silent};
 use fanin::{DType, Error, Fill, Init, Recipe, Tensor, cpu};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -26,7 +26,9 @@ fn normal(name: &str, dims: &[u64], dtype: DType) -> Fill {
 
 fn write(path: &Path, fills: &[Fill]) {
     let contents = Contents::safetensors(fills, &[]).unwrap();
-    save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let writer = Writer::default().with_overwrite(true);
+    let saved = writer.save(path, &contents, &mut cpu::fill_range, &mut silent);
+    saved.unwrap();
 }
 
 fn verify(path: &Path, fills: &[Fill]) -> fanin::Result<Verification> {
@@ -506,7 +508,7 @@ fn slices_are_verified_against_the_whole_list() {
     let run = Run::new();
     let fill = |more: &str| {
         run.cpu(FILL)
-            .and("--shape 40,30 --out m.safetensors")
+            .and("--shape 40,30 --overwrite --out m.safetensors")
             .and(more)
             .ok();
     };
@@ -550,7 +552,9 @@ fn slices_are_verified_against_the_whole_list() {
     ];
     let contents = Contents::safetensors(&part, &metadata).unwrap();
     let path = run.path("m.safetensors");
-    checkpoint::save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let writer = Writer::default().with_overwrite(true);
+    let saved = writer.save(path, &contents, &mut cpu::fill_range, &mut silent);
+    saved.unwrap();
     verify.refused(
         2,
         &[
