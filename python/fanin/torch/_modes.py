@@ -56,17 +56,19 @@ def recording() -> Iterator[Recorder]:
 
 @contextmanager
 def _generators(recorder: Recorder) -> Iterator[None]:
-    """Restores torch's generator, and warns at the end if it or another one was used."""
+    """Warns at the end if another generator than torch's was used, or torch's was seeded."""
+    generator = torch.default_generator
     with plain_torch():
-        of_torch = torch.get_rng_state()
+        seed, state = generator.initial_seed(), generator.get_state()
     of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        with plain_torch():
-            if not torch.equal(of_torch, torch.get_rng_state()):
-                recorder.warn(SEEDS_TORCH)
-            torch.set_rng_state(of_torch)
+        # A recording draws nothing from it. Its state is not compared, because other threads draw.
+        if generator.initial_seed() != seed:
+            recorder.warn(SEEDS_TORCH)
+            with plain_torch():
+                generator.set_state(state)
         if of_python != random.getstate():
             _warn_of(recorder, "Python's random")
         if any(not np.array_equal(a, b) for a, b in zip(of_numpy, np.random.get_state())):

@@ -147,6 +147,8 @@ class Recorded:
             other = self._assignment(self._named[tensor.of], listed, stored)
             if other.key in ("keep", "skip"):
                 return other
+            if other.key == "same_as":
+                return other  # the tensor that it is tied to has the values of a third one
             # In the name of another tensor, a recipe takes a star for that of the glob.
             key = "tied_to" if tensor.origin == "tied" else "same_as"
             return without_rule if "*" in tensor.of else Assignment(key, tensor.of)
@@ -199,7 +201,16 @@ class Recorded:
             for number, named in self._sharing.given.items()
         }
         draw = _draws.from_streams(streams, seed)
-        return Replay(self._recorder.log, self._recorder.storages, draw, given).value(ref)
+        replay = Replay(self._recorder.log, self._recorder.storages, draw, given)
+        try:
+            return replay.value(ref)
+        except (IndexError, RuntimeError, ValueError) as error:
+            named = [t.name for t in self._named.values() if t.ref and t.ref.storage == ref.storage]
+            what = name_list(named) if named else f"a tensor of shape {ref.size}"
+            raise RecordError(
+                f"{what} cannot be computed from the random numbers of seed {seed}, because a "
+                f"shape or a choice depends on them: {error}"
+            ) from error
 
     def _covered(self, number: int, named: Sequence[Named], seed: int) -> torch.Tensor:
         """Returns the bytes of a storage that tensors with rules cover."""

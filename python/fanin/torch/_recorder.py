@@ -295,15 +295,20 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         try:
             return func(*args, **kwargs)
-        except NotImplementedError:
-            # torch has no shape function for it. The operation itself tells the shapes.
+        except (NotImplementedError, RuntimeError) as error:
+            # torch has no shape function for it, or one that refuses meta tensors. The operation
+            # itself tells the shapes.
             if func._schema.is_mutable:
                 raise
+            refused = error
         args, kwargs = map_leaves(stand_ins.real, args), map_leaves(stand_ins.real, kwargs)
         if "device" in kwargs:
             kwargs["device"] = torch.device("cpu")
-        with plain_torch():
-            result = func(*args, **kwargs)
+        try:
+            with plain_torch():
+                result = func(*args, **kwargs)
+        except RuntimeError:
+            raise refused from None  # it is an error of the model
         for tensor in tensors_of(result):
             _check_supported(tensor)
         return map_leaves(_meta_like, result)
@@ -398,6 +403,11 @@ class _Operation:
                 recorder.storages[ref.storage].write(ref, new)
         recorder.store_shared({ref.storage for ref in writes})
 
+    def _out_leaves(self) -> list[torch.Tensor | None]:
+        """Returns the leaves of the result: its tensors, and None for anything else."""
+        found = leaves(map_leaves(self.stand_ins.original, self.result))
+        return [leaf if isinstance(leaf, torch.Tensor) else None for leaf in found]
+
     def _unread(self) -> list[str]:
         return (
             written(self.func, self.bound) if self.name in _ops.OVERWRITING else outputs(self.func)
@@ -421,7 +431,7 @@ class _Operation:
             self.func,
             args,
             kwargs,
-            outs=outs,
+            outs=[recorder.ref(leaf) if leaf is not None else None for leaf in self._out_leaves()],
             reads=reads,
             writes=writes,
             creates=creates,

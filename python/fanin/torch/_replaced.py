@@ -15,13 +15,13 @@ import torch
 
 from fanin.torch._facade import CpuFacade
 from fanin.torch._forms import Sparse, TruncNormal
-from fanin.torch._problems import place
+from fanin.torch._problems import RecordError, place
 from fanin.torch._recorder import InThread, Recorder
 
 _active = threading.local()
 _lock = threading.Lock()
 _recordings = 0
-_originals: dict[tuple[Any, str], Callable[..., Any]] = {}
+_originals: dict[tuple[Any, str], Any] = {}
 
 SEEDS_TORCH = (
     "the model seeds torch's random number generator, or restores its state: this is ignored, and "
@@ -90,16 +90,51 @@ def _run(recorder: Recorder, run: Callable[[], None]) -> None:
         run()
 
 
-def _seeding(owner: Any, name: str) -> Callable[..., Any]:
-    """Returns what stands for a function that sets the state of torch's generator."""
+class _Generator:
+    """Stands for torch's generator in the functions of torch.random that seed or restore it.
 
-    def replacement(*args: Any, **kwargs: Any) -> Any:
-        recorder = current()
-        if recorder is not None:
-            recorder.warn(SEEDS_TORCH)
-        return _originals[owner, name](*args, **kwargs)
+    They change nothing in a thread that records.
+    """
 
-    return replacement
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch.default_generator, name)
+
+    def manual_seed(self, seed: int) -> torch.Generator:
+        """Ignores the seed in a recording."""
+        if _warned_of_seeds():
+            return torch.default_generator
+        return torch.default_generator.manual_seed(seed)
+
+    def seed(self) -> int:
+        """Makes no new seed in a recording."""
+        if _warned_of_seeds():
+            return torch.default_generator.initial_seed()
+        return torch.default_generator.seed()
+
+    def set_state(self, state: torch.Tensor) -> None:
+        """Ignores the state in a recording."""
+        if not _warned_of_seeds():
+            torch.default_generator.set_state(state)
+
+
+def _warned_of_seeds() -> bool:
+    recorder = current()
+    if recorder is not None:
+        recorder.warn(SEEDS_TORCH)
+    return recorder is not None
+
+
+def _call_script_function(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stands for the call of a TorchScript function, which writes to memory directly."""
+    if current() is None:
+        return _originals[torch._C.ScriptFunction, "__call__"](function, *args, **kwargs)
+    inline = getattr(function, "_torchdynamo_inline", None)
+    if inline is None:
+        raise RecordError(
+            f"a TorchScript function without Python code was called{place()}: call the Python "
+            "function"
+        )
+    return inline(*args, **kwargs)
 
 
 def _random_bits(count: int) -> int:
@@ -114,20 +149,15 @@ def _random_bits(count: int) -> int:
     return bits
 
 
-_REPLACEMENTS: dict[tuple[Any, str], Callable[..., Any]] = {
+_REPLACEMENTS: dict[tuple[Any, str], Any] = {
     (torch.nn.init, "_no_grad_trunc_normal_"): _trunc_normal,
     (torch.nn.init, "sparse_"): _sparse,
     (torch.Tensor, "__reduce_ex__"): _reduce_ex,
     (threading.Thread, "start"): _start,
+    (torch.random, "default_generator"): _Generator(),
+    (torch._C.ScriptFunction, "__call__"): _call_script_function,
     (np.random.bit_generator, "randbits"): _random_bits,
 }
-_REPLACEMENTS.update(
-    {
-        (owner, name): _seeding(owner, name)
-        for owner in (torch, torch.random)
-        for name in ("manual_seed", "seed", "set_rng_state")
-    }
-)
 
 
 def replace_functions() -> None:

@@ -209,6 +209,19 @@ def test_gradients_of_the_constructor_stay() -> None:
     assert not torch.equal(model.first.weight, expected.first.weight)
 
 
+@pytest.mark.parametrize("shape", [(8, 4), (2, 4, 4), (2, 4, 2, 2)])
+def test_gradients_of_a_norm_without_one_of_its_input(shape: tuple[int, ...]) -> None:
+    def make() -> nn.Module:
+        norm = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)](4)
+        x = torch.arange(32.0).view(shape)
+        (norm(x) * torch.ones(shape).cumsum(0)).sum().backward()
+        return norm
+
+    model, real = build(make, seed=1), make()
+    torch.testing.assert_close(model.weight.grad, real.weight.grad)
+    assert torch.equal(model.bias.grad, real.bias.grad)
+
+
 def test_expanded_buffers_stay_expanded(tmp_path: Path) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

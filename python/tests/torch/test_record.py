@@ -140,6 +140,27 @@ def test_tied_weights(tmp_path: Path) -> None:
     assert 'tied_to = "embed.weight"' in recorded.recipe.text
 
 
+def test_a_copy_of_tied_weights_is_tied(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(7, 3), nn.Linear(3, 7, bias=False)
+            self.head.weight = self.embed.weight
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.online = Tied()
+            self.target = copy.deepcopy(self.online)
+
+    recorded = record(Model)
+    tensors = recorded.tensors
+    assert [tensor.origin for tensor in tensors.values()] == ["rule", "tied", "same", "tied"]
+    assert tensors["target.head.weight"].of == "target.embed.weight"
+    check_like_torch(recorded, Model())
+    check_saved(recorded, tmp_path)
+
+
 def test_one_module_under_two_names_is_tied() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

@@ -798,6 +798,68 @@ def _scripted(x: torch.Tensor) -> torch.Tensor:
     return x * 3 + torch.ones(3)
 
 
+@torch.jit.script
+def _scripted_with_numbers(x: torch.Tensor) -> torch.Tensor:
+    y = torch.tensor([1.0, 2.0, 3.0]) + x
+    y[0] = 9.0
+    return y
+
+
 def test_functions_of_torchscript() -> None:
+    recorded = hold(lambda: {"x": _scripted_with_numbers(torch.ones(3))}, strict=True)
+    assert value(recorded, "x").tolist() == [9, 3, 4]
     assert one(lambda: _scripted(torch.ones(3)), strict=True).init == "constant(value=4)"
     assert one(lambda: _scripted(torch.randn(3))).init == "normal(mean=1,std=3)"
+
+
+def test_random_shapes_are_an_error_with_the_name() -> None:
+    def make() -> dict[str, torch.Tensor]:
+        weight = torch.randn(200)
+        far = weight.abs() > 1.5
+        weight[far] = torch.randn(int(far.sum()))
+        return {"weight": weight}
+
+    with pytest.warns(RecordWarning, match="depend on random numbers"):
+        recorded = hold(make)
+    with pytest.raises(RecordError, match="'weight' cannot be computed .* of seed 1, because a"):
+        value(recorded, "weight")
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: nn.BatchNorm1d(4).eval()(torch.ones(2, 4)),
+        lambda: nn.functional.embedding_bag(
+            torch.tensor([0, 1, 2]), torch.arange(6.0).view(3, 2), torch.tensor([0, 1])
+        ),
+        lambda: nn.functional.instance_norm(torch.arange(8.0).view(1, 2, 4)),
+    ],
+)
+def test_operations_whose_results_have_other_shapes_on_the_cpu(
+    run: Callable[[], torch.Tensor],
+) -> None:
+    recorded = hold(lambda: {"x": run().detach()}, strict=True)
+    assert torch.equal(value(recorded, "x"), run())
+
+
+def test_other_threads_draw_from_torchs_generator_meanwhile() -> None:
+    drawn: list[float] = []
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            drawn.append(torch.rand((), dtype=torch.float64).item())
+
+    state = torch.get_rng_state()
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        for _ in range(5):
+            # A draw without a stream seeds torch's generator in a replay.
+            recorded = hold(lambda: {"x": torch.randperm(50)}, strict=True)
+            value(recorded, "x")
+    finally:
+        stop.set()
+        thread.join()
+        torch.set_rng_state(state)
+    assert len(set(drawn)) == len(drawn)
