@@ -36,6 +36,8 @@ _VALUES = frozenset(
 ) | {torch.is_nonzero}
 #: Functions that make a tensor from numbers, which can be tensors themselves.
 _FROM_NUMBERS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
+#: Those that share the memory of an array of numpy.
+_SHARES_MEMORY = frozenset((torch.as_tensor, torch.asarray))
 #: Functions that return the tensor itself if it is on the CPU.
 _STAYS = frozenset((_T.cpu, _T.pin_memory, _T.share_memory_))
 #: Functions that copy a tensor to another device.
@@ -94,6 +96,8 @@ class CpuFacade(TorchFunctionMode):
             return args[0].clone()
         if func == _T.to:
             return self._move(args, kwargs)
+        if func in _SHARES_MEMORY and args and isinstance(args[0], np.ndarray):
+            return self._from_array(*args, **kwargs)
         if func in _FROM_NUMBERS and not isinstance(args[0], _T):
             args = map_leaves(lambda leaf: self._value(leaf, func), args)
         if "out" not in kwargs and (func in _constructors() or kwargs.get("device") is not None):
@@ -119,6 +123,24 @@ class CpuFacade(TorchFunctionMode):
         if isinstance(result, np.ndarray) and np.may_share_memory(result, _array(values[0])):
             self.recorder.share(args[0], values[0], result)
         return result
+
+    def _from_array(
+        self,
+        array: np.ndarray[Any, Any],
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+        *,
+        copy: bool | None = None,
+        requires_grad: bool = False,
+    ) -> torch.Tensor:
+        """Runs torch.as_tensor or torch.asarray. torch would copy from the meta device."""
+        tensor = torch.from_numpy(array)
+        if dtype is not None:
+            tensor = tensor.to(dtype)
+        leaves = device is not None and torch.device(device).type not in ("cpu", "meta")
+        if copy or leaves:
+            tensor = tensor.clone()
+        return tensor.requires_grad_() if requires_grad else tensor
 
     def _address(self, tensor: torch.Tensor) -> int:
         """Returns a number that differs between places, for code that looks for tied weights."""

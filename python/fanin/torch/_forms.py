@@ -275,6 +275,12 @@ def is_coarse(form: Form, dtype: torch.dtype) -> bool:
     elif isinstance(form, TruncNormal):
         low, high = max(form.a, form.mean - 4 * form.std), min(form.b, form.mean + 4 * form.std)
         spread, largest = min(form.b - form.a, form.std), max(abs(low), abs(high))
+    elif isinstance(form, LogUniform) and 0 < form.low < form.high:
+        low, high = math.log(form.low), math.log(form.high)
+        spread, largest = high - low, max(abs(low), abs(high))
+    elif isinstance(form, Affine):
+        # Its inner form, such as erfinv(uniform), has numbers of about 1.
+        spread, largest = abs(form.scale), abs(form.scale) + abs(form.shift)
     elif isinstance(form, (Orthogonal, Sparse)):
         spread = largest = abs(form.gain if isinstance(form, Orthogonal) else form.std)
     else:

@@ -127,19 +127,30 @@ class Recorder(TorchDispatchMode):
 
     def load_shared(self, storages: Iterable[int] | None = None) -> None:
         """Records what numpy has written to the memory of storages, or of all."""
-        for ref, values, where in self._shared.changes(storages):
-            if sources_of(self.read(ref)):
-                self.warn(
-                    f"numpy changed memory that it shares with a random tensor{where}: the change "
-                    "is not recorded"
-                )
-            else:
-                storage = frozenset((ref.storage,))
-                covered = storage if self.storages[ref.storage].covers(ref) else frozenset()
-                copy = torch.ops.aten.copy_.default
-                entry = Entry(copy, (ref, values), reads=storage, writes=[ref], overwrites=covered)
-                self.log.append(entry)
-                self.storages[ref.storage].write(ref, Known())
+        for storage in self._shared.storages() if storages is None else storages:
+            changes = list(self._shared.changes(storage))
+            for shared, changed in changes:
+                self._load_change(shared.ref, shared.memory, changed, shared.place)
+            if changes:
+                self.store_shared((storage,))  # for other arrays of the same memory
+
+    def _load_change(
+        self, ref: Ref, memory: torch.Tensor, changed: torch.Tensor, where: str
+    ) -> None:
+        if sources_of(self.read(ref)):
+            self.warn(
+                f"numpy changed memory that it shares with a random tensor{where}: the change is "
+                "not recorded"
+            )
+            return
+        with plain_torch():
+            values = torch.where(changed, memory, self.evaluate(ref))
+        storage = frozenset((ref.storage,))
+        covered = storage if self.storages[ref.storage].covers(ref) else frozenset()
+        copy = torch.ops.aten.copy_.default
+        entry = Entry(copy, (ref, values), reads=storage, writes=[ref], overwrites=covered)
+        self.log.append(entry)
+        self.storages[ref.storage].write(ref, Known())
 
     def store_shared(self, storages: Iterable[int]) -> None:
         """Gives numpy what an operation has written to storages."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
 import numpy as np
@@ -84,10 +85,25 @@ def _start(thread: threading.Thread) -> None:
     _originals[threading.Thread, "start"](thread)
 
 
-def _run(recorder: Recorder, run: Callable[[], None]) -> None:
+def _submit(pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+    """Stands for ThreadPoolExecutor.submit, whose threads can be older than the recording."""
+    recorder = current()
+    if recorder is not None:
+        function = functools.partial(_run, recorder, function)
+    return _originals[ThreadPoolExecutor, "submit"](pool, function, *args, **kw)
+
+
+def _run(recorder: Recorder, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls a function in a thread, as a part of a recording."""
+    if recorder.has_ended or current() is recorder:
+        return function(*args, **kwargs)
+    before = current()
     activate(recorder)
-    with InThread(recorder), CpuFacade(recorder):
-        run()
+    try:
+        with InThread(recorder), CpuFacade(recorder):
+            return function(*args, **kwargs)
+    finally:
+        activate(before)
 
 
 class _Generator:
@@ -154,6 +170,7 @@ _REPLACEMENTS: dict[tuple[Any, str], Any] = {
     (torch.nn.init, "sparse_"): _sparse,
     (torch.Tensor, "__reduce_ex__"): _reduce_ex,
     (threading.Thread, "start"): _start,
+    (ThreadPoolExecutor, "submit"): _submit,
     (torch.random, "default_generator"): _Generator(),
     (torch._C.ScriptFunction, "__call__"): _call_script_function,
     (np.random.bit_generator, "randbits"): _random_bits,

@@ -58,25 +58,25 @@ class SharedMemory:
                 if shared.user() is not None:
                     yield shared
 
-    def changes(
-        self, storages: Iterable[int] | None = None
-    ) -> Iterator[tuple[Ref, torch.Tensor, str]]:
-        """Yields each view that numpy has changed, its new elements, and where it got the memory.
+    def changes(self, storage: int) -> Iterator[tuple[_Shared, torch.Tensor]]:
+        """Yields memory of a storage that numpy has changed, and a mask of the changed elements.
 
-        Args:
-            storages: The storages to look at. None stands for all.
+        Memory that numpy has dropped is forgotten.
         """
-        for storage in list(self._by_storage) if storages is None else storages:
-            found = self._by_storage.pop(storage, ())
-            for shared in found:
-                with plain_torch():
-                    if _same(shared.memory, shared.before):
-                        continue
-                    shared.before = shared.memory.clone()
-                yield shared.ref, shared.before, shared.place
-            in_use = [shared for shared in found if shared.user() is not None]
-            if in_use:
-                self._by_storage[storage] = in_use
+        found = self._by_storage.pop(storage, [])
+        in_use = [shared for shared in found if shared.user() is not None]
+        if in_use:
+            self._by_storage[storage] = in_use
+        for shared in found:
+            with plain_torch():
+                changed = _differs(shared.memory, shared.before)
+                is_changed = bool(changed.any())
+            if is_changed:
+                yield shared, changed
+
+    def storages(self) -> list[int]:
+        """Returns the storages that share memory."""
+        return list(self._by_storage)
 
     @staticmethod
     def write(shared: _Shared, values: torch.Tensor) -> None:
@@ -86,7 +86,7 @@ class SharedMemory:
             shared.before = shared.memory.clone()
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Returns true if tensors of one shape and dtype have the same bits, so NaN is itself."""
-    as_bytes = (x.reshape(-1).contiguous().view(torch.uint8) for x in (a, b))
-    return torch.equal(*as_bytes)
+def _differs(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Returns which elements of two tensors of one shape and dtype differ in a bit."""
+    by_element = (x.contiguous().view(-1).view(torch.uint8).view(a.numel(), -1) for x in (a, b))
+    return torch.ne(*by_element).any(-1).view(a.shape)

@@ -69,7 +69,25 @@ def an_array_of_another_dtype_is_a_copy() -> torch.Tensor:
     return tensor
 
 
+def two_arrays_of_one_tensor() -> torch.Tensor:
+    tensor = torch.zeros(4)
+    one, other, part = tensor.numpy(), tensor.numpy(), tensor[1:].numpy()
+    one[0], other[1], part[1] = 1, 2, 3
+    copy = tensor.clone()
+    assert one.tolist() == other.tolist() == [1, 2, 3, 0] and part.tolist() == [2, 3, 0]
+    return copy
+
+
+def an_array_by_as_tensor() -> torch.Tensor:
+    array = np.ones(4, np.float32)
+    one, other = torch.as_tensor(array), torch.asarray(array)
+    array[0], one[1], other[2] = 5, 6, 7
+    return torch.cat([one, torch.tensor(array)])
+
+
 _CASES = [
+    two_arrays_of_one_tensor,
+    an_array_by_as_tensor,
     torch_writes_to_an_array,
     torch_writes_to_what_numpy_was_given,
     numpy_writes_to_an_array_that_torch_has,
