@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use fanin::checkpoint::{
-    self, Contents, Reader, Shards, Weights, read_tensor_list, save, silent, stats, write_to,
+    self, Contents, Make, Progress, Reader, Shards, Weights, Writer, read_tensor_list, save,
+    silent, stats, write_to,
 };
 use fanin::{DType, Error, Fill, Init, Tensor, cpu};
 use safetensors::{Dtype, SafeTensors};
@@ -125,13 +127,47 @@ fn names_that_safetensors_cannot_hold_are_errors() {
     assert!(refused(["a", "__metadata__"]).contains("which is reserved: use another name"));
 }
 
+/// Writes a file in place of one that exists.
+fn replace(
+    path: &Path,
+    contents: &Contents<'_>,
+    make: &mut dyn Make,
+    progress: &mut Progress<'_>,
+) -> fanin::Result<()> {
+    let writer = Writer::default().with_overwrite(true);
+    writer.save(path, contents, make, progress)
+}
+
+#[test]
+fn a_file_that_exists_is_refused_unless_it_holds_the_contents() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("w.bin");
+    let fill = fill("w", &[1000], DType::F32);
+    let contents = Contents::raw(&fill);
+    for held in [&b"something else"[..], &[0; 4000]] {
+        fs::write(&path, held).unwrap();
+        let error = save(&path, &contents, &mut cpu::fill_range, &mut silent).unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
+        );
+        let size = format!("it holds {} bytes", held.len());
+        assert!(error.to_string().contains(&size), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), held);
+    }
+    replace(&path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    save(&path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_file_replaces_the_previous_one() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("w.bin");
     fs::write(&path, "something else").unwrap();
     let fill = fill("w", &[1000], DType::F32);
-    save(
+    replace(
         &path,
         &Contents::raw(&fill),
         &mut cpu::fill_range,
@@ -161,7 +197,7 @@ fn a_link_stays_a_link() {
     fs::write(&file, "old").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let fill = fill("w", &[10], DType::F32);
-    save(
+    replace(
         &link,
         &Contents::raw(&fill),
         &mut cpu::fill_range,
@@ -181,7 +217,7 @@ fn a_failure_leaves_no_file_behind() {
     let contents = Contents::raw(&fill);
 
     let mut calls = 0;
-    let error = save(&path, &contents, &mut cpu::fill_range, &mut |_| {
+    let error = replace(&path, &contents, &mut cpu::fill_range, &mut |_| {
         calls += 1;
         if calls == 2 {
             ControlFlow::Break(())
@@ -198,7 +234,7 @@ fn a_failure_leaves_no_file_behind() {
             detail: "lost\nit".into(),
         }),
     };
-    let error = save(&path, &contents, &mut broken, &mut silent).unwrap_err();
+    let error = replace(&path, &contents, &mut broken, &mut silent).unwrap_err();
     assert_eq!(error.to_string(), "filling \"w\": lost it");
 
     assert_eq!(fs::read(&path).unwrap(), b"old");

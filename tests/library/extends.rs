@@ -186,7 +186,7 @@ fn chains_that_do_not_end_are_refused() {
         ),
         (
             "unknown.toml",
-            "unknown.toml line 2, column 11: extends \"gpt3\", which is not a preset: use one of bert",
+            "unknown.toml line 2, column 11: extends \"gpt3\", which is not a preset: did you mean \"gpt2\"? use one of bert",
         ),
         (
             "absolute.toml",
