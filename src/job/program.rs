@@ -78,7 +78,10 @@ pub struct Matrix {
 pub fn programs(fill: &Fill) -> Result<Vec<Program>> {
     let jobs = Jobs::new(fill)?;
     let whole: Vec<_> = fill.shape().dims().iter().map(|&dim| 0..dim).collect();
-    let boxes = fill.parts().iter().map(|part| part.slice().ranges().to_vec());
+    let boxes = fill
+        .parts()
+        .iter()
+        .map(|part| part.slice().ranges().to_vec());
     let boxes = std::iter::once(whole).chain(boxes);
     let one = |(part, ranges): (&super::PartJob, _)| Program::new(&part.job, &part.fill, ranges);
     Ok(jobs.all().iter().zip(boxes).map(one).collect())

@@ -1,0 +1,156 @@
+"""The requests of the Triton kernel: the fill of one box each, as rows of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+import torch
+
+from fanin._program import Program
+from fanin.torch._device._elements import LANES, Form, Job
+from fanin.torch._device._kernel import DIMENSIONS, FIELDS, fill
+from fanin.torch._geometry import Box
+
+BLOCKS = 1024
+"""The blocks that a program of the kernel makes."""
+_MOST = 64
+"""The most requests of a launch. The search among them takes a step for each power of two."""
+_NO_PROGRAM = 2**62
+"""The first program of the rows after the last request."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The constants of a compiled kernel."""
+
+    form: Form
+    dims: int
+    is_flat: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """A box of one program, and the memory it goes to."""
+
+    variant: Variant
+    numbers: list[int]
+    """The numbers of the job, the addresses of the memory and the table, then those of the runs."""
+    programs: int
+    """The programs of the kernel that make it."""
+
+    @classmethod
+    def of(cls, program: Program, out: torch.Tensor, box: Box, is_exact: bool) -> Request | None:
+        """Returns the request of a box in indices of the program's `dims`.
+
+        Args:
+            program: Any but one of a matrix.
+            out: A tensor of float32, float16 or bfloat16, of the shape of the box.
+            box: The elements.
+            is_exact: True if exact products of floats are exact on the device.
+
+        Returns:
+            None if the box has more runs within runs than the kernel counts.
+        """
+        form = Form.of(program, out.dtype, is_exact)
+        start, outer, (length, stride) = joint_runs(program.dims, box, out.stride())
+        if len(outer) > DIMENSIONS.value:
+            return None
+        is_aligned = start % LANES == 0 and length % 16 == 0 and out.data_ptr() % 16 == 0
+        is_flat = not outer and stride == 1 and is_aligned
+        runs = math.prod(size for size, _, _ in outer)
+        blocks = length // LANES if is_flat else (length + LANES - 2) // LANES + 1
+        table = _table(program.table, out.device)
+        numbers = [
+            *Job.numbers_of(program),
+            out.data_ptr(),
+            table.data_ptr(),
+            0,
+            start,
+            length,
+            stride,
+            blocks,
+            runs,
+            0,
+            0,
+            *(number for dimension in reversed(outer) for number in dimension),
+        ]
+        programs = -(-runs * blocks // BLOCKS)
+        return cls(Variant(form, len(outer), is_flat), numbers, programs)
+
+
+@lru_cache(maxsize=64)
+def _table(table: bytes, device: torch.device) -> torch.Tensor:
+    """Returns a table on a device, and keeps it."""
+    words = torch.frombuffer(bytearray(table or bytes(8)), dtype=torch.int32)
+    return words.to(device)
+
+
+def joint_runs(
+    dims: Sequence[int], box: Box, strides: Sequence[int]
+) -> tuple[int, list[tuple[int, int, int]], tuple[int, int]]:
+    """Returns the runs of a box that follow each other both in its tensor and in memory.
+
+    Returns:
+        The index of the first element; the dimensions that count the runs, outermost first, each with
+        its size, and the elements from one index to the next in the tensor and in memory; the elements
+        of a run, and the elements from one to the next in memory.
+    """
+    start, index_stride = 0, 1
+    found: list[tuple[int, int, int]] = []
+    for dim, (first, end), stride in zip(reversed(dims), reversed(box), reversed(strides)):
+        start += first * index_stride
+        size = end - first
+        if size != 1:
+            last = found[-1] if found else None
+            if last and (last[0] * last[1], last[0] * last[2]) == (index_stride, stride):
+                found[-1] = (last[0] * size, last[1], last[2])
+            else:
+                found.append((size, index_stride, stride))
+        index_stride *= dim
+    if found and found[0][1] == 1:
+        (length, _, stride), *outer = found
+        return start, outer[::-1], (length, stride)
+    return start, found[::-1], (1, 1)
+
+
+def launch(requests: Iterable[Request], device: torch.device) -> None:
+    """Fills the memory of requests on a device, with few launches."""
+
+    def order(request: Request) -> tuple[str, int, bool]:
+        variant = request.variant
+        return str(variant.form), variant.dims, variant.is_flat
+
+    for _, group in groupby(sorted(requests, key=order), key=order):
+        alike = list(group)
+        for at in range(0, len(alike), _MOST):
+            _launch(alike[at : at + _MOST], device)
+
+
+def _launch(requests: list[Request], device: torch.device) -> None:
+    """Fills the memory of requests of one variant by one launch."""
+    steps = (len(requests) - 1).bit_length()
+    rows = torch.zeros((1 << steps, FIELDS.value), dtype=torch.int64)
+    rows[:, 18] = _NO_PROGRAM
+    first = 0
+    for row, request in zip(rows, requests):
+        row[: len(request.numbers)] = torch.tensor(request.numbers)
+        row[18] = first
+        first += request.programs
+    variant = requests[0].variant
+    fill[(first,)](
+        rows.to(device),
+        CORE=variant.form.core,
+        MASK=variant.form.mask,
+        EXACT=variant.form.is_exact,
+        DTYPE=str(variant.form.dtype).removeprefix("torch."),
+        SEARCH=steps,
+        DIMS=variant.dims,
+        FLAT=variant.is_flat,
+        BLOCKS=BLOCKS,
+        # A product and a sum in one rounding would be another number.
+        enable_fp_fusion=False,
+    )
