@@ -50,7 +50,7 @@ class Program:
     columns: int
     """The elements of a row, if rows and columns matter, else 0."""
     matrix: tuple[int, int, int, int, bool] | None
-    """Rows, columns, taps, the tap that holds the matrix, and whether taps are the last dimensions."""
+    """Rows, columns, taps, the tap that holds the matrix, and true if taps are the last axes."""
     bounds: tuple[float, float] | None
     """The numbers that hold elements of a truncated distribution in a float of 8 bits."""
 
@@ -58,7 +58,7 @@ class Program:
     def of(cls, numbers: dict[str, Any]) -> Program:
         """Returns the program of a dict of the native module."""
         lists = {"ranges", "dims", "key", "stream", "clamp", "pattern", "bounds"}
-        fields = {
+        fields: dict[str, Any] = {
             name: tuple(value) if name in lists and value is not None else value
             for name, value in numbers.items()
         }

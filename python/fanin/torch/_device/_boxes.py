@@ -54,7 +54,7 @@ def relative(box: Box, origin: Sequence[int]) -> Box:
 
 
 def pieces(out: torch.Tensor, box: Box, most: int) -> Iterator[tuple[torch.Tensor, Box]]:
-    """Yields pieces of a box of at most `most` elements, with their places in a tensor of its shape."""
+    """Yields pieces of a box of at most `most` elements, each with its place in `out`."""
     if out.numel() <= most:
         if out.numel() > 0:
             yield out, box
@@ -72,9 +72,8 @@ def runs(dims: Sequence[int], box: Box) -> tuple[int, list[tuple[int, int]], int
     """Returns the runs of elements of a box that follow each other in its tensor.
 
     Returns:
-        The index of the first element, the dimensions that count the runs, outermost first, each
-        with its size and the elements from one index to the next, and the elements of a run. Neighbouring
-        dimensions that count as one are one.
+        The index of the first element; the dimensions that count the runs, outermost first, each
+        with its size, and the elements from one index to the next; the elements of a run.
     """
     base, length, stride = 0, 1, 1
     outer: list[tuple[int, int]] = []

@@ -55,7 +55,7 @@ def _turn(word: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.
 def scaled(
     x: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor, offset: torch.Tensor
 ) -> torch.Tensor:
-    """Returns `offset + x * factor / 2^(32 + shift)`, the quotient rounded to nearest, halves up."""
+    """Returns `offset + x * factor / 2^(32 + shift)`, rounded to nearest, halves up."""
     half = torch.ones_like(shift) << (shift + 31)
     return offset + ((x * factor + half) >> (shift + 32))
 

@@ -51,9 +51,7 @@ class Job:
     """The lookup table: signed numbers of 32 bits, two in a row. The matrix, if there is one."""
 
     @classmethod
-    def of(
-        cls, program: Program, dtype: torch.dtype, device: torch.device, is_exact: bool
-    ) -> Job:
+    def of(cls, program: Program, dtype: torch.dtype, device: torch.device, is_exact: bool) -> Job:
         """Returns the job of a program.
 
         Args:

@@ -1,10 +1,10 @@
 """The Triton kernel: fills of CUDA, ROCm and XPU devices.
 
-Twin of `shaders/fill.wgsl`. A request is a row of 64-bit numbers, in the order of `_requests.Request`.
-One launch takes many of them, so that a model of small tensors does not wait for launches.
+Twin of `shaders/fill.wgsl`. A request is a row of 64-bit numbers, which `_requests.Request` lays
+out. One launch takes many of them, so that a model of small tensors does not wait for launches.
 
-Values are integers from the words to the stored bits, but for conversions of whole numbers to binary32
-and one product, which are exact. docs/STREAM.md says why any device gives the same bits.
+Values are integers from the words to the stored bits, but for conversions of whole numbers to
+binary32 and one product, which are exact. docs/STREAM.md says why any device gives the same bits.
 """
 
 # ruff: noqa: ANN001, ANN201
@@ -234,7 +234,13 @@ def _bits(block, index, numbers, CORE: tl.constexpr, MASK: tl.constexpr, EXACT: 
     """Returns the binary32 bits of elements."""
     row = index
     column = index
-    if CORE == "sine" or CORE == "columns" or MASK == "diagonal" or MASK == "lower" or MASK == "sparse":
+    if (
+        CORE == "sine"
+        or CORE == "columns"
+        or MASK == "diagonal"
+        or MASK == "lower"
+        or MASK == "sparse"
+    ):
         columns = tl.load(numbers + 11)
         row = (index // columns).to(tl.int32)
         column = (index % columns).to(tl.int32)
@@ -308,7 +314,6 @@ def fill(
     address, stride = tl.load(numbers + 16), tl.load(numbers + 21)
     if FLAT:
         length = tl.multiple_of(length, 16)
-        address = tl.multiple_of(address, 16)
         block = start // 4 + first + tl.arange(0, BLOCKS)
         position = first * 4 + tl.arange(0, 4 * BLOCKS)
         index = start + position
@@ -336,8 +341,12 @@ def fill(
     bits = _bits(block, index, numbers, CORE, MASK, EXACT)
     if DTYPE == "float32":
         out = address.to(tl.pointer_type(tl.int32))
+        if FLAT:
+            out = tl.multiple_of(out, 16)
         tl.store(out + place, bits.to(tl.int32, bitcast=True), mask=is_inside)
     else:
         half = _to_f16(bits) if DTYPE == "float16" else _to_bf16(bits)
         out = address.to(tl.pointer_type(tl.int16))
+        if FLAT:
+            out = tl.multiple_of(out, 16)
         tl.store(out + place, half.to(tl.uint16).to(tl.int16, bitcast=True), mask=is_inside)

@@ -30,21 +30,20 @@ class Operations:
     """The most elements that are made at once."""
     _matrices: dict[Program, torch.Tensor] = field(default_factory=dict)
 
-    def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> None:
-        """Writes a box of a tensor.
-
-        Args:
-            programs: The numbers of the tensor, then those of its parts.
-            out: A tensor of the shape of the box, on the device, of any strides.
-            box: Ranges of indices of the whole tensor.
-        """
+    def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> set[str]:
+        """Writes a box of a tensor. See `Writer.write`."""
+        used = set()
         origin = tuple(start for start, _ in box)
         for program, owned_box in owned(programs, box):
             place = tuple(slice(start, end) for start, end in relative(owned_box, origin))
-            self._write_one(program, out[place], relative(owned_box, program.origin))
+            used.add(self.write_one(program, out[place], relative(owned_box, program.origin)))
+        return used
 
-    def _write_one(self, program: Program, out: torch.Tensor, box: Box) -> None:
-        """Writes a box of one program, in indices of its `dims`."""
+    def finish(self) -> None:
+        """Does nothing: no box waits."""
+
+    def write_one(self, program: Program, out: torch.Tensor, box: Box) -> str:
+        """Writes a box of one program, in indices of its `dims`. Returns what made the values."""
         dtype = out.dtype if packs(out.dtype) else torch.float32
         job = Job.of(program, dtype, self.device, self.is_exact)
         if program.core == "matrix":
@@ -54,6 +53,7 @@ class Operations:
             if dtype is not out.dtype:
                 values = converted(values, out.dtype, program.bounds)
             place.copy_(values)
+        return "torch operations"
 
     def _matrix(self, program: Program) -> torch.Tensor:
         """Returns the elements of an orthogonal matrix, held tall. It is made once."""
@@ -64,7 +64,7 @@ class Operations:
             gaussian = torch.empty(tall, dtype=torch.float32, device=self.device)
             whole = tuple((0, size) for size in tall)
             normal = replace(program, core="normal", dims=tall, ranges=whole, matrix=None)
-            self._write_one(normal, gaussian, whole)
+            self.write_one(normal, gaussian, whole)
             (gain,) = struct.unpack("<f", struct.pack("<I", program.constant))
             self._matrices[program] = orthogonal(gaussian, gain).reshape(-1)
         return self._matrices[program]

@@ -28,7 +28,7 @@ def orthogonal(gaussian: torch.Tensor, gain: float) -> torch.Tensor:
     for start in reversed(range(0, columns, _BLOCK)):
         block = vectors[start:, start : start + _BLOCK]
         rest = product[start:, start:]
-        # I - V T V^T: T^-1 is the upper triangle of V^T V with half of its diagonal (Puglisi, 1992).
+        # I - V T V^T: T^-1 is the upper triangle of V^T V, half of its diagonal (Puglisi, 1992).
         inverse = (block.T @ block).triu()
         inverse.diagonal().mul_(0.5)
         rest -= block @ torch.linalg.solve_triangular(inverse, block.T @ rest, upper=True)

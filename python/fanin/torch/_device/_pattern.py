@@ -95,7 +95,7 @@ def _sine(angle: torch.Tensor) -> Pair:
 
 
 def _rounded(magnitude: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """Returns the binary32 bits of numbers with 31 fraction bits, rounded to nearest, ties to even."""
+    """Returns the binary32 bits of numbers with 31 fraction bits, rounded, ties to even."""
     zeros = 31 - highest_bit(magnitude)
     significand = magnitude << (zeros & 31)
     quotient = significand >> 8
@@ -111,7 +111,7 @@ def matrix_place(
 
     Args:
         element: The indices of elements.
-        columns: The number of taps if they are the last dimensions, else that of the matrix's elements.
+        columns: The number of taps if they are the last axes, else that of the matrix's elements.
         matrix: `Program.matrix`.
     """
     rows, matrix_columns, _, middle, taps_last = matrix

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 
 from fanin.torch._device._value import FLOAT_EXPONENTS, float_value, integer_value
 
 
-@lru_cache(maxsize=None)
+@cache
 def has_exact_floats(device: torch.device) -> bool:
     """Returns true if exact products of floats are exact on a device. It is asked once.
 

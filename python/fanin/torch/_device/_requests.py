@@ -95,9 +95,9 @@ def joint_runs(
     """Returns the runs of a box that follow each other both in its tensor and in memory.
 
     Returns:
-        The index of the first element; the dimensions that count the runs, outermost first, each with
-        its size, and the elements from one index to the next in the tensor and in memory; the elements
-        of a run, and the elements from one to the next in memory.
+        The index of the first element; the dimensions that count the runs, outermost first, each
+        with its size, and the elements from one index to the next in the tensor and in memory; the
+        length of a run, and the elements from one to the next in memory.
     """
     start, index_stride = 0, 1
     found: list[tuple[int, int, int]] = []
