@@ -72,6 +72,15 @@ pub struct Matrix {
 /// Returns the programs of a fill of a whole tensor: that of the tensor itself, then those of its
 /// parts. The first part that holds an element applies, else the tensor itself.
 ///
+/// ```
+/// use fanin::{Fill, Init, Tensor, program::programs};
+///
+/// let fill = Fill::new(&Tensor::new("w", [5, 3])?, &Init::normal(0.0, 1.0), 42)?;
+/// let programs = programs(&fill)?;
+/// assert_eq!((programs.len(), programs[0].core, programs[0].exponent), (1, "normal", -25));
+/// # Ok::<(), fanin::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// Those of [`Fill::check`]. [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file.

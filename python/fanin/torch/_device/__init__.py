@@ -7,6 +7,9 @@ There are three ways:
 - `"copy"`: the CPU makes the values, and one copy moves them.
 
 A device takes the first way that makes the bits of the CPU in a trial, which runs once.
+
+No way can be recorded into a CUDA graph: numbers of fills go to the device by copies that wait.
+Code that `torch.compile` compiles must call fills outside of its graphs.
 """
 
 from __future__ import annotations
@@ -68,20 +71,20 @@ def writer_of(device: torch.device) -> Writer | None:
     return _together.setdefault((device, way), _WRITERS[way](device))
 
 
-def _operations(device: torch.device) -> Operations:
+def _new_operations(device: torch.device) -> Operations:
     return Operations(device, has_exact_floats(device))
 
 
-def _kernels(device: torch.device) -> Writer:
+def _new_kernels(device: torch.device) -> Writer:
     # Triton is not installed everywhere, and takes long to load.
     module = importlib.import_module("fanin.torch._device._kernels")
-    writer: Writer = module.Kernels(_operations(device))
+    writer: Writer = module.Kernels(_new_operations(device))
     return writer
 
 
 _WRITERS: dict[str, Callable[[torch.device], Writer]] = {
-    "triton": _kernels,
-    "operations": _operations,
+    "triton": _new_kernels,
+    "operations": _new_operations,
 }
 
 

@@ -4,7 +4,8 @@ Twin of `shaders/fill.wgsl`. A request is a row of 64-bit numbers, which `_reque
 out. One launch takes many of them, so that a model of small tensors does not wait for launches.
 
 Values are integers from the words to the stored bits, but for conversions of whole numbers to
-binary32 and one product, which are exact. docs/STREAM.md says why any device gives the same bits.
+binary32 and one product. These are exact, or only the exponent counts, which no rounding changes.
+docs/STREAM.md says why any device gives the same bits.
 """
 
 # ruff: noqa: ANN001, ANN201

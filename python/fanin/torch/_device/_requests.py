@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -17,6 +19,8 @@ from fanin.torch._geometry import Box
 
 BLOCKS = 1024
 """The blocks that a program of the kernel makes."""
+OPTIONS = {"enable_fp_fusion": False}
+"""The options of the compiler. A product and a sum in one rounding would be another number."""
 _MOST = 64
 """The most requests of a launch. The search among them takes a step for each power of two."""
 _NO_PROGRAM = 2**62
@@ -140,17 +144,21 @@ def _launch(requests: list[Request], device: torch.device) -> None:
         row[: len(request.numbers)] = torch.tensor(request.numbers)
         row[18] = first
         first += request.programs
-    variant = requests[0].variant
-    fill[(first,)](
-        rows.to(device),
-        CORE=variant.form.core,
-        MASK=variant.form.mask,
-        EXACT=variant.form.is_exact,
-        DTYPE=str(variant.form.dtype).removeprefix("torch."),
-        SEARCH=steps,
-        DIMS=variant.dims,
-        FLAT=variant.is_flat,
-        BLOCKS=BLOCKS,
-        # A product and a sum in one rounding would be another number.
-        enable_fp_fusion=False,
-    )
+    # Triton launches on the current device of its kind.
+    module = torch.get_device_module(device)
+    with nullcontext() if device.type == "cpu" else module.device(device):
+        fill[(first,)](rows.to(device), **constants(requests[0].variant, steps), **OPTIONS)
+
+
+def constants(variant: Variant, steps: int) -> dict[str, Any]:
+    """Returns the constants of the kernel for 2^steps requests."""
+    return {
+        "CORE": variant.form.core,
+        "MASK": variant.form.mask,
+        "EXACT": variant.form.is_exact,
+        "DTYPE": str(variant.form.dtype).removeprefix("torch."),
+        "SEARCH": steps,
+        "DIMS": variant.dims,
+        "FLAT": variant.is_flat,
+        "BLOCKS": BLOCKS,
+    }
