@@ -142,4 +142,4 @@ def test_a_trial_that_fails_elsewhere_is_not_hidden(by_operations: None, monkeyp
     with pytest.raises(RuntimeError, match="out of memory"):
         fill_(torch.empty(3), "normal(std=1)", name="w", seed=1)
     # A later fill does not wait for boxes of one that failed.
-    assert _device._together is None
+    assert _device._together.get() is None

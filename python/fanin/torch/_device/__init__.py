@@ -18,6 +18,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Protocol
 
@@ -66,9 +67,12 @@ def writer_of(device: torch.device) -> Writer | None:
         return None
     if way not in _WRITERS:
         raise ArgumentError(f"{WAY_VARIABLE} is {way!r}; use {', '.join(_WRITERS)} or copy")
-    if _together is None:
+    together = _together.get()
+    if together is None:
         return _WRITERS[way](device)
-    return _together.setdefault((device, way), _WRITERS[way](device))
+    if (device, way) not in together:
+        together[device, way] = _WRITERS[way](device)
+    return together[device, way]
 
 
 def _new_operations(device: torch.device) -> Operations:
@@ -125,27 +129,29 @@ def _is_right(make: Callable[[torch.device], Writer], device: torch.device) -> b
     return True
 
 
-_together: dict[tuple[torch.device, str], Writer] | None = None
-"""The writers whose boxes wait."""
+_together: ContextVar[dict[tuple[torch.device, str], Writer] | None] = ContextVar(
+    "together", default=None
+)
+"""The writers whose boxes wait, in this thread."""
 
 
 def finish(writer: Writer) -> None:
     """Writes all boxes that wait, unless those of other tensors are made with them."""
-    if _together is None:
+    if _together.get() is None:
         writer.finish()
 
 
 @contextmanager
 def together() -> Iterator[None]:
     """Makes the fills within it with few launches. Values are in memory at its end, not before."""
-    global _together
-    if _together is not None:
+    if _together.get() is not None:
         yield
         return
-    _together = {}
+    writers: dict[tuple[torch.device, str], Writer] = {}
+    token = _together.set(writers)
     try:
         yield
-        for writer in _together.values():
+        for writer in writers.values():
             writer.finish()
     finally:
-        _together = None
+        _together.reset(token)

@@ -13,6 +13,7 @@ import torch
 
 from fanin._program import Program
 from fanin.torch._device import _draw, _pattern
+from fanin.torch._device._numbers import Numbers, numbers_of
 from fanin.torch._device._value import FLOAT_EXPONENTS, float_value, integer_value, packed
 from fanin.torch._device._words import MASK, philox
 
@@ -45,8 +46,7 @@ class Job:
     program: Program
     form: Form
     numbers: torch.Tensor
-    """The key, the stream id, multiplier, shift, offset, lowest, highest, exponent, constant,
-    columns and pattern."""
+    """The fields of `Numbers`."""
     table: torch.Tensor
     """The lookup table: signed numbers of 32 bits, two in a row. The matrix, if there is one."""
 
@@ -60,27 +60,9 @@ class Job:
             device: The device to make elements on.
             is_exact: True if exact products of floats are exact on this device.
         """
-        numbers = torch.tensor(cls.numbers_of(program), device=device)
+        numbers = torch.tensor(numbers_of(program), device=device)
         form = Form.of(program, dtype, is_exact)
         return cls(program, form, numbers, _table(program.table, device))
-
-    @staticmethod
-    def numbers_of(program: Program) -> list[int]:
-        """Returns the numbers of a program in the order of `numbers`."""
-        lowest, highest = program.clamp or (-(2**31), 2**31 - 1)
-        return [
-            *program.key,
-            *program.stream,
-            program.multiplier,
-            program.shift,
-            program.offset,
-            lowest,
-            highest,
-            program.exponent,
-            program.constant,
-            program.columns,
-            *program.pattern,
-        ]
 
 
 @lru_cache(maxsize=64)
@@ -115,9 +97,10 @@ def made(
     form: Form, blocks: torch.Tensor, numbers: torch.Tensor, table: torch.Tensor
 ) -> torch.Tensor:
     """Returns the elements of blocks for all forms without loops. torch.compile can compile it."""
-    bits = _drawn(form, blocks, numbers, table)
+    fields = Numbers(*numbers.unbind())
+    bits = _drawn(form, blocks, fields, table)
     if form.mask != "none":
-        bits = torch.where(_is_zero(form.mask, blocks, numbers), 0, bits)
+        bits = torch.where(_is_zero(form.mask, blocks, fields), 0, bits)
     return packed(bits, form.dtype)
 
 
@@ -126,58 +109,56 @@ def _indices(blocks: torch.Tensor) -> torch.Tensor:
     return blocks[:, None] * LANES + torch.arange(LANES, device=blocks.device)
 
 
-def _row_and_column(
-    blocks: torch.Tensor, numbers: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    index, columns = _indices(blocks), numbers[11]
-    return index // columns, index % columns
+def _row_and_column(blocks: torch.Tensor, numbers: Numbers) -> tuple[torch.Tensor, torch.Tensor]:
+    index = _indices(blocks)
+    return index // numbers.columns, index % numbers.columns
 
 
-def _drawn(
-    form: Form, blocks: torch.Tensor, numbers: torch.Tensor, table: torch.Tensor
-) -> torch.Tensor:
+def _drawn(form: Form, blocks: torch.Tensor, numbers: Numbers, table: torch.Tensor) -> torch.Tensor:
     """Returns binary32 bits before the mask."""
     if form.core == "constant":
-        return numbers[10].expand(len(blocks), LANES)
+        return numbers.constant.expand(len(blocks), LANES)
     if form.core == "sine":
         return _pattern.sine_of(*_row_and_column(blocks, numbers), table)
     if form.core == "columns":
         _, column = _row_and_column(blocks, numbers)
         return table.reshape(-1)[column] & MASK
-    key, stream = (numbers[0], numbers[1]), (numbers[2], numbers[3])
-    x0, x1, x2, x3 = philox(blocks, 0, stream, key)
-    multiplier, shift, offset, lowest, highest, exponent = numbers[4:10].unbind()
+    p = _whole_numbers(form, blocks, numbers, table)
+    make = float_value if form.is_exact else integer_value
+    return make(p, numbers.exponent)
+
+
+def _whole_numbers(
+    form: Form, blocks: torch.Tensor, numbers: Numbers, table: torch.Tensor
+) -> torch.Tensor:
+    """Returns the whole numbers p of elements."""
+    x0, x1, x2, x3 = philox(blocks, 0, numbers.stream, numbers.key)
+    scaling = (numbers.multiplier, numbers.shift, numbers.offset)
     if form.core == "normal":
         a, b = torch.stack((x0, x2), 1), torch.stack((x1, x3), 1)
-        pair = _draw.normal_pair(a, b, table, multiplier, shift, offset)
-        p = _draw.cut(torch.stack(pair, 2).reshape(-1, LANES))
-    else:
-        word = torch.stack((x0, x1, x2, x3), 1)
-        if form.core == "uniform":
-            # Uniform numbers have at most 24 significant bits.
-            p = _draw.uniform(word, multiplier, offset)
-        else:
-            scaling = (multiplier, shift, offset, lowest, highest)
-            p = _draw.cut(_draw.quantile(word, table, *scaling))
-    return float_value(p, exponent) if form.is_exact else integer_value(p, exponent)
+        pair = _draw.normal_pair(a, b, table, *scaling)
+        return _draw.cut(torch.stack(pair, 2).reshape(-1, LANES))
+    word = torch.stack((x0, x1, x2, x3), 1)
+    if form.core == "uniform":
+        # Uniform numbers have at most 24 significant bits.
+        return _draw.uniform(word, numbers.multiplier, numbers.offset)
+    return _draw.cut(_draw.quantile(word, table, *scaling, numbers.lowest, numbers.highest))
 
 
-def _is_zero(mask: str, blocks: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    pattern = numbers[12:16]
+def _is_zero(mask: str, blocks: torch.Tensor, numbers: Numbers) -> torch.Tensor:
     if mask == "range":
-        return _pattern.in_range(_indices(blocks), pattern)
+        return _pattern.in_range(_indices(blocks), numbers.pattern)
     row, column = _row_and_column(blocks, numbers)
     if mask == "diagonal":
-        return ~_pattern.on_diagonal(row, column, pattern)
-    return ~_pattern.in_lower_triangle(row, column, pattern)
+        return ~_pattern.on_diagonal(row, column, numbers.pattern)
+    return ~_pattern.in_lower_triangle(row, column, numbers.pattern)
 
 
 def _sparse(job: Job, blocks: torch.Tensor) -> torch.Tensor:
-    numbers = job.numbers
+    numbers = Numbers(*job.numbers.unbind())
     bits = _drawn(job.form, blocks, numbers, job.table)
     row, column = _row_and_column(blocks, numbers)
-    key, stream = (numbers[0], numbers[1]), (numbers[2], numbers[3])
-    zeros = _pattern.is_sparse_zero(row, column, job.program.pattern, stream, key)
+    zeros = _pattern.is_sparse_zero(row, column, job.program.pattern, numbers.stream, numbers.key)
     return torch.where(zeros, 0, bits)
 
 

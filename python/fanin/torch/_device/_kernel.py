@@ -16,14 +16,40 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-FIELDS: tl.constexpr = tl.constexpr(48)
-"""The numbers of a request."""
-DIMENSIONS: tl.constexpr = tl.constexpr(5)
-"""The most dimensions that count the runs of a request."""
+from fanin.torch._device._numbers import REQUEST
 
-_OUTER: tl.constexpr = tl.constexpr(26)
-"""The first field of the outer dimensions, three for each."""
-_POINTS: tl.constexpr = tl.constexpr(4096)
+DIMENSIONS = tl.constexpr(5)
+"""The most dimensions that count the runs of a request."""
+FIELDS = tl.constexpr(len(REQUEST) - 1 + 3 * DIMENSIONS.value)
+"""The numbers of a request."""
+
+_K0 = tl.constexpr(REQUEST.index("k0"))
+_K1 = tl.constexpr(REQUEST.index("k1"))
+_S0 = tl.constexpr(REQUEST.index("s0"))
+_S1 = tl.constexpr(REQUEST.index("s1"))
+_MULTIPLIER = tl.constexpr(REQUEST.index("multiplier"))
+_SHIFT = tl.constexpr(REQUEST.index("shift"))
+_OFFSET = tl.constexpr(REQUEST.index("offset"))
+_LOWEST = tl.constexpr(REQUEST.index("lowest"))
+_HIGHEST = tl.constexpr(REQUEST.index("highest"))
+_EXPONENT = tl.constexpr(REQUEST.index("exponent"))
+_CONSTANT = tl.constexpr(REQUEST.index("constant"))
+_COLUMNS = tl.constexpr(REQUEST.index("columns"))
+_PATTERN0 = tl.constexpr(REQUEST.index("pattern0"))
+_PATTERN1 = tl.constexpr(REQUEST.index("pattern1"))
+_PATTERN2 = tl.constexpr(REQUEST.index("pattern2"))
+_PATTERN3 = tl.constexpr(REQUEST.index("pattern3"))
+_ADDRESS = tl.constexpr(REQUEST.index("address"))
+_TABLE = tl.constexpr(REQUEST.index("table"))
+_FIRST_PROGRAM = tl.constexpr(REQUEST.index("first_program"))
+_START = tl.constexpr(REQUEST.index("start"))
+_LENGTH = tl.constexpr(REQUEST.index("length"))
+_STRIDE = tl.constexpr(REQUEST.index("stride"))
+_BLOCKS_OF_A_RUN = tl.constexpr(REQUEST.index("blocks_of_a_run"))
+_RUNS = tl.constexpr(REQUEST.index("runs"))
+_OUTER = tl.constexpr(REQUEST.index("outer"))
+
+_POINTS = tl.constexpr(4096)
 """The entry of the first point of the circle."""
 
 
@@ -58,8 +84,8 @@ def _words(block, draw, numbers):
     """Returns the four random words of blocks: of int64 numbers, in a draw."""
     zero = tl.zeros(block.shape, tl.uint32)
     low, high = block.to(tl.uint32), (block >> 32).to(tl.uint32) + (draw << 16)
-    s0, s1 = zero + _word(numbers, 2), zero + _word(numbers, 3)
-    return _philox(low, high, s0, s1, _word(numbers, 0), _word(numbers, 1))
+    s0, s1 = zero + _word(numbers, _S0), zero + _word(numbers, _S1)
+    return _philox(low, high, s0, s1, _word(numbers, _K0), _word(numbers, _K1))
 
 
 @triton.jit
@@ -103,10 +129,10 @@ def _turn(word, table):
 @triton.jit
 def _scaled(x, factor, numbers):
     """Returns the offset plus `x * factor / 2^(32 + shift)`, rounded to nearest, halves up."""
-    shift = tl.load(numbers + 5)
+    shift = tl.load(numbers + _SHIFT)
     half = (shift * 0 + 1) << (shift + 31)
     product = x.to(tl.int64) * factor.to(tl.int64)
-    return (tl.load(numbers + 6) + ((product + half) >> (shift + 32))).to(tl.int32)
+    return (tl.load(numbers + _OFFSET) + ((product + half) >> (shift + 32))).to(tl.int32)
 
 
 @triton.jit
@@ -115,27 +141,27 @@ def _drawn(block, numbers, CORE: tl.constexpr):
     x0, x1, x2, x3 = _words(block, 0, numbers)
     size: tl.constexpr = block.shape[0]
     if CORE == "normal":
-        table = tl.load(numbers + 17).to(tl.pointer_type(tl.int32))
+        table = tl.load(numbers + _TABLE).to(tl.pointer_type(tl.int32))
         # The even and the odd word of both pairs.
         a, b = tl.join(x0, x2), tl.join(x1, x3)
         radius = _curve(a, table).to(tl.uint32, bitcast=True).to(tl.int64)
-        radius = (radius * tl.load(numbers + 4) + (1 << 31)) >> 32
+        radius = (radius * tl.load(numbers + _MULTIPLIER) + (1 << 31)) >> 32
         x, y = _turn(b, table)
         even, odd = _scaled(radius, x, numbers), _scaled(radius, y, numbers)
         return _cut(tl.reshape(tl.join(even, odd), (4 * size,)))
     word = tl.reshape(tl.join(tl.join(x0, x2), tl.join(x1, x3)), (4 * size,))
     if CORE == "uniform":
-        count = tl.zeros(word.shape, tl.uint32) + _word(numbers, 4)
-        return _number(numbers, 6) + tl.umulhi(word, count).to(tl.int32, bitcast=True)
-    table = tl.load(numbers + 17).to(tl.pointer_type(tl.int32))
-    p = _scaled(_curve(word, table), tl.load(numbers + 4), numbers)
-    return _cut(tl.minimum(tl.maximum(p, _number(numbers, 7)), _number(numbers, 8)))
+        count = tl.zeros(word.shape, tl.uint32) + _word(numbers, _MULTIPLIER)
+        return _number(numbers, _OFFSET) + tl.umulhi(word, count).to(tl.int32, bitcast=True)
+    table = tl.load(numbers + _TABLE).to(tl.pointer_type(tl.int32))
+    p = _scaled(_curve(word, table), tl.load(numbers + _MULTIPLIER), numbers)
+    return _cut(tl.minimum(tl.maximum(p, _number(numbers, _LOWEST)), _number(numbers, _HIGHEST)))
 
 
 @triton.jit
 def _value(p, numbers, EXACT: tl.constexpr):
     """Returns the binary32 bits of p times the power of two."""
-    exponent = _number(numbers, 9)
+    exponent = _number(numbers, _EXPONENT)
     if EXACT:
         power = ((exponent + 127) << 23).to(tl.float32, bitcast=True)
         return (p.to(tl.float32) * power).to(tl.uint32, bitcast=True)
@@ -173,7 +199,7 @@ def _to_bf16(bits):
 @triton.jit
 def _permuted(number, column, numbers):
     """Returns the images of rows in the permutations of their columns."""
-    left, right = _number(numbers, 14), _number(numbers, 15)
+    left, right = _number(numbers, _PATTERN2), _number(numbers, _PATTERN3)
     first, second = number & ((1 << left) - 1), number >> left
     rounds = tl.maximum(4 + 48 // (left + right), 6)
     draw = tl.full(number.shape, 1, tl.uint32)
@@ -191,7 +217,7 @@ def _permuted(number, column, numbers):
 
 @triton.jit
 def _is_sparse_zero(row, column, numbers):
-    rows, zeros = _number(numbers, 12), _number(numbers, 13)
+    rows, zeros = _number(numbers, _PATTERN0), _number(numbers, _PATTERN1)
     # Lanes past the end of the tensor: the loop ends only for rows of the tensor.
     place = tl.where(row < rows, row, 0)
     place = _permuted(place, column, numbers)
@@ -242,29 +268,29 @@ def _bits(block, index, numbers, CORE: tl.constexpr, MASK: tl.constexpr, EXACT: 
         or MASK == "lower"
         or MASK == "sparse"
     ):
-        columns = tl.load(numbers + 11)
+        columns = tl.load(numbers + _COLUMNS)
         row = (index // columns).to(tl.int32)
         column = (index % columns).to(tl.int32)
     if CORE == "constant":
-        bits = tl.zeros(index.shape, tl.uint32) + _word(numbers, 10)
+        bits = tl.zeros(index.shape, tl.uint32) + _word(numbers, _CONSTANT)
     elif CORE == "sine":
-        bits = _sine(row, column, tl.load(numbers + 17).to(tl.pointer_type(tl.int32)))
+        bits = _sine(row, column, tl.load(numbers + _TABLE).to(tl.pointer_type(tl.int32)))
     elif CORE == "columns":
-        table = tl.load(numbers + 17).to(tl.pointer_type(tl.int32))
+        table = tl.load(numbers + _TABLE).to(tl.pointer_type(tl.int32))
         bits = tl.load(table + column).to(tl.uint32, bitcast=True)
     else:
         bits = _value(_drawn(block, numbers, CORE), numbers, EXACT)
     if MASK == "diagonal":
-        r = row % _number(numbers, 12)
-        on = column == r * _number(numbers, 14) + _number(numbers, 15)
-        bits = tl.where((r < _number(numbers, 13)) & on, bits, 0)
+        r = row % _number(numbers, _PATTERN0)
+        on = column == r * _number(numbers, _PATTERN2) + _number(numbers, _PATTERN3)
+        bits = tl.where((r < _number(numbers, _PATTERN1)) & on, bits, 0)
     elif MASK == "lower":
         # Rows reach 2^32 - 1.
-        r = row.to(tl.uint32, bitcast=True) % _word(numbers, 12)
+        r = row.to(tl.uint32, bitcast=True) % _word(numbers, _PATTERN0)
         bits = tl.where(column.to(tl.uint32, bitcast=True) <= r, bits, 0)
     elif MASK == "range":
-        start = tl.load(numbers + 12) | (tl.load(numbers + 13) << 32)
-        end = tl.load(numbers + 14) | (tl.load(numbers + 15) << 32)
+        start = tl.load(numbers + _PATTERN0) | (tl.load(numbers + _PATTERN1) << 32)
+        end = tl.load(numbers + _PATTERN2) | (tl.load(numbers + _PATTERN3) << 32)
         bits = tl.where((index >= start) & (index < end), 0, bits)
     elif MASK == "sparse":
         bits = tl.where(_is_sparse_zero(row, column, numbers), 0, bits)
@@ -308,11 +334,11 @@ def fill(
     found = program * 0
     for step in tl.static_range(SEARCH):
         next = found + (1 << (SEARCH - 1 - step))
-        found = tl.where(tl.load(requests + next * FIELDS + 18) <= program, next, found)
+        found = tl.where(tl.load(requests + next * FIELDS + _FIRST_PROGRAM) <= program, next, found)
     numbers = requests + found * FIELDS
-    first = (program - tl.load(numbers + 18)) * BLOCKS
-    start, length = tl.load(numbers + 19), tl.load(numbers + 20)
-    address, stride = tl.load(numbers + 16), tl.load(numbers + 21)
+    first = (program - tl.load(numbers + _FIRST_PROGRAM)) * BLOCKS
+    start, length = tl.load(numbers + _START), tl.load(numbers + _LENGTH)
+    address, stride = tl.load(numbers + _ADDRESS), tl.load(numbers + _STRIDE)
     if FLAT:
         length = tl.multiple_of(length, 16)
         block = start // 4 + first + tl.arange(0, BLOCKS)
@@ -322,9 +348,9 @@ def fill(
         place = position
     else:
         item = first + tl.arange(0, BLOCKS)
-        per_run = tl.load(numbers + 22)
+        per_run = tl.load(numbers + _BLOCKS_OF_A_RUN)
         run, block = item // per_run, item % per_run
-        is_run = run < tl.load(numbers + 23)
+        is_run = run < tl.load(numbers + _RUNS)
         at = tl.zeros(item.shape, tl.int64)
         for dim in tl.static_range(DIMS):
             size = tl.load(numbers + _OUTER + 3 * dim)

@@ -25,8 +25,6 @@ class Kernels:
     operations: Operations
     """The way of matrices, and of memory that the kernel does not write to."""
     _waiting: list[Request] = field(default_factory=list)
-    _memory: list[torch.Tensor] = field(default_factory=list)
-    """Keeps the memory of requests that wait."""
 
     def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> set[str]:
         """Writes a box of a tensor. See `Writer.write`."""
@@ -54,11 +52,9 @@ class Kernels:
         if request is None:
             return self.operations.write_one(program, out, box)
         self._waiting.append(request)
-        self._memory.append(out)
         return "Triton"
 
     def finish(self) -> None:
         """Writes all boxes that wait."""
         launch(self._waiting, self.operations.device)
         self._waiting.clear()
-        self._memory.clear()

@@ -16,7 +16,7 @@ from fanin.torch._device._value import converted, packs
 from fanin.torch._geometry import Box
 
 _PIECE = 1 << 22
-"""The most elements that are made at once, which bounds the memory: about 300 bytes an element."""
+"""The most elements that are made at once, which bounds the memory: about 130 bytes an element."""
 
 
 @dataclass

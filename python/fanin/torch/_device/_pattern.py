@@ -9,21 +9,22 @@ from fanin.torch._device._words import MASK, high, highest_bit, low, philox
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def on_diagonal(row: torch.Tensor, column: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+Pattern = tuple[torch.Tensor, ...]
+
+
+def on_diagonal(row: torch.Tensor, column: torch.Tensor, pattern: Pattern) -> torch.Tensor:
     """Returns true on the diagonal of each group of rows."""
-    rows, ones, stride, offset = pattern.unbind()
+    rows, ones, stride, offset = pattern
     r = row % rows
     return (r < ones) & (column == r * stride + offset)
 
 
-def in_lower_triangle(
-    row: torch.Tensor, column: torch.Tensor, pattern: torch.Tensor
-) -> torch.Tensor:
+def in_lower_triangle(row: torch.Tensor, column: torch.Tensor, pattern: Pattern) -> torch.Tensor:
     """Returns true on and below the diagonal of each matrix."""
     return column <= row % pattern[0]
 
 
-def in_range(element: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+def in_range(element: torch.Tensor, pattern: Pattern) -> torch.Tensor:
     """Returns true from the start of a range of elements to its end."""
     start, end = pattern[0] | (pattern[1] << 32), pattern[2] | (pattern[3] << 32)
     return (element >= start) & (element < end)

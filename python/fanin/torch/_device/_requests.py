@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from fanin._program import Program
-from fanin.torch._device._elements import LANES, Form, Job
+from fanin.torch._device._elements import LANES, Form
 from fanin.torch._device._kernel import DIMENSIONS, FIELDS, fill
+from fanin.torch._device._numbers import REQUEST, numbers_of
 from fanin.torch._geometry import Box
 
 BLOCKS = 1024
@@ -23,6 +24,7 @@ OPTIONS = {"enable_fp_fusion": False}
 """The options of the compiler. A product and a sum in one rounding would be another number."""
 _MOST = 64
 """The most requests of a launch. The search among them takes a step for each power of two."""
+_FIRST = REQUEST.index("first_program")
 _NO_PROGRAM = 2**62
 """The first program of the rows after the last request."""
 
@@ -42,9 +44,11 @@ class Request:
 
     variant: Variant
     numbers: list[int]
-    """The numbers of the job, the addresses of the memory and the table, then those of the runs."""
+    """The fields of `REQUEST`. The first program depends on the requests of the same launch."""
     programs: int
     """The programs of the kernel that make it."""
+    memory: tuple[torch.Tensor, torch.Tensor]
+    """The destination and the table, which must live until the launch."""
 
     @classmethod
     def of(cls, program: Program, out: torch.Tensor, box: Box, is_exact: bool) -> Request | None:
@@ -69,7 +73,7 @@ class Request:
         blocks = length // LANES if is_flat else (length + LANES - 2) // LANES + 1
         table = _table(program.table, out.device)
         numbers = [
-            *Job.numbers_of(program),
+            *numbers_of(program),
             out.data_ptr(),
             table.data_ptr(),
             0,
@@ -78,12 +82,10 @@ class Request:
             stride,
             blocks,
             runs,
-            0,
-            0,
             *(number for dimension in reversed(outer) for number in dimension),
         ]
         programs = -(-runs * blocks // BLOCKS)
-        return cls(Variant(form, len(outer), is_flat), numbers, programs)
+        return cls(Variant(form, len(outer), is_flat), numbers, programs, (out, table))
 
 
 @lru_cache(maxsize=64)
@@ -138,11 +140,11 @@ def _launch(requests: list[Request], device: torch.device) -> None:
     """Fills the memory of requests of one variant by one launch."""
     steps = (len(requests) - 1).bit_length()
     rows = torch.zeros((1 << steps, FIELDS.value), dtype=torch.int64)
-    rows[:, 18] = _NO_PROGRAM
+    rows[:, _FIRST] = _NO_PROGRAM
     first = 0
     for row, request in zip(rows, requests):
         row[: len(request.numbers)] = torch.tensor(request.numbers)
-        row[18] = first
+        row[_FIRST] = first
         first += request.programs
     # Triton launches on the current device of its kind.
     module = torch.get_device_module(device)
