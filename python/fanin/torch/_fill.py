@@ -287,8 +287,8 @@ def fill_(
     float32 values, rounded. A DTensor gets the values of this rank's part, without messages.
     torch's generators are neither used nor changed.
 
-    The values are made where the tensor is: by a Triton kernel on CUDA, ROCm and XPU devices, and by
-    torch's own operations on others. They are the same bits, except that elements of orthogonal
+    The values are made where the tensor is: by a Triton kernel on CUDA, ROCm and XPU devices, and
+    by torch's own operations on others. They are the same bits, except that elements of orthogonal
     matrices are within 1e-5 |gain| of those of the CPU. A device that cannot do either gets a copy
     from the CPU. Neither CUDA graphs nor `torch.compile` can record the call.
 

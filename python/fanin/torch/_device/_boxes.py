@@ -68,37 +68,50 @@ def pieces(out: torch.Tensor, box: Box, most: int) -> Iterator[tuple[torch.Tenso
         yield from pieces(out.narrow(axis, first - start, last - first), narrow, most)
 
 
-def runs(dims: Sequence[int], box: Box) -> tuple[int, list[tuple[int, int]], int]:
-    """Returns the runs of elements of a box that follow each other in its tensor.
+def runs(
+    dims: Sequence[int], box: Box, strides: Sequence[int]
+) -> tuple[int, list[tuple[int, int, int]], tuple[int, int]]:
+    """Returns the runs of a box that follow each other both in its tensor and in memory.
 
     Returns:
         The index of the first element; the dimensions that count the runs, outermost first, each
-        with its size, and the elements from one index to the next; the elements of a run.
+        with its size, and the elements from one index to the next in the tensor and in memory; the
+        length of a run, and the elements from one to the next in memory.
     """
-    base, length, stride = 0, 1, 1
-    outer: list[tuple[int, int]] = []
-    for dim, (start, end) in zip(reversed(dims), reversed(box)):
-        size = end - start
-        base += start * stride
-        if not outer and length == stride:
-            length *= size
-        elif size != 1:
-            if outer and outer[-1][0] * outer[-1][1] == stride:
-                outer[-1] = (outer[-1][0] * size, outer[-1][1])
+    start, index_stride = 0, 1
+    found: list[tuple[int, int, int]] = []
+    for dim, (first, end), stride in zip(reversed(dims), reversed(box), reversed(strides)):
+        start += first * index_stride
+        size = end - first
+        if size != 1:
+            last = found[-1] if found else None
+            if last and (last[0] * last[1], last[0] * last[2]) == (index_stride, stride):
+                found[-1] = (last[0] * size, last[1], last[2])
             else:
-                outer.append((size, stride))
-        stride *= dim
-    return base, outer[::-1], length
+                found.append((size, index_stride, stride))
+        index_stride *= dim
+    if found and found[0][1] == 1:
+        (length, _, stride), *outer = found
+        return start, outer[::-1], (length, stride)
+    return start, found[::-1], (1, 1)
 
 
-def starts(base: int, outer: Sequence[tuple[int, int]], device: torch.device) -> torch.Tensor:
+def row_major(box: Box) -> list[int]:
+    """Returns the strides of a contiguous tensor of the shape of a box."""
+    strides = [1]
+    for start, end in reversed(box[1:]):
+        strides.append(strides[-1] * (end - start))
+    return strides[::-1]
+
+
+def starts(base: int, outer: Sequence[tuple[int, int, int]], device: torch.device) -> torch.Tensor:
     """Returns the index of the first element of each run, int64 of one dimension."""
     total = torch.full((1,), base, dtype=torch.int64, device=device)
-    for size, stride in outer:
+    for size, stride, _ in outer:
         total = (total[:, None] + torch.arange(size, device=device) * stride).reshape(-1)
     return total
 
 
-def count(outer: Sequence[tuple[int, int]]) -> int:
+def count(outer: Sequence[tuple[int, int, int]]) -> int:
     """Returns the number of runs."""
-    return math.prod(size for size, _ in outer)
+    return math.prod(size for size, _, _ in outer)

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from fanin._program import Program
-from fanin.torch._device._boxes import count, owned, pieces, relative, runs, starts
+from fanin.torch._device._boxes import (
+    count,
+    owned,
+    pieces,
+    relative,
+    row_major,
+    runs,
+    starts,
+)
 from fanin.torch._device._elements import LANES, Job, elements
 from fanin.torch._device._orthogonal import orthogonal
 from fanin.torch._device._value import converted, packs
@@ -72,11 +80,11 @@ class Operations:
 
 def _values(job: Job, box: Box) -> torch.Tensor:
     """Returns the elements of a box, in row-major order. Blocks of a run are made once."""
-    base, outer, length = runs(job.program.dims, box)
+    base, outer, (length, _) = runs(job.program.dims, box, row_major(box))
     device = job.numbers.device
     first = starts(base, outer, device)
     # Runs that start at different lanes touch up to this many blocks.
-    is_aligned = all(stride % LANES == 0 for _, stride in outer)
+    is_aligned = all(stride % LANES == 0 for _, stride, _ in outer)
     lane = base % LANES
     blocks = -(-(lane + length) // LANES) if is_aligned else (length + LANES - 2) // LANES + 1
     numbers = (first // LANES)[:, None] + torch.arange(blocks, device=device)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from fanin._program import Program
+from fanin.torch._device._boxes import count, runs
 from fanin.torch._device._elements import LANES, Form
 from fanin.torch._device._kernel import DIMENSIONS, FIELDS, fill
 from fanin.torch._device._numbers import REQUEST, numbers_of
@@ -64,12 +64,12 @@ class Request:
             None if the box has more runs within runs than the kernel counts.
         """
         form = Form.of(program, out.dtype, is_exact)
-        start, outer, (length, stride) = joint_runs(program.dims, box, out.stride())
+        start, outer, (length, stride) = runs(program.dims, box, out.stride())
         if len(outer) > DIMENSIONS.value:
             return None
         is_aligned = start % LANES == 0 and length % 16 == 0 and out.data_ptr() % 16 == 0
         is_flat = not outer and stride == 1 and is_aligned
-        runs = math.prod(size for size, _, _ in outer)
+        run_count = count(outer)
         blocks = length // LANES if is_flat else (length + LANES - 2) // LANES + 1
         table = _table(program.table, out.device)
         numbers = [
@@ -81,10 +81,10 @@ class Request:
             length,
             stride,
             blocks,
-            runs,
+            run_count,
             *(number for dimension in reversed(outer) for number in dimension),
         ]
-        programs = -(-runs * blocks // BLOCKS)
+        programs = -(-run_count * blocks // BLOCKS)
         return cls(Variant(form, len(outer), is_flat), numbers, programs, (out, table))
 
 
@@ -93,34 +93,6 @@ def _table(table: bytes, device: torch.device) -> torch.Tensor:
     """Returns a table on a device, and keeps it."""
     words = torch.frombuffer(bytearray(table or bytes(8)), dtype=torch.int32)
     return words.to(device)
-
-
-def joint_runs(
-    dims: Sequence[int], box: Box, strides: Sequence[int]
-) -> tuple[int, list[tuple[int, int, int]], tuple[int, int]]:
-    """Returns the runs of a box that follow each other both in its tensor and in memory.
-
-    Returns:
-        The index of the first element; the dimensions that count the runs, outermost first, each
-        with its size, and the elements from one index to the next in the tensor and in memory; the
-        length of a run, and the elements from one to the next in memory.
-    """
-    start, index_stride = 0, 1
-    found: list[tuple[int, int, int]] = []
-    for dim, (first, end), stride in zip(reversed(dims), reversed(box), reversed(strides)):
-        start += first * index_stride
-        size = end - first
-        if size != 1:
-            last = found[-1] if found else None
-            if last and (last[0] * last[1], last[0] * last[2]) == (index_stride, stride):
-                found[-1] = (last[0] * size, last[1], last[2])
-            else:
-                found.append((size, index_stride, stride))
-        index_stride *= dim
-    if found and found[0][1] == 1:
-        (length, _, stride), *outer = found
-        return start, outer[::-1], (length, stride)
-    return start, found[::-1], (1, 1)
 
 
 def launch(requests: Iterable[Request], device: torch.device) -> None:
