@@ -111,6 +111,24 @@ def test_errors_of_initializers_are_those_of_the_cpu(by_operations: None) -> Non
         fill_(torch.empty(3, dtype=torch.int32), "normal(std=1)", name="w", seed=1)
 
 
+def test_defaults_of_the_caller_do_not_matter(by_operations: None) -> None:
+    tensors = {
+        init: torch.empty(9, 7) for init in ("normal(std=1)", "orthogonal", "sparse(sparsity=0.5)")
+    }
+    _device._probe.has_exact_floats.cache_clear()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("meta"):
+            assert _device._way_of.__wrapped__(CPU) == "operations"
+            for init, tensor in tensors.items():
+                fill_(tensor, init, name="w", seed=1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for init, tensor in tensors.items():
+        want = torch.from_numpy(fanin.fill(init, (9, 7), name="w", seed=1))
+        assert float((tensor - want).abs().max()) <= 1e-5
+
+
 def test_unknown_ways_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(_device.WAY_VARIABLE, "fast")
     with pytest.raises(

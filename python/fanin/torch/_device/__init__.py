@@ -102,7 +102,9 @@ def _is_right(make: Callable[[torch.device], Writer], device: torch.device) -> b
     """Returns true if a device can run a way, and it makes the bits of the CPU."""
     shape, box = [33, 31], ((1, 33), (0, 31))
     for init in ("normal(std=0.02)", "uniform(low=-1, high=2)", "truncated_normal(std=1)"):
-        want, got = torch.empty(32, 31), torch.empty(32, 31, device=device)
+        # The caller can have other defaults of dtype and device.
+        want = torch.empty(32, 31, dtype=torch.float32, device="cpu")
+        got = torch.empty_like(want, device=device)
         numbers = _native.program(init, shape, name="trial", seed=1, dtype="f32")
         programs = [Program.of(each) for each in numbers]
         _native.fill_at(
@@ -120,6 +122,8 @@ def _is_right(make: Callable[[torch.device], Writer], device: torch.device) -> b
             writer.write(programs, got, box)
             writer.finish()
             made = got.cpu()
+        except torch.OutOfMemoryError:
+            raise
         # A missing package, an operation that the device lacks, a kernel that does not compile:
         # their exceptions have no common class. The report tells which way a tensor took.
         except Exception:

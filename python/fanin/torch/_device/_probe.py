@@ -31,5 +31,5 @@ def trials() -> tuple[torch.Tensor, torch.Tensor]:
     numbers = sorted({0, *numbers, *(-x for x in numbers)})
     first, last = FLOAT_EXPONENTS[0], FLOAT_EXPONENTS[-1]
     exponents = [first, first + 1, -60, -25, -1, 0, last - 30, last]
-    pairs = torch.cartesian_prod(torch.tensor(numbers), torch.tensor(exponents))
+    pairs = torch.cartesian_prod(*(torch.tensor(x, device="cpu") for x in (numbers, exponents)))
     return pairs[:, 0], pairs[:, 1]

@@ -111,11 +111,11 @@ def launch(requests: Iterable[Request], device: torch.device) -> None:
 def _launch(requests: list[Request], device: torch.device) -> None:
     """Fills the memory of requests of one variant by one launch."""
     steps = (len(requests) - 1).bit_length()
-    rows = torch.zeros((1 << steps, FIELDS.value), dtype=torch.int64)
+    rows = torch.zeros((1 << steps, FIELDS.value), dtype=torch.int64, device="cpu")
     rows[:, _FIRST] = _NO_PROGRAM
     first = 0
     for row, request in zip(rows, requests):
-        row[: len(request.numbers)] = torch.tensor(request.numbers)
+        row[: len(request.numbers)] = torch.tensor(request.numbers, device="cpu")
         row[_FIRST] = first
         first += request.programs
     # Triton launches on the current device of its kind.
