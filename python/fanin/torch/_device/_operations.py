@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -36,7 +36,8 @@ class Operations:
     """True if exact products of floats are exact on the device."""
     piece: int = _PIECE
     """The most elements that are made at once."""
-    _matrices: dict[Program, torch.Tensor] = field(default_factory=dict)
+    _last: tuple[Program, torch.Tensor] | None = None
+    """The last orthogonal matrix, because the boxes of a tensor share one."""
 
     def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> set[str]:
         """Writes a box of a tensor. See `Writer.write`."""
@@ -64,18 +65,22 @@ class Operations:
         return "torch operations"
 
     def _matrix(self, program: Program) -> torch.Tensor:
-        """Returns the elements of an orthogonal matrix, held tall. It is made once."""
-        if program not in self._matrices:
-            assert program.matrix is not None
-            rows, columns = program.matrix[:2]
-            tall = (max(rows, columns), min(rows, columns))
-            gaussian = torch.empty(tall, dtype=torch.float32, device=self.device)
-            whole = tuple((0, size) for size in tall)
-            normal = replace(program, core="normal", dims=tall, ranges=whole, matrix=None)
-            self.write_one(normal, gaussian, whole)
-            (gain,) = struct.unpack("<f", struct.pack("<I", program.constant))
-            self._matrices[program] = orthogonal(gaussian, gain).reshape(-1)
-        return self._matrices[program]
+        """Returns the elements of an orthogonal matrix, held tall."""
+        if self._last is None or self._last[0] != program:
+            self._last = None  # Frees the other matrix first.
+            self._last = program, self._new_matrix(program)
+        return self._last[1]
+
+    def _new_matrix(self, program: Program) -> torch.Tensor:
+        assert program.matrix is not None
+        rows, columns = program.matrix[:2]
+        tall = (max(rows, columns), min(rows, columns))
+        gaussian = torch.empty(tall, dtype=torch.float32, device=self.device)
+        whole = tuple((0, size) for size in tall)
+        normal = replace(program, core="normal", dims=tall, ranges=whole, matrix=None)
+        self.write_one(normal, gaussian, whole)
+        (gain,) = struct.unpack("<f", struct.pack("<I", program.constant))
+        return orthogonal(gaussian, gain).reshape(-1)
 
 
 def _values(job: Job, box: Box) -> torch.Tensor:
