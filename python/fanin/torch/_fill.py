@@ -164,8 +164,7 @@ def _write_part(source: Source, part: Part, means: Means) -> str:
         _mark_modified(memory)
         return "filled on the CPU"
     staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
-    for box, place in part.boxes():
-        _write_box(source, staged[_index(place)], box, means)
+    _write_part(source, Part(staged, part.ranges), means)
     memory.copy_(staged)
     return f"filled on the CPU, copied to {memory.device}"
 
