@@ -55,6 +55,7 @@ class Plan:
     def __len__(self) -> int: ...
     def __contains__(self, name: str, /) -> bool: ...
     def entry(self, name: str) -> dict[str, Any]: ...
+    def program(self, name: str, dtype: object = None) -> list[dict[str, Any]]: ...
     def fill_at(
         self,
         name: str,
@@ -86,6 +87,20 @@ def fill_at(
     stream: SupportsIndex | None = None,
     progress: _Progress = None,
 ) -> None: ...
+def program(
+    init: str,
+    shape: _Shape,
+    *,
+    name: str,
+    seed: SupportsIndex,
+    dtype: object,
+    layout: str | None = None,
+    groups: SupportsIndex = 1,
+    in_axis: _Axes | None = None,
+    out_axis: _Axes | None = None,
+    batch_axis: _Axes | None = None,
+    stream: SupportsIndex | None = None,
+) -> list[dict[str, Any]]: ...
 def local_indices(
     shape: _Shape,
     mesh: SupportsIndex | Sequence[SupportsIndex],

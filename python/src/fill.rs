@@ -125,7 +125,11 @@ fn has_matrix(fill: &Fill) -> bool {
 }
 
 /// The axes of the inputs, the outputs and a batch.
-struct Axes(Option<InAxis>, Option<OutAxis>, Option<BatchAxis>);
+pub struct Axes(
+    pub Option<InAxis>,
+    pub Option<OutAxis>,
+    pub Option<BatchAxis>,
+);
 
 impl Axes {
     /// Returns the axes of the fans, if any is given. The defaults are those of the command line.
@@ -142,7 +146,7 @@ impl Axes {
 }
 
 /// Returns a tensor that has no plan.
-fn tensor(
+pub fn tensor(
     name: &str,
     Dims(dims): Dims,
     layout: Option<LayoutText>,
@@ -165,7 +169,7 @@ fn tensor(
 }
 
 /// Returns the fill of a tensor, or of a slice of it.
-fn request(
+pub fn request(
     tensor: &Tensor,
     InitText(init): InitText,
     Seed(seed): Seed,

@@ -7,6 +7,7 @@ import gc
 import torch
 from torch import nn
 
+from fanin.torch._device import together
 from fanin.torch._fill import Means, write
 from fanin.torch._geometry import part_of
 from fanin.torch._live import attribute_paths, has_storage, live_tensors
@@ -116,7 +117,8 @@ def _give_memory(
     """Gives live tensors memory and values. Returns those that autograd computed from others."""
     values = Values.of_recording(recorded, seed)
     pairs = []
-    with torch.inference_mode(False):  # whose tensors could not be trained
+    # Tensors of inference mode could not be trained.
+    with torch.inference_mode(False), together():
         for storage, memory in memories.items():
             real = _fill(recorded, values, storage, memory, device, report)
             for tensor, ref in memory.live:
