@@ -29,6 +29,7 @@
 //!
 //! - `gpu` (default): the module `gpu`, which fills buffers of wgpu 30.
 //! - `raw` (part of `gpu`): only `gpu::raw`, fills as data for hosts other than wgpu.
+//! - `program`: the module `program`, fills as numbers for hosts with an arithmetic of their own.
 //! - `checkpoint` (default): the module `checkpoint`, which reads and writes safetensors files.
 //! - `recipe` (part of `checkpoint`): the module `recipe` and [`ShardSpec`], for files of rules.
 //! - `orthogonal` (default): orthogonal initializers on the CPU, which are an error without it.
@@ -69,6 +70,8 @@ pub mod text;
 pub use error::{Error, Result};
 pub use fill::{Fill, FillPart};
 pub use init::Init;
+#[cfg(feature = "program")]
+pub use job::program;
 pub use kernel::STREAM_VERSION;
 pub use part::Part;
 #[cfg(feature = "recipe")]

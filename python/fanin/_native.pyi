@@ -52,6 +52,7 @@ class Plan:
     def __len__(self) -> int: ...
     def __contains__(self, name: str, /) -> bool: ...
     def entry(self, name: str) -> dict[str, Any]: ...
+    def program(self, name: str, dtype: object = None) -> list[dict[str, Any]]: ...
     def fill_at(
         self,
         name: str,
@@ -79,6 +80,16 @@ def fill_at(
     stream: int | None = None,
     progress: _Progress = None,
 ) -> None: ...
+def program(
+    init: str,
+    shape: int | Sequence[int],
+    *,
+    name: str,
+    seed: int,
+    dtype: object,
+    layout: str | None = None,
+    stream: int | None = None,
+) -> list[dict[str, Any]]: ...
 def local_indices(
     shape: int | Sequence[int],
     mesh: int | Sequence[int],

@@ -112,7 +112,7 @@ fn has_matrix(fill: &Fill) -> bool {
 
 /// Returns the fill of one tensor that has no plan.
 #[expect(clippy::too_many_arguments)]
-fn request(
+pub fn request(
     init: &str,
     shape: Dims,
     name: &str,

@@ -9,6 +9,7 @@ mod fill;
 mod model;
 mod placement;
 mod pool;
+mod program;
 mod recipe;
 mod work;
 
@@ -23,6 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<recipe::PyRecipe>()?;
     module.add_class::<recipe::PyPlan>()?;
     module.add_function(wrap_pyfunction!(fill::fill_at, module)?)?;
+    module.add_function(wrap_pyfunction!(program::program, module)?)?;
     module.add_function(wrap_pyfunction!(placement::local_indices, module)?)?;
     module.add_function(wrap_pyfunction!(arguments::shape, module)?)?;
     module.add_function(wrap_pyfunction!(arguments::dtype, module)?)?;

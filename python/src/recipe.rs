@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 use crate::arguments::{Part, Seed, Tensors, Threads, Type};
 use crate::error::{RecipeError, UnknownTensorError, raised};
 use crate::fill::Memory;
+use crate::program;
 
 /// A recipe: rules that give each tensor of a model its initializer.
 #[pyclass(name = "Recipe", frozen, module = "fanin._native")]
@@ -180,6 +181,21 @@ impl PyPlan {
     /// Returns the entry of a tensor as the keyword arguments of `fanin.PlanEntry`.
     fn entry<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
         self.dict(py, self.find(name)?)
+    }
+
+    /// Returns the numbers of a tensor's fill, and of its parts.
+    #[pyo3(signature = (name, dtype=None))]
+    fn program<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        dtype: Option<Type>,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let mut fill = self.find(name)?.fill.clone();
+        if let Some(Type(dtype)) = dtype {
+            fill = fill.with_dtype(dtype);
+        }
+        program::dicts(py, &fill)
     }
 
     /// Fills the memory at an address with a tensor of the plan, or with a slice of it.

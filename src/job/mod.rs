@@ -1,6 +1,8 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
 mod parts;
+#[cfg(feature = "program")]
+pub mod program;
 mod regions;
 mod stored;
 

@@ -44,6 +44,12 @@ impl Stored {
         Ok(Some(Stored { dtype, bounds }))
     }
 
+    /// The numbers that hold the elements of a truncated distribution.
+    #[cfg(feature = "program")]
+    pub fn bounds(self) -> Option<[f32; 2]> {
+        self.bounds
+    }
+
     /// Returns the fill that a device makes for this one, and the jobs that convert what it makes.
     /// Without a conversion it is the same fill.
     ///
