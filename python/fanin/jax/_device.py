@@ -12,14 +12,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fanin.jax._elements import whole
 from fanin.jax._philox import Words
-from fanin.jax._program import Arguments, Form
+from fanin.jax._form import Arguments, Form
 from fanin.jax._tree import ShardingLike
 
 
 def made(
     form: Form,
-    dtype: np.dtype[Any],
     arguments: Arguments,
+    dtype: np.dtype[Any],
     key: Words,
     sharding: ShardingLike,
 ) -> jax.Array:
@@ -27,8 +27,8 @@ def made(
 
     Args:
         form: The constants of the fill.
-        dtype: The dtype of the array.
         arguments: The other numbers of the fill.
+        dtype: The dtype of the array.
         key: The words of the seed.
         sharding: The sharding of the array. None leaves it to the compiler in a traced function,
             and is the default device elsewhere.

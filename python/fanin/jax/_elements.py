@@ -22,7 +22,7 @@ from fanin.jax._position import (
     element,
     row_and_column,
 )
-from fanin.jax._program import Arguments, Form, Numbers
+from fanin.jax._form import Arguments, Form, Numbers
 from fanin.jax._value import stored, value
 
 
@@ -49,15 +49,14 @@ def elements(
         shape: The shape of the coordinates and of the result.
     """
     bits = _of_one(_Fill.of(form, arguments, key), at, shape)
-    for part, its in reversed(list(zip(form.parts, arguments.parts))):
-        assert part.box is not None
+    for (ranges, origin, part), its in reversed(list(zip(form.parts, arguments.parts))):
         inside = jnp.ones(shape, bool)
-        own = list(at)
-        for axis, (start, end) in enumerate(part.box):
-            inside &= (at[axis] >= np.uint32(start)) & (at[axis] < np.uint32(end))
-            own[axis] = at[axis] - np.uint32(start)
-        # Elements outside get some value, which is not selected.
-        own = [jnp.where(inside, c, 0) for c in own] if part.is_apart else list(at)
+        for coordinate, (start, end) in zip(at, ranges):
+            inside &= (coordinate >= np.uint32(start)) & (coordinate < np.uint32(end))
+        own = at
+        if part.dims != form.dims:
+            # Elements outside of the part get some value of it, which is not selected.
+            own = [jnp.where(inside, c - np.uint32(start), 0) for c, start in zip(at, origin)]
         bits = jnp.where(inside, _of_one(_Fill.of(part, its, key), own, shape), bits)
     return bits
 
@@ -140,27 +139,21 @@ def _columns(fill: _Fill, at: Coordinates) -> jax.Array:
     return numbers.at[fill.row_and_column(at)[1]].get(mode="clip")
 
 
-_TAPS_LAST = 2 - 1
-_TRANSPOSED = 4
-
-
 def _matrix(fill: _Fill, at: Coordinates) -> jax.Array:
     """Returns elements of an orthogonal matrix, which each device makes whole."""
-    mode, middle, columns, rows = fill.form.pattern
+    assert fill.form.matrix is not None
+    rows, columns, taps, middle, taps_last = fill.form.matrix
     tall = (max(rows, columns), min(rows, columns))
     gaussian = fill._replace(form=replace(fill.form, dims=tall))
     drawn = lax.bitcast_convert_type(_normal(gaussian, coordinates(tall)), np.float32)
     gain = lax.bitcast_convert_type(fill.numbers.constant, np.float32)
-    matrix = (orthogonal(drawn) * gain).reshape(-1)
-    index, tap = fill.row_and_column(at)
-    if mode & 3 != _TAPS_LAST:
-        index, tap = tap, index
-    row, column = index // np.uint32(columns), index % np.uint32(columns)
-    if mode & _TRANSPOSED:
-        row, column = column, row
-    place = row * np.uint32(tall[1]) + column
-    found = lax.bitcast_convert_type(matrix.at[place].get(mode="clip"), np.uint32)
-    return jnp.where(tap == middle, found, 0)
+    matrix = orthogonal(drawn) * gain
+    matrix = matrix if rows >= columns else matrix.T
+    tap, index = fill.row_and_column(at)
+    if taps_last and taps > 1:
+        tap, index = index, tap
+    found = matrix.reshape(-1).at[index].get(mode="clip")
+    return jnp.where(tap == middle, lax.bitcast_convert_type(found, np.uint32), 0)
 
 
 _CORES: dict[str, Callable[[_Fill, Coordinates], jax.Array]] = {
@@ -187,11 +180,10 @@ def _in_range(fill: _Fill, at: Coordinates) -> jax.Array:
 
 
 def _sparse_zeros(fill: _Fill, at: Coordinates) -> jax.Array:
-    _, _, left, right = fill.form.pattern
-    numbers = fill.numbers
     row, column = fill.row_and_column(at)
+    numbers, halves = fill.numbers, fill.form.halves
     return _pattern.is_sparse_zero(
-        row, column, numbers.pattern, (left, right), numbers.stream, fill.key
+        row, column, numbers.pattern, halves, numbers.stream, fill.key
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from fanin import _arrays
 from fanin._errors import ArgumentError
 from fanin._recipe import Plan, RecipeLike, recipe_of
-from fanin.jax import _device, _host, _program, _seed, _tree
+from fanin.jax import _device, _host, _seed, _tree
+from fanin.jax._form import form_of
 from fanin.jax._philox import Words
 
 _STAND_IN = 0x9D1C_5A4E_C3F7_2B86
@@ -77,22 +78,24 @@ def init(
     return tree.unflatten([_array(leaf, plan, traced) for leaf in leaves])
 
 
-def _array(leaf: _tree.Leaf, plan: Plan, traced: Words | None) -> Any:
+def _array(leaf: _tree.Leaf, plan: Plan, seed: Words | None) -> Any:
+    """Returns the array of a leaf, from the words of a traced seed or the seed of the plan."""
     if leaf.name not in plan:
         return leaf.given
     entry = plan[leaf.name]
     dtype = _dtype(leaf.name, entry.dtype)
-    if not _device.is_traced():
-        sharding = _tree.on_mesh(leaf.sharding)
-        # Devices would send messages to agree on the end of the search for zeros.
-        if _host.is_host(sharding) or entry.is_kept or "sparse" in _masks(plan, entry):
-            return _host.filled(plan, leaf.name, dtype, sharding)
-    if entry.is_kept:
-        return jnp.asarray(plan.fill(leaf.name, progress=False))
-    program = _program.of(plan, leaf.name)
-    own = traced is None or entry.seed != _STAND_IN
-    key = _seed.words(entry.seed) if own or traced is None else traced
-    return _device.made(program.form, dtype, program.arguments, key, leaf.sharding)
+    # The rule of a tensor can have a seed of its own.
+    own = seed if seed is not None and entry.seed == _STAND_IN else _seed.words(entry.seed)
+    if _device.is_traced(*own):
+        if entry.is_kept:
+            return jnp.asarray(plan.fill(leaf.name, progress=False))
+        return _device.made(*form_of(plan, leaf.name), dtype, own, leaf.sharding)
+    sharding = _tree.on_mesh(leaf.sharding)
+    if not entry.is_kept and not _host.is_host(sharding):
+        form, arguments = form_of(plan, leaf.name)
+        if not form.sends_messages:
+            return _device.made(form, arguments, dtype, own, sharding)
+    return _host.filled(plan, leaf.name, dtype, sharding)
 
 
 def _dtype(name: str, known: str) -> np.dtype[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fanin
-from fanin.jax import _elements, _program
+from fanin.jax import _elements, _form
 
 from .compare import SEED, assert_same_bits, key, rules, shape, traced
 
@@ -124,7 +124,7 @@ def test_parts_and_given_values() -> None:
                 "init": "ones",
                 "parts": [
                     {"slice": "1:8,1:6", "init": "sparse(sparsity=0.5,std=0.2)"},
-                    {"slice": "0:9,6:9", "init": "sinusoids"},
+                    {"slice": "0:9,6:10", "init": "sinusoids"},
                     {"slice": "8:12,0:6", "init": "eye"},
                 ],
             },
@@ -180,7 +180,7 @@ def test_the_last_elements_of_the_largest_tensor() -> None:
 
 def _bits(plan: fanin.Plan, at: list[Any]) -> Any:
     """Returns the bits of elements at coordinates, from functions for whole tensors."""
-    form, arguments = _program.of(plan, "w")
+    form, arguments = _form.form_of(plan, "w")
 
     def make(key: Any, at: list[Any]) -> jax.Array:
         return _elements.elements(form, arguments, (key[1], key[0]), at, at[0].shape)
