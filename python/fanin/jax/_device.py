@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fanin.jax._elements import whole
-from fanin.jax._philox import Words
 from fanin.jax._form import Arguments, Form
+from fanin.jax._philox import Words
 from fanin.jax._tree import ShardingLike
 
 
@@ -56,7 +56,8 @@ def compiled(
     make = functools.partial(whole, form, dtype)
     if explicit:
         spec = sharding.spec if isinstance(sharding, NamedSharding) else sharding
-        spec = spec if isinstance(spec, PartitionSpec) else PartitionSpec()
+        if not isinstance(spec, PartitionSpec):
+            spec = PartitionSpec()  # type: ignore[no-untyped-call]
         make = jax.sharding.auto_axes(make, axes=explicit, out_sharding=spec)
     return jax.jit(make, out_shardings=sharding)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from fanin.jax import _draw, _pattern
-from fanin.jax._mul import signed
+from fanin.jax._form import Arguments, Form, Numbers
 from fanin.jax._orthogonal import orthogonal
 from fanin.jax._philox import Words, philox
 from fanin.jax._position import (
@@ -22,7 +22,6 @@ from fanin.jax._position import (
     element,
     row_and_column,
 )
-from fanin.jax._form import Arguments, Form, Numbers
 from fanin.jax._value import stored, value
 
 
@@ -66,12 +65,12 @@ class _Fill(NamedTuple):
 
     form: Form
     numbers: Numbers
-    table: Any
+    table: jax.Array
     key: Words
 
     @classmethod
     def of(cls, form: Form, arguments: Arguments, key: Words) -> _Fill:
-        return cls(form, Numbers.of(arguments.numbers), arguments.table, key)
+        return cls(form, Numbers.of(arguments.numbers), jnp.asarray(arguments.table), key)
 
     def words(self, at: Coordinates) -> tuple[tuple[jax.Array, ...], jax.Array]:
         """Returns the words of the blocks of elements, and their lanes."""
@@ -182,9 +181,7 @@ def _in_range(fill: _Fill, at: Coordinates) -> jax.Array:
 def _sparse_zeros(fill: _Fill, at: Coordinates) -> jax.Array:
     row, column = fill.row_and_column(at)
     numbers, halves = fill.numbers, fill.form.halves
-    return _pattern.is_sparse_zero(
-        row, column, numbers.pattern, halves, numbers.stream, fill.key
-    )
+    return _pattern.is_sparse_zero(row, column, numbers.pattern, halves, numbers.stream, fill.key)
 
 
 _MASKS: dict[str, Callable[[_Fill, Coordinates], jax.Array]] = {

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from fanin._errors import ArgumentError
 from fanin._program import Program
 from fanin._recipe import Plan
 from fanin.jax._mul import signed
+
+_WORD = 0xFFFF_FFFF
 
 Ranges = tuple[tuple[int, int], ...]
 """The start and the end of each dimension."""
@@ -70,8 +74,9 @@ class Numbers(NamedTuple):
     bounds: jax.Array
 
     @classmethod
-    def of(cls, numbers: jax.Array) -> Numbers:
+    def of(cls, numbers: Any) -> Numbers:
         """Takes the fields out of an array that `_arguments` has made."""
+        numbers = jnp.asarray(numbers)
         exponent, multiplier, shift, offset, lowest, highest, constant = numbers[:7]
         return cls(
             signed(exponent),
@@ -91,8 +96,14 @@ def form_of(plan: Plan, name: str) -> tuple[Form, Arguments]:
     """Returns the constants and the arguments of a tensor's fill.
 
     Raises:
+        ArgumentError: A dimension has more than 32 bits.
         RecipeError: The tensor is kept from a file.
     """
+    longest = max(plan[name].shape, default=0)
+    if longest > _WORD:
+        raise ArgumentError(
+            f"tensor {name!r} has a dimension of {longest}: use less than {_WORD + 1}"
+        )
     own, *parts = (Program.of(numbers) for numbers in plan._plan.program(name))
     boxes = tuple((part.ranges, part.origin, _form(part)) for part in parts)
     return (
@@ -116,7 +127,7 @@ def _form(program: Program, parts: tuple[tuple[Ranges, tuple[int, ...], Form], .
 
 
 def _columns(program: Program) -> int:
-    """Returns the elements of a row. The taps of a kernel are rows, or columns if they come last."""
+    """Returns the elements of a row: those of a tap, or one of each tap if the taps are last."""
     if program.matrix is None:
         return program.columns
     rows, columns, taps, _, taps_last = program.matrix
@@ -134,7 +145,7 @@ def _arguments(program: Program, parts: tuple[Arguments, ...] = ()) -> Arguments
         *program.pattern,
         *program.stream,
     ]
-    words = np.array([number & 0xFFFF_FFFF for number in numbers], np.uint32)
+    words = np.array([number & _WORD for number in numbers], np.uint32)
     bounds = np.array(program.bounds or (0, 0), np.float32).view(np.uint32)
     table = np.frombuffer(program.table, "<u4").reshape(-1, 2)
     return Arguments(np.concatenate([words, bounds]), table, parts)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
@@ -18,9 +19,7 @@ _ALIGNMENT = 64
 """The alignment in bytes with which JAX takes an array of numpy on the CPU without a copy."""
 
 
-def filled(
-    plan: Plan, name: str, dtype: np.dtype[Any], sharding: Sharding | None
-) -> jax.Array:
+def filled(plan: Plan, name: str, dtype: np.dtype[Any], sharding: Sharding | None) -> jax.Array:
     """Returns a tensor of a plan. Each process makes the parts of its own devices.
 
     Args:
@@ -32,8 +31,8 @@ def filled(
     shape = plan[name].shape
     known: dict[Ranges, np.ndarray[Any, Any]] = {}
 
-    def part(index: tuple[slice, ...]) -> np.ndarray[Any, Any]:
-        ranges = tuple(one.indices(dim)[:2] for one, dim in zip(index, shape))
+    def part(index: tuple[slice, ...] | None) -> np.ndarray[Any, Any]:
+        ranges = tuple(one.indices(dim)[:2] for one, dim in zip(index or (), shape))
         # Devices with equal parts share one array.
         if ranges not in known:
             out = _aligned([end - start for start, end in ranges], dtype)
@@ -41,7 +40,8 @@ def filled(
         return known[ranges]
 
     if sharding is None:
-        return jax.device_put(part((slice(None),) * len(shape)))
+        array: jax.Array = jax.device_put(part((slice(None),) * len(shape)))
+        return array
     return jax.make_array_from_callback(shape, sharding, part, dtype=dtype)
 
 
@@ -55,9 +55,5 @@ def _aligned(dims: list[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 def is_host(sharding: Sharding | None) -> bool:
     """Returns true if arrays of a sharding are in the memory of processors."""
-    if sharding is not None:
-        return all(device.platform == "cpu" for device in sharding.device_set)
-    device: Any = jax.config.jax_default_device
-    if device is None:
-        return jax.default_backend() == "cpu"
-    return (device if isinstance(device, str) else device.platform) == "cpu"
+    devices = jnp.zeros(()).devices() if sharding is None else sharding.device_set
+    return all(device.platform == "cpu" for device in devices)

@@ -17,7 +17,7 @@ from fanin.jax._form import form_of
 from fanin.jax._philox import Words
 
 _STAND_IN = 0x9D1C_5A4E_C3F7_2B86
-"""The seed of a plan whose own seed is traced. A tensor with any other seed has it from its rule."""
+"""The seed of a plan whose own seed is traced. A tensor with another one has it from its rule."""
 
 
 def init(
@@ -43,11 +43,11 @@ def init(
 
     Args:
         recipe: A recipe, the name of a preset such as `"flax"`, or a .toml file.
-        shapes: A pytree of anything with a shape and a dtype, such as the tree that `jax.eval_shape`
-            returns.
-        seed: A whole number from 0 to 2^64 - 1, a key of `jax.random`, or an array of no dimensions.
-            It can be traced. The key `jax.random.key(n)` is the seed n. By default it is the seed
-            of the recipe.
+        shapes: A pytree of anything with a shape and a dtype, such as the tree that
+            `jax.eval_shape` returns.
+        seed: A whole number from 0 to 2^64 - 1, a key of `jax.random`, or an array of no
+            dimensions. It can be traced. The key `jax.random.key(n)` is the seed n. By default it
+            is the seed of the recipe.
         sharding: The sharding of all arrays, or a tree of them whose structure is a prefix of that
             of `shapes`. A `PartitionSpec` is one on the mesh of `jax.set_mesh`. By default it is
             the sharding that a leaf has, else the default device.
@@ -88,7 +88,7 @@ def _array(leaf: _tree.Leaf, plan: Plan, seed: Words | None) -> Any:
     own = seed if seed is not None and entry.seed == _STAND_IN else _seed.words(entry.seed)
     if _device.is_traced(*own):
         if entry.is_kept:
-            return jnp.asarray(plan.fill(leaf.name, progress=False))
+            return jnp.asarray(plan.fill(leaf.name, dtype=dtype, progress=False))
         return _device.made(*form_of(plan, leaf.name), dtype, own, leaf.sharding)
     sharding = _tree.on_mesh(leaf.sharding)
     if not entry.is_kept and not _host.is_host(sharding):
@@ -100,8 +100,8 @@ def _array(leaf: _tree.Leaf, plan: Plan, seed: Words | None) -> Any:
 
 def _dtype(name: str, known: str) -> np.dtype[Any]:
     """Returns the dtype of an array from fanin's name of it."""
-    dtype = _arrays.dtypes(known)[1]
-    if dtype.itemsize == 8 and not jax.config.jax_enable_x64:
+    dtype = _arrays.dtypes({"u8": "uint8", "i8": "int8"}.get(known, known))[1]
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ArgumentError(
             f"tensor {name!r} has dtype {dtype}, and JAX has no such arrays: use another dtype, or "
             "jax.config.update('jax_enable_x64', True)"

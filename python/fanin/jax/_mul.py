@@ -28,7 +28,9 @@ def mul_hi(a: jax.Array, b: jax.Array) -> jax.Array:
     # them into one instruction. The same product of 16-bit halves takes the CPU twice the time of
     # a whole normal fill.
     with jax.enable_x64(True):
-        wide = lax.mul(lax.convert_element_type(a, np.uint64), lax.convert_element_type(b, np.uint64))
+        wide = lax.mul(
+            lax.convert_element_type(a, np.uint64), lax.convert_element_type(b, np.uint64)
+        )
         high = lax.shift_right_logical(wide, lax.full_like(wide, 32))
         return lax.convert_element_type(high, np.uint32)
 

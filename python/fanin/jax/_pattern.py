@@ -24,7 +24,8 @@ def on_diagonal(row: jax.Array, column: jax.Array, pattern: jax.Array) -> jax.Ar
     """
     rows, ones, stride, offset = pattern
     r = row % rows
-    return (r < ones) & (column == r * stride + offset)
+    place: jax.Array = r * stride + offset
+    return (r < ones) & (column == place)
 
 
 def in_lower_triangle(row: jax.Array, column: jax.Array, rows: jax.Array) -> jax.Array:

@@ -42,7 +42,7 @@ def element(dims: Sequence[int], at: Coordinates) -> Words:
 
 def row_major(dims: Sequence[int], at: Coordinates) -> jax.Array:
     """Returns the index of elements in row-major order, modulo 2^32."""
-    index = jnp.uint32(0)
+    index: jax.Array = jnp.uint32(0)
     for dim, coordinate in zip(dims, at):
         index = index * np.uint32(dim) + coordinate
     return index

@@ -11,10 +11,9 @@ import numpy as np
 from jax import lax
 
 from fanin._errors import ArgumentError, shown
-from fanin.jax._mul import unsigned
 from fanin.jax._philox import Words
 
-SeedLike = Union[int, np.integer[Any], jax.Array]
+SeedLike = Union[int, np.integer[Any], np.ndarray[Any, Any], jax.Array]
 """A seed: a whole number from 0 to 2^64 - 1, an array of no dimensions that holds one, or a key of
 `jax.random`, typed or raw. A key stands for the number whose high word is the key's first word, and
 whose low word is the second one. So `jax.random.key(42)` is the seed 42."""
@@ -29,15 +28,15 @@ def words(seed: SeedLike) -> Words:
         ArgumentError: The seed is out of range, or an array is neither a seed nor a key.
         TypeError: The seed is of another type.
     """
-    if isinstance(seed, jax.Array) and seed.dtype != bool:
-        if jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    if isinstance(seed, (np.ndarray, jax.Array)):
+        if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
             return _of_raw_key(jax.random.key_data(seed), seed)
         if seed.dtype == np.uint32 and seed.ndim > 0:
-            return _of_raw_key(seed, seed)
+            return _of_raw_key(jnp.asarray(seed), seed)
         if seed.ndim == 0 and isinstance(seed, jax.core.Tracer):
             return _of_traced(seed)
-    number = number_of(seed)
-    return jnp.uint32(number & 0xFFFF_FFFF), jnp.uint32(number >> 32)
+    whole = _whole_number(seed)
+    return jnp.uint32(whole & 0xFFFF_FFFF), jnp.uint32(whole >> 32)
 
 
 def number(seed: SeedLike) -> int | None:
@@ -46,15 +45,14 @@ def number(seed: SeedLike) -> int | None:
     Raises:
         ArgumentError, TypeError: As for `words`.
     """
-    if isinstance(seed, jax.Array):
-        low, high = words(seed)
-        if isinstance(low, jax.core.Tracer):
-            return None
-        return int(low) | int(high) << 32
-    return number_of(seed)
+    if not isinstance(seed, (np.ndarray, jax.Array)):
+        return _whole_number(seed)
+    low, high = words(seed)
+    # In a traced function, the words of any array are traced.
+    return None if isinstance(low, jax.core.Tracer) else int(low) | int(high) << 32
 
 
-def number_of(seed: object) -> int:
+def _whole_number(seed: object) -> int:
     """Returns a whole number of Python, of numpy, or in an array of no dimensions."""
     try:
         found = operator.index(seed)  # type: ignore[arg-type]
@@ -67,7 +65,7 @@ def number_of(seed: object) -> int:
     return found
 
 
-def _of_raw_key(data: jax.Array, seed: jax.Array) -> Words:
+def _of_raw_key(data: jax.Array, seed: Any) -> Words:
     # Keys of the generator rbg have four words. The first two differ for any two keys.
     if data.ndim != 1 or data.shape[0] < 2:
         raise ArgumentError(
@@ -78,10 +76,9 @@ def _of_raw_key(data: jax.Array, seed: jax.Array) -> Words:
 
 
 def _of_traced(seed: jax.Array) -> Words:
-    if seed.dtype.itemsize == 8:
-        bits = lax.bitcast_convert_type(seed, np.uint32)
-        return bits[0], bits[1]
     if not jnp.issubdtype(seed.dtype, jnp.integer):
         raise TypeError(f"seed has dtype {seed.dtype}: {_ACCEPTED}")
-    wide = seed.astype(np.uint32 if seed.dtype.kind == "u" else np.int32)
-    return (wide if wide.dtype == np.uint32 else unsigned(wide)), jnp.uint32(0)
+    if seed.dtype.itemsize == 8:
+        low, high = (lax.bitcast_convert_type(seed, np.uint32)[k] for k in (0, 1))
+        return low, high
+    return seed.astype(np.uint32), jnp.uint32(0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 import jax
+import jax.numpy as jnp
 from jax import tree_util
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
@@ -52,8 +53,7 @@ def leaves(shapes: Any, sharding: Any) -> tuple[list[Leaf], Any]:
             jax.tree.broadcast(sharding, shapes, is_leaf=_is_sharding), is_leaf=_is_sharding
         )
     found = [
-        Leaf(_checked_name(path, leaf), leaf, one)
-        for (path, leaf), one in zip(paths, shardings)
+        Leaf(_checked_name(path, leaf), leaf, one) for (path, leaf), one in zip(paths, shardings)
     ]
     return found, tree
 
@@ -99,7 +99,7 @@ def _checked_name(path: tuple[Any, ...], leaf: Any) -> str:
             f"tensor {name!r} is a {type(leaf).__name__}, which has no shape and dtype: "
             "use jax.eval_shape"
         )
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         raise ArgumentError(
             f"tensor {name!r} holds keys of jax.random, which are no weights: leave it out, "
             "as nnx.state(model, nnx.Param) does"

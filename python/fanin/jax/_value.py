@@ -89,8 +89,8 @@ def _rounded(bits: jax.Array, form: _Format, narrow: np.dtype[np.generic]) -> ja
         _rounded_subnormal(magnitude, form),
         _rounded_normal(magnitude, form),
     )
-    # Halves from 65536 on, above which the exponent has no pattern. Between the limit and there, the
-    # carry of the rounding gives infinity.
+    # Float16 from 65536 on, where the exponent has no pattern. Below, the carry of the rounding
+    # gives infinity.
     beyond = form.limit + (1 << form.dropped)
     small = jnp.where(magnitude >= beyond, np.uint32(form.infinity), small)
     return (small | bits >> 31 << (form.fraction + form.exponent)).astype(narrow)

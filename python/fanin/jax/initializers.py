@@ -85,7 +85,8 @@ def initializer(
         out_sharding: ShardingLike = None,
     ) -> jax.Array:
         known = next(one for one in (dtype, default, float) if one is not None)
-        tensor = jax.ShapeDtypeStruct(tuple(shape), jax.dtypes.canonicalize_dtype(known))
+        canonical = jax.dtypes.canonicalize_dtype(known)
+        tensor = jax.ShapeDtypeStruct(tuple(shape), canonical)  # type: ignore[no-untyped-call]
         chosen = key if seed is None else seed
         made: dict[str, jax.Array] = init_tree(
             recipe, {name: tensor}, chosen, sharding=out_sharding

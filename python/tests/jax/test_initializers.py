@@ -50,7 +50,9 @@ def initializer(name: str, module: Any) -> Any:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_arrays_are_those_of_fill(name: str) -> None:
-    init = CALLS[name][1].replace("(2,fan_out,normal)", "(scale=2,mode=fan_out,distribution=normal)")
+    init = CALLS[name][1].replace(
+        "(2,fan_out,normal)", "(scale=2,mode=fan_out,distribution=normal)"
+    )
     make = initializer(name, initializers)
     expected = fanin.fill(init, DIMS, name="param", seed=SEED, layout="in_out")
     assert_same_bits(make(key(SEED), DIMS), expected, name)
@@ -132,7 +134,11 @@ def test_linen_modules_take_them() -> None:
     assert_same_bits(kernel, jitted["params"]["kernel"], "jit")
     assert kernel.std() > 0.2
     scanned = nn.vmap(
-        nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, axis_size=3
+        nn.Dense,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=None,
+        axis_size=3,
     )(6, kernel_init=initializers.normal(1.0))
     stacked = scanned.init(jax.random.key(1), jnp.ones((1, 4)))["params"]["kernel"]
     assert len({np.asarray(one).tobytes() for one in stacked}) == 3

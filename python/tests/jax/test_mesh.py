@@ -27,7 +27,6 @@ SHARDED = [
     ((16, 3), P(("y", "x"), None)),
     ((7, 5), P()),
     ((), P()),
-    ((4, 0), P("x")),
 ]
 COMMUNICATION = re.compile(
     r"\b(all-gather|all-reduce|all-to-all|collective-\w+|reduce-scatter|send|recv|infeed)"
@@ -139,6 +138,13 @@ def test_equal_tensors_share_a_compiled_function(device_way: None) -> None:
     fanin.jax.init(rules({"*.kernel": "normal(std=0.5)", "*": "ones"}), shapes, SEED)
     assert _device.compiled.cache_info().misses == 2
     assert len({np.asarray(layer["kernel"]).tobytes() for layer in made["layers"]}) == 6
+
+
+def test_tensors_without_elements(mesh: Mesh) -> None:
+    sharding = NamedSharding(mesh, P("x"))
+    for make in (fanin.jax.init, traced):
+        made = make(rules({"*": "normal"}), {"w": shape(4, 0)}, 1, sharding=sharding)["w"]
+        assert (made.shape, made.dtype) == ((4, 0), np.float32)
 
 
 def test_a_spec_needs_a_mesh() -> None:
