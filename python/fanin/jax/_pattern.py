@@ -24,8 +24,8 @@ def on_diagonal(row: jax.Array, column: jax.Array, pattern: jax.Array) -> jax.Ar
     """
     rows, ones, stride, offset = pattern
     r = row % rows
-    place: jax.Array = r * stride + offset
-    return (r < ones) & (column == place)
+    inside: jax.Array = (r < ones) & (column == r * stride + offset)
+    return inside
 
 
 def in_lower_triangle(row: jax.Array, column: jax.Array, rows: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Fills of arrays by fanin and by jax.random, in turns: `python python/benches/jax.py`.
+"""Fills of arrays by fanin and by jax.random, in turns: `python python/benches/jax_fill.py`.
 
 Each turn makes the same array once by each, so that other work of the machine slows both. A ratio
 is the median of those of the turns. Above 1, fanin is faster.
@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-# This file has the name of the package that it measures.
-sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).parent]
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
+import jax
+import jax.numpy as jnp
+import report
 
-import fanin  # noqa: E402
-import fanin.jax  # noqa: E402
-
-sys.path.append(str(Path(__file__).parent))
-import report  # noqa: E402
+import fanin
+import fanin.jax
 
 Make = Callable[[Any, tuple[int, ...], Any], jax.Array]
 
@@ -54,12 +48,8 @@ def main() -> None:
     print(report.head("python-jax", {"jax": jax.__version__}))
     print(f"Fills of {options.elements} elements on {jax.devices()[0].device_kind}; medians.")
     print("The ratio is the time of jax.random to fanin's, turn by turn.")
-    print(
-        "The function of jax.random is compiled. The times of compilations are those of first calls.\n"
-    )
-    print(
-        "| fill | way | jax.random, ms | fanin, ms | ratio | compilation, jax.random, s | fanin, s |"
-    )
+    print("The function of jax.random is compiled. The last columns are times of first calls.\n")
+    print("| fill | way | jax.random, ms | fanin, ms | ratio | first, jax.random, s | fanin, s |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for dtype in ("float32", "bfloat16"):
         for name, by_jax, init in CASES:
