@@ -8,7 +8,7 @@ from typing import Any, Union
 import jax
 import jax.numpy as jnp
 from jax import tree_util
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding
 
 from fanin._errors import ArgumentError
 
@@ -63,11 +63,15 @@ def _is_sharding(node: object) -> bool:
 
 
 def on_mesh(sharding: ShardingLike) -> Sharding | None:
-    """Returns a sharding, with the context's mesh if it is a spec.
+    """Returns a sharding, with the context's mesh if it is a spec or has an abstract mesh.
+
+    `jax.eval_shape` gives abstract meshes to shapes.
 
     Raises:
         ArgumentError: There is no mesh.
     """
+    if isinstance(sharding, NamedSharding) and isinstance(sharding.mesh, AbstractMesh):
+        sharding = sharding.spec
     if not isinstance(sharding, PartitionSpec):
         return sharding
     mesh = jax.sharding.get_mesh()

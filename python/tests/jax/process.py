@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import fanin
 import fanin.jax
+from fanin.jax import _host
 
 SEED = 42
 DIMS = (24, 10)
@@ -18,7 +20,7 @@ KEY = np.array([0, SEED], np.uint32)
 
 
 def main(address: str, rank: int, processes: int) -> None:
-    """Makes a tensor in both ways, and compares the shards of this process."""
+    """Makes a tensor in all ways, and compares the shards of this process."""
     jax.distributed.initialize(address, processes, rank)
     mesh = jax.make_mesh((processes, 4), ("x", "y"))
     sharding = NamedSharding(mesh, PartitionSpec(("y", "x")))
@@ -28,8 +30,14 @@ def main(address: str, rank: int, processes: int) -> None:
     def make(key: Any) -> Any:
         return fanin.jax.init(recipe, shapes, key, sharding=sharding)["w"]
 
+    def make_on_devices() -> Any:
+        # Lets XLA make the array on the CPU, as it does on other devices.
+        with mock.patch.object(_host, "is_host", return_value=False):
+            return make(SEED)
+
     whole = fanin.fill("normal", DIMS, name="w", seed=SEED)
-    shards = [shard for one in (make(SEED), jax.jit(make)(KEY)) for shard in one.addressable_shards]
+    made = (make(SEED), make_on_devices(), jax.jit(make)(KEY))
+    shards = [shard for one in made for shard in one.addressable_shards]
     for shard in shards:
         assert shard.data.shape == (3, 10)
         np.testing.assert_array_equal(np.asarray(shard.data), whole[shard.index])

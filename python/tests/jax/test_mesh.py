@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import fanin
 import fanin.jax
@@ -101,6 +101,16 @@ def test_leaves_bring_their_shardings(mesh: Mesh) -> None:
     }
     made = fanin.jax.init(rules({"*": "normal"}), shapes, 1)
     assert made["struct"].sharding == made["array"].sharding == rows
+
+
+@pytest.mark.parametrize("make", [fanin.jax.init, traced])
+def test_shapes_of_an_explicit_mesh_bring_their_shardings(make: Any) -> None:
+    mesh = jax.make_mesh((4, 2), ("x", "y"), (AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        shapes = jax.eval_shape(lambda: {"w": jax.reshard(jax.numpy.zeros((8, 6)), P("x", "y"))})
+        made = make(rules({"*": "normal"}), shapes, SEED)["w"]
+    assert made.sharding == NamedSharding(mesh, P("x", "y"))
+    assert_same_bits(made, fanin.fill("normal", (8, 6), name="w", seed=SEED), "abstract")
 
 
 @pytest.mark.parametrize(

@@ -36,4 +36,4 @@ def test_two_processes_make_their_own_shards(tmp_path: Path) -> None:
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * PROCESSES, "\n".join(outputs)
     for rank, output in enumerate(outputs):
-        assert output.splitlines()[-1] == f"process {rank}: 8 devices, 8 shards are right"
+        assert output.splitlines()[-1] == f"process {rank}: 8 devices, 12 shards are right"
