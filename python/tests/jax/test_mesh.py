@@ -157,6 +157,18 @@ def test_tensors_without_elements(mesh: Mesh) -> None:
         assert (made.shape, made.dtype) == ((4, 0), np.float32)
 
 
+@pytest.mark.parametrize("spec", [P(), P("x")])
+def test_arrays_can_be_donated(mesh: Mesh, spec: PartitionSpec) -> None:
+    # Devices with equal parts share the memory that the crate has filled.
+    sharding = NamedSharding(mesh, spec)
+    start = fanin.jax.init(rules({"*": "normal"}), {"w": shape(64, 64)}, 1, sharding=sharding)["w"]
+    step = jax.jit(lambda w: w * 2 + 1, donate_argnums=0)
+    expected = fanin.fill("normal", (64, 64), name="w", seed=1) * 2 + 1
+    for shard in step(start).addressable_shards:
+        assert_same_bits(shard.data, expected[shard.index], spec)
+    assert start.is_deleted()
+
+
 def test_a_spec_needs_a_mesh() -> None:
     with pytest.raises(fanin.ArgumentError, match="has no mesh: use jax.sharding.NamedSharding"):
         fanin.jax.init(rules({"*": "normal"}), {"w": shape(8)}, 1, sharding=P("x"))
