@@ -55,11 +55,17 @@ def compiled(
     """
     make = functools.partial(whole, form, dtype)
     if explicit:
-        spec = sharding.spec if isinstance(sharding, NamedSharding) else sharding
-        if not isinstance(spec, PartitionSpec):
-            spec = PartitionSpec()  # type: ignore[no-untyped-call]
-        make = jax.sharding.auto_axes(make, axes=explicit, out_sharding=spec)
+        make = jax.sharding.auto_axes(make, axes=explicit, out_sharding=_among(sharding, explicit))
     return jax.jit(make, out_shardings=sharding)
+
+
+def _among(sharding: ShardingLike, axes: tuple[str, ...]) -> PartitionSpec:
+    """Returns the spec of a sharding without the axes of the mesh that are not among some."""
+    spec = sharding.spec if isinstance(sharding, NamedSharding) else sharding
+    given = spec if isinstance(spec, PartitionSpec) else ()
+    names = (one if isinstance(one, tuple) else (one,) for one in given)
+    kept = (tuple(name for name in some if name in axes) for some in names)
+    return PartitionSpec(*kept)  # type: ignore[no-untyped-call]
 
 
 def is_traced(*arrays: object) -> bool:

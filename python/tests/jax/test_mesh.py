@@ -103,6 +103,19 @@ def test_leaves_bring_their_shardings(mesh: Mesh) -> None:
     assert made["struct"].sharding == made["array"].sharding == rows
 
 
+@pytest.mark.parametrize("spec", [P("a", "b"), P(("a", "c"), "b"), P(None, "c"), P("b")])
+@pytest.mark.parametrize("make", [fanin.jax.init, traced])
+def test_meshes_of_explicit_and_automatic_axes(
+    make: Any, spec: PartitionSpec, device_way: None
+) -> None:
+    kinds = (AxisType.Explicit, AxisType.Auto, AxisType.Auto)
+    mesh = jax.make_mesh((2, 2, 2), ("a", "b", "c"), kinds)
+    with jax.set_mesh(mesh):
+        made = make(rules({"*": "normal"}), {"w": shape(8, 6)}, SEED, sharding=spec)["w"]
+    assert made.sharding.is_equivalent_to(NamedSharding(mesh, spec), 2)
+    assert_same_bits(made, fanin.fill("normal", (8, 6), name="w", seed=SEED), spec)
+
+
 @pytest.mark.parametrize("make", [fanin.jax.init, traced])
 def test_shapes_of_an_explicit_mesh_bring_their_shardings(make: Any) -> None:
     mesh = jax.make_mesh((4, 2), ("x", "y"), (AxisType.Explicit,) * 2)
