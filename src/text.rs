@@ -45,3 +45,18 @@ fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
+
+/// Returns the candidate that a misspelled text may mean, if one is near.
+pub(crate) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    // The distance takes time in proportion to the product of the lengths, and the text may be
+    // untrusted. No name in a list of candidates is nearly as long.
+    if text.len() > 64 {
+        return None;
+    }
+    candidates
+        .iter()
+        .map(|candidate| (strsim::levenshtein(text, candidate), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .map(|(_, candidate)| candidate)
+}

@@ -12,6 +12,7 @@ def main() -> None:
     from fanin._native import command
 
     _open_standard_streams()
+    _leave_out_device_select()
     # Python's handler would only note the signal and never be asked. The command line sets its own
     # handler where a file is written, and elsewhere Ctrl-C ends the process at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -30,6 +31,19 @@ def _open_standard_streams() -> None:
         except OSError:
             # The lowest free number is that of the stream.
             os.open(os.devnull, os.O_RDWR)
+
+
+def _leave_out_device_select() -> None:
+    """Switches Mesa's Vulkan layer for the choice of a GPU off, if it could only write errors.
+
+    The layer asks the Wayland compositor for its GPU. Where none can be, as in a container,
+    libwayland writes "error: XDG_RUNTIME_DIR is invalid or not set" to standard error. Messages of
+    drivers stay.
+    """
+    choices = ("NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT", "DRI_PRIME")
+    has_runtime_dir = os.path.isabs(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if not has_runtime_dir and not any(name in os.environ for name in choices):
+        os.environ["NODEVICE_SELECT"] = "1"
 
 
 if __name__ == "__main__":

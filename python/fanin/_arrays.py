@@ -6,10 +6,12 @@ numpy and ml_dtypes are imported on first use, so that the command line starts w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from fanin import _native
-from fanin._errors import ArgumentError
+from fanin._errors import ArgumentError, shown
+from fanin._progress import Progress, ProgressLike
+from fanin._slices import SliceLike, ranges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +46,24 @@ _BITS = "_bits"
 
 def name(dtype: object) -> str:
     """Returns fanin's name of a dtype, as in `dtypes`."""
+    _check_native(dtype)
     return _native.dtype(dtype)[0]
+
+
+def _check_native(dtype: object) -> None:
+    """Refuses a dtype of numpy in the byte order of another processor."""
+    is_text = isinstance(dtype, str) and dtype.startswith(">")
+    if is_text or getattr(dtype, "isnative", True) is False:
+        import numpy as np
+
+        try:
+            order = np.dtype(dtype)  # type: ignore[call-overload]
+        except TypeError:
+            return
+        if not order.isnative:
+            raise ArgumentError(
+                f"dtype {order} is in the byte order of another processor: use {order.name}"
+            )
 
 
 def dtypes(dtype: object) -> tuple[str, np.dtype[Any]]:
@@ -69,6 +88,7 @@ def dtypes(dtype: object) -> tuple[str, np.dtype[Any]]:
         raise ArgumentError(
             f"dtype {dtype!r} is {sign}64 for numpy and {sign}8 in safetensors files: use one"
         )
+    _check_native(dtype)
     known, bits = _native.dtype(dtype)
     if bits % 8 != 0:
         raise ArgumentError(
@@ -89,41 +109,86 @@ def dtypes(dtype: object) -> tuple[str, np.dtype[Any]]:
     return known, np.dtype(getattr(ml_dtypes, _ML_DTYPES[known]))
 
 
+class FillAt(Protocol):
+    """Fills memory at an address with a tensor, or with a part of it."""
+
+    def __call__(
+        self,
+        address: int,
+        nbytes: int,
+        /,
+        *,
+        dtype: str,
+        slice: list[tuple[int, int]],
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        """Fills contiguous memory, which the part fits exactly."""
+        ...
+
+
 def filled(
-    out: np.ndarray[Any, Any] | None,
+    fill_at: FillAt,
+    name: str,
     shape: Sequence[int],
-    dtype: np.dtype[Any],
-    what: str,
-    fill_at: Callable[[int, int], None],
+    default: str,
+    *,
+    dtype: object,
+    slice: SliceLike | None,
+    out: np.ndarray[Any, Any] | None,
+    progress: ProgressLike,
 ) -> np.ndarray[Any, Any]:
-    """Returns an array that a function has filled.
+    """Returns an array that a function of the native module has filled.
 
     Args:
+        fill_at: The function.
+        name: The name of the tensor.
+        shape: The shape of the whole tensor.
+        default: The dtype if neither `dtype` nor `out` gives one.
+        dtype: The dtype of the elements, as for `fanin.fill`.
+        slice: The part to fill, as for `fanin.fill`.
         out: The array to fill, or None for a new one.
-        shape: The shape that the array must have.
-        dtype: The dtype that the array must have.
-        what: A description of the tensor for messages.
-        fill_at: Fills memory that is contiguous, given its address and its number of bytes.
+        progress: As for `fanin.fill`.
 
     Raises:
-        ArgumentError: `out` has another shape, dtype or byte order, or is read-only.
+        ArgumentError: An argument is out of range, numpy has no array of the shape, or `out` has
+            another shape, dtype or byte order, is read-only, or has elements that overlap.
         TypeError: `out` is not an array of numpy.
     """
     import numpy as np
 
+    what = f"tensor {shown(name)}"
+    if out is not None:
+        _check_order(out, what)
+    if dtype is None:
+        dtype = default if out is None else out.dtype
+    dtype_name, array_dtype = dtypes(dtype)
+    part = ranges(slice, shape)
+    part_shape = tuple(end - start for start, end in part)
     if out is None:
-        array = np.empty(tuple(shape), dtype)
+        array = _new(part_shape, array_dtype, what)
     else:
-        _check(out, shape, dtype, what)
+        _check(out, part_shape, array_dtype, what)
         is_direct = out.flags.c_contiguous and out.flags.aligned
-        array = out if is_direct else np.empty(out.shape, dtype)
-    fill_at(array.__array_interface__["data"][0], array.nbytes)
+        array = out if is_direct else _new(part_shape, array_dtype, what)
+    with Progress(progress, "fill", name) as report:
+        address = array.__array_interface__["data"][0]
+        fill_at(address, array.nbytes, dtype=dtype_name, slice=part, progress=report.callback)
     if out is not None and array is not out:
         np.copyto(out, array)
     return array if out is None else out
 
 
-def _check(out: object, shape: Sequence[int], dtype: np.dtype[Any], what: str) -> None:
+def _new(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    try:
+        return np.empty(shape, dtype)
+    except ValueError as error:
+        # Too many dimensions or elements.
+        raise ArgumentError(f"{what}: numpy has no array of its shape: {error}") from None
+
+
+def _check_order(out: object, what: str) -> None:
     import numpy as np
 
     if not isinstance(out, np.ndarray):
@@ -131,10 +196,43 @@ def _check(out: object, shape: Sequence[int], dtype: np.dtype[Any], what: str) -
             f"{what}: out is a {type(out).__name__}: use an array of numpy "
             "(fanin.torch.fill_ fills tensors of PyTorch)"
         )
-    if out.shape != tuple(shape):
-        raise ArgumentError(f"{what}: out has shape {out.shape}, not {tuple(shape)}")
+    if not out.dtype.isnative:
+        raise ArgumentError(
+            f"{what}: out has dtype {out.dtype} in the byte order of another processor: "
+            f"use {out.dtype.name}"
+        )
+
+
+def _check(
+    out: np.ndarray[Any, Any], shape: tuple[int, ...], dtype: np.dtype[Any], what: str
+) -> None:
+    if out.shape != shape:
+        raise ArgumentError(f"{what}: out has shape {out.shape}, not {shape}")
     if out.dtype != dtype:
-        order = "" if out.dtype.isnative else " in the byte order of another processor"
-        raise ArgumentError(f"{what}: out has dtype {out.dtype}{order}, not {dtype}")
+        raise ArgumentError(f"{what}: out has dtype {out.dtype}, not {dtype}")
     if not out.flags.writeable:
         raise ArgumentError(f"{what}: out is read-only")
+    if _overlaps(out):
+        raise ArgumentError(f"{what}: out has elements that overlap in memory")
+
+
+def _overlaps(array: np.ndarray[Any, Any]) -> bool:
+    """Returns true if two elements of an array share memory."""
+    import numpy as np
+
+    if array.size == 0 or array.flags.c_contiguous:
+        return False
+    axes = [(abs(stride), dim) for stride, dim in zip(array.strides, array.shape) if dim > 1]
+    extent = array.itemsize
+    for stride, dim in sorted(axes):
+        if stride < extent:
+            break
+        extent += stride * (dim - 1)
+    else:
+        # Each axis steps over all that the smaller strides reach, as in all views by slices and
+        # transpositions.
+        return False
+    offsets = np.zeros(1, "int64")
+    for stride, dim in axes:
+        offsets = np.add.outer(offsets, stride * np.arange(dim)).reshape(-1)
+    return bool((np.diff(np.sort(offsets)) < array.itemsize).any())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from typing import SupportsIndex
 
 from fanin import _arrays, _native
 from fanin._errors import ArgumentError
+from fanin._paths import path_of
 from fanin._progress import Progress, ProgressLike
 from fanin._recipe import Recipe, RecipeLike, recipe_of
 from fanin._results import Diff, TensorStats, Verification
@@ -16,10 +18,10 @@ from fanin._tensors import TensorsLike, listed
 def verify(
     path: str | os.PathLike[str],
     recipe: RecipeLike,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     tensors: TensorsLike | None = None,
     *,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: ProgressLike = None,
 ) -> Verification:
     """Compares stored weights with those that a recipe and a seed give, to the bit.
@@ -45,22 +47,22 @@ def verify(
     """
     with Progress(progress, "verify") as report:
         native = recipe_of(recipe)._recipe
-        found = _native.verify(
-            os.fspath(path),
+        found, files = _native.verify(
+            path_of("path", path),
             native,
             seed,
             listed(tensors),
             threads=threads,
             progress=report.callback,
         )
-    return Verification._of(json.loads(found))
+    return Verification._of(json.loads(found), files)
 
 
 def stats(
     path: str | os.PathLike[str],
     recipe: RecipeLike | None = None,
     *,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: ProgressLike = None,
 ) -> list[TensorStats]:
     """Computes statistics of stored weights, and flags values that cannot be chance.
@@ -85,18 +87,20 @@ def stats(
     """
     with Progress(progress, "stats") as report:
         native = None if recipe is None else recipe_of(recipe)._recipe
-        found = _native.stats(os.fspath(path), native, threads=threads, progress=report.callback)
+        found = _native.stats(
+            path_of("path", path), native, threads=threads, progress=report.callback
+        )
     return [TensorStats._of(tensor) for tensor in json.loads(found)]
 
 
 def diff(
     start: RecipeLike,
     trained: str | os.PathLike[str],
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     tensors: TensorsLike | None = None,
     *,
     dtype: object = None,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: ProgressLike = None,
 ) -> Diff:
     """Compares trained weights with those that training started from, tensor by tensor.
@@ -125,15 +129,15 @@ def diff(
         named = [name for name, value in given.items() if value is not None]
         if named:
             raise ArgumentError(
-                f"{named[0]} is given, but {os.fspath(_path(start))!r} is a file of weights: "
+                f"{named[0]} is given, but {_path(start)!r} is a file of weights: "
                 "leave it out, or give a recipe"
             )
-    begin = os.fspath(_path(start)) if recipe is None else recipe._recipe
+    begin = _path(start) if recipe is None else recipe._recipe
     known = None if dtype is None else _arrays.name(dtype)
     with Progress(progress, "diff") as report:
         found = _native.diff(
             begin,
-            os.fspath(trained),
+            path_of("trained", trained),
             seed,
             listed(tensors),
             known,
@@ -143,10 +147,10 @@ def diff(
     return Diff._of(json.loads(found))
 
 
-def _path(start: RecipeLike) -> str | os.PathLike[str]:
+def _path(start: RecipeLike) -> str:
     if isinstance(start, Recipe):
         raise TypeError("start is a Recipe, not a path")
-    return start
+    return path_of("start", start)
 
 
 def _is_recipe(start: RecipeLike) -> bool:
@@ -157,7 +161,7 @@ def _is_recipe(start: RecipeLike) -> bool:
     """
     if isinstance(start, Recipe):
         return True
-    text = os.fspath(start)
+    text = path_of("start", start)
     if text.endswith(".toml") or text in Recipe.presets():
         return True
     looks_like_path = any(mark in text for mark in "/\\.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class FaninError(Exception):
     """The base of all exceptions that fanin raises.
 
-    Arguments of a wrong type raise `TypeError`, and Ctrl-C raises `KeyboardInterrupt`, as
-    everywhere in Python.
+    Arguments of a wrong type raise `TypeError`, arrays that do not fit into memory `MemoryError`,
+    and Ctrl-C `KeyboardInterrupt`, as everywhere in Python.
     """
 
 
@@ -33,6 +35,11 @@ class FileError(FaninError, OSError):
         """Returns the message. `OSError` would return errno and filename instead."""
         return str(self.args[0]) if self.args else ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the parts of a copy, which has the same `errno` and `filename`."""
+        state = {**self.__dict__, "errno": self.errno, "filename": self.filename}
+        return type(self), self.args, state
+
 
 class MissingFileError(FileError, FileNotFoundError):
     """A file that does not exist."""
@@ -48,5 +55,9 @@ class UnknownTensorError(FaninError, KeyError):
 
 def shown(value: object) -> str:
     """Returns a value for a message, as Python shows it, on one line and shortened."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # Python refuses to show ints of thousands of digits, and other classes can refuse, too.
+        return f"of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}..."

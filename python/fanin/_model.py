@@ -5,51 +5,55 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import SupportsIndex, Union
 
 from fanin import _arrays, _native
+from fanin._paths import path_of
 from fanin._progress import Progress, ProgressLike
 from fanin._recipe import RecipeLike, recipe_of
 from fanin._tensors import TensorsLike, listed
 
-Size = Union[int, str]
+Size = Union[SupportsIndex, str]
 """A number of bytes, or text such as `"5GB"` or `"500MiB"`."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files that `fanin.init_model` has written."""
+    """The files that `fanin.init_model` has written.
+
+    Attributes:
+        out: The file or the folder.
+        files: The paths of the files of this process, without the index.
+        missing: The names of files that other processes have yet to write.
+        tensors: The number of tensors of the model.
+        elements: The number of elements of the model.
+        bytes: The number of bytes of the weights that this process has written.
+    """
 
     out: Path
-    """The file or the folder."""
     files: tuple[Path, ...]
-    """The paths of the files of this process, without the index."""
     missing: tuple[str, ...]
-    """The names of files that other processes have yet to write."""
     tensors: int
-    """The number of tensors of the model."""
     elements: int
-    """The number of elements of the model."""
     bytes: int
-    """The number of bytes of the weights that this process has written."""
 
 
 def init_model(
     recipe: RecipeLike,
     tensors: TensorsLike | None = None,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     *,
     out: str | os.PathLike[str],
     dtype: object = None,
     max_shard_size: Size | None = None,
     shard_spec: str | os.PathLike[str] | None = None,
-    rank: int | None = None,
-    world_size: int | None = None,
+    rank: SupportsIndex | None = None,
+    world_size: SupportsIndex | None = None,
     memory: Size | None = None,
     resume: bool = False,
     overwrite: bool = False,
     strict: bool = False,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: ProgressLike = None,
 ) -> ModelFiles:
     """Initializes all tensors of a model and writes them to files, in bounded memory.
@@ -87,7 +91,9 @@ def init_model(
         RecipeError: The recipe does not fit the tensors, or there is no seed or no list of tensors.
         ArgumentError: An argument is out of range, or two of them cannot be combined.
         FormatError: The list of tensors is damaged, or the folder holds another model.
-        FileError: A file cannot be read or written.
+        FileError: A file cannot be read or written, or the disk has less free space than the files
+            need.
+        TypeError: An argument has a wrong type.
 
     Examples:
         >>> import fanin, tempfile
@@ -103,10 +109,10 @@ def init_model(
             recipe_of(recipe)._recipe,
             listed(tensors),
             seed,
-            os.fspath(out),
+            path_of("out", out),
             dtype=None if dtype is None else _arrays.name(dtype),
             max_shard_size=max_shard_size,
-            shard_spec=None if shard_spec is None else os.fspath(shard_spec),
+            shard_spec=None if shard_spec is None else path_of("shard_spec", shard_spec),
             rank=rank,
             world_size=world_size,
             memory=memory,

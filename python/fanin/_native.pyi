@@ -3,9 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 _Path = str | os.PathLike[str]
+_Axes = SupportsIndex | Sequence[SupportsIndex]
+# Or an array of numpy.
+_Shape = SupportsIndex | Sequence[SupportsIndex] | Any
 _Tensors = _Path | list[tuple[str, Any, Any]] | None
 _Slice = str | Sequence[tuple[int, int]] | None
 _Progress = Callable[[int, int], object] | None
@@ -33,7 +36,7 @@ class Recipe:
     @property
     def tensors(self) -> Path | None: ...
     def plan(
-        self, tensors: _Tensors = None, seed: int | None = None, dtype: object = None
+        self, tensors: _Tensors = None, seed: SupportsIndex | None = None, dtype: object = None
     ) -> Plan: ...
 
 class Plan:
@@ -56,90 +59,98 @@ class Plan:
     def fill_at(
         self,
         name: str,
-        address: int,
-        nbytes: int,
+        address: SupportsIndex,
+        nbytes: SupportsIndex,
         *,
         dtype: object = None,
         slice: _Slice = None,
-        threads: int | None = None,
+        threads: SupportsIndex | None = None,
         progress: _Progress = None,
     ) -> None: ...
 
 def fill_at(
     init: str,
-    shape: int | Sequence[int],
-    address: int,
-    nbytes: int,
+    shape: _Shape,
+    address: SupportsIndex,
+    nbytes: SupportsIndex,
     *,
     name: str,
-    seed: int,
+    seed: SupportsIndex,
     dtype: object,
     layout: str | None = None,
+    groups: SupportsIndex = 1,
+    in_axis: _Axes | None = None,
+    out_axis: _Axes | None = None,
+    batch_axis: _Axes | None = None,
     slice: _Slice = None,
-    threads: int | None = None,
-    stream: int | None = None,
+    threads: SupportsIndex | None = None,
+    stream: SupportsIndex | None = None,
     progress: _Progress = None,
 ) -> None: ...
 def program(
     init: str,
-    shape: int | Sequence[int],
+    shape: _Shape,
     *,
     name: str,
-    seed: int,
+    seed: SupportsIndex,
     dtype: object,
     layout: str | None = None,
-    stream: int | None = None,
+    groups: SupportsIndex = 1,
+    in_axis: _Axes | None = None,
+    out_axis: _Axes | None = None,
+    batch_axis: _Axes | None = None,
+    stream: SupportsIndex | None = None,
 ) -> list[dict[str, Any]]: ...
 def local_indices(
-    shape: int | Sequence[int],
-    mesh: int | Sequence[int],
+    shape: _Shape,
+    mesh: SupportsIndex | Sequence[SupportsIndex],
     placements: Sequence[str],
-    rank: int,
+    rank: SupportsIndex,
 ) -> list[list[tuple[int, int]]]: ...
-def shape(shape: int | Sequence[int]) -> tuple[int, ...]: ...
+def shape(shape: _Shape) -> tuple[int, ...]: ...
 def dtype(dtype: object) -> tuple[str, int]: ...
 def init_model(
     recipe: Recipe,
     tensors: _Tensors,
-    seed: int | None,
+    seed: SupportsIndex | None,
     out: _Path,
     *,
     dtype: object = None,
-    max_shard_size: int | str | None = None,
+    max_shard_size: SupportsIndex | str | None = None,
     shard_spec: _Path | None = None,
-    rank: int | None = None,
-    world_size: int | None = None,
-    memory: int | str | None = None,
+    rank: SupportsIndex | None = None,
+    world_size: SupportsIndex | None = None,
+    memory: SupportsIndex | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     strict: bool = False,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: _Progress = None,
 ) -> dict[str, Any]: ...
 def verify(
     path: _Path,
     recipe: Recipe,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     tensors: _Tensors = None,
     *,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: _Progress = None,
-) -> str: ...
+) -> tuple[str, list[Path | None]]: ...
 def stats(
     path: _Path,
     recipe: Recipe | None = None,
     *,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: _Progress = None,
 ) -> str: ...
 def diff(
     start: Recipe | _Path,
     trained: _Path,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     tensors: _Tensors = None,
     dtype: object = None,
     *,
-    threads: int | None = None,
+    threads: SupportsIndex | None = None,
     progress: _Progress = None,
 ) -> str: ...
 def command(arguments: Sequence[str]) -> int: ...

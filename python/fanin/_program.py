@@ -7,16 +7,13 @@ from typing import Any
 
 Range = tuple[int, int]
 
-WORD = 0xFFFFFFFF
-"""The largest number of 32 bits."""
-
 
 @dataclass(frozen=True)
 class Program:
-    """The numbers of one initializer: of a tensor itself, or of a part with an initializer of its own.
+    """The numbers of one initializer, that of a tensor itself or of one of its parts.
 
-    docs/STREAM.md says how they make an element. `_native.program` and `_native.Plan.program` return
-    them.
+    docs/STREAM.md says how they make an element. `_native.program` and `_native.Plan.program`
+    return them.
     """
 
     ranges: tuple[Range, ...]
@@ -53,7 +50,7 @@ class Program:
     columns: int
     """The elements of a row, if rows and columns matter, else 0."""
     matrix: tuple[int, int, int, int, bool] | None
-    """Rows, columns, taps, the tap that holds the matrix, and true if taps are the last dimensions."""
+    """Rows, columns, taps, the tap that holds the matrix, and true if taps are the last axes."""
     bounds: tuple[float, float] | None
     """The numbers that hold elements of a truncated distribution in a float of 8 bits."""
 
@@ -61,7 +58,7 @@ class Program:
     def of(cls, numbers: dict[str, Any]) -> Program:
         """Returns the program of a dict of the native module."""
         lists = {"ranges", "dims", "key", "stream", "clamp", "pattern", "bounds"}
-        fields = {
+        fields: dict[str, Any] = {
             name: tuple(value) if name in lists and value is not None else value
             for name, value in numbers.items()
         }

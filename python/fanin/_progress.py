@@ -22,8 +22,8 @@ class Progress:
     that are done and the bytes of all.
     """
 
-    def __init__(self, progress: ProgressLike, title: str) -> None:
-        """Takes the argument `progress` of a function, and the title of the bar.
+    def __init__(self, progress: ProgressLike, *title: object) -> None:
+        """Takes the argument `progress` of a function, and the words of the title of the bar.
 
         Raises:
             TypeError: `progress` is neither None, nor a bool, nor a function.
@@ -63,7 +63,7 @@ class Progress:
         return tqdm(
             total=total,
             initial=self._done,
-            desc=self._title,
+            desc=" ".join(map(str, self._title)),
             unit="B",
             unit_scale=True,
             disable=disable,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, SupportsIndex, Union
 
 from fanin import _arrays, _native
-from fanin._errors import ArgumentError
-from fanin._progress import Progress, ProgressLike
+from fanin._errors import ArgumentError, RecipeError
+from fanin._paths import path_of
+from fanin._progress import ProgressLike
 from fanin._slices import SliceLike, ranges
-from fanin._tensors import TensorsLike, listed
+from fanin._tensors import Listed, TensorsLike, listed, plain
 from fanin._toml import document
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ RecipeLike = Union["Recipe", str, "os.PathLike[str]"]
 class Recipe:
     """Rules that give each tensor of a model its initializer.
 
-    `Recipe.preset`, `Recipe.load`, `Recipe.from_toml` and `Recipe.from_rules` make one.
+    `Recipe.preset`, `Recipe.load`, `Recipe.from_toml` and `Recipe.from_rules` make one. Recipes do
+    not change. They are equal if their names, their contents and their lists of tensors are. A
+    recipe that was loaded is pickled as the path of its file, which must be the same later.
 
     Examples:
         >>> import fanin
@@ -38,6 +42,8 @@ class Recipe:
     """
 
     _recipe: _native.Recipe
+    _source: tuple[str, str]
+    """The name of the class method that made it, and its argument."""
 
     def __init__(self) -> None:
         """Refuses to make a recipe without a source.
@@ -48,10 +54,11 @@ class Recipe:
         raise TypeError("use Recipe.preset, Recipe.load, Recipe.from_toml or Recipe.from_rules")
 
     @classmethod
-    def _of(cls, native: _native.Recipe) -> Recipe:
-        """Wraps a recipe of the native module."""
+    def _of(cls, native: _native.Recipe, method: str, argument: str) -> Recipe:
+        """Wraps a recipe of the native module, which a class method has made."""
         recipe = object.__new__(cls)
         recipe._recipe = native
+        recipe._source = (method, argument)
         return recipe
 
     @classmethod
@@ -61,7 +68,7 @@ class Recipe:
         Raises:
             ArgumentError: There is no such preset. The message lists all of them.
         """
-        return cls._of(_native.Recipe.preset(name))
+        return cls._of(_native.Recipe.preset(name), "preset", name)
 
     @staticmethod
     def presets() -> list[str]:
@@ -81,7 +88,8 @@ class Recipe:
             FileError: The file cannot be read.
             RecipeError: It is not a recipe. The message has line and column.
         """
-        return cls._of(_native.Recipe.load(os.fspath(path)))
+        text = path_of("path", path)
+        return cls._of(_native.Recipe.load(text), "load", os.path.abspath(text))
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
@@ -90,15 +98,15 @@ class Recipe:
         Raises:
             RecipeError: It is not a recipe. The message has line and column.
         """
-        return cls._of(_native.Recipe.from_toml(text))
+        return cls._of(_native.Recipe.from_toml(text), "from_toml", text)
 
     @classmethod
     def from_rules(
         cls,
         rules: Iterable[Mapping[str, Any]],
         *,
-        seed: int | None = None,
-        dtype: str | None = None,
+        seed: SupportsIndex | None = None,
+        dtype: object = None,
         layout: str | None = None,
         extends: str | None = None,
     ) -> Recipe:
@@ -108,12 +116,13 @@ class Recipe:
             rules: The rules, with the keys that a [[rule]] has in a file: `match`, a glob or a list
                 of globs, and `init`, `tied_to`, `values`, `skip` and so on.
             seed: The seed of the recipe.
-            dtype: The dtype of the recipe.
+            dtype: The dtype of the recipe, as for `fanin.fill`.
             layout: The layout of the recipe, `"out_in"` or `"in_out"`.
             extends: The preset whose rules follow.
 
         Raises:
             RecipeError: A rule has an unknown key, a malformed glob or initializer, and so on.
+            ArgumentError: A text cannot be encoded, or the dtype is unknown.
             TypeError: A rule has a value that TOML has no form for.
 
         Examples:
@@ -126,6 +135,8 @@ class Recipe:
             init = "ones"
             <BLANKLINE>
         """
+        if dtype is not None and not isinstance(dtype, str):
+            dtype = _arrays.name(dtype)
         keys = {"seed": seed, "dtype": dtype, "layout": layout, "extends": extends}
         given = {key: value for key, value in keys.items() if value is not None}
         return cls.from_toml(document(given, "rule", rules))
@@ -158,7 +169,7 @@ class Recipe:
     def plan(
         self,
         tensors: TensorsLike | None = None,
-        seed: int | None = None,
+        seed: SupportsIndex | None = None,
         dtype: object = None,
     ) -> Plan:
         """Returns the plan that gives each tensor its initializer, resolved to numbers.
@@ -174,13 +185,56 @@ class Recipe:
         Raises:
             RecipeError: A tensor has no rule, or a rule cannot initialize it, or there is no seed.
             FormatError: The list of tensors is damaged, or has a name twice.
+            FileError: A file cannot be read.
+            ArgumentError: The seed, a dtype or a shape is out of range or unknown.
+            TypeError: An argument has a wrong type.
         """
         given = None if dtype is None else _arrays.name(dtype)
-        return Plan._of(self._recipe.plan(listed(tensors), seed, given))
+        list_of_tensors = listed(tensors)
+        native = self._recipe.plan(list_of_tensors, seed, given)
+        return Plan._of(native, (self, plain(list_of_tensors), native.seed, given))
+
+    def _key(self) -> tuple[str, str, Path | None]:
+        return self.name, self.sha256, self.tensors and self.tensors.absolute()
+
+    def __eq__(self, other: object) -> bool:
+        """Returns true for a recipe of the same name, contents and list of tensors."""
+        return self._key() == other._key() if isinstance(other, Recipe) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Returns a hash of the contents."""
+        return hash(self.sha256)
+
+    def __copy__(self) -> Recipe:
+        """Returns the recipe itself, which does not change."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Recipe:
+        """Returns the recipe itself, which does not change."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the call that makes it again."""
+        return _made_again, (type(self), *self._source, self.sha256)
 
     def __repr__(self) -> str:
         """Returns the name and the beginning of the hash."""
         return f"<fanin.Recipe {self.name!r}, sha256 {self.sha256[:12]}>"
+
+
+def _made_again(cls: type[Recipe], method: str, argument: str, sha256: str) -> Recipe:
+    """Makes a recipe by a class method.
+
+    Raises:
+        RecipeError: Its SHA-256 is another one, because a file or a preset has changed.
+    """
+    recipe: Recipe = getattr(cls, method)(argument)
+    if recipe.sha256 != sha256:
+        raise RecipeError(
+            f"recipe {recipe.name!r} has changed since it was pickled: its SHA-256 is "
+            f"{recipe.sha256}, not {sha256}"
+        )
+    return recipe
 
 
 def recipe_of(recipe: RecipeLike) -> Recipe:
@@ -196,7 +250,7 @@ def recipe_of(recipe: RecipeLike) -> Recipe:
         raise TypeError(
             f"recipe is a {type(recipe).__name__}: use a Recipe, a preset's name, or a .toml file"
         )
-    text = os.fspath(recipe)
+    text = path_of("recipe", recipe)
     if text.endswith(".toml"):
         return Recipe.load(text)
     try:
@@ -207,55 +261,67 @@ def recipe_of(recipe: RecipeLike) -> Recipe:
 
 @dataclass(frozen=True)
 class PlanPart:
-    """A part of a tensor with an initializer of its own."""
+    """A part of a tensor with an initializer of its own.
+
+    Attributes:
+        slice: The start and the end of each dimension.
+        init: The initializer, as in a recipe.
+    """
 
     slice: tuple[tuple[int, int], ...]
-    """The start and the end of each dimension."""
     init: str
-    """The initializer, as in a recipe."""
 
 
 @dataclass(frozen=True)
 class PlanEntry:
-    """One tensor of a plan."""
+    """One tensor of a plan.
+
+    Attributes:
+        name: The tensor's name.
+        shape: Its shape.
+        dtype: Its dtype, in fanin's words: f32, bf16, i64 and so on.
+        init: The initializer with the numbers from the list, or `values(N)`, `keep` or `parts`.
+        parts: The parts with initializers of their own. The first one that holds an element
+            applies.
+        fan_in: The number of inputs of a unit, if the initializer depends on the fans.
+        fan_out: The number of outputs of an input, if the initializer depends on the fans.
+        tied_to: The tensor whose weights this one has, if its rule ties it.
+        same_as: The tensor whose initial weights this one has, if its rule says so.
+        is_kept: True if the elements are copied from a file.
+        seed: The seed of the tensor.
+        stream: The id of its random stream.
+        rule: The recipe, the line and the column of its rule, or None without a rule.
+    """
 
     name: str
-    """The tensor's name."""
     shape: tuple[int, ...]
-    """Its shape."""
     dtype: str
-    """Its dtype, in fanin's words: f32, bf16, i64 and so on."""
     init: str
-    """The initializer with the numbers from the list, or `values(N)`, `keep` or `parts`."""
     parts: tuple[PlanPart, ...]
-    """The parts with initializers of their own. The first one that holds an element applies."""
     fan_in: int | None
-    """The number of inputs of a unit, if the initializer depends on the fans."""
     fan_out: int | None
-    """The number of outputs of an input, if the initializer depends on the fans."""
     tied_to: str | None
-    """The tensor whose weights this one has, if its rule ties it."""
     same_as: str | None
-    """The tensor whose initial weights this one has, if its rule says so."""
     is_kept: bool
-    """True if the elements are copied from a file."""
     seed: int
-    """The seed of the tensor."""
     stream: int
-    """The id of its random stream."""
     rule: tuple[str, int, int] | None
-    """The recipe, the line and the column of its rule, or None without a rule."""
 
 
 class Plan:
     """A recipe resolved against the tensors of a model, by `Recipe.plan`. It holds no weights.
 
-    It is a container of the names of the tensors, in the order of the list: `len(plan)`, `name in
-    plan` and
-    `for name in plan`. `plan[name]` is the entry of a tensor.
+    It is a container of the names of the tensors, in the order of the list: it has `len(plan)`,
+    `name in plan` and `for name in plan`. `plan[name]` is the entry of a tensor.
+
+    Plans do not change. A plan is pickled as its recipe, the tensors, the seed and the dtype. It
+    is resolved again later, and files that it reads, such as a list of tensors, are read again
+    from their paths.
     """
 
     _plan: _native.Plan
+    _source: tuple[Recipe, str | list[Listed] | None, int, str | None]
+    """The recipe, the tensors in plain form, the seed and the dtype."""
 
     def __init__(self) -> None:
         """Refuses to make a plan without a recipe.
@@ -266,10 +332,15 @@ class Plan:
         raise TypeError("use Recipe.plan")
 
     @classmethod
-    def _of(cls, native: _native.Plan) -> Plan:
-        """Wraps a plan of the native module."""
+    def _of(
+        cls,
+        native: _native.Plan,
+        source: tuple[Recipe, str | list[Listed] | None, int, str | None],
+    ) -> Plan:
+        """Wraps a plan of the native module, and the arguments that it was made from."""
         plan = object.__new__(cls)
         plan._plan = native
+        plan._source = source
         return plan
 
     @property
@@ -317,7 +388,7 @@ class Plan:
         *,
         out: np.ndarray[Any, Any] | None = None,
         dtype: object = None,
-        threads: int | None = None,
+        threads: SupportsIndex | None = None,
         progress: ProgressLike = None,
     ) -> np.ndarray[Any, Any]:
         """Fills a tensor of the plan, or a slice of it, and returns the array.
@@ -335,38 +406,30 @@ class Plan:
             UnknownTensorError: The plan has no tensor of this name.
             RecipeError: The tensor is kept from a file that is not known.
             ArgumentError: Another argument is out of range.
+            MemoryError: There is no memory for the array.
+            TypeError: An argument has a wrong type.
         """
         entry = self[name]
-        if dtype is None:
-            dtype = getattr(out, "dtype", entry.dtype)
-        dtype_name, array_dtype = _arrays.dtypes(dtype)
-        part = ranges(slice, entry.shape)
-        title = f"fill {name}"
-
-        def fill_at(address: int, nbytes: int) -> None:
-            with Progress(progress, title) as report:
-                self._plan.fill_at(
-                    name,
-                    address,
-                    nbytes,
-                    dtype=dtype_name,
-                    slice=part,
-                    threads=threads,
-                    progress=report.callback,
-                )
-
-        part_shape = [end - start for start, end in part]
-        return _arrays.filled(out, part_shape, array_dtype, f"tensor {name!r}", fill_at)
+        return _arrays.filled(
+            partial(self._plan.fill_at, name, threads=threads),
+            name,
+            entry.shape,
+            entry.dtype,
+            dtype=dtype,
+            slice=slice,
+            out=out,
+            progress=progress,
+        )
 
     def fill_at(
         self,
         name: str,
-        address: int,
-        nbytes: int,
+        address: SupportsIndex,
+        nbytes: SupportsIndex,
         *,
         dtype: object = None,
         slice: SliceLike | None = None,
-        threads: int | None = None,
+        threads: SupportsIndex | None = None,
     ) -> None:
         """Fills the memory at an address with a tensor of the plan, or with a slice of it.
 
@@ -412,6 +475,18 @@ class Plan:
         entry["shape"] = tuple(entry["shape"])
         entry["parts"] = tuple(PlanPart(tuple(slice), init) for slice, init in entry["parts"])
         return PlanEntry(**entry)
+
+    def __copy__(self) -> Plan:
+        """Returns the plan itself, which does not change."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Plan:
+        """Returns the plan itself, which does not change."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the call of `Recipe.plan` that makes it again."""
+        return Recipe.plan, self._source
 
     def __repr__(self) -> str:
         """Returns the numbers of tensors and elements, and the seed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StoredValue:
-    """An element with its bits."""
+    """An element with its bits.
+
+    Attributes:
+        value: The number, or None if it is not finite or only the bits are shown.
+        bits: The bits, such as `0x3e800000`.
+    """
 
     value: float | None
-    """The number, or None if it is not finite or only the bits are shown."""
     bits: str
-    """The bits, such as `0x3e800000`."""
 
     @classmethod
     def _of(cls, found: Mapping[str, Any], dtype: str) -> StoredValue:
@@ -29,23 +32,26 @@ class StoredValue:
 
 @dataclass(frozen=True)
 class Difference:
-    """An element of a file that differs from the expected one."""
+    """An element of a file that differs from the expected one.
+
+    Attributes:
+        file: The file that holds the element.
+        index: The element's index, a number for each dimension.
+        flat: The element's index in the tensor's row-major order.
+        stored: The element in the file.
+        expected: The element that the recipe and the seed give.
+    """
 
     file: Path
-    """The file that holds the element."""
     index: tuple[int, ...]
-    """The element's index, a number for each dimension."""
     flat: int
-    """The element's index in the tensor's row-major order."""
     stored: StoredValue
-    """The element in the file."""
     expected: StoredValue
-    """The element that the recipe and the seed give."""
 
     @classmethod
-    def _of(cls, found: Mapping[str, Any], dtype: str) -> Difference:
+    def _of(cls, found: Mapping[str, Any], dtype: str, file: Path) -> Difference:
         return cls(
-            Path(found["file"]),
+            file,
             tuple(found["index"]),
             found["flat"],
             StoredValue._of(found["stored"], dtype),
@@ -55,56 +61,65 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifiedTensor:
-    """One tensor of a `Verification`."""
+    """One tensor of a `Verification`.
+
+    Attributes:
+        name: The tensor's name.
+        shape: Its shape in the file, or that of the whole tensor in a folder of files of ranks.
+        dtype: Its dtype in the file.
+        elements: The number of elements that were compared.
+        differing: The number of elements that differ in any bit, or by more than `tolerance`.
+        close: The number of elements of an orthogonal matrix that differ by no more than
+            `tolerance`.
+        tolerance: The largest accepted difference in an orthogonal matrix, or None for other
+            tensors.
+        first: The first element that differs.
+    """
 
     name: str
-    """The tensor's name."""
     shape: tuple[int, ...]
-    """Its shape in the file, or that of the whole tensor in a folder of files of ranks."""
     dtype: str
-    """Its dtype in the file."""
     elements: int
-    """The number of elements that were compared."""
     differing: int
-    """The number of elements that differ in any bit, or by more than `tolerance`."""
     close: int
-    """The number of elements of an orthogonal matrix that differ by no more than `tolerance`."""
     tolerance: float | None
-    """The largest accepted difference in an orthogonal matrix, or None for other tensors."""
     first: Difference | None
-    """The first element that differs."""
 
     @classmethod
-    def _of(cls, found: Mapping[str, Any]) -> VerifiedTensor:
-        first = found["first"] and Difference._of(found["first"], found["dtype"])
+    def _of(cls, found: Mapping[str, Any], file: Path | None) -> VerifiedTensor:
+        first = file and Difference._of(found["first"], found["dtype"], file)
         return cls(**{**found, "shape": tuple(found["shape"]), "first": first})
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of `fanin.verify`."""
+    """The result of `fanin.verify`.
+
+    Attributes:
+        recipe: The name of the recipe.
+        seed: The seed.
+        same: True if no element differs. Tensors that the file lacks do not count.
+        hints: Differences between the metadata of the file and the arguments.
+        tensors: The tensors that were compared, in the order of the file.
+        missing: The tensors of the recipe that the file lacks.
+        passed_over: The tensors that were not compared: skipped ones, and those kept from an
+            unknown file.
+        bytes: The number of bytes that were compared.
+    """
 
     recipe: str
-    """The name of the recipe."""
     seed: int
-    """The seed."""
     same: bool
-    """True if no element differs. Tensors that the file lacks do not count."""
     hints: list[str]
-    """Differences between the metadata of the file and the arguments."""
     tensors: list[VerifiedTensor]
-    """The tensors that were compared, in the order of the file."""
     missing: list[str]
-    """The tensors of the recipe that the file lacks."""
     passed_over: list[str]
-    """The tensors that were not compared: skipped ones, and those kept from an unknown file."""
     bytes: int
-    """The number of bytes that were compared."""
 
     @classmethod
-    def _of(cls, found: Mapping[str, Any]) -> Verification:
-        tensors = [VerifiedTensor._of(tensor) for tensor in found["tensors"]]
-        return cls(**{**found, "tensors": tensors})
+    def _of(cls, found: Mapping[str, Any], files: Iterable[Path | None]) -> Verification:
+        tensors = map(VerifiedTensor._of, found["tensors"], files)
+        return cls(**{**found, "tensors": list(tensors)})
 
     @property
     def differing(self) -> list[VerifiedTensor]:
@@ -133,34 +148,39 @@ class Bounds:
     """The expected value of a statistic, and bounds that chance does not exceed.
 
     A number that is not finite is None.
+
+    Attributes:
+        expected: The expected value.
+        low: The lower bound.
+        high: The upper bound.
     """
 
     expected: float | None
-    """The expected value."""
     low: float | None
-    """The lower bound."""
     high: float | None
-    """The upper bound."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected statistics of a tensor."""
+    """The expected statistics of a tensor.
+
+    Attributes:
+        distribution: The distribution of the elements.
+        mean: The mean.
+        std: The standard deviation.
+        min: The smallest element. The median of its distribution is expected.
+        max: The largest element. The median of its distribution is expected.
+        kurtosis: The kurtosis.
+        zeros: The number of zeros.
+    """
 
     distribution: str
-    """The distribution of the elements."""
     mean: Bounds
-    """The mean."""
     std: Bounds
-    """The standard deviation."""
     min: Bounds
-    """The smallest element. The median of its distribution is expected."""
     max: Bounds
-    """The largest element. The median of its distribution is expected."""
     kurtosis: Bounds
-    """The kurtosis."""
     zeros: Bounds
-    """The number of zeros."""
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> Expected:
@@ -170,12 +190,15 @@ class Expected:
 
 @dataclass(frozen=True)
 class Flag:
-    """A property of a tensor that cannot be chance."""
+    """A property of a tensor that cannot be chance.
+
+    Attributes:
+        statistic: The statistic: `mean`, `std`, `min`, `max`, `kurtosis`, `zeros` or `values`.
+        text: A short description.
+    """
 
     statistic: str
-    """The statistic: `mean`, `std`, `min`, `max`, `kurtosis`, `zeros` or `values`."""
     text: str
-    """A short description."""
 
 
 @dataclass(frozen=True)
@@ -184,34 +207,36 @@ class TensorStats:
 
     The numbers are None for whole numbers and for floats that fanin does not fill, and if they are
     not finite.
+
+    Attributes:
+        name: The tensor's name. That of a .npy file is the file's name without its ending.
+        shape: Its shape.
+        dtype: Its dtype in the file.
+        n: The number of elements.
+        mean: The mean.
+        std: The standard deviation, divided by n, as in `numpy.std`.
+        min: The smallest element.
+        max: The largest element.
+        kurtosis: The kurtosis: 3 for a normal distribution, 1.8 for a uniform one.
+        zeros: The number of elements that are 0.
+        expected: The statistics that the recipe gives, or None without a recipe.
+        flags: The differences that are too large for chance.
+        parts: The parts that have initializers of their own, and the rest.
     """
 
     name: str
-    """The tensor's name. That of a .npy file is the file's name without its ending."""
     shape: tuple[int, ...]
-    """Its shape."""
     dtype: str
-    """Its dtype in the file."""
     n: int
-    """The number of elements."""
     mean: float | None
-    """The mean."""
     std: float | None
-    """The standard deviation, divided by n, as in `numpy.std`."""
     min: float | None
-    """The smallest element."""
     max: float | None
-    """The largest element."""
     kurtosis: float | None
-    """The kurtosis: 3 for a normal distribution, 1.8 for a uniform one."""
     zeros: int | None
-    """The number of elements that are 0."""
     expected: Expected | None
-    """The statistics that the recipe gives, or None without a recipe."""
     flags: tuple[Flag, ...]
-    """The differences that are too large for chance."""
     parts: tuple[TensorStats, ...]
-    """The parts that have initializers of their own, and the rest."""
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> TensorStats:
@@ -231,40 +256,46 @@ class TensorStats:
 
 @dataclass(frozen=True)
 class Change:
-    """The change of a vector, in binary64. A number that is not finite is None."""
+    """The change of a vector, in binary64. A number that is not finite is None.
+
+    Attributes:
+        elements: The number of elements.
+        untouched: The number of elements whose value has the same bits.
+        untouched_share: `untouched / elements`, from 0 to 1.
+        start_norm: The L2 norm of the start.
+        trained_norm: The L2 norm of the trained weights.
+        change_norm: The L2 norm of the change, trained minus start.
+        relative: `change_norm / start_norm`, or None if the start is all zeros.
+        cosine: The cosine of the angle between start and trained weights, or None for zeros.
+        max_change: The largest absolute change of an element.
+    """
 
     elements: int
-    """The number of elements."""
     untouched: int
-    """The number of elements whose value has the same bits."""
     untouched_share: float | None
-    """`untouched / elements`, from 0 to 1."""
     start_norm: float | None
-    """The L2 norm of the start."""
     trained_norm: float | None
-    """The L2 norm of the trained weights."""
     change_norm: float | None
-    """The L2 norm of the change, trained minus start."""
     relative: float | None
-    """`change_norm / start_norm`, or None if the start is all zeros."""
     cosine: float | None
-    """The cosine of the angle between start and trained weights, or None for zeros."""
     max_change: float | None
-    """The largest absolute change of an element."""
 
 
 @dataclass(frozen=True)
 class TensorDiff(Change):
-    """One tensor of a `Diff`."""
+    """One tensor of a `Diff`.
+
+    Attributes:
+        name: The tensor's name.
+        shape: Its shape.
+        start_dtype: Its dtype at the start.
+        dtype: Its dtype after training.
+    """
 
     name: str
-    """The tensor's name."""
     shape: tuple[int, ...]
-    """Its shape."""
     start_dtype: str
-    """Its dtype at the start."""
     dtype: str
-    """Its dtype after training."""
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> TensorDiff:
@@ -273,18 +304,21 @@ class TensorDiff(Change):
 
 @dataclass(frozen=True)
 class Diff:
-    """The result of `fanin.diff`."""
+    """The result of `fanin.diff`.
+
+    Attributes:
+        tensors: The tensors that are in both, in the order of the trained weights.
+        total: All these tensors as one vector.
+        only_in_start: The tensors that the trained weights lack.
+        only_in_trained: The tensors that the start lacks.
+        not_compared: The tensors that are in both, but are not floats, or are kept or skipped.
+    """
 
     tensors: list[TensorDiff]
-    """The tensors that are in both, in the order of the trained weights."""
     total: Change
-    """All these tensors as one vector."""
     only_in_start: list[str]
-    """The tensors that the trained weights lack."""
     only_in_trained: list[str]
-    """The tensors that the start lacks."""
     not_compared: list[str]
-    """The tensors that are in both, but are not floats, or are kept or skipped."""
 
     @classmethod
     def _of(cls, found: Mapping[str, Any]) -> Diff:

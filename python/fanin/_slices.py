@@ -98,5 +98,13 @@ def _range(one: object, dim: int, part: object) -> tuple[int, int]:
             )
         return start, end
     # An index would drop the dimension in numpy, and a part keeps all dimensions.
-    hint = f" (for the index {one}, use the pair ({one}, {one} + 1))" if _is_index(one) else ""
-    raise ArgumentError(f"slice {shown(part)} has {shown(one)}: {_ACCEPTED}{hint}")
+    raise ArgumentError(f"slice {shown(part)} has {shown(one)}: {_ACCEPTED}{_pair_of(one, dim)}")
+
+
+def _pair_of(one: object, dim: int) -> str:
+    """Returns a hint at the pair that stands for an index, or nothing if it is no index."""
+    if not _is_index(one):
+        return ""
+    index = operator.index(one)  # type: ignore[arg-type]
+    start = index + dim if index < 0 else index
+    return f" (for the index {index}, use ({start}, {start + 1}))" if 0 <= start < dim else ""

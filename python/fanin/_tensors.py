@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
+from fanin import _native
 from fanin._errors import ArgumentError, shown
+from fanin._paths import path_of
 
 TensorsLike = Union[str, "os.PathLike[str]", Mapping[str, Any], Iterable[tuple[Any, ...]]]
 """The tensors of a model.
@@ -30,15 +32,15 @@ def listed(tensors: TensorsLike | None) -> str | list[Listed] | None:
         tensors: The tensors, or None for those that a recipe names.
 
     Raises:
-        ArgumentError: A tensor has no shape.
+        ArgumentError: A tensor has no shape, or a mapping contains itself.
         TypeError: The argument is of none of the forms of `TensorsLike`.
     """
     if tensors is None:
         return None
     if isinstance(tensors, (str, os.PathLike)):
-        return os.fspath(tensors)
+        return path_of("tensors", tensors)
     if isinstance(tensors, Mapping):
-        return list(_of_mapping(tensors, ""))
+        return [tensor for key, value in tensors.items() for tensor in _of_item(key, value)]
     if not isinstance(tensors, Iterable) or isinstance(tensors, (bytes, bytearray)):
         raise TypeError(
             f"tensors is a {type(tensors).__name__}: use a path, a state dict, or tuples "
@@ -47,19 +49,40 @@ def listed(tensors: TensorsLike | None) -> str | list[Listed] | None:
     return [_of_tuple(tensor) for tensor in tensors]
 
 
-def _of_mapping(tensors: Mapping[Any, Any], prefix: str) -> Iterator[Listed]:
-    for key, value in tensors.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _of_mapping(value, f"{name}.")
-        elif hasattr(value, "shape"):
-            yield name, list(value.shape), getattr(value, "dtype", None)
-        elif isinstance(value, (tuple, list, int)):
-            yield name, value, None
-        else:
-            raise ArgumentError(
-                f"tensor {shown(name)} is a {type(value).__name__}, which has no shape"
-            )
+def plain(tensors: str | list[Listed] | None) -> str | list[Listed] | None:
+    """Returns tensors that `listed` gave without references to objects of the caller.
+
+    Paths are absolute, shapes are tuples, and dtypes have fanin's names. Equal tensors can be
+    planned from them in another process.
+    """
+    if isinstance(tensors, str):
+        return os.path.abspath(tensors)
+    return tensors and [
+        (name, _native.shape(shape), None if dtype is None else _native.dtype(dtype)[0])
+        for name, shape, dtype in tensors
+    ]
+
+
+def _of_item(key: object, value: object) -> list[Listed]:
+    """Returns the tensors of an item of a mapping."""
+    try:
+        return list(_named(str(key), value))
+    except RecursionError:
+        raise ArgumentError(
+            f"tensors[{shown(key)}] contains itself, or is nested too deeply"
+        ) from None
+
+
+def _named(name: str, value: Any) -> Iterator[Listed]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _named(f"{name}.{key}", inner)
+    elif hasattr(value, "shape"):
+        yield name, list(value.shape), getattr(value, "dtype", None)
+    elif isinstance(value, (tuple, list, int)):
+        yield name, value, None
+    else:
+        raise ArgumentError(f"tensor {shown(name)} is a {type(value).__name__}, which has no shape")
 
 
 def _of_tuple(tensor: object) -> Listed:

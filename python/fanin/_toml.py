@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fanin._errors import shown
+from fanin._errors import RecipeError, shown
 
 
 def document(keys: Mapping[str, Any], table: str, rows: Iterable[Mapping[str, Any]]) -> str:
@@ -19,15 +19,26 @@ def document(keys: Mapping[str, Any], table: str, rows: Iterable[Mapping[str, An
         rows: The keys of each table.
 
     Raises:
+        RecipeError: A value contains itself.
         TypeError: TOML has no form for a value, or a row is not a mapping.
     """
-    lines = [f"{_key(key)} = {value(one)}\n" for key, one in keys.items()]
-    for row in rows:
+    lines = [_line(key, one, "") for key, one in keys.items()]
+    for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise TypeError(f"a {table} is a {type(row).__name__}: use a dict")
         lines.append(f"\n[[{table}]]\n")
-        lines.extend(f"{_key(key)} = {value(one)}\n" for key, one in row.items())
+        lines.extend(_line(key, one, f"{table} {number}: ") for key, one in row.items())
     return "".join(lines)
+
+
+def _line(key: object, one: object, place: str) -> str:
+    """Returns a key with its value."""
+    try:
+        return f"{_key(key)} = {value(one)}\n"
+    except RecursionError:
+        raise RecipeError(f"{place}{shown(key)} contains itself, or is nested too deeply") from None
+    except ValueError as error:
+        raise RecipeError(f"{place}{shown(key)} cannot be written as TOML: {error}") from None
 
 
 def value(one: object) -> str:
@@ -49,7 +60,7 @@ def value(one: object) -> str:
         return (
             "{ " + ", ".join(f"{_key(key)} = {value(inner)}" for key, inner in one.items()) + " }"
         )
-    if hasattr(one, "tolist"):
+    if hasattr(one, "tolist") and not isinstance(one, type):
         # An array or a number of numpy.
         return value(one.tolist())
     if isinstance(one, Sequence):

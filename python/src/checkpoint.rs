@@ -52,7 +52,8 @@ struct Report<'a> {
     found: &'a Verification,
 }
 
-/// Compares stored weights with those of a recipe and a seed.
+/// Compares stored weights with those of a recipe and a seed. Returns JSON, and the file of the first
+/// difference of each tensor: JSON cannot hold paths that are not UTF-8.
 #[pyfunction]
 #[pyo3(signature = (path, recipe, seed=None, tensors=None, *, threads=None, progress=None))]
 pub fn verify(
@@ -63,7 +64,7 @@ pub fn verify(
     tensors: Option<Tensors>,
     threads: Option<Threads>,
     progress: Option<Py<PyAny>>,
-) -> PyResult<String> {
+) -> PyResult<(String, Vec<Option<PathBuf>>)> {
     let weights = open(py, &path)?;
     let tensors = listed(recipe, tensors);
     if let (None, Some(slice)) = (&tensors, weights.slice_of_unknown()) {
@@ -99,13 +100,16 @@ pub fn verify(
             found.passed_over.len()
         )));
     }
-    json(&Report {
+    let files = found.tensors.iter();
+    let files = files.map(|tensor| tensor.first.as_ref().map(|first| first.file.clone()));
+    let report = json(&Report {
         recipe: recipe.0.name(),
         seed,
         same: found.is_same(),
         hints: metadata_differences(&weights, &recipe.0, seed),
         found: &found,
-    })
+    })?;
+    Ok((report, files.collect()))
 }
 
 /// Computes statistics of stored weights, and compares them with those of a recipe.
@@ -118,11 +122,13 @@ pub fn stats(
     threads: Option<Threads>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<String> {
-    // A .npy file holds one array, and needs no look into its header for the bar.
-    let total = match path.extension().is_some_and(|extension| extension == "npy") {
-        true => std::fs::metadata(&path).map_or(0, |metadata| metadata.len()),
-        false => open(py, &path)?.total_bytes(),
-    };
+    // A .npy file holds one array, and is no index.
+    if path.extension().is_none_or(|extension| extension != "npy") {
+        open(py, &path)?;
+    }
+    let total = py
+        .detach(|| checkpoint::float_bytes(&path))
+        .map_err(raised)?;
     let fills = match recipe {
         Some(PyRecipe(recipe)) => py.detach(|| expected(&path, recipe)).map_err(raised)?,
         None => Vec::new(),

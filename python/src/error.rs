@@ -1,6 +1,6 @@
 //! The Python exception of each error of the library.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use fanin::Error;
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -35,7 +35,7 @@ pub fn raised(error: Error) -> PyErr {
                 ErrorKind::NotFound => MissingFileError::new_err(message),
                 _ => FileError::new_err(message),
             };
-            with_file(raised, path, source.raw_os_error())
+            with_file(raised, path, source)
         }
         _ => ArgumentError::new_err(message),
     }
@@ -54,11 +54,17 @@ fn shortened(message: String) -> String {
 }
 
 /// Sets the attributes of `OSError`, which a single argument leaves empty.
-fn with_file(error: PyErr, path: &str, errno: Option<i32>) -> PyErr {
+fn with_file(error: PyErr, path: &str, source: &io::Error) -> PyErr {
     let set = Python::attach(|py| {
         let value = error.value(py);
         value.setattr("filename", path)?;
-        value.setattr("errno", errno)
+        match (source.raw_os_error(), source.kind()) {
+            // The library compares the free space before the operating system does.
+            (None, ErrorKind::StorageFull) => {
+                value.setattr("errno", py.import("errno")?.getattr("ENOSPC")?)
+            }
+            (errno, _) => value.setattr("errno", errno),
+        }
     });
     set.map_or_else(|failed| failed, |()| error)
 }

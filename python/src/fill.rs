@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use fanin::checkpoint::{Make, Progress, Sources, WithSources};
 use fanin::init::DistributionKind;
-use fanin::{Error, Fill, FillPart, Init, Tensor, cpu};
+use fanin::{Error, FanAxes, Fill, FillPart, Init, Tensor, cpu};
 use pyo3::prelude::*;
 
-use crate::arguments::{Dims, Part, Seed, Stream, Threads, Type};
+use crate::arguments::{
+    Address, BatchAxis, Bytes, Dims, Groups, InAxis, InitText, LayoutText, Name, OutAxis, Part,
+    Seed, Stream, Threads, Type,
+};
 use crate::error::{ArgumentError, raised};
 use crate::pool::pool;
 use crate::work;
@@ -24,11 +27,22 @@ const ENOUGH: Duration = Duration::from_millis(25);
 
 /// Memory that Python owns, which a fill writes to.
 pub struct Memory {
-    pub address: usize,
-    pub bytes: usize,
+    address: usize,
+    bytes: usize,
 }
 
 impl Memory {
+    /// Returns the memory at an address.
+    pub fn new(Address(address): Address, Bytes(bytes): Bytes) -> PyResult<Self> {
+        match (usize::try_from(address), usize::try_from(bytes)) {
+            (Ok(address), Ok(bytes)) => Ok(Memory { address, bytes }),
+            _ => Err(ArgumentError::new_err(format!(
+                "address {address} or nbytes {bytes} is out of range: use {} or less",
+                usize::MAX
+            ))),
+        }
+    }
+
     /// Fills the memory.
     ///
     /// The caller of the Python function promises that the memory is writable, and that nothing else
@@ -110,28 +124,62 @@ fn has_matrix(fill: &Fill) -> bool {
         .any(|distribution| matches!(distribution.kind(), DistributionKind::Orthogonal { .. }))
 }
 
-/// Returns the fill of one tensor that has no plan.
-#[expect(clippy::too_many_arguments)]
-pub fn request(
-    init: &str,
-    shape: Dims,
+/// The axes of the inputs, the outputs and a batch.
+pub struct Axes(
+    pub Option<InAxis>,
+    pub Option<OutAxis>,
+    pub Option<BatchAxis>,
+);
+
+impl Axes {
+    /// Returns the axes of the fans, if any is given. The defaults are those of the command line.
+    fn fan_axes(self) -> Option<FanAxes> {
+        match self {
+            Axes(None, None, None) => None,
+            Axes(inputs, outputs, batch) => Some(FanAxes {
+                inputs: inputs.map_or_else(|| vec![-2], |InAxis(axes)| axes),
+                outputs: outputs.map_or_else(|| vec![-1], |OutAxis(axes)| axes),
+                batch: batch.map_or_else(Vec::new, |BatchAxis(axes)| axes),
+            }),
+        }
+    }
+}
+
+/// Returns a tensor that has no plan.
+pub fn tensor(
     name: &str,
-    seed: u64,
-    dtype: Type,
-    layout: Option<&str>,
-    slice: Option<Part>,
+    Dims(dims): Dims,
+    layout: Option<LayoutText>,
+    Groups(groups): Groups,
+    axes: Axes,
     stream: Option<Stream>,
-) -> fanin::Result<Fill> {
-    let named = |error: Error| error.named(name);
-    let init: Init = init.parse().map_err(named)?;
-    let mut tensor = Tensor::new(name, shape.0)?;
-    if let Some(layout) = layout {
-        tensor = tensor.with_layout(layout.parse().map_err(named)?);
+) -> fanin::Result<Tensor> {
+    let mut tensor = Tensor::new(name, dims)?.with_groups(groups);
+    if let Some(LayoutText(layout)) = layout {
+        let layout = layout.parse().map_err(|error: Error| error.named(name))?;
+        tensor = tensor.with_layout(layout);
+    }
+    if let Some(axes) = axes.fan_axes() {
+        tensor = tensor.with_fan_axes(axes);
     }
     if let Some(Stream(stream)) = stream {
         tensor = tensor.with_stream_id(stream);
     }
-    let fill = Fill::new(&tensor, &init, seed)?.with_dtype(dtype.0);
+    Ok(tensor)
+}
+
+/// Returns the fill of a tensor, or of a slice of it.
+pub fn request(
+    tensor: &Tensor,
+    InitText(init): InitText,
+    Seed(seed): Seed,
+    Type(dtype): Type,
+    slice: Option<Part>,
+) -> fanin::Result<Fill> {
+    let init: Init = init
+        .parse()
+        .map_err(|error: Error| error.named(tensor.name()))?;
+    let fill = Fill::new(tensor, &init, seed)?.with_dtype(dtype);
     match slice {
         Some(slice) => slice.of(fill),
         None => Ok(fill),
@@ -143,28 +191,32 @@ pub fn request(
 /// The memory must be writable and contiguous, and nothing else may use it until the function returns.
 /// The elements are little-endian, in row-major order.
 #[pyfunction]
-#[pyo3(signature = (init, shape, address, nbytes, *, name, seed, dtype, layout=None, slice=None,
-                    threads=None, stream=None, progress=None))]
+#[pyo3(signature = (init, shape, address, nbytes, *, name, seed, dtype, layout=None, groups=Groups(1),
+                    in_axis=None, out_axis=None, batch_axis=None, slice=None, threads=None,
+                    stream=None, progress=None))]
 #[expect(clippy::too_many_arguments)]
 pub fn fill_at(
     py: Python<'_>,
-    init: &str,
+    init: InitText,
     shape: Dims,
-    address: usize,
-    nbytes: usize,
-    name: &str,
+    address: Address,
+    nbytes: Bytes,
+    name: Name,
     seed: Seed,
     dtype: Type,
-    layout: Option<&str>,
+    layout: Option<LayoutText>,
+    groups: Groups,
+    in_axis: Option<InAxis>,
+    out_axis: Option<OutAxis>,
+    batch_axis: Option<BatchAxis>,
     slice: Option<Part>,
     threads: Option<Threads>,
     stream: Option<Stream>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
-    let fill = request(init, shape, name, seed.0, dtype, layout, slice, stream).map_err(raised)?;
-    let memory = Memory {
-        address,
-        bytes: nbytes,
-    };
+    let axes = Axes(in_axis, out_axis, batch_axis);
+    let tensor = tensor(&name.0, shape, layout, groups, axes, stream).map_err(raised)?;
+    let fill = request(&tensor, init, seed, dtype, slice).map_err(raised)?;
+    let memory = Memory::new(address, nbytes)?;
     memory.fill(py, &fill, &Sources::new(), threads, progress.as_ref())
 }

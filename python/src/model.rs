@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rayon::ThreadPool;
 
-use crate::arguments::{Seed, Size, Tensors, Threads, Type};
+use crate::arguments::{MaxShardSize, Memory, Rank, Seed, Tensors, Threads, Type, WorldSize};
 use crate::error::{ArgumentError, RecipeError, raised};
 use crate::pool::pool;
 use crate::recipe::PyRecipe;
@@ -31,11 +31,11 @@ pub fn init_model<'py>(
     seed: Option<Seed>,
     out: PathBuf,
     dtype: Option<Type>,
-    max_shard_size: Option<Size>,
+    max_shard_size: Option<MaxShardSize>,
     shard_spec: Option<PathBuf>,
-    rank: Option<u64>,
-    world_size: Option<u64>,
-    memory: Option<Size>,
+    rank: Option<Rank>,
+    world_size: Option<WorldSize>,
+    memory: Option<Memory>,
     resume: bool,
     overwrite: bool,
     strict: bool,
@@ -62,7 +62,7 @@ pub fn init_model<'py>(
         warn_of_placements(py, spec, &fills, strict)?;
     }
     let writer = Writer::default()
-        .with_memory(memory.map_or(Writer::MEMORY, |Size(bytes)| bytes))
+        .with_memory(memory.map_or(Writer::MEMORY, |Memory(bytes)| bytes))
         .with_resume(resume)
         .with_overwrite(overwrite);
     let pool = pool(py, threads)?;
@@ -71,7 +71,7 @@ pub fn init_model<'py>(
             py, &pool, progress, &writer, &out, &fills, &metadata, &sources,
         )?,
         (true, spec) => {
-            let max_bytes = max_shard_size.map_or(Shards::MAX_BYTES, |Size(bytes)| bytes);
+            let max_bytes = max_shard_size.map_or(Shards::MAX_BYTES, |MaxShardSize(bytes)| bytes);
             let files = match spec {
                 Some(spec) => ModelFiles::ranks(&spec, &fills, share, &metadata),
                 None => ModelFiles::shards(&fills, max_bytes, &metadata),
@@ -248,14 +248,23 @@ pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
 }
 
 /// Returns the share of a process. With a shard spec, a rank alone is one of the ranks of the mesh.
-fn share(rank: Option<u64>, world_size: Option<u64>, spec: Option<&ShardSpec>) -> PyResult<Share> {
+fn share(
+    rank: Option<Rank>,
+    world_size: Option<WorldSize>,
+    spec: Option<&ShardSpec>,
+) -> PyResult<Share> {
+    let rank = rank.map(|Rank(rank)| rank);
+    let world_size = world_size.map(|WorldSize(size)| size);
     let size = world_size.or(spec.filter(|_| rank.is_some()).map(ShardSpec::ranks));
     match (rank, size) {
         (None, None) => Ok(Share::ALL),
+        (_, Some(0)) => Err(ArgumentError::new_err(
+            "world_size 0 is out of range: use the number of processes, 1 or more",
+        )),
         (Some(rank), Some(size)) if rank < size => Ok(Share { rank, size }),
         (Some(rank), Some(size)) => Err(ArgumentError::new_err(format!(
             "rank {rank} is out of range: with {size} ranks use 0 to {}",
-            size.saturating_sub(1)
+            size - 1
         ))),
         _ => Err(ArgumentError::new_err(
             "rank and world_size: give both, or none of them",
@@ -270,6 +279,9 @@ fn is_folder(out: &Path, share: Share, has_spec: bool, has_size: bool) -> PyResu
     let is_folder = text.ends_with(['/', std::path::MAIN_SEPARATOR])
         || out.is_dir()
         || out.file_name().is_some() && out.extension().is_none();
+    if is_folder && out.file_name().is_some_and(|name| name == ".safetensors") && !out.is_dir() {
+        return refused("the file's name is missing before .safetensors");
+    }
     if is_folder {
         return match has_spec && has_size {
             true => refused("max_shard_size cannot be combined with shard_spec"),

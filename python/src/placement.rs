@@ -5,7 +5,7 @@ use std::ops::Range;
 use fanin::{Mesh, Placement, Shape};
 use pyo3::prelude::*;
 
-use crate::arguments::Dims;
+use crate::arguments::{Dims, Rank};
 use crate::error::raised;
 
 /// Returns the ranges of indices that a rank holds along each dimension of a tensor.
@@ -17,9 +17,9 @@ pub fn local_indices(
     shape: Dims,
     mesh: Dims,
     placements: Vec<String>,
-    rank: u64,
+    rank: Rank,
 ) -> PyResult<Vec<Vec<(u64, u64)>>> {
-    let indices = indices(shape, &mesh, &placements, rank).map_err(raised)?;
+    let indices = indices(shape, &mesh, &placements, rank.0).map_err(raised)?;
     let pairs = |held: &Vec<Range<u64>>| held.iter().map(|r| (r.start, r.end)).collect();
     Ok(indices.iter().map(pairs).collect())
 }

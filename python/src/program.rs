@@ -9,25 +9,34 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::arguments::{Dims, Seed, Stream, Type};
+use crate::arguments::{
+    BatchAxis, Dims, Groups, InAxis, InitText, LayoutText, Name, OutAxis, Seed, Stream, Type,
+};
 use crate::error::raised;
-use crate::fill::request;
+use crate::fill::{Axes, request, tensor};
 
 /// Returns the numbers of a tensor's fill that has no plan. See `Plan.program`.
 #[pyfunction]
-#[pyo3(signature = (init, shape, *, name, seed, dtype, layout=None, stream=None))]
+#[pyo3(signature = (init, shape, *, name, seed, dtype, layout=None, groups=Groups(1), in_axis=None,
+                    out_axis=None, batch_axis=None, stream=None))]
 #[expect(clippy::too_many_arguments)]
 pub fn program<'py>(
     py: Python<'py>,
-    init: &str,
+    init: InitText,
     shape: Dims,
-    name: &str,
+    name: Name,
     seed: Seed,
     dtype: Type,
-    layout: Option<&str>,
+    layout: Option<LayoutText>,
+    groups: Groups,
+    in_axis: Option<InAxis>,
+    out_axis: Option<OutAxis>,
+    batch_axis: Option<BatchAxis>,
     stream: Option<Stream>,
 ) -> PyResult<Vec<Bound<'py, PyDict>>> {
-    let fill = request(init, shape, name, seed.0, dtype, layout, None, stream).map_err(raised)?;
+    let axes = Axes(in_axis, out_axis, batch_axis);
+    let tensor = tensor(&name.0, shape, layout, groups, axes, stream).map_err(raised)?;
+    let fill = request(&tensor, init, seed, dtype, None).map_err(raised)?;
     dicts(py, &fill)
 }
 

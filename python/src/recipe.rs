@@ -8,9 +8,9 @@ use fanin::recipe::{PlanEntry, PlanPart};
 use fanin::text::excerpt;
 use fanin::{Fill, Plan, Recipe};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
-use crate::arguments::{Part, Seed, Tensors, Threads, Type};
+use crate::arguments::{Address, Bytes, Name, Part, Seed, Tensors, Threads, Toml, Type};
 use crate::error::{RecipeError, UnknownTensorError, raised};
 use crate::fill::Memory;
 use crate::program;
@@ -23,8 +23,8 @@ pub struct PyRecipe(pub Recipe);
 impl PyRecipe {
     /// Returns the preset of a name.
     #[staticmethod]
-    fn preset(name: &str) -> PyResult<Self> {
-        Recipe::preset(name).map(PyRecipe).map_err(raised)
+    fn preset(name: Name) -> PyResult<Self> {
+        Recipe::preset(&name.0).map(PyRecipe).map_err(raised)
     }
 
     /// Returns the names of the presets.
@@ -35,8 +35,8 @@ impl PyRecipe {
 
     /// Reads a recipe from TOML.
     #[staticmethod]
-    fn from_toml(text: &str) -> PyResult<Self> {
-        Recipe::from_toml(text).map(PyRecipe).map_err(raised)
+    fn from_toml(text: Toml) -> PyResult<Self> {
+        Recipe::from_toml(&text.0).map(PyRecipe).map_err(raised)
     }
 
     /// Reads a recipe from a file, and the recipes that it extends.
@@ -174,13 +174,15 @@ impl PyPlan {
         self.plan.entries.len()
     }
 
-    fn __contains__(&self, name: &str) -> bool {
-        self.index.contains_key(name)
+    fn __contains__(&self, name: &Bound<'_, PyString>) -> bool {
+        // No tensor has a name with a lone surrogate.
+        let name = name.to_cow();
+        name.is_ok_and(|name| self.index.contains_key(&*name))
     }
 
     /// Returns the entry of a tensor as the keyword arguments of `fanin.PlanEntry`.
-    fn entry<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
-        self.dict(py, self.find(name)?)
+    fn entry<'py>(&self, py: Python<'py>, name: Name) -> PyResult<Bound<'py, PyDict>> {
+        self.dict(py, self.find(&name.0)?)
     }
 
     /// Returns the numbers of a tensor's fill, and of its parts.
@@ -206,25 +208,22 @@ impl PyPlan {
     fn fill_at(
         &self,
         py: Python<'_>,
-        name: &str,
-        address: usize,
-        nbytes: usize,
+        name: Name,
+        address: Address,
+        nbytes: Bytes,
         dtype: Option<Type>,
         slice: Option<Part>,
         threads: Option<Threads>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let mut fill = self.find(name)?.fill.clone();
+        let mut fill = self.find(&name.0)?.fill.clone();
         if let Some(Type(dtype)) = dtype {
             fill = fill.with_dtype(dtype);
         }
         if let Some(slice) = slice {
             fill = slice.of(fill).map_err(raised)?;
         }
-        let memory = Memory {
-            address,
-            bytes: nbytes,
-        };
+        let memory = Memory::new(address, nbytes)?;
         memory.fill(py, &fill, &self.sources, threads, progress.as_ref())
     }
 }

@@ -184,6 +184,51 @@ def test_out_is_checked() -> None:
         filled(out=[[0.0]], dtype="float32")
 
 
+def test_out_must_not_overlap() -> None:
+    strided = np.lib.stride_tricks.as_strided
+    memory = np.zeros(64, "float32")
+    for shape, strides in (
+        ((4, 4), (4, 4)),
+        ((3, 3), (0, 4)),
+        ((2, 2), (2, 16)),
+        ((4, 4), (8, 12)),
+    ):
+        with pytest.raises(fanin.ArgumentError, match="out has elements that overlap in memory"):
+            filled(shape=shape, out=strided(memory, shape, strides))
+        assert not memory.any()
+    # The axes are interleaved, but no element is met twice.
+    for shape, strides in (((3, 2), (8, 12)), ((2, 3), (12, 8))):
+        out = strided(memory, shape, strides)
+        assert (filled(shape=shape, out=out) == filled(shape=shape)).all()
+        assert (out == filled(shape=shape)).all()
+
+
+def test_byte_orders_of_other_processors() -> None:
+    out = np.zeros(SHAPE, ">f4")
+    message = "out has dtype >f4 in the byte order of another processor: use float32"
+    with pytest.raises(fanin.ArgumentError, match=message):
+        filled(out=out)
+    # A list of shapes needs no byte order.
+    plan = fanin.Recipe.preset("kaiming").plan({"w.weight": out, "h.weight": out.astype(">f2")}, 1)
+    assert [entry.dtype for entry in plan.entries] == ["f32", "f16"]
+
+
+def test_groups_and_axes_are_those_of_the_command_line(fanin_command: Any) -> None:
+    for arguments, options in (
+        ({"groups": 4}, ["--groups", "4"]),
+        ({"in_axis": 0, "out_axis": (1, 2)}, ["--in-axis", "0", "--out-axis", "1,2"]),
+        ({"batch_axis": [0]}, ["--batch-axis", "0"]),
+        ({"in_axis": (-1, 1), "out_axis": np.int64(0)}, ["--in-axis=-1,1", "--out-axis", "0"]),
+    ):
+        fanin_command(
+            *("fill", "--init", "xavier_normal", "--shape", "8,6,5", "--name", "w", "--seed", "42"),
+            *(*options, "--out", "w.npy", "--backend", "cpu"),
+        )
+        array = filled("xavier_normal", (8, 6, 5), **arguments)
+        assert (array == np.load("w.npy")).all()
+        assert (array != filled("xavier_normal", (8, 6, 5))).any()
+
+
 def test_scalars_and_empty_tensors() -> None:
     assert filled("ones", ()).shape == ()
     assert filled("ones", ()) == 1

@@ -27,7 +27,7 @@ import fanin
 # A shell that runs the tests in the background starts them with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 recipe = fanin.Recipe.from_rules([{"match": "*", "init": "trunc_normal"}])
-TENSORS = {"w": (3000, 1_000_000)}
+TENSORS = {"w": (1000, 1_000_000)}
 
 
 def fill():

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ import pytest
 import fanin
 
 pytestmark = pytest.mark.usefixtures("in_folder")
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs paths and file systems of POSIX")
 
 TENSORS = {
     f"{layer}.{part}": shape
@@ -107,8 +114,11 @@ def test_a_model_is_resumed_or_replaced() -> None:
     Path("m/model.safetensors.index.json").unlink()
     fanin.init_model("kaiming", TENSORS, 42, out="m/", max_shard_size="30KB", resume=True)
     assert contents("m") == expected
-    with pytest.raises(fanin.FormatError, match="m"):
+    with pytest.raises(fanin.FormatError, match="m/?: holds .* of another model") as caught:
         fanin.init_model("kaiming", TENSORS, 42, out="m/")
+    # The command line has flags, and Python has arguments.
+    assert "--" not in str(caught.value)
+    assert "set overwrite to have that removed" in str(caught.value)
     assert contents("m") == expected
     fanin.init_model("kaiming", TENSORS, 42, out="m/", overwrite=True)
     assert list(contents("m")) == ["model.safetensors"]
@@ -130,13 +140,84 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         ),
         (
             {"out": "m/", "max_shard_size": "5 apples"},
-            "size '5 apples': use a number of bytes such as",
+            "max_shard_size '5 apples': use a number of bytes such as",
         ),
-        ({"out": "m/", "memory": 0}, "size 0: use a number of bytes"),
+        ({"out": "m/", "memory": 0}, "memory 0: use a number of bytes"),
     ):
         with pytest.raises(fanin.ArgumentError, match=message):
             fanin.init_model("kaiming", TENSORS, 42, **arguments)  # type: ignore[arg-type]
     assert sorted(path.name for path in Path().iterdir()) == ["spec.toml"]
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"out": "w.safetensors"},
+        {"out": "m/", "max_shard_size": "1GB"},
+        {"out": "m/", "shard_spec": "spec.toml"},
+        {"out": "m/", "shard_spec": "spec.toml", "rank": 3},
+    ],
+)
+def test_a_model_without_room_is_refused_at_once(arguments: dict[str, Any]) -> None:
+    Path("spec.toml").write_text(SPEC)
+    free = shutil.disk_usage(".").free
+    rows = free // 2**10
+    calls = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        raise RuntimeError("it fills the disk")
+
+    # Twice the free space for each of four ranks.
+    tensors = {"w.weight": (8, rows // 4 * 4, 256), "w.bias": (8,)}
+    with pytest.raises(fanin.FileError, match="cannot write: [0-9]+ bytes are needed") as full:
+        fanin.init_model("kaiming", tensors, 1, **arguments, progress=stop)
+    assert full.value.errno == errno.ENOSPC
+    [needed, had] = [int(word) for word in re.findall(r"\b[0-9]{5,}\b", str(full.value))]
+    assert needed > had
+    assert needed >= 1.9 * free
+    assert not calls
+    left = [path for path in Path().rglob("*") if path.is_file()]
+    assert left == [Path("spec.toml")]
+
+
+@POSIX
+def test_a_path_that_is_not_utf_8() -> None:
+    folder = os.fsdecode(b"f\xff")
+    try:
+        Path(folder).mkdir()
+    except OSError:
+        pytest.skip("the file system has no such names")
+    path = Path(folder, "w.safetensors")
+    fanin.init_model("kaiming", TENSORS, 42, out=path)
+    assert fanin.verify(path, "kaiming", 42).same
+    contents = bytearray(path.read_bytes())
+    contents[-1] ^= 1
+    path.write_bytes(contents)
+    found = fanin.verify(path, "kaiming", 42)
+    [tensor] = found.differing
+    assert tensor.differing == 1
+    assert tensor.first is not None
+    assert tensor.first.file == path
+    assert json.loads(json.dumps(found.to_dict()))["same"] is False
+
+
+def test_progress_of_statistics_ends_at_the_total() -> None:
+    np.save("w.npy", np.ones((300, 4), "float32"))
+    fanin.init_model("kaiming", TENSORS, 42, out="w.safetensors")
+    mixed = fanin.Recipe.from_rules([{"match": "steps", "init": "ones"}], extends="kaiming")
+    fanin.init_model(mixed, [("steps", (9,), "int64"), ("w.weight", (4, 3))], 1, out="m/")
+    seen: list[tuple[int, int]] = []
+    for path, total in (("w.npy", 4800), ("w.safetensors", 4 * 6 * (64 * 48 + 64)), ("m", 48)):
+        fanin.stats(path, progress=lambda *reported: seen.append(reported))
+        assert seen[-1] == (total, total)
+
+
+def test_help_describes_attributes() -> None:
+    for kind in (fanin.Verification, fanin.TensorStats, fanin.PlanEntry, fanin.ModelFiles):
+        for field in dataclasses.fields(kind):
+            assert f"        {field.name}: " in (kind.__doc__ or "")
 
 
 def test_unused_rules_warn() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +183,83 @@ def test_faulty_lists_are_refused() -> None:
         recipe.plan(TENSORS)
     with pytest.raises(TypeError, match="tensors has 5: use tuples"):
         recipe.plan([5], 1)  # type: ignore[list-item]
+
+
+def test_recipes_are_equal_by_their_contents() -> None:
+    rules = [{"match": "*", "init": "zeros"}]
+    recipe = fanin.Recipe.from_rules(rules)
+    same = fanin.Recipe.from_toml(recipe.text)
+    assert recipe == same
+    assert hash(recipe) == hash(same)
+    assert len({recipe, same, fanin.Recipe.preset("gpt2"), fanin.Recipe.preset("gpt2")}) == 2
+    assert recipe != fanin.Recipe.from_rules(rules, seed=1)
+    assert recipe != recipe.text
+    # The same text means other tensors in another folder.
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "own.toml").write_text('extends = "kaiming"\ntensors = "list.json"\n')
+    a, again, b = (fanin.Recipe.load(f"{folder}/own.toml") for folder in "aab")
+    assert a == again != b
+
+
+def copies(value: Any) -> list[Any]:
+    """Returns copies by all ways of Python."""
+    spawned = multiprocessing.get_context("spawn")
+    with spawned.Pool(1) as pool:
+        return [
+            copy.copy(value),
+            copy.deepcopy(value),
+            pickle.loads(pickle.dumps(value)),
+            pool.apply(identity, (value,)),
+        ]
+
+
+def identity(value: Any) -> Any:
+    return value
+
+
+def test_recipes_are_copied() -> None:
+    Path("own.toml").write_text('extends = "kaiming"\nseed = 7\n')
+    for recipe in (
+        fanin.Recipe.preset("llama"),
+        fanin.Recipe.from_rules([{"match": "é*", "init": "zeros"}]),
+        fanin.Recipe.load("own.toml"),
+    ):
+        assert copies(recipe) == [recipe] * 4
+    written = pickle.dumps(fanin.Recipe.load("own.toml"))
+    Path("own.toml").write_text('extends = "kaiming"\nseed = 8\n')
+    with pytest.raises(fanin.RecipeError, match="recipe 'own.toml' has changed since it was"):
+        pickle.loads(written)
+
+
+def test_plans_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = fanin.Recipe.from_rules([{"match": "0.*", "keep": True}], extends="kaiming", seed=3)
+    fanin.init_model("kaiming", {"0.weight": (4, 3), "1.weight": (4, 3)}, 1, out="old.safetensors")
+    dims = [8, 6]
+    array = np.zeros((2, 3), "float16")
+    plans = [
+        recipe.plan("old.safetensors"),
+        fanin.Recipe.preset("kaiming").plan({"fc.weight": dims, "a.weight": array}, 2**64 - 1),
+        fanin.Recipe.preset("kaiming").plan(TENSORS, 1, "bfloat16"),
+    ]
+    # Neither the caller's list nor the folder matters later.
+    dims[0] = 80
+    for plan in plans:
+        for again in copies(plan):
+            assert again.entries == plan.entries
+            assert again.seed == plan.seed
+    expected, written = plans[0].fill("0.weight"), pickle.dumps(plans[0])
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert (pickle.loads(written).fill("0.weight") == expected).all()
+
+
+def test_a_recipe_takes_dtypes() -> None:
+    for dtype in ("float16", "f16", np.float16, np.dtype("float16")):
+        recipe = fanin.Recipe.from_rules([{"match": "*", "init": "zeros"}], dtype=dtype)
+        assert recipe.plan(TENSORS, 1)["fc.weight"].dtype == "f16"
+    with pytest.raises(TypeError, match="is a type, for which TOML has no form"):
+        fanin.Recipe.from_rules([{"match": "*", "init": np.float16}])
 
 
 def test_a_recipe_names_its_list() -> None:

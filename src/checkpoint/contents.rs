@@ -169,6 +169,11 @@ impl<'a> Contents<'a> {
     pub fn weight_bytes(&self) -> u128 {
         self.fills.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
+
+    /// The bytes of the file: the header and all weights.
+    pub(super) fn bytes(&self) -> u128 {
+        self.header.len() as u128 + self.weight_bytes()
+    }
 }
 
 fn too_large(fill: &Fill, what: &str) -> Error {

@@ -77,6 +77,18 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     Ok(TensorList::new(floats.collect::<Result<_>>()?)?.of_weights())
 }
 
+/// Returns the bytes of the tensors of floats that fanin fills: those that [`examine_with`] reads.
+///
+/// # Errors
+///
+/// As [`stats`](super::stats).
+pub fn float_bytes(path: impl AsRef<Path>) -> Result<u64> {
+    let numbers = Numbers::open(path.as_ref())?;
+    let read = |&i: &usize| numbers.arrays()[i].decoder.is_some();
+    let arrays = (0..numbers.arrays().len()).filter(read);
+    Ok(arrays.map(|i| numbers.bytes(i)).sum())
+}
+
 /// Computes statistics as [`stats`](super::stats) does, and compares them with those that these
 /// fills should have. A fill belongs to the tensor of its name and shape. If the file holds a part
 /// of the tensor, the part of the fill is expected.

@@ -65,8 +65,7 @@ fn identify(first: &[u8]) -> Option<Foreign> {
     if starts(b"\x93NUMPY") {
         return Some(Foreign::new(
             "a numpy .npy file, which has one array without a name",
-            "save the model as safetensors; `fanin stats` and `fanin plot` read files that end in \
-             .npy",
+            "save the model as safetensors; statistics and plots read files that end in .npy",
         ));
     }
     if starts(b"\x1f\x8b") {

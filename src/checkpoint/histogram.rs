@@ -98,17 +98,22 @@ impl Histogram {
         self.high
     }
 
-    /// Returns about `count` wider bins: left edge, right edge and density. The integral of the
-    /// density is the share of the elements that lie in bins.
+    /// Returns `count` wider bins: left edge, right edge and density. The integral of the density is
+    /// the share of the elements that lie in bins. Their widths differ by one bin at most. `count`
+    /// is clamped to 1 to [`BINS`](Histogram::BINS).
     #[must_use]
     pub fn bars(&self, count: usize) -> Vec<(f64, f64, f64)> {
-        let each = (Histogram::BINS / count.clamp(1, Histogram::BINS)).max(1);
+        let count = count.clamp(1, Histogram::BINS);
         let width = (self.high - self.low) / Histogram::BINS as f64;
         let total = (self.total() as f64).max(1.0);
-        let bars = self.counts.chunks(each).enumerate().map(|(i, counts)| {
-            let left = self.low + width * (i * each) as f64;
-            let right = left + width * counts.len() as f64;
-            let inside = counts.iter().sum::<u64>() as f64;
+        let edge = |i: usize| i * Histogram::BINS / count;
+        let bars = (0..count).map(|i| {
+            let (first, end) = (edge(i), edge(i + 1));
+            let (left, right) = (
+                self.low + width * first as f64,
+                self.low + width * end as f64,
+            );
+            let inside = self.counts[first..end].iter().sum::<u64>() as f64;
             (left, right, inside / (total * (right - left)))
         });
         bars.collect()
@@ -171,4 +176,34 @@ pub fn histograms(
         all.push(histogram);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_equally_wide_and_none_is_left_over() {
+        let mut histogram = Histogram::new(-0.5, 0.5);
+        let sample: Vec<f64> = (0..256).map(|i| f64::from(i) / 255.0 - 0.5).collect();
+        histogram.add(&sample);
+        for count in [1, 2, 7, 12, 64, 100, 999, Histogram::BINS] {
+            let bars = histogram.bars(count);
+            assert_eq!(bars.len(), count);
+            assert_eq!((bars[0].0, bars[count - 1].1), (-0.5, 0.5));
+            let bin = 1.0 / Histogram::BINS as f64;
+            let mut mass = 0.0;
+            for (i, (left, right, density)) in bars.iter().enumerate() {
+                assert!(
+                    right - left < 1.0 / count as f64 + bin,
+                    "bar {i} of {count}"
+                );
+                mass += density * (right - left);
+                // Evenly spread numbers: at most one more than their share in each bar.
+                let most = 1.0 + 2.0 * count as f64 / 256.0;
+                assert!(*density <= most, "{density} in bar {i} of {count}");
+            }
+            assert!((mass - 1.0).abs() < 1e-12);
+        }
+    }
 }

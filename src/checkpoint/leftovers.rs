@@ -126,8 +126,8 @@ impl Leftovers {
                     all => format!("{all} files, such as {first},"),
                 };
                 format!(
-                    "holds {files} of another model, which this one would not replace: use \
-                     --overwrite to have that removed once this model is complete, or use another \
+                    "holds {files} of another model, which this one would not replace: set \
+                     overwrite to have that removed once this model is complete, or use another \
                      folder"
                 )
             }

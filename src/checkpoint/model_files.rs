@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::shards::{RankParts, Shards, Share};
+use super::space;
 use super::write::{Make, Progress, Writer};
 use crate::error::Result;
 use crate::fill::Fill;
@@ -103,6 +104,10 @@ impl<'a> ModelFiles<'a> {
                 Ok(saved.missing)
             }
             ModelFiles::Ranks { parts, .. } => {
+                // Without headers, which take less than a file system's own bookkeeping.
+                let names: Vec<String> = parts.iter().map(RankParts::file_name).collect();
+                let bytes = parts.iter().map(RankParts::weight_bytes);
+                space::check(folder, names.iter().map(String::as_str).zip(bytes))?;
                 for part in parts {
                     writer.save_rank(folder, part, make, progress)?;
                 }

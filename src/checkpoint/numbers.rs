@@ -113,12 +113,25 @@ impl Numbers {
         }
     }
 
+    /// Returns the bytes of a tensor's elements, or 0 for an array of a .npy file that has no decoder.
+    pub fn bytes(&self, i: usize) -> u64 {
+        match &self.weights {
+            Some(weights) => weights.tensors()[i].total_bytes(),
+            None => {
+                let array = &self.arrays[i];
+                let size = array.decoder.map_or(0, |decoder| decoder.size as u64);
+                size * array.shape.iter().product::<u64>()
+            }
+        }
+    }
+
     /// Calls `take` with the bytes of a tensor's elements, from the first to the last, whole
     /// elements at a time. An error of `take` ends it.
     pub fn read(&mut self, i: usize, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let bytes = self.bytes(i);
         let (path, reader) = (&self.path, &mut self.reader);
         let mut buffer = Vec::new();
-        let mut all = |bytes: u64, get: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>| {
+        let mut all = |get: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>| {
             let mut offset = 0;
             while offset < bytes {
                 buffer.resize((bytes - offset).min(READ_BYTES as u64) as usize, 0);
@@ -131,20 +144,12 @@ impl Numbers {
         match &self.weights {
             Some(weights) => {
                 let tensor = &weights.tensors()[i];
-                all(tensor.total_bytes(), &mut |offset, out| {
-                    reader.read(tensor, offset, out)
-                })
+                all(&mut |offset, out| reader.read(tensor, offset, out))
             }
             None => {
-                let (mut file, array) = npy::read(path)?;
-                let size = self.arrays[i]
-                    .decoder
-                    .map_or(0, |decoder| decoder.size as u64);
-                let bytes = size * array.shape.iter().product::<u64>();
+                let (mut file, _) = npy::read(path)?;
                 // The file is at its first element, and is read in order: no seeking is needed.
-                all(bytes, &mut |_, out| {
-                    file.read_exact(out).map_err(Error::io(path, "read"))
-                })
+                all(&mut |_, out| file.read_exact(out).map_err(Error::io(path, "read")))
             }
         }
     }

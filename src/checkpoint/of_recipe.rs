@@ -1,15 +1,18 @@
 //! Files and recipes: the metadata that names a recipe, and the fills that stored weights are compared
 //! with.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::shards::SINGLE;
 use super::sources::Sources;
 use super::weights::{StoredTensor, Weights};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::kernel::STREAM_VERSION;
 use crate::recipe::{Plan, Recipe};
 use crate::tensor::Slice;
+use crate::text::excerpt;
 
 /// Returns the metadata of the files of a model: the versions, the seed, and the recipe's name and hash.
 ///
@@ -33,6 +36,53 @@ pub fn recipe_metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)
         ("recipe", recipe.name().to_owned()),
         ("recipe_sha256", recipe.sha256()),
     ]
+}
+
+/// Returns the recipe that the metadata of weights name: a preset, or a recipe file in one of `folders`
+/// with the hash that the metadata give. The metadata are untrusted: nothing but the name of a file in
+/// these folders is taken from them, and what is returned has the hash.
+///
+/// # Errors
+///
+/// [`Error::Unknown`] if the metadata name no recipe, or one that is not here with this hash, and the
+/// errors of [`Recipe::load`].
+pub fn recipe_of(weights: &Weights, folders: &[&Path]) -> Result<Recipe> {
+    let unknown = |value: &str, accepted: String| Error::Unknown {
+        kind: "recipe",
+        value: excerpt(value),
+        accepted: format!("{accepted}; give the recipe"),
+    };
+    let (name, hash) = (
+        weights.metadata("recipe"),
+        weights.metadata("recipe_sha256"),
+    );
+    let (Some(name), Some(hash)) = (name, hash) else {
+        return Err(unknown("", "the file's metadata name none".to_owned()));
+    };
+    let is_file_name = Path::new(name).file_name() == Some(OsStr::new(name));
+    let mut other = None;
+    if !name.ends_with(".toml") {
+        match Recipe::preset(name) {
+            Ok(preset) if preset.sha256() == hash => return Ok(preset),
+            Ok(_) => other = Some("the preset of this version".to_owned()),
+            Err(_) => {}
+        }
+    } else if is_file_name {
+        for path in folders.iter().map(|folder| folder.join(name)) {
+            if path.is_file() {
+                let recipe = Recipe::load(&path)?;
+                if recipe.sha256() == hash {
+                    return Ok(recipe);
+                }
+                other = Some(path.display().to_string());
+            }
+        }
+    }
+    let found = match other {
+        Some(other) => format!("{other} has another hash than the file's metadata say"),
+        None => "the file's metadata name it, but it is not here".to_owned(),
+    };
+    Err(unknown(name, found))
 }
 
 /// Returns a message for each key of [`recipe_metadata`] that the files of weights have with another
@@ -122,11 +172,12 @@ impl Sources {
         source.map(Path::to_owned)
     }
 
-    /// Returns a file that is read, from which tensors are kept or `list` comes, in the folder of
-    /// `out`, which is a file or a folder. [`Writer::with_overwrite`](super::Writer::with_overwrite)
-    /// could remove it.
+    /// Returns a file that is read, from which tensors are kept or `list` comes, and that
+    /// [`Writer::with_overwrite`](super::Writer::with_overwrite) could replace or remove. `out` is a
+    /// file or a folder. A file that readers take for the model of its folder counts as a folder.
     #[must_use]
     pub fn read_beside(&self, list: Option<&Path>, out: &Path) -> Option<PathBuf> {
+        let is_alone = !out.is_dir() && out.file_name() != Some(OsStr::new(SINGLE));
         let folder = match out.is_dir() {
             true => out,
             false => out
@@ -134,7 +185,7 @@ impl Sources {
                 .filter(|parent| *parent != Path::new(""))
                 .unwrap_or(Path::new(".")),
         };
-        let folder = folder.canonicalize().ok()?;
+        let replaced = if is_alone { out } else { folder }.canonicalize().ok()?;
         let weights = list.and_then(|list| Weights::open(list).ok());
         let of_list = weights
             .iter()
@@ -142,7 +193,10 @@ impl Sources {
         let mut files = self.files().chain(of_list);
         let read = files.find(|file| {
             let file = file.canonicalize();
-            file.is_ok_and(|file| file.parent() == Some(&folder))
+            file.is_ok_and(|file| match is_alone {
+                true => file == replaced,
+                false => file.parent() == Some(&replaced),
+            })
         });
         read.map(Path::to_owned)
     }

@@ -52,7 +52,7 @@ impl Partial {
         resume: bool,
         lock: fn(&File) -> Result<(), TryLockError>,
     ) -> Result<Self, Failed> {
-        let path = folder_of(target).join(partial_name(target));
+        let path = partial_path(target);
         loop {
             let file = open(&path, true).map_err(|error| ("create a file beside it", error))?;
             let file = match lock(&file) {
@@ -95,7 +95,7 @@ impl Partial {
     /// Removes the partial file of a target that a killed process has left. One that another process
     /// is writing stays, and so does one on a file system without locks, where nobody can tell.
     pub fn discard(target: &Path) -> Result<(), Failed> {
-        let path = folder_of(target).join(partial_name(target));
+        let path = partial_path(target);
         let file = match open(&path, false) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -136,6 +136,11 @@ impl Partial {
             stays: false,
             buffer: Vec::new(),
         })
+    }
+
+    /// Returns the bytes that an earlier run has left.
+    pub fn left(&self) -> u64 {
+        self.left
     }
 
     /// Waits until all bytes are on the disk, then renames the file to its target.
@@ -201,6 +206,11 @@ pub(super) fn target_name(partial: &str) -> Option<&str> {
     partial.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
 }
 
+/// Returns the path of the partial file of a target.
+pub(super) fn partial_path(target: &Path) -> PathBuf {
+    folder_of(target).join(partial_name(target))
+}
+
 /// Returns the partial file's name: `.fanin-NAME.partial`, with a hash in place of a name that
 /// would make it too long.
 fn partial_name(target: &Path) -> OsString {
@@ -236,7 +246,7 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(libc::O_NOFOLLOW);
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     }
     options.open(path)
 }

@@ -137,7 +137,7 @@ fn check_rank(file: &Weights, rank: u64, ranks: u64) -> Result<()> {
                 None,
                 format!(
                     "has {found} {key} in its metadata, but its name says {expected}: as a part of \
-                     the folder, it must be a file that `fanin init --shard-spec` wrote"
+                     the folder, it must be a file that was written with a shard spec"
                 ),
             ));
         }

@@ -16,6 +16,7 @@ use super::header::MAX_HEADER_BYTES;
 use super::leftovers::Leftovers;
 use super::partial::Partial;
 use super::ranks;
+use super::space;
 use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
@@ -355,6 +356,12 @@ impl Writer {
         let is_new = |name: &str| names.contains(name) || has_index && name == INDEX;
         let leftovers = Leftovers::find(folder, is_new)?;
         leftovers.check(folder, self.overwrite)?;
+        let mine = shards.of(share);
+        for file in &mine {
+            self.check_target(&folder.join(&file.name), &file.contents)?;
+        }
+        let sizes = mine.iter().map(|file| (file.name(), file.contents.bytes()));
+        space::check(folder, sizes)?;
         // An index whose files are all left stays until the new one replaces it: it lists the files
         // that are to be removed, even if this run does not end.
         let index_stays = !leftovers.is_empty() && !leftovers.index_lists_new;
@@ -370,7 +377,6 @@ impl Writer {
             }
         }
 
-        let mine = shards.of(share);
         // Waiting for the disk takes long, so a thread waits for one file while the next is made.
         std::thread::scope(|scope| -> Result<()> {
             let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;

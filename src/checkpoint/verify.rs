@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -82,7 +82,9 @@ pub struct VerifiedTensor {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The file that holds the element.
+    /// The file that holds the element. In JSON, bytes of its path that are not UTF-8 are replaced
+    /// by U+FFFD.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// The element's index, a number for each dimension.
     pub index: Vec<u64>,
@@ -92,6 +94,10 @@ pub struct Difference {
     pub stored: StoredValue,
     /// The element that the recipe and the seed give.
     pub expected: StoredValue,
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 impl fmt::Display for Difference {

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 
 use super::contents::Contents;
 use super::partial::Partial;
+use super::space;
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 #[cfg(feature = "gpu")]
@@ -206,7 +208,8 @@ impl Writer {
     }
 
     /// Sets whether to continue from what an earlier run has left. Existing bytes are compared with
-    /// the right ones, and only missing or different bytes are written.
+    /// the right ones, and only missing or different bytes are written. A file with another header or
+    /// length is not of an earlier run, so it is not replaced.
     ///
     /// With `true`, a run that fails leaves the beginning of a file for the next one. It has
     /// another name (`.fanin-NAME.partial`) until it is complete.
@@ -216,11 +219,13 @@ impl Writer {
         self
     }
 
-    /// Sets whether a model may take the place of another one that has other files in its folder, as
-    /// the same model with shards of another size or another number of ranks has.
+    /// Sets whether existing files may be replaced, and whether a model may take the place of another
+    /// one that has other files in its folder, as the same model with shards of another size or another
+    /// number of ranks has.
     ///
-    /// With `false`, [`Writer::save_shards`] and [`Writer::save_rank`] refuse such a folder before
-    /// they write anything. With `true`, the old files are removed once the new model is complete
+    /// With `false`, a file that exists must hold what would be written, to the bit. It stays as it is
+    /// then. [`Writer::save_shards`] and [`Writer::save_rank`] also refuse a folder with other files,
+    /// before they write anything. With `true`, the old files are removed once the new model is complete
     /// and its index is written, by the process that finds it complete. Only files that fanin wrote
     /// are removed: their metadata have the key `fanin`, and an index with this key lists them, or
     /// their name is `model.safetensors` or that of a rank's file. A folder with other leftovers is
@@ -250,7 +255,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file cannot be written or another process is writing it,
+    /// [`Error::Io`] if the file cannot be written, another process is writing it, or it exists with
+    /// other contents and [`with_overwrite`](Writer::with_overwrite) does not allow to replace it,
     /// [`Error::Interrupted`] if `progress` stops it, and the errors of `make`.
     pub fn save(
         &self,
@@ -287,22 +293,48 @@ impl Writer {
                 self.write_to(&mut device, path, contents, make, progress)?;
                 return Ok(None);
             }
-            Ok(_) if self.resume && self.holds(&target, path, contents, make, progress)? => {
-                Partial::discard(&target)
-                    .map_err(|(action, error)| Error::io(path, action)(error))?;
-                return Ok(None);
+            Ok(_) if self.resume || !self.overwrite => {
+                self.check_target(path, contents)?;
+                if self.holds(&target, path, contents, make, progress)? {
+                    Partial::discard(&target)
+                        .map_err(|(action, error)| Error::io(path, action)(error))?;
+                    return Ok(None);
+                }
+                // With `resume`, a file of this form is a damaged one of an earlier run.
+                if !self.resume && !self.overwrite {
+                    return Err(occupied(path));
+                }
             }
             _ => {}
         }
 
         let mut partial = Partial::open(&target, self.resume)
             .map_err(|(action, error)| Error::io(path, action)(error))?;
+        let rest = contents.bytes().saturating_sub(partial.left().into());
+        space::check_file(path, &target, rest)?;
         self.write_to(&mut partial, path, contents, make, progress)?;
         Ok(Some(CompleteFile {
             partial,
             target,
             path: path.to_owned(),
         }))
+    }
+
+    /// Checks that a file may be written: that there is none, that it may be replaced, or that it has
+    /// the form of these contents. The weights are not compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], with what the file holds.
+    pub(super) fn check_target(&self, path: &Path, contents: &Contents<'_>) -> Result<()> {
+        let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        if !is_file
+            || self.overwrite
+            || has_form(path, contents).map_err(Error::io(path, "read"))?
+        {
+            return Ok(());
+        }
+        Err(occupied(path))
     }
 
     /// Returns true if the file has these contents already, to the bit.
@@ -446,7 +478,24 @@ impl CompleteFile {
     }
 }
 
-/// Writes bytes to a file completely or not at all, as [`Writer::save`] does.
+/// Returns the error of a file that is not to be replaced, with what it holds.
+fn occupied(path: &Path) -> Error {
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let tensors = match Weights::open(path) {
+        Ok(weights) => match weights.tensors().len() {
+            1 => "1 tensor, ".to_owned(),
+            all => format!("{all} tensors, "),
+        },
+        Err(_) => String::new(),
+    };
+    let message = format!(
+        "it holds {tensors}{bytes} bytes, which are not those that would be written: set overwrite to \
+         replace it, or use another path"
+    );
+    Error::io(path, "replace")(io::Error::new(io::ErrorKind::AlreadyExists, message))
+}
+
+/// Writes bytes to a file completely or not at all, as [`Writer::save`] does. It replaces a file.
 ///
 /// # Errors
 ///

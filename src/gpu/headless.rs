@@ -64,6 +64,11 @@ struct CachedMatrix {
 impl Gpu {
     /// Opens a device and waits for it. In a browser use [`headless_async`](Gpu::headless_async).
     ///
+    /// On Linux without a desktop, libwayland may write "error: XDG_RUNTIME_DIR is invalid or not set"
+    /// to standard error, which is harmless: Mesa's Vulkan layer for the choice of a GPU looks for a
+    /// compositor. Only the variable `NODEVICE_SELECT=1` in the environment of the process switches
+    /// the layer off.
+    ///
     /// # Errors
     ///
     /// [`Error::NoAdapter`] if there is no adapter that computes, or none that

@@ -7,6 +7,7 @@ use super::key::Key;
 use super::rule::Definition;
 use super::{CATALOGUE, Init, catalogue};
 use crate::error::{Error, Result};
+use crate::text::nearest;
 
 /// Names that frameworks use for keys of the table.
 const KEY_ALIASES: [(&str, &str); 6] = [
@@ -176,19 +177,9 @@ fn parts(inner: &str) -> Vec<&str> {
 }
 
 /// Returns `, did you mean "..."?` if a candidate is near.
-pub(crate) fn did_you_mean(text: &str, candidates: &[&str]) -> String {
-    // The distance takes time in proportion to the product of the lengths, and the text may be
-    // untrusted. No name of the table is nearly as long.
-    if text.len() > 64 {
-        return String::new();
-    }
-    candidates
-        .iter()
-        .map(|candidate| (strsim::levenshtein(text, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
-        .map(|(_, candidate)| format!(", did you mean {candidate:?}?"))
-        .unwrap_or_default()
+fn did_you_mean(text: &str, candidates: &[&str]) -> String {
+    let nearest = nearest(text, candidates);
+    nearest.map_or_else(String::new, |name| format!(", did you mean {name:?}?"))
 }
 
 /// Writes the name, and the values that differ from the defaults. [`FromStr`] reads the text back as

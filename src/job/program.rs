@@ -72,13 +72,25 @@ pub struct Matrix {
 /// Returns the programs of a fill of a whole tensor: that of the tensor itself, then those of its
 /// parts. The first part that holds an element applies, else the tensor itself.
 ///
+/// ```
+/// use fanin::{Fill, Init, Tensor, program::programs};
+///
+/// let fill = Fill::new(&Tensor::new("w", [5, 3])?, &Init::normal(0.0, 1.0), 42)?;
+/// let programs = programs(&fill)?;
+/// assert_eq!((programs.len(), programs[0].core, programs[0].exponent), (1, "normal", -25));
+/// # Ok::<(), fanin::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// Those of [`Fill::check`]. [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file.
 pub fn programs(fill: &Fill) -> Result<Vec<Program>> {
     let jobs = Jobs::new(fill)?;
     let whole: Vec<_> = fill.shape().dims().iter().map(|&dim| 0..dim).collect();
-    let boxes = fill.parts().iter().map(|part| part.slice().ranges().to_vec());
+    let boxes = fill
+        .parts()
+        .iter()
+        .map(|part| part.slice().ranges().to_vec());
     let boxes = std::iter::once(whole).chain(boxes);
     let one = |(part, ranges): (&super::PartJob, _)| Program::new(&part.job, &part.fill, ranges);
     Ok(jobs.all().iter().zip(boxes).map(one).collect())

@@ -249,12 +249,15 @@ impl Recipe {
             None => Err(Error::Unknown {
                 kind: "preset",
                 value: name.to_owned(),
-                accepted: format!(
-                    "use one of {}",
-                    Vec::from_iter(Recipe::presets()).join(", ")
-                ),
+                accepted: presets::accepted(name),
             }),
         }
+    }
+
+    /// Returns true for a preset.
+    #[must_use]
+    pub fn is_preset(&self) -> bool {
+        self.chain.files[0].is_preset
     }
 
     /// Reads a recipe from TOML. It may extend a preset, but not a file, because it has no folder to

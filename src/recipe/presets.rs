@@ -1,5 +1,7 @@
 //! The presets: recipe files within the crate.
 
+use crate::text::nearest;
+
 /// The names of the presets, with their texts.
 const PRESETS: [(&str, &str); 20] = [
     ("bert", include_str!("presets/bert.toml")),
@@ -30,6 +32,16 @@ const PRESETS: [(&str, &str); 20] = [
 /// Returns the names of the presets.
 pub(super) fn names() -> impl ExactSizeIterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
+}
+
+/// Returns the names that are accepted in place of an unknown one, for a message.
+pub(super) fn accepted(unknown: &str) -> String {
+    let names: Vec<&str> = names().collect();
+    let hint = match nearest(unknown, &names) {
+        Some(name) => format!("did you mean {name:?}? "),
+        None => String::new(),
+    };
+    format!("{hint}use one of {}", names.join(", "))
 }
 
 /// Returns the text of a preset.

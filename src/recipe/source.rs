@@ -94,10 +94,9 @@ impl Source {
                     is_preset: true,
                 }),
                 None => {
-                    let presets = Vec::from_iter(presets::names()).join(", ");
                     let reason = format!(
-                        "extends {name:?}, which is not a preset: use one of {presets}, or the path \
-                         of a .toml file"
+                        "extends {name:?}, which is not a preset: {}, or the path of a .toml file",
+                        presets::accepted(name)
                     );
                     Err(self.refused(at, reason))
                 }

@@ -17,6 +17,9 @@ const MAX_THREADS: i64 = 1024;
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    /// Print no status, warnings or progress. Errors and what is asked for are still printed.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -39,7 +42,7 @@ pub enum Command {
     Stats(StatsArguments),
     /// Draw the distribution of weights: a histogram, quantiles, and the std of each tensor.
     Plot(PlotArguments),
-    /// Print a preset recipe, to read, or as a starting point for your own.
+    /// List the preset recipes, or print one, to read or as a starting point for your own.
     Recipe(RecipeArguments),
     /// Time fills on this machine's CPU and adapters, and check that they make the same bits.
     Bench(BenchArguments),
@@ -118,9 +121,9 @@ pub struct InitArguments {
     /// and write the rest. If the run fails, its incomplete files stay for the next run.
     #[arg(long)]
     pub resume: bool,
-    /// Take the place of another model in the folder that has other files, such as shards of another
-    /// size or those of another number of ranks. They are removed once the new model is complete,
-    /// if fanin wrote them.
+    /// Replace files that exist with other contents, and take the place of another model in the
+    /// folder that has other files, such as shards of another size or those of another number of
+    /// ranks. These are removed once the new model is complete, if fanin wrote them.
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
@@ -176,6 +179,9 @@ pub struct FillArguments {
     /// standard output, or null: to measure without writing.
     #[arg(long, value_name = "PATH")]
     pub out: String,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     /// The dtype: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers
     /// only, such as zeros, also takes bool, u8 to u64 and i8 to i64.
     #[arg(long, default_value_t)]
@@ -219,6 +225,9 @@ pub struct RegenerateArguments {
     /// to a .npy or .bin (raw little-endian) file, or with - to standard output.
     #[arg(long, value_name = "PATH")]
     pub out: String,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     #[command(flatten)]
     pub backend: BackendArguments,
 }
@@ -229,10 +238,12 @@ pub struct VerifyArguments {
     /// it, or a folder that holds one of these or the files of all ranks. The file of one rank is
     /// compared with the parts that it holds.
     pub file: PathBuf,
-    /// The recipe: a preset's name, as for `fanin init`, or a .toml file.
+    /// The recipe: a preset's name, as for `fanin init`, or a .toml file [default: the recipe that
+    /// the file's metadata name, a preset or a .toml file here or beside the weights].
     #[arg(long)]
-    pub recipe: String,
-    /// The seed, decimal or 0x... [default: the recipe's seed].
+    pub recipe: Option<String>,
+    /// The seed, decimal or 0x... [default: the recipe's seed, or without --recipe that of the file's
+    /// metadata].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
@@ -307,7 +318,8 @@ pub struct StatsArguments {
     /// beside it, or a folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
     /// A preset's name, as for `fanin init`, or a .toml file. The recipe's expected statistics are
-    /// shown, and statistics that differ by more than chance are flagged. No seed is needed.
+    /// shown, and statistics that differ by more than chance are flagged. No seed is needed
+    /// [default: the recipe that the file's metadata name, if it is here].
     #[arg(long)]
     pub recipe: Option<String>,
     /// Print JSON. Numbers that are not finite are null.
@@ -332,6 +344,9 @@ pub struct PlotArguments {
     /// The output: a .svg or .png file [default: a small view in the terminal].
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 #[derive(Args)]
@@ -370,6 +385,9 @@ pub struct SignalArguments {
     /// Also draw the variances of every layer to a .svg or .png file.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
+    /// Replace a file that exists with other contents.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Print JSON with every layer. Numbers that are not finite are null.
     #[arg(long)]
     pub json: bool,
@@ -377,8 +395,8 @@ pub struct SignalArguments {
 
 #[derive(Args)]
 pub struct RecipeArguments {
-    #[arg(help = format!("The preset's name: {}", presets()))]
-    pub name: String,
+    #[arg(help = format!("The preset to print: {} [default: a list of them]", presets()))]
+    pub name: Option<String>,
 }
 
 #[derive(Args)]

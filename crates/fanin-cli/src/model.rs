@@ -103,6 +103,9 @@ pub fn resolve(
     recipe
         .resolve(list, seed, dtype)
         .map_err(|error| match error {
+            Error::NoSeed { .. } if recipe.is_preset() => {
+                Failure::Usage("no seed: give --seed N".to_owned())
+            }
             Error::NoSeed { recipe } => Failure::Usage(format!(
                 "no seed: give --seed N, or write `seed = N` in {recipe}"
             )),
@@ -115,10 +118,13 @@ impl ModelArguments {
     pub fn source<'a>(&'a self, recipe: &'a Recipe) -> Result<&'a Path, Failure> {
         let source = self.tensors.as_deref().or(recipe.tensors());
         source.ok_or_else(|| {
-            Failure::Usage(format!(
-                "no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in {}",
-                recipe.name()
-            ))
+            Failure::Usage(match recipe.is_preset() {
+                true => "no list of tensors: give --tensors SOURCE".to_owned(),
+                false => format!(
+                    "no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in {}",
+                    recipe.name()
+                ),
+            })
         })
     }
 }
@@ -131,6 +137,17 @@ pub fn recipe(text: &str) -> Result<Recipe, Failure> {
     Recipe::preset(text).map_err(|error| Failure::Usage(format!("{error}, or a .toml file")))
 }
 
+/// Returns the recipe that the metadata of weights name. A recipe file is looked for in the working
+/// directory and beside the weights.
+pub fn recipe_of(weights: &Weights) -> fanin::Result<Recipe> {
+    let path = weights.path();
+    let beside = match path.is_dir() {
+        true => path,
+        false => path.parent().unwrap_or(Path::new("")),
+    };
+    checkpoint::recipe_of(weights, &[Path::new(""), beside])
+}
+
 /// Returns the slice of the fill that the text describes.
 pub fn narrowed(fill: Fill, slice: &str) -> fanin::Result<Fill> {
     let slice = Slice::parse(slice, fill.shape()).map_err(|error| error.named(fill.name()))?;
@@ -139,8 +156,7 @@ pub fn narrowed(fill: Fill, slice: &str) -> fanin::Result<Fill> {
 
 /// Returns the fills that a recipe gives the tensors of a file, for their distributions, which do
 /// not depend on the seed.
-pub fn expected_fills(file: &Path, name: &str) -> Result<Vec<Fill>, Failure> {
-    let recipe = recipe(name)?;
+pub fn expected_fills(file: &Path, recipe: &Recipe) -> Result<Vec<Fill>, Failure> {
     let list = checkpoint::float_tensors(file)?;
-    Ok(resolve(&recipe, &list, Some(0), None)?.into_fills())
+    Ok(resolve(recipe, &list, Some(0), None)?.into_fills())
 }

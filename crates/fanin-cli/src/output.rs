@@ -1,5 +1,6 @@
 //! Outputs: files and standard output for weights, standard error for messages and progress.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::time::Instant;
 
 use fanin::Error;
 use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
+use fanin::text::shown;
+use fanin_plot::Page;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Failure;
@@ -17,8 +20,19 @@ use crate::format::speed;
 /// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
-/// Prints a line to standard error.
+/// Set by `--quiet`.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Makes [`status`] and progress bars silent.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Prints a line to standard error, unless the user wants none.
 pub fn status(line: &str) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     // Not `eprintln!`, which panics where standard error is closed.
     let _ = writeln!(io::stderr(), "fanin: {line}");
 }
@@ -61,16 +75,21 @@ impl Output {
     pub fn parse(out: &str) -> Result<Self, Failure> {
         let path = Path::new(out);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        match (out, extension) {
-            ("-", _) => Ok(Output::Stdout),
-            (NULL, _) => Ok(Output::Null),
-            (_, Some("safetensors")) => Ok(Output::Safetensors(path.to_owned())),
-            (_, Some("npy")) => Ok(Output::Npy(path.to_owned())),
-            (_, Some("bin")) => Ok(Output::Raw(path.to_owned())),
-            _ => Err(Failure::Usage(format!(
-                "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or null:"
-            ))),
-        }
+        let output = match (out, extension) {
+            ("-", _) => Output::Stdout,
+            (NULL, _) => Output::Null,
+            (_, Some("safetensors")) => Output::Safetensors(path.to_owned()),
+            (_, Some("npy")) => Output::Npy(path.to_owned()),
+            (_, Some("bin")) => Output::Raw(path.to_owned()),
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or \
+                     null:"
+                )));
+            }
+        };
+        output.path().map_or(Ok(()), check_folder)?;
+        Ok(output)
     }
 
     /// Returns the path of a file.
@@ -90,6 +109,55 @@ impl Output {
             Output::Stdout => STDOUT.to_owned(),
             Output::Null => NULL.to_owned(),
         }
+    }
+}
+
+/// Refuses an output file whose folder does not exist, before any work is done for it.
+pub fn check_folder(path: &Path) -> Result<(), Failure> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") && !folder.exists() => {
+            let (path, folder) = (shown(path), shown(folder));
+            Err(Failure::Run(format!(
+                "--out {path:?}: there is no folder {folder:?}: make it with mkdir -p {folder}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a path to which no picture can be written, before any work is done for it.
+pub fn check_picture(path: &Path) -> Result<(), Failure> {
+    Page::check_path(path).map_err(Failure::usage)?;
+    check_folder(path)
+}
+
+/// Writes a picture. A file that exists with other contents is only replaced if `overwrite` is true.
+pub fn save_picture(page: &Page, path: &Path, overwrite: bool) -> Result<(), Failure> {
+    let bytes = page.encoded(path)?;
+    match fs::read(path) {
+        Ok(held) if held == bytes => Ok(()),
+        Ok(held) if !overwrite => Err(Failure::Run(format!(
+            "{}: cannot replace: it holds {} bytes, which are not those of this picture: give \
+             --overwrite to replace it, or use another path",
+            shown(path),
+            held.len()
+        ))),
+        _ => Ok(fanin::checkpoint::save_bytes(path, &bytes)?),
+    }
+}
+
+/// Refuses an output that is the source of the list of tensors. It may hold trained weights.
+pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
+    let is_source = match (list.canonicalize(), out.canonicalize()) {
+        (Ok(list), Ok(out)) => list == out && out.is_file(),
+        _ => false,
+    };
+    match is_source {
+        true => Err(Failure::Usage(format!(
+            "--out {:?}: this file is the source of the tensors: use another path",
+            shown(out)
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -203,7 +271,7 @@ pub fn bytes_bar(bytes: u64) -> ProgressBar {
 
 /// Returns a progress bar on standard error, hidden unless that is a terminal.
 pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if QUIET.load(Ordering::Relaxed) || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);

@@ -17,11 +17,14 @@ pub struct Axis {
     pub(super) label: String,
     scale: Scale,
     range: Option<Range<f64>>,
+    has_zero: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scale {
     Linear,
+    /// A linear scale of whole numbers.
+    Whole,
     Log2,
     Log10,
 }
@@ -37,8 +40,8 @@ impl Scale {
         let size = x.abs();
         match self {
             _ if x.is_nan() || size > LARGEST => None,
-            Scale::Linear if size < 1.0 / LARGEST => Some(0.0),
-            Scale::Linear => Some(x),
+            Scale::Linear | Scale::Whole if size < 1.0 / LARGEST => Some(0.0),
+            Scale::Linear | Scale::Whole => Some(x),
             _ if x < 1.0 / LARGEST => None,
             Scale::Log2 => Some(x.log2()),
             Scale::Log10 => Some(x.log10()),
@@ -51,6 +54,12 @@ impl Axis {
     #[must_use]
     pub fn linear(label: impl Into<String>) -> Self {
         Axis::new(label.into(), Scale::Linear)
+    }
+
+    /// Returns a linear axis whose ticks are whole numbers, for what is counted.
+    #[must_use]
+    pub fn whole(label: impl Into<String>) -> Self {
+        Axis::new(label.into(), Scale::Whole)
     }
 
     /// Returns a logarithmic axis with ticks at powers of ten. Numbers that are not above 0 have no
@@ -72,7 +81,16 @@ impl Axis {
             label,
             scale,
             range: None,
+            has_zero: false,
         }
+    }
+
+    /// Gives the number 0 a place below all others on a logarithmic axis, with a tick, if the data
+    /// have it.
+    #[must_use]
+    pub fn with_zero(mut self) -> Self {
+        self.has_zero = true;
+        self
     }
 
     /// Sets the range. Data outside of it are cut off. \[default: the range of the data]
@@ -89,21 +107,24 @@ impl Axis {
         if let Some(range) = &self.range {
             let ends = (scale.measure(range.start), scale.measure(range.end));
             return match ends {
-                (Some(low), Some(high)) if low < high => Ok(Span { scale, low, high }),
+                (Some(low), Some(high)) if low < high => Ok(Span::new(scale, low, high)),
                 _ => Err(Error::Chart {
                     chart: self.label.clone(),
                     reason: format!(
                         "range {:?} is invalid: use two finite numbers{}, the smaller one first",
                         range,
                         match scale {
-                            Scale::Linear => "",
+                            Scale::Linear | Scale::Whole => "",
                             Scale::Log2 | Scale::Log10 => " above 0",
                         }
                     ),
                 }),
             };
         }
-        let zero = (from_zero && scale == Scale::Linear).then_some(0.0);
+        let is_log = matches!(scale, Scale::Log2 | Scale::Log10);
+        let zero = (from_zero && !is_log).then_some(0.0);
+        let mut holds_zero = false;
+        let data = data.inspect(|&x| holds_zero |= x == 0.0);
         let measures = data.filter_map(|x| scale.measure(x)).chain(zero);
         let (mut low, mut high) = measures.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| {
             (a.min(x), b.max(x))
@@ -113,13 +134,13 @@ impl Axis {
         }
         // A single number is centred in a span around it.
         let least = match scale {
-            Scale::Linear => 1e-9 * low.abs().max(high.abs()),
+            Scale::Linear | Scale::Whole => 1e-9 * low.abs().max(high.abs()),
             Scale::Log2 | Scale::Log10 => 1e-9,
         };
         if high - low <= least {
             let half = match scale {
-                Scale::Linear if low == 0.0 => 1.0,
-                Scale::Linear => 0.5 * low.abs(),
+                Scale::Linear | Scale::Whole if low == 0.0 => 1.0,
+                Scale::Linear | Scale::Whole => 0.5 * low.abs(),
                 Scale::Log2 | Scale::Log10 => 0.5,
             };
             (low, high) = (low - half, high + half);
@@ -132,9 +153,18 @@ impl Axis {
                 if at_zero(high) { high } else { high + margin },
             );
         }
-        Ok(Span { scale, low, high })
+        let mut span = Span::new(scale, low, high);
+        if self.has_zero && is_log && holds_zero {
+            // A row of its own below the numbers.
+            span.low -= ZERO_ROW * (high - low);
+            span.zero = Some(span.low + 0.5 * ZERO_ROW * (high - low));
+        }
+        Ok(span)
     }
 }
+
+/// The height of the row of 0 on a logarithmic axis, as a share of the extent of all others.
+const ZERO_ROW: f64 = 0.15;
 
 /// The margin beside the outermost data, as a share of their extent.
 const MARGIN: f64 = 0.04;
@@ -145,6 +175,8 @@ pub(super) struct Span {
     scale: Scale,
     low: f64,
     high: f64,
+    /// The measure at which a logarithmic axis has 0, if it has it.
+    zero: Option<f64>,
 }
 
 /// A tick: its position, from 0 at the low end of the axis to 1 at the high end, and its label.
@@ -155,31 +187,61 @@ pub(super) struct Tick {
 }
 
 impl Span {
+    fn new(scale: Scale, low: f64, high: f64) -> Self {
+        Span {
+            scale,
+            low,
+            high,
+            zero: None,
+        }
+    }
+
+    /// Returns the measure of the lowest number that is not 0.
+    fn lowest(&self) -> f64 {
+        self.zero.map_or(self.low, |zero| 2.0 * zero - self.low)
+    }
+
+    /// Returns the position of the line between the row of 0 and the other numbers.
+    pub fn break_at(&self) -> Option<f64> {
+        let place = (self.lowest() - self.low) / (self.high - self.low);
+        self.zero.map(|_| place)
+    }
+
     /// Returns a number's position, from 0 at the low end to 1 at the high end. Numbers outside the
     /// span have positions outside 0 to 1. Numbers that the scale cannot hold have none.
     pub fn place(&self, x: f64) -> Option<f64> {
-        let measure = self.scale.measure(x)?;
+        let measure = match self.zero {
+            Some(zero) if x == 0.0 => zero,
+            _ => self.scale.measure(x)?,
+        };
         Some((measure - self.low) / (self.high - self.low))
     }
 
     /// Returns ticks at round numbers, at most `most + 1` of them.
     pub fn ticks(&self, most: usize) -> Vec<Tick> {
         let most = most.max(2);
-        match self.scale {
-            Scale::Linear => self.round_numbers(self.low, self.high, most),
+        let mut ticks = match self.scale {
+            Scale::Linear | Scale::Whole => self.round_numbers(self.low, self.high, most),
             Scale::Log2 => self.powers(2, most),
             Scale::Log10 => self.powers(10, most),
+        };
+        if self.zero.is_some() {
+            ticks.extend(self.place(0.0).map(|at| Tick {
+                at,
+                label: "0".to_owned(),
+            }));
         }
+        ticks
     }
 
     fn powers(&self, base: u8, most: usize) -> Vec<Tick> {
-        let (first, last) = (self.low.ceil(), self.high.floor());
+        let (first, last) = (self.lowest().ceil(), self.high.floor());
         if last - first < 1.0 {
             return self.between_powers(base, most);
         }
         let stride = round_step((last - first + 1.0) / most as f64).0.max(1.0);
         // Multiples of the stride, so that exponent 0 is among them.
-        let first = (self.low / stride).ceil();
+        let first = (self.lowest() / stride).ceil();
         let last = (self.high / stride).floor();
         let exponents = steps(first, last).map(|step| step * stride);
         let ticks = exponents.map(|exponent| Tick {
@@ -192,12 +254,16 @@ impl Span {
     /// Returns ticks for an axis that holds fewer than two powers of the base.
     fn between_powers(&self, base: u8, most: usize) -> Vec<Tick> {
         let base = f64::from(base);
-        let (low, high) = (base.powf(self.low), base.powf(self.high));
+        let (low, high) = (base.powf(self.lowest()), base.powf(self.high));
         self.round_numbers(low, high, most)
     }
 
     fn round_numbers(&self, low: f64, high: f64, most: usize) -> Vec<Tick> {
-        let (step, exponent) = round_step((high - low) / most as f64);
+        let mut least = (high - low) / most as f64;
+        if self.scale == Scale::Whole {
+            least = least.max(1.0);
+        }
+        let (step, exponent) = round_step(least);
         let numbers = steps((low / step).ceil(), (high / step).floor()).map(|i| i * step);
         let numbers: Vec<f64> = numbers.collect();
         let largest = numbers.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -274,6 +340,33 @@ mod tests {
             assert!((-1e-9..=1.0 + 1e-9).contains(&tick.at), "{tick:?}");
         }
         ticks.into_iter().map(|tick| tick.label).collect()
+    }
+
+    #[test]
+    fn what_is_counted_has_whole_ticks() {
+        for (most, count) in [(10, 3.0), (10, 1.0), (4, 30.0), (7, 300.0)] {
+            let axis = Axis::whole("tensor").range(0.5..count + 0.5);
+            let labels = labels(&axis, &[], most);
+            assert!(!labels.is_empty());
+            for label in &labels {
+                let number: f64 = label.parse().unwrap();
+                assert!(number.fract() == 0.0 && number <= count, "{labels:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn zero_has_a_row_of_its_own_on_a_logarithmic_axis() {
+        let axis = Axis::log10("std").with_zero();
+        let span = axis.span([0.0, 0.02, 0.05].into_iter(), false).unwrap();
+        let zero = span.place(0.0).unwrap();
+        assert!(0.0 < zero && zero < span.break_at().unwrap());
+        assert!(span.break_at().unwrap() < span.place(0.02).unwrap());
+        assert_eq!(labels(&axis, &[0.0, 0.02, 0.05], 4).last().unwrap(), "0");
+        let without = axis.span([0.02, 0.05].into_iter(), false).unwrap();
+        assert_eq!((without.place(0.0), without.break_at()), (None, None));
+        let zeros = axis.span([0.0, 0.0].into_iter(), false).unwrap();
+        assert!(zeros.place(0.0).is_some());
     }
 
     #[test]

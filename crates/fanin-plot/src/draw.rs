@@ -35,6 +35,10 @@ const SWATCH: f64 = 22.0;
 /// The number of characters of a text that are measured. No text of more characters has room, so
 /// the rest need not be looked at.
 const MAX_CHARS: usize = 500;
+/// The maximum number of lines of a panel's note.
+const NOTE_LINES: usize = 4;
+/// The number of markers on each of several lines, which tell lines apart where they overlap.
+const MARKERS: usize = 6;
 /// The largest share of a panel's height that its legend takes.
 const LEGEND_PART: f64 = 0.3;
 /// With this many coloured lines or more, lines also differ by their dashes, because colours alone
@@ -207,10 +211,10 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
                 area.width(),
             )?;
         }
-        if !panel.note.is_empty() {
+        for line in self.lines(&panel.note, SMALL, area.width(), NOTE_LINES) {
             top += LINE * SMALL + 1.0;
             let at = (area.left, top);
-            self.text(&panel.note, SMALL, MUTED, at, Anchor::Start, area.width())?;
+            self.text(&line, SMALL, MUTED, at, Anchor::Start, area.width())?;
         }
         top = self.legend(
             panel,
@@ -233,8 +237,40 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         };
         let x_ticks = self.fitting_ticks(&x, plot.width());
         self.axes(panel, area, plot, &x_ticks, &y_ticks)?;
+        if let Some(at) = y.break_at() {
+            let ends = [(0.0, at), (1.0, at)].map(|end| plot.at(end));
+            self.path(&ends, (FRAME, 1.0, 1.0))?;
+        }
         for series in &panel.series {
             self.series(series, plot, (&x, &y), has_many_lines(panel))?;
+        }
+        self.markers(panel, plot, (&x, &y))
+    }
+
+    /// Draws markers on the lines of a panel that has several, each line's beside those of the
+    /// others.
+    fn markers(&self, panel: &Panel, plot: Area, (x, y): (&Span, &Span)) -> Drawn<DB> {
+        let lines = lines(panel);
+        if lines < 2 {
+            return Ok(());
+        }
+        let coloured = panel
+            .series
+            .iter()
+            .filter(|series| is_coloured_line(series));
+        for (i, series) in coloured.enumerate() {
+            let Marks::Line(points) = &series.marks else {
+                continue;
+            };
+            let place = |&(a, b): &(f64, f64)| Some((x.place(a)?, y.place(b)?));
+            let parts = visible_parts(points.iter().map(place));
+            for j in 0..MARKERS {
+                let share = (j * lines + i) as f64 + 0.5;
+                let at = share / (MARKERS * lines) as f64;
+                for point in parts.iter().filter_map(|part| height_at(part, at)) {
+                    self.mark((at, point), series, plot)?;
+                }
+            }
         }
         Ok(())
     }
@@ -304,6 +340,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         let many = has_many_lines(panel);
         let named: Vec<&Series> = panel.series.iter().filter(|s| !s.name.is_empty()).collect();
         let (mut x, mut y) = (area.left, area.top);
+        let lines = lines(panel);
         for (i, series) in named.iter().enumerate() {
             let most = area.width() - SWATCH - 6.0;
             let name = self.cut(&series.name, SMALL, most);
@@ -323,6 +360,9 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
                 bottom: y + 1.2 * SMALL,
             };
             self.swatch(series, swatch, many)?;
+            if lines > 1 && is_coloured_line(series) {
+                self.mark((0.5, 0.5), series, swatch)?;
+            }
             let at = (x + SWATCH + 6.0, y + SMALL);
             self.text(&name, SMALL, INK, at, Anchor::Start, most)?;
             x += width + 16.0;
@@ -546,6 +586,24 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             .map_or(0.0, |(width, _)| f64::from(width) / f64::from(UNIT))
     }
 
+    /// Returns a text broken at spaces into lines that have room, at most `most` of them. The last
+    /// line holds the rest.
+    fn lines(&self, text: &str, size: f64, width: f64, most: usize) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let text: String = text.chars().take(MAX_CHARS).collect();
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            let is_last = lines.len() == most;
+            match lines.last_mut() {
+                Some(line) if is_last || self.width(&format!("{line} {word}"), size) <= width => {
+                    *line += " ";
+                    *line += word;
+                }
+                _ => lines.push(word.to_owned()),
+            }
+        }
+        lines
+    }
+
     /// Returns the text with control characters escaped, cut to the width.
     fn cut(&self, text: &str, size: f64, width: f64) -> String {
         let head: String = text.chars().take(MAX_CHARS).collect();
@@ -603,9 +661,25 @@ fn units(points: &[(f64, f64)]) -> Vec<(i32, i32)> {
 
 /// Returns true if colours alone cannot tell the panel's lines apart.
 fn has_many_lines(panel: &Panel) -> bool {
-    let lines = panel.series.iter();
-    let lines = lines.filter(|s| matches!(s.marks, Marks::Line(_)) && s.colour.is_some());
-    lines.count() >= MANY_LINES
+    lines(panel) >= MANY_LINES
+}
+
+/// Returns the number of coloured lines.
+fn lines(panel: &Panel) -> usize {
+    panel.series.iter().filter(|s| is_coloured_line(s)).count()
+}
+
+fn is_coloured_line(series: &Series) -> bool {
+    matches!(series.marks, Marks::Line(_)) && series.colour.is_some()
+}
+
+/// Returns the y of a line at an x, or `None` beside the line. A line that turns back gives the
+/// first one.
+fn height_at(line: &[(f64, f64)], x: f64) -> Option<f64> {
+    let crosses = |pair: &&[(f64, f64)]| pair[0].0 <= x && x <= pair[1].0 && pair[0].0 < pair[1].0;
+    let pair = line.windows(2).find(crosses)?;
+    let [(left, from), (right, to)] = [pair[0], pair[1]];
+    Some(from + (to - from) * (x - left) / (right - left))
 }
 
 fn inside(place: f64) -> bool {

@@ -109,11 +109,19 @@ impl Page {
     /// be written, and the errors of [`Page::svg`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = match Format::of(path)? {
+        Ok(checkpoint::save_bytes(path, &self.encoded(path)?)?)
+    }
+
+    /// Returns the bytes that [`Page::save`] writes, in the format that the path's extension names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ending`] if the path ends in neither .svg nor .png, and the errors of [`Page::svg`].
+    pub fn encoded(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        Ok(match Format::of(path.as_ref())? {
             Format::Svg => self.svg()?.into_bytes(),
             Format::Png => self.png()?,
-        };
-        Ok(checkpoint::save_bytes(path, &bytes)?)
+        })
     }
 
     /// Returns the page as an SVG document.
@@ -279,7 +287,7 @@ impl Panel {
         }
     }
 
-    /// Sets the line under the panel's title.
+    /// Sets the text under the panel's title. A long one is broken into lines, at most four.
     #[must_use]
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.note = text.into();
@@ -293,7 +301,8 @@ impl Panel {
         self
     }
 
-    /// Adds a line through points, in their order. The line has a gap at each point that has no
+    /// Adds a line through points, in their order. Several coloured lines of a panel also get markers
+    /// of different shapes, which tell them apart where they overlap. The line has a gap at each point that has no
     /// place on the axes: one that is not finite, or not above 0 on a logarithmic axis.
     #[must_use]
     pub fn line(
@@ -467,6 +476,30 @@ mod tests {
                 "{text:?} of {texts:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_long_note_is_broken_into_lines() {
+        let words: Vec<String> = (0..40).map(|i| format!("flag-{i}")).collect();
+        let panel = Panel::new("t", Axis::linear("x"), Axis::linear("y")).note(words.join("; "));
+        let texts = texts(&Page::new("p").columns(2).panel(panel).svg().unwrap());
+        let lines: Vec<&String> = texts.iter().filter(|text| text.contains("flag")).collect();
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[0].starts_with("flag-0;") && lines[3].ends_with('…'));
+    }
+
+    #[test]
+    fn several_lines_have_markers() {
+        let line = || [(0.0, 1.0), (1.0, 2.0)];
+        let panel = || Panel::new("", Axis::linear("x"), Axis::linear("y")).line("a", line());
+        let marks = |panel| {
+            let svg = Page::new("p").panel(panel).svg().unwrap();
+            svg.matches("<circle").count() + svg.matches("<polygon").count()
+        };
+        assert_eq!(marks(panel()), 0);
+        assert_eq!(marks(panel().line("b", line()).reference()), 0);
+        // Six markers on each line, and one of each in the legend.
+        assert_eq!(marks(panel().line("b", line())), 14);
     }
 
     #[test]

@@ -22,6 +22,7 @@ from fanin.torch._forms import (
     closed,
     describe,
     initializer,
+    is_coarse,
 )
 from fanin.torch._slices import Slice, slices
 from fanin.torch._storage import (
@@ -35,6 +36,7 @@ from fanin.torch._storage import (
     Uninit,
     Value,
     merged,
+    simple_values,
     sources_of,
 )
 
@@ -95,7 +97,7 @@ class Named:
         they count as one.
         """
         found: dict[Any, Drawn] = {}
-        for number, value in enumerate(_simple_values(self.value)):
+        for number, value in enumerate(simple_values(self.value)):
             if isinstance(value, Drawn):
                 key = (value.source, number if value.at is None else value.at)
                 one = found.get(key, value)
@@ -106,10 +108,6 @@ class Named:
     def becomes(self, origin: str, detail: str, init: str | None = None) -> None:
         """Gives the tensor a class, without parts."""
         self.origin, self.detail, self.init, self.parts = origin, detail, init, ()
-
-
-def _simple_values(value: Value) -> list[Value]:
-    return [piece.value for piece in value.pieces] if isinstance(value, Mixed) else [value]
 
 
 def tie(tensors: Sequence[Named]) -> list[Named]:
@@ -131,7 +129,7 @@ def classify_alone(tensor: Named) -> None:
         init = "zeros" if dtype in contents.CONSTANT else None
         tensor.becomes("uninit", "The model does not write its values.", init)
     elif isinstance(value, Drawn) and dtype in contents.DRAWN:
-        found = _initializer(value, tensor.shape)
+        found = _initializer(value, tensor.shape, dtype)
         if found is None:
             tensor.becomes("replay", _no_form(describe(value.form)))
         else:
@@ -164,7 +162,14 @@ def _classify_known(tensor: Named) -> None:
         tensor.becomes("rule", "No element is random.", init)
 
 
-def _initializer(value: Drawn, shape: tuple[int, ...]) -> str | None:
+def _elementwise_initializer(value: Drawn, dtype: torch.dtype) -> str | None:
+    """Returns the initializer of a value whose elements are independent, or None without one."""
+    if dtype == torch.float64 and is_coarse(value.form, torch.float32):
+        return None  # fanin's float64 elements are float32 numbers
+    return initializer(value.form)
+
+
+def _initializer(value: Drawn, shape: tuple[int, ...], dtype: torch.dtype) -> str | None:
     """Returns the initializer of a value of this shape, or None without one."""
     form = closed(value.form)
     if form is None:
@@ -175,7 +180,7 @@ def _initializer(value: Drawn, shape: tuple[int, ...]) -> str | None:
         # fanin takes the first dimension as rows, and all others as columns.
         if len(shape) < 2 or (shape[0], math.prod(shape[1:])) != (form.rows, form.columns):
             return None
-    return initializer(form)
+    return _elementwise_initializer(value, dtype)
 
 
 @dataclass(frozen=True)
@@ -246,8 +251,8 @@ def _contents(tensor: Named, piece: Piece, number: int) -> list[tuple[_Content, 
         return [(_Content(None), piece.spans)]
     if isinstance(value, Drawn):
         if isinstance(closed(value.form), STRUCTURED):
-            return [(_matrix(value, piece.spans, tensor.shape, number), piece.spans)]
-        return [(_Content(initializer(value.form)), piece.spans)]
+            return [(_matrix(value, piece.spans, tensor, number), piece.spans)]
+        return [(_Content(_elementwise_initializer(value, tensor.tensor.dtype)), piece.spans)]
     if value.constant is not None:
         init = contents.constant(value.constant, tensor.tensor.dtype)
         if init is not None:
@@ -262,12 +267,12 @@ def _numbers(known: torch.Tensor, start: int, end: int) -> tuple[_Content, Indic
     return content, np.array([[start, end]], dtype=np.int64)
 
 
-def _matrix(value: Drawn, spans: Indices, shape: tuple[int, ...], number: int) -> _Content:
-    boxes = slices(spans, shape, 1)
+def _matrix(value: Drawn, spans: Indices, tensor: Named, number: int) -> _Content:
+    boxes = slices(spans, tensor.shape, 1)
     if not boxes:
         return _Content(None)
     size = tuple(end - start for start, end in boxes[0])
-    return _Content(_initializer(value, size), matrix=number)
+    return _Content(_initializer(value, size, tensor.tensor.dtype), matrix=number)
 
 
 def _parts(

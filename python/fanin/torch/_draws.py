@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from fanin import _native
-from fanin.torch._forms import Form, initializer
+from fanin.torch._forms import Form, Uniform, initializer, is_coarse, standard
 from fanin.torch._replay import Draw, Entry
 
 
@@ -33,21 +33,27 @@ def from_streams(names: Mapping[int, str], seed: int) -> Draw:
 
     def draw(entry: Entry, tensor: torch.Tensor) -> None:
         assert entry.draw is not None
-        fill(tensor, _initializer(entry.form), name=names[entry.draw], seed=seed)
+        _fill_form(tensor, entry.form, names[entry.draw], seed)
 
     return draw
 
 
 def fixed(entry: Entry, tensor: torch.Tensor) -> None:
     """Draws the numbers that code reads while it is recorded: the same ones for every seed."""
-    fill(tensor, _initializer(entry.form), name=f"//{entry.draw}", seed=0)
+    _fill_form(tensor, entry.form, f"//{entry.draw}", 0)
 
 
-def _initializer(form: Form | None) -> str:
+def _fill_form(tensor: torch.Tensor, form: Form | None, name: str, seed: int) -> None:
     # A draw without a form takes a seed for torch's generator, from uniform words.
-    init = "uniform" if form is None else initializer(form)
+    law, scale, shift = form or Uniform(0.0, 1.0), 1.0, 0.0
+    if tensor.dtype == torch.float64 and is_coarse(law, torch.float32):
+        # fanin's float64 elements are float32 numbers, which would all be equal here.
+        law, scale, shift = standard(law)
+    init = initializer(law)
     if init is None:
         raise ValueError(
             f"{form} cannot be drawn: its numbers are out of the range of an initializer"
         )
-    return init
+    fill(tensor, init, name=name, seed=seed)
+    if (scale, shift) != (1.0, 0.0):
+        tensor.mul_(scale).add_(shift)

@@ -26,12 +26,13 @@ _ANSWERS: dict[Any, Any] = {
     _T.get_device: -1,
     _T.is_pinned: False,
     _T.is_shared: False,
+    _T.__dlpack_device__: (1, 0),  # the CPU
 }
 #: Functions that read values.
 _VALUES = frozenset(
     getattr(_T, name)
-    for name in """__array__ __bool__ __complex__ __contains__ __float__ __format__ __index__
-    __int__ __reduce_ex__ __repr__ item numpy tolist""".split()
+    for name in """__array__ __bool__ __complex__ __contains__ __dlpack__ __float__ __format__
+    __index__ __int__ __reduce_ex__ __repr__ item numpy tolist""".split()
 ) | {torch.is_nonzero}
 #: Functions that make a tensor from numbers, which can be tensors themselves.
 _FROM_NUMBERS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
@@ -47,6 +48,12 @@ _LEAVES = frozenset(
 def _constructors() -> frozenset[Any]:
     """Returns the functions to which torch's default device applies."""
     return frozenset(_device_constructors())
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    """Returns the array of numpy that has the memory of a tensor."""
+    with plain_torch():
+        return tensor.detach().numpy()
 
 
 class CpuFacade(TorchFunctionMode):
@@ -70,6 +77,8 @@ class CpuFacade(TorchFunctionMode):
     ) -> Any:
         """Answers a question about a recorded tensor, or calls the function."""
         kwargs = dict(kwargs or {})
+        if self.recorder.has_ended:  # in a thread that still runs
+            return func(*args, **kwargs)
         if args and isinstance(args[0], _T) and self.recorder.is_recorded(args[0]):
             if func in _ANSWERS:
                 return _ANSWERS[func]
@@ -105,10 +114,10 @@ class CpuFacade(TorchFunctionMode):
         return leaf
 
     def _read(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        result = func(*map_leaves(lambda leaf: self._value(leaf, func), args), **kwargs)
-        if isinstance(result, np.ndarray) and result.dtype.kind in "fiub":
-            with plain_torch():
-                self.recorder.watch(torch.from_numpy(result))
+        values = map_leaves(lambda leaf: self._value(leaf, func), args)
+        result = func(*values, **kwargs)
+        if isinstance(result, np.ndarray) and np.may_share_memory(result, _array(values[0])):
+            self.recorder.share(args[0], values[0], result)
         return result
 
     def _address(self, tensor: torch.Tensor) -> int:

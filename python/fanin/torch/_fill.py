@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -12,6 +12,8 @@ import torch
 import fanin
 from fanin import _native
 from fanin._errors import ArgumentError
+from fanin._program import Program
+from fanin.torch import _device
 from fanin.torch._geometry import Box, Part, as_dtensor, part_of
 
 
@@ -36,6 +38,9 @@ class Source(Protocol):
             box: Ranges of indices of the whole tensor.
             means: Threads, and progress.
         """
+
+    def programs(self, dtype: torch.dtype) -> list[Program] | None:
+        """Returns the numbers of the tensor and its parts, or None if values are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,18 @@ class Drawn:
             progress=means.progress,
         )
 
+    def programs(self, dtype: torch.dtype) -> list[Program] | None:
+        """Returns the numbers of the tensor. See `Source.programs`."""
+        numbers = _native.program(
+            self.init,
+            list(self.shape),
+            name=self.name,
+            seed=self.seed,
+            dtype=str(dtype),
+            layout=self.layout,
+        )
+        return [Program.of(each) for each in numbers]
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -84,6 +101,12 @@ class Planned:
             progress=means.progress,
         )
 
+    def programs(self, dtype: torch.dtype) -> list[Program] | None:
+        """Returns the numbers of the tensor. See `Source.programs`."""
+        if self.plan[self.name].is_kept:
+            return None
+        return [Program.of(each) for each in self.plan._plan.program(self.name, str(dtype))]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -97,6 +120,10 @@ class Known:
         if means.progress is not None:
             means.progress(out.nbytes, out.nbytes)
 
+    def programs(self, dtype: torch.dtype) -> list[Program] | None:
+        """Returns None: the values are not drawn."""
+        return None
+
 
 def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part:
     """Writes the values of a tensor, or those of its part that this process holds.
@@ -108,7 +135,7 @@ def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part
         means: Threads, and progress.
 
     Returns:
-        The part that was written.
+        The part that was written, and how.
 
     Raises:
         TypeError: For a kind of tensor that has no memory of its elements, such as a sparse one.
@@ -118,26 +145,43 @@ def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part
     part = part_of(tensor, name)
     check_writable(part.memory, name)
     with torch.no_grad():
-        _write_part(source, part, means)
+        how = _write_part(source, part, means)
     if as_dtensor(tensor) is not None:
         _mark_modified(tensor)
-    return part
+    return replace(part, how=how)
 
 
-def _write_part(source: Source, part: Part, means: Means) -> None:
-    """Writes a part on any device.
-
-    Kernels for other devices go here: until then the CPU makes the values and one copy moves them.
-    """
+def _write_part(source: Source, part: Part, means: Means) -> str:
+    """Writes a part on any device. Returns how, for the report."""
     memory = part.memory
+    writer = _device.writer_of(memory.device)
+    programs = None if writer is None else source.programs(memory.dtype)
+    if writer is not None and programs is not None:
+        return _write_on_device(writer, programs, part, means)
     if _is_on_the_cpu(memory):
         for box, place in part.boxes():
             _write_box(source, memory[_index(place)], box, means)
         _mark_modified(memory)
-    else:
-        staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
-        _write_part(source, Part(staged, part.ranges), means)
-        memory.copy_(staged)
+        return "filled on the CPU"
+    staged = torch.empty(memory.shape, dtype=memory.dtype, device="cpu")
+    _write_part(source, Part(staged, part.ranges), means)
+    memory.copy_(staged)
+    return f"filled on the CPU, copied to {memory.device}"
+
+
+def _write_on_device(
+    writer: _device.Writer, programs: list[Program], part: Part, means: Means
+) -> str:
+    """Writes a part where its memory is. Returns how."""
+    memory = part.memory
+    used = set()
+    for box, place in part.boxes():
+        used |= writer.write(programs, memory[_index(place)], box)
+    _device.finish(writer)
+    _mark_modified(memory)
+    if means.progress is not None and memory.nbytes > 0:
+        means.progress(memory.nbytes, memory.nbytes)
+    return " by ".join(filter(None, [f"filled on {memory.device}", " and ".join(sorted(used))]))
 
 
 def _is_on_the_cpu(memory: torch.Tensor) -> bool:
@@ -241,6 +285,11 @@ def fill_(
     the device, the number of threads, or the ranks that share the tensor. Each dtype holds the
     float32 values, rounded. A DTensor gets the values of this rank's part, without messages.
     torch's generators are neither used nor changed.
+
+    The values are made where the tensor is: by a Triton kernel on CUDA, ROCm and XPU devices, and
+    by torch's own operations on others. They are the same bits, except that elements of orthogonal
+    matrices are within 1e-5 |gain| of those of the CPU. A device that cannot do either gets a copy
+    from the CPU. Neither CUDA graphs nor `torch.compile` can record the call.
 
     Args:
         tensor: A dense tensor of any device and strides, or a DTensor. `requires_grad` stays.

@@ -261,6 +261,45 @@ def _time_step(form: Form) -> TimeStep | None:
     return None
 
 
+def is_coarse(form: Form, dtype: torch.dtype) -> bool:
+    """Returns true if a floating-point dtype rounds the numbers of a form noticeably.
+
+    So are `1e8 + uniform` in float32, which has multiples of 8 only, and numbers below the smallest
+    one of the dtype. Such numbers have their form as long as nothing is computed from them: then
+    the result would lack the rounding, as in `1e8 + uniform - 1e8`.
+    """
+    if isinstance(form, Normal):
+        spread, largest = form.std, abs(form.mean) + 4 * form.std
+    elif isinstance(form, Uniform):
+        spread, largest = form.high - form.low, max(abs(form.low), abs(form.high))
+    elif isinstance(form, TruncNormal):
+        low, high = max(form.a, form.mean - 4 * form.std), min(form.b, form.mean + 4 * form.std)
+        spread, largest = min(form.b - form.a, form.std), max(abs(low), abs(high))
+    elif isinstance(form, (Orthogonal, Sparse)):
+        spread = largest = abs(form.gain if isinstance(form, Orthogonal) else form.std)
+    else:
+        return False
+    kind = torch.finfo(dtype)
+    step = max(kind.eps * largest, kind.smallest_normal * kind.eps)
+    return spread > 0 and (largest > kind.max or step > max(2.0**-8, 16 * kind.eps) * spread)
+
+
+def standard(form: Form) -> tuple[Form, float, float]:
+    """Returns the form, the scale and the shift that together are a form: `of * scale + shift`.
+
+    The numbers of the form are near 1 if it is normal, truncated or uniform. Others are returned
+    as they are.
+    """
+    if isinstance(form, Normal):
+        return Normal(0.0, 1.0), form.std, form.mean
+    if isinstance(form, Uniform):
+        return Uniform(0.0, 1.0), form.high - form.low, form.low
+    if isinstance(form, TruncNormal):
+        a, b = ((bound - form.mean) / form.std for bound in (form.a, form.b))
+        return TruncNormal(0.0, 1.0, a, b), form.std, form.mean
+    return form, 1.0, 0.0
+
+
 def closed(form: Form) -> Form | None:
     """Returns the distribution that a form is, or None if it has none that a recipe can name."""
     if isinstance(form, (Affine, Op)):

@@ -14,6 +14,7 @@ import fanin
 from fanin._errors import ArgumentError
 from fanin._progress import Progress, ProgressLike
 from fanin._recipe import recipe_of
+from fanin.torch._device import together
 from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._fit import about_ties, check_memory, check_values, check_written
 from fanin.torch._geometry import part_of
@@ -120,9 +121,10 @@ def init_(
     filled = [slot for slot in chosen if slot.name in values]
     with Progress(progress, "initialize") as bar:
         means = Means(threads, _of_all(bar.callback, filled))
-        for slot in filled:
-            part = write(values.source(slot.name), slot.tensor, slot.name, means)
-            report.add(values.origin(slot.name), part)
+        with together():
+            for slot in filled:
+                part = write(values.source(slot.name), slot.tensor, slot.name, means)
+                report.add(values.origin(slot.name), part)
     firsts = {id(slot) for slot in filled}
     report.untouched = [slot.name for slots in tied if id(slots[0]) not in firsts for slot in slots]
     report.seconds = time.perf_counter() - started

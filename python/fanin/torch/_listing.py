@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -25,6 +22,8 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
 
     It runs within the recording, because a module can compute tensors for its state dict.
     """
+    recorder.load_shared()
+    members = {canonical(model, key): tensor for key, tensor in _members(model)}
     found: dict[str, Named] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
         if not isinstance(tensor, torch.Tensor):
@@ -36,11 +35,28 @@ def named_tensors(model: nn.Module, recorder: Recorder) -> list[Named]:
                 "different names"
             )
         found[name] = _named(name, _kind(tensor), tensor, recorder)
-    for key, tensor in _members(model):
-        name = canonical(model, key)
+        if name in members and members[name] is not tensor:
+            _use_member(found, name, members[name], recorder)
+    for name, tensor in members.items():
         if name not in found:
             found[name] = _named(name, f"temporary {_kind(tensor)}", tensor, recorder)
     return list(found.values())
+
+
+def _use_member(
+    found: dict[str, Named], name: str, member: torch.Tensor, recorder: Recorder
+) -> None:
+    """Takes the model's own tensor in place of what a hook has put into the state dict."""
+    saved, own = found[name], _named(name, _kind(member), member, recorder)
+    if saved.key == own.key:
+        return
+    with plain_torch():
+        is_copy = saved.shape == own.shape and torch.equal(saved.evaluate(), own.evaluate())
+    if not is_copy:
+        recorder.warn(
+            f"a hook changes {name!r} for the state dict: the recording has the model's own values"
+        )
+    found[name] = own
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -119,35 +135,3 @@ def name_list(names: Sequence[str]) -> str:
     """Returns names for a message, at most ten of them."""
     shown = ", ".join(repr(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
-
-
-@contextmanager
-def generators() -> Iterator[list[str]]:
-    """Restores torch's random number generator.
-
-    Yields:
-        A list, to which the use of other generators is added at the end.
-    """
-    found: list[str] = []
-    with plain_torch():
-        of_torch = torch.get_rng_state()
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        yield found
-    finally:
-        with plain_torch():
-            changed = not torch.equal(of_torch, torch.get_rng_state())
-            torch.set_rng_state(of_torch)
-        if changed:
-            found.append(
-                "the model seeds torch's random number generator: the seed is ignored, and fanin's "
-                "streams are used"
-            )
-        if of_python != random.getstate():
-            found.append(_other_generator("Python's random"))
-        if any(not np.array_equal(a, b) for a, b in zip(of_numpy, np.random.get_state())):
-            found.append(_other_generator("numpy.random"))
-
-
-def _other_generator(name: str) -> str:
-    return f"the model draws from {name}: its numbers are recorded, and do not follow the seed"

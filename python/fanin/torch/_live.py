@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Iterator
-from types import ModuleType
+from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 import torch
@@ -21,15 +21,24 @@ def live_tensors(recorded: Recorded) -> list[tuple[torch.Tensor, Ref]]:
 
     The garbage collector knows all: those of the model, and those in lists, closures and caches.
     """
-    storages = recorded._storages()
+    storages = recorded._storages
     found = []
     # `type` and not `isinstance`, which would ask proxy objects for their class.
     for thing in gc.get_objects():
         if issubclass(type(thing), torch.Tensor) and has_storage(thing):
-            ref = storages.ref(thing)
-            if ref is not None:
-                found.append((thing, ref))
+            for tensor in (thing, *gradient(thing)):
+                ref = storages.ref(tensor)
+                if ref is not None:
+                    found.append((tensor, ref))
     return found
+
+
+def gradient(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Returns the gradient of a tensor, which only torch's C++ code may hold, if it has one."""
+    # Only leaves have one. Views can be in a state in which torch refuses to tell.
+    if tensor._is_view() or not tensor.is_leaf or tensor.grad is None:
+        return []
+    return [tensor.grad]
 
 
 def has_storage(tensor: torch.Tensor) -> bool:
@@ -63,13 +72,13 @@ def attribute_modules(model: nn.Module) -> Iterator[nn.Module]:
 
 def _reached(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yields all objects that the attributes of a model reach once, those of short paths first."""
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # kept alive, so that no other object gets the id
     queue: deque[tuple[str, Any]] = deque([("", model)])
     while queue:
         path, thing = queue.popleft()
         if id(thing) in seen:
             continue
-        seen.add(id(thing))
+        seen[id(thing)] = thing
         yield path, thing
         prefix = f"{path}." if path else ""
         for key, child in _children(thing):
@@ -93,7 +102,20 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((key, value) for key, value in vars(thing).items() if key not in _OF_MODULES)
     elif issubclass(kind, dict):
         yield from ((str(key), value) for key, value in dict.items(thing))
-    elif issubclass(kind, (list, tuple)):
+    elif issubclass(kind, (list, tuple, deque)):
         yield from ((str(at), value) for at, value in enumerate(thing))
-    elif not issubclass(kind, (torch.Tensor, type, ModuleType)):
+    elif issubclass(kind, torch.Tensor):
+        yield from (("grad", each) for each in (gradient(thing) if has_storage(thing) else ()))
+    elif not issubclass(kind, (type, ModuleType)):
         yield from getattr(thing, "__dict__", {}).items()
+        yield from _slots(thing)
+
+
+def _slots(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the attributes that a class names in `__slots__`."""
+    for kind in type(thing).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            descriptor = vars(kind).get(name)
+            if isinstance(descriptor, MemberDescriptorType) and hasattr(thing, name):
+                yield name, getattr(thing, name)

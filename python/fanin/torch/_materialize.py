@@ -7,7 +7,9 @@ import gc
 import torch
 from torch import nn
 
+from fanin.torch._device import together
 from fanin.torch._fill import Means, write
+from fanin.torch._geometry import part_of
 from fanin.torch._live import attribute_paths, has_storage, live_tensors
 from fanin.torch._problems import RecordError
 from fanin.torch._recorded import Recorded
@@ -40,7 +42,7 @@ class _Memory:
 
 def _is_dense(ref: Ref) -> bool:
     start, end = ref.geometry.bounds
-    return ref.numel == end - start
+    return ref.geometry.is_injective and ref.numel == end - start
 
 
 def _contains(outer: Ref, inner: Ref) -> bool:
@@ -115,7 +117,8 @@ def _give_memory(
     """Gives live tensors memory and values. Returns those that autograd computed from others."""
     values = Values.of_recording(recorded, seed)
     pairs = []
-    with torch.inference_mode(False):  # whose tensors could not be trained
+    # Tensors of inference mode could not be trained.
+    with torch.inference_mode(False), together():
         for storage, memory in memories.items():
             real = _fill(recorded, values, storage, memory, device, report)
             for tensor, ref in memory.live:
@@ -128,7 +131,7 @@ def _memories(
 ) -> dict[int, _Memory]:
     """Returns the live tensors by storage."""
     _load_given(recorded, device, dtype)
-    storages = recorded._storages()
+    storages = recorded._storages
     memories: dict[int, _Memory] = {}
     for tensor, ref in live_tensors(recorded):
         memories.setdefault(ref.storage, _Memory()).live.append((tensor, ref))
@@ -149,7 +152,10 @@ def _memories(
     for path, tensor in attribute_paths(recorded.model):
         if id(tensor) in by_tensor:
             memory = by_tensor[id(tensor)]
-            memory.path = memory.path or path
+            if not memory.path:
+                memory.path = path
+                if memory.has_rest:
+                    storages.name_draws(memory.live[0][1].storage, path)
     return memories
 
 
@@ -170,13 +176,11 @@ def _changes(tensor: torch.Tensor, dtype: torch.dtype | None) -> bool:
 
 def _without_path(recorded: Recorded, memories: dict[int, _Memory]) -> list[Ref]:
     """Returns a tensor of each memory with random numbers whose stream would have no name."""
-    storages = recorded._storages()
+    storages = recorded._storages
     return [
         memory.live[0][1]
         for storage, memory in memories.items()
-        if not memory.path
-        and memory.has_rest
-        and any(name.startswith("//") for name in storages.streams(storage, "").values())
+        if memory.has_rest and not storages.has_names(storage)
     ]
 
 
@@ -189,17 +193,21 @@ def _fill(
     report: Report,
 ) -> torch.UntypedStorage:
     """Returns memory that holds the values of a storage."""
-    storages = recorded._storages()
+    storages = recorded._storages
     # Several dtypes can view memory whose dtype stays.
     before = torch.uint8 if memory.dtype is None else memory.live[0][1].dtype
     count = storages.nbytes(storage) // before.itemsize
     make = torch.zeros if memory.has_rest or len(memory.named) != 1 else torch.empty
     flat = make(count, dtype=memory.dtype or torch.uint8, device=device)
     if memory.has_rest:
-        flat.copy_(storages.value(storage, values.seed, memory.path).view(before))
+        flat.copy_(storages.value(storage, values.seed).view(before))
     real = flat.untyped_storage()
     for name, ref in memory.named.items():
-        part = write(values.source(name), view_of(real, ref, memory.dtype_of(ref)), name, Means())
+        view = view_of(real, ref, memory.dtype_of(ref))
+        if ref.geometry.is_injective:
+            part = write(values.source(name), view, name, Means())
+        else:
+            part = part_of(view, name)  # its elements share memory, which has their values already
         report.add(values.origin(name), part)
     return real
 

@@ -26,6 +26,7 @@ from fanin.torch._storage import (
     Simple,
     Uninit,
     Value,
+    simple_values,
     sources_of,
 )
 
@@ -155,10 +156,18 @@ def _result(call: Call) -> Value:
     if call.name in _ELEMENTWISE:
         if any(isinstance(value, Uninit) for value in values):
             return Uninit()
-        value = _elementwise(call, values)
-        if value is not None:
-            return value
+        operands = (leaf for leaf in call.inputs if isinstance(leaf, Ref))
+        if not any(_is_coarse(call.read(operand), operand.dtype) for operand in operands):
+            value = _elementwise(call, values)
+            if value is not None:
+                return value
     return _other(call.name, values)
+
+
+def _is_coarse(value: Value, dtype: torch.dtype) -> bool:
+    return any(
+        isinstance(v, Drawn) and forms.is_coarse(v.form, dtype) for v in simple_values(value)
+    )
 
 
 def _other(name: str, values: Sequence[Value]) -> Value:
@@ -182,8 +191,9 @@ def _copied(call: Call, source: Any) -> Value:
         return Known()
     value, target = call.read(source), call.targets[0]
     if source.dtype != target.dtype:
-        if source.dtype.is_floating_point and source.dtype.itemsize < 4 and sources_of(value):
-            # The elements are rounded, which a tensor of this dtype would not be.
+        is_rounded = source.dtype.is_floating_point and source.dtype.itemsize < 4
+        if sources_of(value) and (is_rounded or _is_coarse(value, source.dtype)):
+            # A tensor of the target's dtype would not have this rounding.
             return _other(f"{source.dtype} to {target.dtype}", [value])
         value = _converted(value, source.dtype, target.dtype)
     if isinstance(value, Known):
@@ -397,9 +407,11 @@ def _of_constants(
         return None
 
     def element(argument: Any, number: float) -> Any:
-        if not isinstance(argument, Ref):
+        if not isinstance(argument, (Ref, torch.Tensor)):
             return argument
-        return torch.full((1,) if argument.size else (), number, dtype=argument.dtype)
+        # Tensors of no dimension have less influence on the dtype of the result.
+        has_dimensions = argument.size if isinstance(argument, Ref) else argument.dim()
+        return torch.full((1,) if has_dimensions else (), number, dtype=argument.dtype)
 
     factor = {} if alpha == 1 else {"alpha": alpha}
     with plain_torch():

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import fanin
 from fanin.torch import _draws
 from fanin.torch._classes import Named
 from fanin.torch._contents import numbers
-from fanin.torch._listing import generators, name_list, named_tensors, warn_uninitialized
+from fanin.torch._listing import name_list, named_tensors, warn_uninitialized
 from fanin.torch._modes import recording
 from fanin.torch._problems import RecordError, RecordWarning
 from fanin.torch._recorder import Recorder
 from fanin.torch._replay import Replay, plain_torch
 from fanin.torch._rules import Assignment, Item, Part, quoted, recipe_text, slice_text
-from fanin.torch._sharing import Sharing, classify
+from fanin.torch._sharing import Sharing, classify, unused
 from fanin.torch._slices import Slice
 from fanin.torch._storage import Ref
 
@@ -147,6 +147,8 @@ class Recorded:
             other = self._assignment(self._named[tensor.of], listed, stored)
             if other.key in ("keep", "skip"):
                 return other
+            if other.key == "same_as":
+                return other  # the tensor that it is tied to has the values of a third one
             # In the name of another tensor, a recipe takes a star for that of the glob.
             key = "tied_to" if tensor.origin == "tied" else "same_as"
             return without_rule if "*" in tensor.of else Assignment(key, tensor.of)
@@ -199,7 +201,16 @@ class Recorded:
             for number, named in self._sharing.given.items()
         }
         draw = _draws.from_streams(streams, seed)
-        return Replay(self._recorder.log, self._recorder.storages, draw, given).value(ref)
+        replay = Replay(self._recorder.log, self._recorder.storages, draw, given)
+        try:
+            return replay.value(ref)
+        except (IndexError, RuntimeError, ValueError) as error:
+            named = [t.name for t in self._named.values() if t.ref and t.ref.storage == ref.storage]
+            what = name_list(named) if named else f"a tensor of shape {ref.size}"
+            raise RecordError(
+                f"{what} cannot be computed from the random numbers of seed {seed}, because a "
+                f"shape or a choice depends on them: {error}"
+            ) from error
 
     def _covered(self, number: int, named: Sequence[Named], seed: int) -> torch.Tensor:
         """Returns the bytes of a storage that tensors with rules cover."""
@@ -211,8 +222,9 @@ class Recorded:
             view.copy_(self._filled(tensor, seed))
         return data
 
+    @cached_property
     def _storages(self) -> Storages:
-        """Returns the storages of the recording, for code that gives the model memory."""
+        """The storages of the recording, for code that gives the model memory."""
         return Storages(self)
 
     # Files
@@ -276,7 +288,7 @@ class Storages:
         """Takes the recording."""
         self._recorded = recorded
         self._recorder = recorded._recorder
-        self.named = {t.ref.storage for t in recorded._named.values() if t.ref is not None}
+        self._streams = dict(recorded._streams)
 
     def ref(self, tensor: torch.Tensor) -> Ref | None:
         """Returns the storage and the geometry of a tensor, or None if it was not recorded."""
@@ -288,33 +300,36 @@ class Storages:
         """Returns the size of a storage in bytes."""
         return self._recorder.storages[storage].nbytes
 
-    def streams(self, storage: int, name: str) -> dict[int, str]:
-        """Returns the stream of each draw that a storage without a named tensor needs.
+    def name_draws(self, storage: int, name: str) -> None:
+        """Names the streams of the draws that a storage without a named tensor needs.
 
-        A draw that is a whole named tensor has that tensor's stream. The others have `<name>//0`,
-        `<name>//1` and so on, in the order of the constructor.
+        A draw that has a name already keeps it, so that two such storages share what they share in
+        the model. A draw that is a whole named tensor has that tensor's stream. The others have
+        `<name>//0`, `<name>//1` and so on, in the order of the constructor.
         """
-        log, sharing = self._recorder.log, self._recorded._sharing
-        positions = log.needed([storage], sharing.given).entries
-        draws = [log.entries[position].draw for position in positions]
-        streams = {}
-        for index, draw in enumerate(draw for draw in draws if draw is not None):
-            owner = sharing.owner(draw, sharing.tensors)
-            own = f"{name}//{index}" if owner is None else owner.name
-            streams[draw] = self._recorded._streams.get(draw, own)
-        return streams
+        sharing = self._recorded._sharing
+        for index, draw in enumerate(self._draws(storage)):
+            if draw not in self._streams:
+                owner = sharing.owner(draw, sharing.tensors)
+                taken = {*self._recorded.tensors, *self._streams.values()}
+                own = unused(f"{name}//{index}", taken) if owner is None else owner.name
+                self._streams[draw] = own
+
+    def has_names(self, storage: int) -> bool:
+        """Returns true if all draws that a storage needs have names."""
+        return all(draw in self._streams for draw in self._draws(storage))
+
+    def _draws(self, storage: int) -> list[int]:
+        log = self._recorder.log
+        positions = log.needed([storage], self._recorded._sharing.given).entries
+        draws = (log.entries[position].draw for position in positions)
+        return [draw for draw in draws if draw is not None]
 
     @plain_torch()
-    def value(self, storage: int, seed: int, name: str) -> torch.Tensor:
-        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU.
-
-        Args:
-            storage: The number of the storage.
-            seed: The seed.
-            name: What the streams of draws that no named tensor needs are called, see `streams`.
-        """
+    def value(self, storage: int, seed: int) -> torch.Tensor:
+        """Returns the bytes of a storage that no tensor names, as a tensor of uint8 on the CPU."""
         ref = Ref(storage, torch.uint8, (self.nbytes(storage),), (1,), 0)
-        return self._recorded._replayed(ref, seed, self.streams(storage, name))
+        return self._recorded._replayed(ref, seed, self._streams)
 
 
 def record(
@@ -366,34 +381,28 @@ def recorded_from(
         raise TypeError(
             f"record needs a class or a function that makes the model, but got {_described(make)}"
         )
-    with generators() as drew, recording() as recorder:
+    with recording() as recorder:
         model = make(*args, **kwargs)
         if not isinstance(model, nn.Module):
             raise TypeError(
                 f"record needs a torch.nn.Module, but {_name_of(make)} returned {_described(model)}"
             )
         named = named_tensors(model, recorder)
-    recorded = conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named)
     warn_uninitialized(named, recorder)
     if strict and recorded.warnings:
         raise RecordError(f"{_name_of(make)}: {'; '.join(recorded.warnings)}")
     return recorded
 
 
-def conclude(
-    model: nn.Module, recorder: Recorder, named: Sequence[Named], drew: Sequence[str]
-) -> Recorded:
+def conclude(model: nn.Module, recorder: Recorder, named: Sequence[Named]) -> Recorded:
     """Returns how the tensors of a model start, after a recording has ended.
 
     Args:
         model: The model.
         recorder: The recording.
         named: The model's tensors, by `named_tensors` within the recording.
-        drew: What `generators` found.
     """
-    recorder.check_watched()
-    for what in drew:
-        recorder.warn(what)
     with plain_torch():
         classify(named, recorder)
     return Recorded(model, recorder, named)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Callable, TypeVar
 
 import torch
 from torch._ops import OpOverload
@@ -15,6 +17,7 @@ from fanin.torch._forms import Form
 from fanin.torch._problems import RecordError, place, unsupported
 from fanin.torch._replay import Draw, Entry, Log, Replay, no_function_modes, plain_torch
 from fanin.torch._schema import base_name, bound_arguments, outputs, returns_view, written
+from fanin.torch._shared import SharedMemory
 from fanin.torch._storage import Computed, Known, Ref, Storage, Uninit, Value, sources_of
 from fanin.torch._trees import leaves, map_leaves, tensors_of
 
@@ -26,17 +29,20 @@ _READS_VALUES = frozenset(
     """_local_scalar_dense _unique _unique2 allclose bincount equal is_nonzero item masked_select
     nonzero nonzero_static unique_consecutive unique_dim""".split()
 )
-# Data of at most this many bytes is compared at the end, to find changes through numpy.
-_MAX_WATCHED = 1 << 20
 
 
-@dataclass
-class _Watched:
-    """Memory that numpy shares, and what it held."""
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-    memory: torch.Tensor
-    before: torch.Tensor
-    place: str
+
+def _one_at_a_time(method: _F) -> _F:
+    """Lets only one thread run such methods of a recorder at the same time."""
+
+    @wraps(method)
+    def locked(self: Recorder, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked  # type: ignore[return-value]
 
 
 class Recorder(TorchDispatchMode):
@@ -52,7 +58,9 @@ class Recorder(TorchDispatchMode):
         self._sources = 0  # the number of sources that are no draws
         self._numbers: dict[int, int] = {}  # the address of a storage -> its number
         self._loaded: dict[int, torch.UntypedStorage] = {}  # storages of files -> those on meta
-        self._watched: list[_Watched] = []
+        self._shared = SharedMemory()
+        self.has_ended = False
+        self._lock = threading.RLock()  # the model's constructor can start threads
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -73,6 +81,7 @@ class Recorder(TorchDispatchMode):
                 return False
             return _is_meta(tensor) or tensor.untyped_storage()._cdata in self._numbers
 
+    @_one_at_a_time
     def ref(self, tensor: torch.Tensor) -> Ref:
         """Returns the view that a tensor is. The recording has its storage from then on."""
         with no_function_modes():
@@ -95,6 +104,7 @@ class Recorder(TorchDispatchMode):
         whole = Ref(number, torch.uint8, (self.storages[number].nbytes,), (1,), 0)
         self.storages[number].write(whole, Known())
 
+    @_one_at_a_time
     def lift(self, data: torch.Tensor) -> torch.Tensor:
         """Returns a recorded tensor with the values of a tensor with data."""
         if _is_meta(data):
@@ -109,21 +119,38 @@ class Recorder(TorchDispatchMode):
         self.storages[ref.storage].write(ref, Known(common))
         return meta
 
-    def watch(self, memory: torch.Tensor) -> None:
-        """Remembers memory that numpy shares. A change of it would not be recorded."""
+    @_one_at_a_time
+    def share(self, tensor: torch.Tensor, memory: torch.Tensor, array: Any = None) -> None:
+        """Lets a tensor and numpy see what the other one writes, see `SharedMemory.add`."""
         with plain_torch():
-            if memory.numel() * memory.element_size() <= _MAX_WATCHED:
-                self._watched.append(_Watched(memory, memory.clone(), place()))
+            self._shared.add(self.ref(tensor), memory, array)
 
-    def check_watched(self) -> None:
-        """Adds a warning for each memory that was changed."""
-        with plain_torch():
-            for watched in self._watched:
-                if not torch.equal(watched.memory.nan_to_num(), watched.before.nan_to_num()):
-                    self.warn(
-                        f"the memory that torch and numpy share{watched.place} was changed by "
-                        "numpy later: the change is not recorded"
-                    )
+    def load_shared(self, storages: Iterable[int] | None = None) -> None:
+        """Records what numpy has written to the memory of storages, or of all."""
+        for ref, values, where in self._shared.changes(storages):
+            if sources_of(self.read(ref)):
+                self.warn(
+                    f"numpy changed memory that it shares with a random tensor{where}: the change "
+                    "is not recorded"
+                )
+            else:
+                storage = frozenset((ref.storage,))
+                covered = storage if self.storages[ref.storage].covers(ref) else frozenset()
+                copy = torch.ops.aten.copy_.default
+                entry = Entry(copy, (ref, values), reads=storage, writes=[ref], overwrites=covered)
+                self.log.append(entry)
+                self.storages[ref.storage].write(ref, Known())
+
+    def store_shared(self, storages: Iterable[int]) -> None:
+        """Gives numpy what an operation has written to storages."""
+        for shared in self._shared.of(storages):
+            if sources_of(self.read(shared.ref)):
+                self.warn(
+                    f"numpy shares memory with a random tensor{shared.place}: it sees the values "
+                    "from before"
+                )
+            else:
+                self._shared.write(shared, self.evaluate(shared.ref))
 
     def read(self, ref: Ref) -> Value:
         """Returns what is known of a view."""
@@ -133,9 +160,11 @@ class Recorder(TorchDispatchMode):
         """Returns the values of a view, on the CPU."""
         return Replay(self.log, self.storages, draw or _draws.fixed).value(ref)
 
+    @_one_at_a_time
     def value_for(self, tensor: torch.Tensor, reader: object) -> torch.Tensor:
         """Returns the values of a tensor for code that reads them, with a warning if it should."""
         ref = self.ref(tensor)
+        self.load_shared((ref.storage,))
         value = self.read(ref)
         name = getattr(reader, "__name__", str(reader))
         if sources_of(value):
@@ -161,6 +190,7 @@ class Recorder(TorchDispatchMode):
 
     # Operations
 
+    @_one_at_a_time
     def __torch_dispatch__(
         self,
         func: OpOverload,
@@ -178,8 +208,10 @@ class Recorder(TorchDispatchMode):
         for tensor in tensors:
             _check_supported(tensor)
         if name == "lift_fresh":  # the results of torch.tensor and torch.from_numpy
-            self.watch(args[0])
-            return self.lift(args[0])
+            lifted = self.lift(args[0])
+            if not args[0].untyped_storage().resizable():  # torch did not allocate it
+                self.share(lifted, args[0])
+            return lifted
         if name == "set" and len(args) > 1 and isinstance(args[1], torch.UntypedStorage):
             return func(args[0], self._on_meta_of(args[1]), *args[2:], **kwargs)
         if name == "resize":
@@ -189,6 +221,9 @@ class Recorder(TorchDispatchMode):
         if not returns_view(func) and any(map(_is_flagged, tensors)):
             args, kwargs = map_leaves(self._resolved, args), map_leaves(self._resolved, kwargs)
             tensors = tensors_of((args, kwargs))
+        if self._shared:
+            numbers = (self.number_of(tensor) for tensor in tensors)
+            self.load_shared({number for number in numbers if number is not None})
         recorded = any(map(self.is_recorded, tensors))
         if tensors and not recorded and name not in _ops.RANDOM:
             return func(*args, **kwargs)  # on tensors that were made before the recording
@@ -240,7 +275,9 @@ class Recorder(TorchDispatchMode):
         if bound.get("generator") is not None:
             self.warn_of_generator(name)
             kwargs["generator"] = bound["generator"] = None
-        changed = [tensor for argument in written(func) for tensor in tensors_of(bound[argument])]
+        changed = [
+            tensor for argument in written(func, bound) for tensor in tensors_of(bound[argument])
+        ]
         stand_ins = _StandIns(self, changed)
         args, kwargs = map_leaves(stand_ins.meta, args), map_leaves(stand_ins.meta, kwargs)
         if "device" in bound and not (bound["device"] is None and tensors_of((args, kwargs))):
@@ -258,19 +295,25 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         try:
             return func(*args, **kwargs)
-        except NotImplementedError:
-            # torch has no shape function for it. The operation itself tells the shapes.
+        except (NotImplementedError, RuntimeError) as error:
+            # torch has no shape function for it, or one that refuses meta tensors. The operation
+            # itself tells the shapes.
             if func._schema.is_mutable:
                 raise
+            refused = error
         args, kwargs = map_leaves(stand_ins.real, args), map_leaves(stand_ins.real, kwargs)
         if "device" in kwargs:
             kwargs["device"] = torch.device("cpu")
-        with plain_torch():
-            result = func(*args, **kwargs)
+        try:
+            with plain_torch():
+                result = func(*args, **kwargs)
+        except RuntimeError:
+            raise refused from None  # it is an error of the model
         for tensor in tensors_of(result):
             _check_supported(tensor)
         return map_leaves(_meta_like, result)
 
+    @_one_at_a_time
     def draw_into(self, tensor: torch.Tensor, form: Form) -> None:
         """Records a draw that has no torch operation."""
         ref = self.ref(tensor)
@@ -294,6 +337,32 @@ class Recorder(TorchDispatchMode):
             self.draws.append(entry)
 
 
+class InThread(TorchDispatchMode):
+    """Records the operations of another thread."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Takes the recording."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder = recorder
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns false, as `Recorder` does."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Records the operation, or just runs it once the recording has ended."""
+        if self.recorder.has_ended:
+            return func(*args, **(kwargs or {}))
+        return self.recorder.__torch_dispatch__(func, types, args, kwargs)
+
+
 @dataclass
 class _Operation:
     """An operation that ran on the meta device."""
@@ -314,6 +383,8 @@ class _Operation:
         outs = [recorder.ref(out) for out in results]
         creates = frozenset(ref.storage for ref in outs if ref.storage >= known)
         writes = [recorder.ref(tensor) for tensor in self.changed]
+        for ref in writes:
+            recorder.storages[ref.storage].resized()  # as an argument `out` of another size is
         if not creates and not writes:
             return  # a view
         entry = self._entry(recorder, outs, creates, writes)
@@ -330,9 +401,17 @@ class _Operation:
                 sources = frozenset().union(*(sources_of(value) for _, value in values))
                 new = Computed(self.name, sources) if sources else Known()
                 recorder.storages[ref.storage].write(ref, new)
+        recorder.store_shared({ref.storage for ref in writes})
+
+    def _out_leaves(self) -> list[torch.Tensor | None]:
+        """Returns the leaves of the result: its tensors, and None for anything else."""
+        found = leaves(map_leaves(self.stand_ins.original, self.result))
+        return [leaf if isinstance(leaf, torch.Tensor) else None for leaf in found]
 
     def _unread(self) -> list[str]:
-        return written(self.func) if self.name in _ops.OVERWRITING else outputs(self.func)
+        return (
+            written(self.func, self.bound) if self.name in _ops.OVERWRITING else outputs(self.func)
+        )
 
     def _entry(
         self, recorder: Recorder, outs: list[Ref], creates: frozenset[int], writes: list[Ref]
@@ -352,7 +431,7 @@ class _Operation:
             self.func,
             args,
             kwargs,
-            outs=outs,
+            outs=[recorder.ref(leaf) if leaf is not None else None for leaf in self._out_leaves()],
             reads=reads,
             writes=writes,
             creates=creates,

@@ -19,7 +19,7 @@ from torch._ops import OpOverload
 
 from fanin.torch._forms import Form
 from fanin.torch._storage import Ref, Storage
-from fanin.torch._trees import map_leaves, tensors_of
+from fanin.torch._trees import leaves, map_leaves
 
 #: A context in which no function mode sees what is called.
 no_function_modes = torch._C.DisableTorchFunction
@@ -32,7 +32,7 @@ class Entry:
     call: OpOverload | None  # None: `form` is drawn into the only view of `writes`
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    outs: Sequence[Ref] = ()
+    outs: Sequence[Ref | None] = ()  # for each leaf of the result; None for what is no tensor
     reads: frozenset[int] = frozenset()
     writes: Sequence[Ref] = ()
     creates: frozenset[int] = frozenset()
@@ -44,7 +44,7 @@ class Entry:
     @property
     def target(self) -> Ref:
         """The view that a draw fills."""
-        return self.writes[0] if self.writes else self.outs[0]
+        return next(ref for ref in (*self.writes, *self.outs) if ref is not None)
 
 
 class Log:
@@ -130,6 +130,7 @@ class Replay:
         self.log, self.storages, self.draw = log, storages, draw
         self.given = given or {}
         self.real: dict[int, torch.UntypedStorage] = {}
+        self.without: dict[int, str] = {}  # storages that an operation did not make, and why
 
     def value(self, ref: Ref) -> torch.Tensor:
         """Returns the final values of a view, in a new tensor on the CPU."""
@@ -165,23 +166,36 @@ class Replay:
             return
         assert entry.call is not None
         args = map_leaves(self._argument, entry.args)
-        kwargs = map_leaves(self._argument, entry.kwargs)
-        if entry.draw is not None:
-            with seeded_torch(self.draw, entry):
-                result = entry.call(*args, **kwargs)
-        else:
+        kwargs = dict(map_leaves(self._argument, entry.kwargs))
+        if entry.draw is None:
             result = entry.call(*args, **kwargs)
-        for ref, out in zip(entry.outs, tensors_of(result)):
-            if ref.storage in entry.creates:
-                self._keep(ref, out)
+        elif any(argument.name == "generator" for argument in entry.call._schema.arguments):
+            kwargs["generator"] = torch.Generator().manual_seed(_seed(self.draw, entry))
+            result = entry.call(*args, **kwargs)
+        else:
+            with seeded_torch(_seed(self.draw, entry)):
+                result = entry.call(*args, **kwargs)
+        for ref, out in zip(entry.outs, leaves(result)):
+            if ref is not None and ref.storage in entry.creates:
+                self._keep(entry, ref, out)
 
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, Ref):
+            if leaf.storage in self.without:
+                raise ValueError(self.without[leaf.storage])
             return self._tensor(leaf)
         return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
 
-    def _keep(self, ref: Ref, out: torch.Tensor) -> None:
-        """Keeps a result, laid out as in the recording, which can differ from the CPU's layout."""
+    def _keep(self, entry: Entry, ref: Ref, out: torch.Tensor | None) -> None:
+        """Keeps a result, laid out as in the recording, which can differ from the CPU's layout.
+
+        The CPU leaves out some results that other devices have, for a backward pass.
+        """
+        if out is None or out.numel() != ref.numel:
+            shape = None if out is None else tuple(out.shape)
+            self.without[ref.storage] = f"{entry.call} gives {shape} in place of {ref.size}"
+            return
+        self.without.pop(ref.storage, None)
         same_layout = (tuple(out.stride()), out.storage_offset()) == (ref.stride, ref.offset)
         if same_layout and out.untyped_storage().nbytes() == self.storages[ref.storage].nbytes:
             self.real[ref.storage] = out.untyped_storage()
@@ -190,23 +204,30 @@ class Replay:
             self._tensor(ref).copy_(out)
 
 
-@contextmanager
-def seeded_torch(draw: Draw, entry: Entry) -> Iterator[None]:
-    """Seeds torch's CPU generator for a draw that fanin has no stream for, and restores it.
+def _seed(draw: Draw, entry: Entry) -> int:
+    """Returns a seed for torch's generator, for a draw that fanin has no stream for.
 
-    The seed is drawn from the stream of the draw, so the values follow the caller's seed.
+    It is drawn from the stream of the draw, so the values follow the caller's seed.
     """
     words = torch.empty(4, dtype=torch.float32)
     draw(entry, words)
     seed = 0
     for word in words.tolist():
         seed = ((seed << 16) ^ int(word * (1 << 24))) & ((1 << 63) - 1)
-    state = torch.get_rng_state()
+    return seed
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """Seeds torch's CPU generator for an operation that takes no other one, and restores it."""
+    # Not torch.set_rng_state, which a recording watches.
+    generator = torch.default_generator
+    state = generator.get_state()
     try:
-        torch.default_generator.manual_seed(seed)
+        generator.manual_seed(seed)
         yield
     finally:
-        torch.set_rng_state(state)
+        generator.set_state(state)
 
 
 @contextmanager

@@ -39,7 +39,8 @@ class Report:
     """The tensors of each class: `"rule"`, `"parts"`, `"kept"`, `"tied"`, `"same"`, `"derived"`,
     `"replay"` and `"uninit"`, as in `RecordedTensor.origin`."""
     devices: list[str] = field(default_factory=list)
-    """How the tensors were filled, such as `"filled on the CPU, copied to cuda:0"`."""
+    """How the tensors were filled: `"filled on the CPU"`, `"filled on cuda:0 by Triton"`,
+    `"filled on mps:0 by torch operations"` or `"filled on the CPU, copied to xla:0"`."""
     untouched: list[str] = field(default_factory=list)
     """The names of the tensors that keep their values, because `only` leaves them out or the recipe
     has `skip = true` for them."""
@@ -61,12 +62,8 @@ class Report:
     def add(self, origin: str, part: Part) -> None:
         """Counts a tensor that was written."""
         self.classes.setdefault(origin, Count()).add(part.memory)
-        device = part.memory.device
-        how = "filled on the CPU"
-        if device.type != "cpu":
-            how += f", copied to {device}"
-        if how not in self.devices:
-            self.devices.append(how)
+        if part.how not in self.devices:
+            self.devices.append(part.how)
 
     def warn(self, message: str) -> None:
         """Adds a warning, and gives it to the caller of the public function."""

@@ -29,8 +29,21 @@ def bound_arguments(
     return bound
 
 
-def written(func: OpOverload) -> list[str]:
-    """Returns the names of the arguments that an operation changes."""
+#: Operations that change arguments in training, although their schemas do not say so.
+_UPDATE_STATISTICS = frozenset(
+    "batch_norm_update_stats cudnn_batch_norm miopen_batch_norm native_batch_norm".split()
+)
+
+
+def written(func: OpOverload, bound: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the arguments that an operation changes.
+
+    Args:
+        func: The operation.
+        bound: Its arguments by name, from `bound_arguments`.
+    """
+    if base_name(func) in _UPDATE_STATISTICS and bound.get("training", True):
+        return ["running_mean", "running_var"]
     arguments = func._schema.arguments
     return [a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from fanin.torch._build import check_dtype, checked_device, log_built
 from fanin.torch._fill import check_seed
-from fanin.torch._listing import generators, named_tensors, warn_uninitialized
+from fanin.torch._listing import named_tensors, warn_uninitialized
 from fanin.torch._live import attribute_modules
 from fanin.torch._materialize import materialize
 from fanin.torch._modes import recording
@@ -57,11 +57,11 @@ def seeded(
     started = time.perf_counter()
     seed, device = check_seed(seed), checked_device(device)
     check_dtype(dtype)
-    with generators() as drew, recording() as recorder:
+    with recording() as recorder:
         yield
         model = _only_root(recorder)
         named = named_tensors(model, recorder)
-    recorded = conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named)
     warn_uninitialized(named, recorder)
     report = Report()
     for message in recorded.warnings:

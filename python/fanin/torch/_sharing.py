@@ -7,7 +7,7 @@ from streams that they share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fanin.torch._classes import Named, classify_alone, tie
@@ -64,9 +64,11 @@ class Sharing:
                 if value.source >= 0 and self._is_whole(value.source, tensor):
                     owners.setdefault(value.source, tensor.name)
         names: dict[int, str] = {}
+        taken = {tensor.name for tensor in self.tensors}
         for tensor in self.tensors:
             for index, draw in enumerate(tensor.draws):
-                names.setdefault(draw, owners.get(draw, f"{tensor.name}//{index}"))
+                own = unused(f"{tensor.name}//{index}", taken)
+                names.setdefault(draw, owners.get(draw, own))
         return names
 
     def owner(self, draw: int, tensors: Sequence[Named]) -> Named | None:
@@ -183,6 +185,13 @@ class Sharing:
             if other is not tensor:
                 tensor.origin, tensor.of = "same", other.name
                 tensor.detail = f"Equal to {other.name} at the start."
+
+
+def unused(name: str, taken: Collection[str]) -> str:
+    """Returns a name for a stream, with slashes added until nothing else has it."""
+    while name in taken:
+        name += "/"
+    return name
 
 
 def _overlap(a: Named, b: Named) -> bool:

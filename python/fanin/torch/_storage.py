@@ -163,6 +163,11 @@ class Mixed:
 Value = Union[Simple, Mixed]
 
 
+def simple_values(value: Value) -> list[Simple]:
+    """Returns the values of the pieces, or the value itself if it is not mixed."""
+    return [piece.value for piece in value.pieces] if isinstance(value, Mixed) else [value]
+
+
 def sources_of(value: Value) -> frozenset[int]:
     """Returns the draws that a value depends on."""
     if isinstance(value, Drawn):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fanin.torch._live import gradient
 from fanin.torch._storage import Ref
 
 
@@ -18,7 +19,7 @@ def view_of(storage: torch.UntypedStorage, ref: Ref, dtype: torch.dtype) -> torc
 def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
     """Gives each first tensor the contents of the second one.
 
-    The objects stay the same, with their classes, attributes, hooks and `requires_grad`. A view of
+    The objects stay the same, with their classes, attributes, hooks and gradients. A view of
     another one of the tensors is a view of its new contents, so gradients reach that tensor.
 
     Returns:
@@ -27,6 +28,7 @@ def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Ten
     own = {id(tensor) for tensor, _ in tensors}
     # All bases are asked for before the first swap, which gives them to other objects.
     bases = [tensor._base for tensor, _ in tensors]
+    gradients = [(tensor, gradient(tensor)) for tensor, _ in tensors]
     cut = []
     pairs = zip(tensors, bases)
     for (tensor, contents), base in sorted(pairs, key=lambda pair: pair[1] is not None):
@@ -44,6 +46,9 @@ def swap(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Ten
         if tensor.is_neg():
             contents = torch._neg_view(contents)
         _swap(tensor, contents)
+    for tensor, found in gradients:
+        for each in found:  # which has its new contents, too
+            tensor.grad = each
     return cut
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fanin._errors import ArgumentError
-from fanin.torch._listing import generators, named_tensors, warn_uninitialized
+from fanin.torch._listing import named_tensors, warn_uninitialized
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
@@ -31,14 +31,14 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
         ValueError: If the code adds a parameter, or gives one another shape.
     """
     before = slots(model)
-    with generators() as drew, _own_tensors_return(before), recording() as recorder:
+    with _own_tensors_return(before), recording() as recorder:
         _put_twins(before)
         with _without_hf_flags(model):
             code(model)
         after = slots(model)
         named = named_tensors(model, recorder)
     _keep_new_buffers(before, after)
-    recorded = conclude(model, recorder, named, drew)
+    recorded = conclude(model, recorder, named)
     # The caller decides about tensors without any value.
     warn_uninitialized([tensor for tensor in named if tensor.origin != "uninit"], recorder)
     return recorded

@@ -8,9 +8,11 @@ import io
 import logging
 import pickle
 import weakref
+from collections import deque
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -127,6 +129,119 @@ def test_random_tensors_without_a_name_have_streams_of_their_path() -> None:
     assert not torch.equal(linear.weight, build(nn.Linear, 3, 3, seed=1).weight)
     bound = 1 / 3**0.5
     assert bool((linear.weight.abs() <= bound).all()) and float(linear.weight.detach().std()) > 0.1
+
+
+def test_tensors_without_a_name_share_random_numbers_as_in_the_model() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.noise = torch.randn(5)
+            self.double = self.noise * 2
+            self.weight = nn.Parameter(torch.randn(5))
+            self.root = [self.weight.detach().abs().sqrt()]
+            self.table = torch.arange(3.0)
+
+    model = build(Model, seed=1)
+    assert torch.equal(model.double, 2 * model.noise)
+    assert torch.equal(model.root[0], model.weight.detach().abs().sqrt())
+    assert not torch.equal(model.noise, model.weight.detach())
+    assert model.table.tolist() == [0, 1, 2]
+
+
+def test_streams_without_a_tensor_meet_no_other_stream() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(5) * torch.rand(5))
+            self.register_parameter("w//0", nn.Parameter(torch.randn(5)))
+            self.register_parameter("w//1", nn.Parameter(torch.rand(5)))
+            self.x = {"y": torch.randn(5)}
+            setattr(self, "x.y", torch.randn(5))
+
+    model = build(Model, seed=1)
+    parameters = dict(model.named_parameters())
+    assert not torch.equal(parameters["w"], parameters["w//0"] * parameters["w//1"])
+    assert not torch.equal(model.x["y"], getattr(model, "x.y"))
+
+
+class Slots:
+    """An object without a `__dict__`."""
+
+    __slots__ = ("__weakref__", "noise")
+
+
+def test_every_container_is_searched_for_random_tensors() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queue = deque([torch.randn(3)])
+            self.slots = Slots()
+            self.slots.noise = torch.randn(3)
+            self.table = {"a": (torch.randn(3), [torch.randn(3)])}
+
+    model = build(Model, seed=1)
+    pair = model.table["a"]
+    found = [model.queue[0], model.slots.noise, pair[0], pair[1][0]]
+    paths = ["queue.0", "slots.noise", "table.a.0", "table.a.1.0"]
+    for path, tensor in zip(paths, found):
+        expected = fanin.fill("normal", (3,), name=f"{path}//0", seed=1)
+        assert np.array_equal(tensor.numpy(), expected), path
+
+
+def test_gradients_of_the_constructor_stay() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 2)
+            self.backward()
+
+        def backward(self) -> None:
+            self.second(self.first(torch.ones(1, 3)).tanh()).sum().backward()
+
+    model = build(Model, seed=1)
+    expected = Model()
+    expected.load_state_dict(model.state_dict())
+    expected.zero_grad()
+    expected.backward()
+    for parameter, other in zip(model.parameters(), expected.parameters()):
+        assert torch.equal(parameter.grad, other.grad)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert not torch.equal(model.first.weight, expected.first.weight)
+
+
+@pytest.mark.parametrize("shape", [(8, 4), (2, 4, 4), (2, 4, 2, 2)])
+def test_gradients_of_a_norm_without_one_of_its_input(shape: tuple[int, ...]) -> None:
+    def make() -> nn.Module:
+        norm = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)](4)
+        x = torch.arange(32.0).view(shape)
+        (norm(x) * torch.ones(shape).cumsum(0)).sum().backward()
+        return norm
+
+    model, real = build(make, seed=1), make()
+    torch.testing.assert_close(model.weight.grad, real.weight.grad)
+    assert torch.equal(model.bias.grad, real.bias.grad)
+
+
+def test_expanded_buffers_stay_expanded(tmp_path: Path) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            rows, columns = torch.meshgrid(torch.arange(3.0), torch.arange(2.0), indexing="ij")
+            noise = torch.randn(6)
+            own = {"rows": rows, "columns": columns, "noise": noise, "more": noise.expand(2, 6)}
+            own.update(zeros=torch.zeros(1).expand(5), other=torch.randn(3).expand(2, 3))
+            for name, tensor in own.items():
+                self.register_buffer(name, tensor)
+
+    model = build(Model, seed=1)
+    assert model.rows.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert model.columns.tolist() == [[0, 1], [0, 1], [0, 1]]
+    assert model.more.data_ptr() == model.noise.data_ptr()
+    assert model.more.stride() == (0, 1) and model.other.stride() == (0, 1)
+    record(Model).save(tmp_path / "m.toml", seed=1)
+    plan = fanin.Recipe.load(tmp_path / "m.toml").plan(seed=1)
+    for name, buffer in model.named_buffers():
+        assert np.array_equal(plan.fill(name), buffer.numpy()), name
 
 
 def test_views_of_parameters_carry_gradients() -> None:

@@ -140,6 +140,27 @@ def test_tied_weights(tmp_path: Path) -> None:
     assert 'tied_to = "embed.weight"' in recorded.recipe.text
 
 
+def test_a_copy_of_tied_weights_is_tied(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(7, 3), nn.Linear(3, 7, bias=False)
+            self.head.weight = self.embed.weight
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.online = Tied()
+            self.target = copy.deepcopy(self.online)
+
+    recorded = record(Model)
+    tensors = recorded.tensors
+    assert [tensor.origin for tensor in tensors.values()] == ["rule", "tied", "same", "tied"]
+    assert tensors["target.head.weight"].of == "target.embed.weight"
+    check_like_torch(recorded, Model())
+    check_saved(recorded, tmp_path)
+
+
 def test_one_module_under_two_names_is_tied() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -539,28 +560,6 @@ def test_data_that_the_model_was_given_and_changes() -> None:
     assert given.tolist() == [1.0] * 4, "the caller's tensor does not change"
 
 
-def test_storages_give_unnamed_tensors_their_values() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(3))
-            self.plain = torch.arange(3.0)
-            self.noise = torch.randn(5)
-
-    recorded = record(Model)
-    storages = recorded._storages()
-    weight, plain, noise = (
-        storages.ref(getattr(recorded.model, name)) for name in ("weight", "plain", "noise")
-    )
-    assert weight.storage in storages.named
-    assert plain.storage not in storages.named
-    assert storages.value(plain.storage, 1, "plain").view(torch.float32).tolist() == [0.0, 1.0, 2.0]
-    drawn = storages.value(noise.storage, 1, "noise").view(torch.float32)
-    assert torch.equal(drawn, storages.value(noise.storage, 1, "noise").view(torch.float32))
-    assert drawn.unique().numel() == 5
-    assert storages.ref(torch.ones(2)) is None
-
-
 def test_a_part_of_a_saved_recipe_is_orthogonal(tmp_path: Path) -> None:
     def make() -> dict[str, torch.Tensor]:
         gates = torch.empty(12, 4)
@@ -702,3 +701,15 @@ def test_a_flipped_draw_alone_is_a_rule() -> None:
 def test_zeros_keep_their_sign(numbers: list[float]) -> None:
     recorded = hold(lambda: {"x": torch.tensor(numbers) * 1})
     assert bits(value(recorded, "x")) == bits(torch.tensor(numbers))
+
+
+def test_arithmetic_with_constants_made_before() -> None:
+    two, one = torch.full((3,), 2.0), torch.ones((), dtype=torch.float64)
+    recorded = hold(lambda: {"sum": torch.ones(3) + two, "quotient": torch.ones(3).half() / one})
+    assert recorded.tensors["sum"].init == "constant(value=3)"
+    assert recorded.tensors["quotient"].dtype == torch.float16
+
+
+def test_an_output_gets_the_size_of_the_result() -> None:
+    recorded = hold(lambda: {"x": torch.arange(3.0, out=torch.zeros(0))})
+    assert value(recorded, "x").tolist() == [0, 1, 2]

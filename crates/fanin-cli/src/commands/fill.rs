@@ -44,7 +44,7 @@ pub fn run(arguments: &FillArguments) -> Result<(), Failure> {
     let what = count(fill.elements().into(), "element");
     write(
         &backend,
-        &Writer::default(),
+        &Writer::default().with_overwrite(arguments.overwrite),
         &output,
         &contents,
         &Sources::new(),

@@ -15,7 +15,10 @@ use crate::backend::Backend;
 use crate::distributed::ProcessRank;
 use crate::format::count;
 use crate::model::{plan, report_unused_placements};
-use crate::output::{NULL, Output, check_overwritten, check_sources, status, work, write};
+use crate::output::{
+    NULL, Output, check_folder, check_not_source, check_overwritten, check_sources, status, work,
+    write,
+};
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let process = ProcessRank::find(&arguments.distributed)?;
@@ -37,6 +40,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
     let sources = Sources::of_plan(&plan, Some(list))?;
     if let Some(path) = output.path() {
         check_sources(&sources, path)?;
+        check_not_source(list, path)?;
         if arguments.overwrite {
             check_overwritten(&sources, list, path)?;
         }
@@ -161,6 +165,7 @@ impl ModelOutput {
         if process.is_some() {
             return refused("several processes write several files: give a folder");
         }
+        check_folder(path)?;
         Ok(ModelOutput::One(Output::Safetensors(path.to_owned())))
     }
 }

@@ -7,16 +7,15 @@ mod terminal;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use fanin::Fill;
 use fanin::checkpoint::{self, Examined, Histogram};
 use fanin::init::Law;
-use fanin::{Fill, recipe};
-use fanin_plot::Page;
 
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::{expected_fills, warn_of_unlisted_in};
-use crate::output::{print, status};
+use crate::model::{expected_fills, recipe, warn_of_unlisted_in};
+use crate::output::{check_picture, print, save_picture, status};
 
 /// The maximum number of tensors that are drawn in detail.
 const DETAILED: usize = 3;
@@ -35,18 +34,18 @@ struct Detail<'a> {
 
 pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     if let Some(out) = &arguments.out {
-        Page::check_path(out).map_err(Failure::usage)?;
+        check_picture(out)?;
     }
     let file = &arguments.file;
     warn_of_unlisted_in(file);
     let fills = match &arguments.recipe {
-        Some(name) => expected_fills(file, name)?,
+        Some(name) => expected_fills(file, &recipe(name)?)?,
         None => Vec::new(),
     };
     let mut rows = checkpoint::examine(file, &fills)?;
     if let Some(pattern) = &arguments.tensor {
         let names: Vec<&str> = rows.iter().map(|row| row.stats.name.as_str()).collect();
-        let picked = recipe::select(pattern, &names).map_err(Failure::usage)?;
+        let picked = fanin::recipe::select(pattern, &names).map_err(Failure::usage)?;
         let mut picked = picked.into_iter().peekable();
         let mut i = 0;
         rows.retain(|_| {
@@ -60,7 +59,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     for line in left_out(&rows, details.len()) {
         status(&line);
     }
-    if details.is_empty() && spreads(&rows).is_empty() {
+    if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
              f32, f16 or bf16",
@@ -69,7 +68,11 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     match &arguments.out {
         Some(out) => {
-            page::page(arguments, &rows, &details).save(out)?;
+            save_picture(
+                &page::page(arguments, &rows, &details),
+                out,
+                arguments.overwrite,
+            )?;
             let tensors = count(rows.len() as u128, "tensor");
             status(&format!("{tensors}, to {}", out.display()));
             Ok(())
@@ -125,13 +128,11 @@ fn range(row: &Examined) -> Option<std::ops::Range<f64>> {
     (std > 0.0 && (high - low).is_finite() && low < high).then_some(low..high)
 }
 
-/// Returns number, in the file's order, and std of the tensors whose std is above 0.
+/// Returns number, in the file's order, and std of the tensors with a finite std.
 fn spreads(rows: &[Examined]) -> Vec<(f64, f64)> {
     let numbered = (1..).map(f64::from).zip(rows);
     let spreads = numbered.filter_map(|(number, row)| Some((number, row.stats.std?)));
-    spreads
-        .filter(|(_, std)| *std > 0.0 && std.is_finite())
-        .collect()
+    spreads.filter(|(_, std)| std.is_finite()).collect()
 }
 
 /// Returns a line for each kind of tensor that is not drawn.
@@ -143,25 +144,25 @@ fn left_out(rows: &[Examined], detailed: usize) -> Vec<String> {
     let kinds = [
         (
             number(&|row| !is_float(row)),
-            "of integers, or floats of a byte",
+            "of integers, or floats of a byte: not drawn",
         ),
         (
             number(&|row| is_float(row) && empty(row)),
-            "without elements",
+            "without elements: not drawn",
         ),
         (
             number(&|row| is_float(row) && !empty(row) && !finite(row)),
-            "with NaN or infinities",
+            "with NaN or infinities: not drawn",
         ),
         (
             number(&|row| row.stats.std == Some(0.0)),
-            "of equal elements",
+            "of equal elements: not drawn in detail",
         ),
     ];
     let mut lines: Vec<String> = kinds
         .iter()
         .filter(|(tensors, _)| *tensors > 0)
-        .map(|(tensors, what)| format!("{} {what}: not drawn", count(*tensors as u128, "tensor")))
+        .map(|(tensors, what)| format!("{} {what}", count(*tensors as u128, "tensor")))
         .collect();
     let varied = number(&|row| range(row).is_some());
     if varied > detailed {

@@ -8,7 +8,7 @@ use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::{narrowed, plan};
-use crate::output::{Output, check_sources, write};
+use crate::output::{Output, check_not_source, check_sources, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     let output = Output::parse(&arguments.out)?;
@@ -25,7 +25,11 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
             }
         }
     }
-    let sources = Sources::of_plan(&plan, Some(arguments.model.source(&recipe)?))?;
+    let list = arguments.model.source(&recipe)?;
+    if let Some(path) = output.path() {
+        check_not_source(list, path)?;
+    }
+    let sources = Sources::of_plan(&plan, Some(list))?;
     sources.apply(&mut fills)?;
     if fills.iter().any(Fill::is_kept)
         && let Some(path) = output.path()
@@ -70,7 +74,7 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         count(elements, "element"),
         count(fills.len() as u128, "tensor")
     );
-    let writer = Writer::default();
+    let writer = Writer::default().with_overwrite(arguments.overwrite);
     write(&backend, &writer, &output, &contents, &sources, &what)
 }
 

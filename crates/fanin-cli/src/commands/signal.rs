@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::Failure;
 use crate::args::SignalArguments;
 use crate::format::count;
-use crate::output::{print, print_json, progress_bar, status};
+use crate::output::{check_picture, print, print_json, progress_bar, save_picture, status};
 use crate::table::{Align, table};
 
 /// The initializers that are compared by default, and their names in a picture. They are constant,
@@ -38,12 +38,12 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
         seed: arguments.seed,
     };
     if let Some(path) = &arguments.out {
-        Page::check_path(path).map_err(Failure::usage)?;
+        check_picture(path)?;
     }
     let inits = named_inits(&arguments.init)?;
     let runs = propagate(network, &arguments.activation, &inits).map_err(Failure::usage)?;
     if let Some(path) = &arguments.out {
-        page(network, &runs).save(path)?;
+        save_picture(&page(network, &runs), path, arguments.overwrite)?;
     }
     if arguments.json {
         return print_json(&Report {

@@ -1,25 +1,32 @@
 //! `fanin stats` shows statistics of the tensors in a file, and flags values that cannot be chance.
 
-use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
+use std::path::Path;
+
+use fanin::Recipe;
+use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS, Weights};
 
 use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
-use crate::model::{expected_fills, warn_of_unlisted_in};
+use crate::model::{expected_fills, recipe, recipe_of, warn_of_unlisted_in};
 use crate::output::{print, print_json, status};
 use crate::table::{Align, table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     warn_of_unlisted_in(&arguments.file);
-    let fills = match &arguments.recipe {
-        Some(name) => expected_fills(&arguments.file, name)?,
+    let recipe = match &arguments.recipe {
+        Some(name) => Some(recipe(name)?),
+        None => recipe_of_file(&arguments.file),
+    };
+    let fills = match &recipe {
+        Some(recipe) => expected_fills(&arguments.file, recipe)?,
         None => Vec::new(),
     };
     let rows = checkpoint::examine(&arguments.file, &fills)?;
     if arguments.json {
         return print_json(&rows);
     }
-    let compared = arguments.recipe.is_some();
+    let compared = recipe.is_some();
     let flagged = rows.iter().filter(|row| !row.flags.is_empty()).count();
     let mut columns = vec![
         ("name", Align::Left),
@@ -55,6 +62,17 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Returns the recipe that the metadata of a file name, and says so. It is `None` if they name none, or
+/// one that is not here.
+fn recipe_of_file(file: &Path) -> Option<Recipe> {
+    let recipe = recipe_of(&Weights::open(file).ok()?).ok()?;
+    status(&format!(
+        "compared with recipe {}, which the file's metadata name",
+        recipe.name()
+    ));
+    Some(recipe)
 }
 
 /// A statistic's name, and the function that reads its expected value.
@@ -94,12 +112,17 @@ fn cells(row: &Examined, compared: bool) -> Vec<String> {
         stats.dtype.clone(),
         stats.n.to_string(),
     ];
-    for (seen, (_, of)) in seen.into_iter().zip(STATISTICS) {
+    for (seen, (name, of)) in seen.into_iter().zip(STATISTICS) {
         cells.push(seen);
         if compared {
             let expected = row.expected.as_ref().map(|expected| of(expected).expected);
             let expected = expected.filter(|expected| !expected.is_nan());
-            cells.push(expected.map_or_else(missing, short_text));
+            // Zeros are counted.
+            let text = |expected: f64| match name {
+                "zeros" => format!("{expected:.0}"),
+                _ => short_text(expected),
+            };
+            cells.push(expected.map_or_else(missing, text));
         }
     }
     let flags: Vec<&str> = row.flags.iter().map(|flag| flag.text.as_str()).collect();

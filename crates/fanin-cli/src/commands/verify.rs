@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{recipe, recipe_of, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -33,9 +33,13 @@ struct Report<'a> {
 }
 
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let recipe = recipe(&arguments.recipe)?;
+    let given = arguments.recipe.as_deref().map(recipe).transpose()?;
     let weights = Weights::open(&arguments.file)?;
     warn_of_unlisted(&weights);
+    let (recipe, seed) = match given {
+        Some(recipe) => (recipe, arguments.seed),
+        None => of_metadata(&weights, arguments.seed)?,
+    };
     let source = arguments.tensors.as_deref().or(recipe.tensors());
     let list = match (source, weights.slice_of_unknown()) {
         (Some(source), _) => tensor_list(source)?,
@@ -49,7 +53,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         }
         (None, None) => weights.tensor_list()?,
     };
-    let plan = resolve(&recipe, &list, arguments.seed, None)?;
+    let plan = resolve(&recipe, &list, seed, None)?;
     let seed = plan.seed;
     // The file itself is no source for what it should hold.
     let compared = Compared::new(plan, source)?.narrowed_to(&weights)?;
@@ -122,6 +126,20 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     Err(Failure::Run(message(
         &weights, &found, &hints, &recipe, seed,
     )))
+}
+
+/// Returns the recipe and the seed that the metadata of weights name, and says so. A given seed comes
+/// first.
+fn of_metadata(weights: &Weights, seed: Option<u64>) -> Result<(Recipe, Option<u64>), Failure> {
+    let recipe = recipe_of(weights).map_err(Failure::usage)?;
+    let named = weights.metadata("seed").and_then(|seed| seed.parse().ok());
+    let seed = seed.or(named);
+    let of_seed = seed.map_or_else(String::new, |seed| format!(" and seed {seed}"));
+    status(&format!(
+        "recipe {}{of_seed}, which the file's metadata name",
+        recipe.name()
+    ));
+    Ok((recipe, seed))
 }
 
 /// Returns the message for weights that agree.

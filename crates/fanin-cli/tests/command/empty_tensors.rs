@@ -47,7 +47,10 @@ fn files_hold_empty_tensors() {
         (&Value::from(0), &Value::Null)
     );
     let ended = run.fanin("stats model.safetensors").ok();
-    assert_eq!(ended.rows()[1].join(" "), "a [0, 3] f32 0 - - - - - 0");
+    assert_eq!(
+        ended.rows()[1].join(" "),
+        "a [0, 3] f32 0 - - - - - - - - - - 0 - -"
+    );
 }
 
 #[test]

@@ -274,10 +274,10 @@ fn invalid_recipes_are_refused() {
         run.write("bad.toml", toml);
         seeded("bad.toml").refused(1, texts);
     }
-    init("kaiming").refused(
-        2,
-        &["no seed: give --seed N, or write `seed = N` in kaiming"],
-    );
+    init("kaiming").refused(2, &["no seed: give --seed N"]);
+    run.recipe("other.toml", "normal");
+    let texts = ["no seed: give --seed N, or write `seed = N` in other.toml"];
+    init("other.toml").refused(2, &texts);
 }
 
 #[test]

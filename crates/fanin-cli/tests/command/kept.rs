@@ -437,7 +437,7 @@ fn what_is_not_made_is_carried_over_whatever_the_rule_and_the_dtype() {
             "own.toml",
             format!("[[rule]]\nmatch = \"*\"\ninit = \"{init}\"\n"),
         );
-        run.fanin("init own.toml --seed 1 --dtype bf16 --out out.safetensors")
+        run.fanin("init own.toml --seed 1 --dtype bf16 --overwrite --out out.safetensors")
             .tensors("source.safetensors")
             .ok();
         let file = std::fs::read(run.path("out.safetensors")).unwrap();

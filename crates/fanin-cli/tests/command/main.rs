@@ -16,6 +16,7 @@ mod foreign_files;
 mod hostile_input;
 mod kept;
 mod mpi;
+mod overwriting;
 mod plan;
 mod plot;
 mod rank_files;

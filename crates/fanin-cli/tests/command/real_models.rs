@@ -636,7 +636,7 @@ fn whole_numbers_without_a_rule_are_carried_over_from_a_checkpoint() {
 fn whole_numbers_without_a_rule_and_without_data_are_refused() {
     let run = Run::new();
     swin_without_skip(&run);
-    seeded(&run, "init recipe.toml --out model.safetensors")
+    seeded(&run, "init recipe.toml --overwrite --out model.safetensors")
         .tensors(list("swin"))
         .refused(1, &["features.1.0.attn.relative_position_index", "skip"]);
 }
@@ -656,10 +656,10 @@ fn rules_keep_counters_of_a_checkpoint_or_start_them_again() {
             rule => format!("[[rule]]\nmatch = \"*.num_batches_tracked\"\n{rule}\n"),
         };
         run.write("recipe.toml", format!("extends = \"mobilenet_v3\"\n{rule}"));
-        seeded(&run, "init recipe.toml --out model.safetensors")
+        seeded(&run, "init recipe.toml --overwrite --out made.safetensors")
             .tensors(&source)
             .ok();
-        let file = open(&run, "model.safetensors");
+        let file = open(&run, "made.safetensors");
         let counters = file.tensors.iter();
         let counters = counters.filter(|(name, _)| name.ends_with("num_batches_tracked"));
         let mut found = 0;
@@ -669,7 +669,7 @@ fn rules_keep_counters_of_a_checkpoint_or_start_them_again() {
             found += 1;
         }
         assert_eq!(found, 34, "{rule}");
-        check_file(&run, "model.safetensors");
+        check_file(&run, "made.safetensors");
     }
 }
 

@@ -55,9 +55,16 @@ fn the_list_of_the_arguments_has_precedence() {
 #[test]
 fn a_missing_list_is_an_error_of_usage() {
     let run = with_recipe();
-    run.fanin("plan kaiming").refused(
+    run.recipe("other.toml", "normal");
+    run.fanin("plan other.toml").refused(
         2,
-        &["no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in kaiming"],
+        &["no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in other.toml"],
+    );
+    // Nobody can write into a preset.
+    let ended = run.fanin("plan kaiming").ends(2);
+    assert_eq!(
+        ended.stderr,
+        "fanin: error: no list of tensors: give --tensors SOURCE\n"
     );
     fs::remove_file(run.path("models/list.json")).unwrap();
     run.cpu("init models/own.toml --out w.safetensors")

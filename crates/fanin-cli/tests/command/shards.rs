@@ -90,7 +90,7 @@ fn a_model_that_fits_is_one_file() {
         1,
         &[
             "folder: holds model.safetensors of another model",
-            "--overwrite",
+            "set overwrite",
             "or use another folder",
         ],
     );
@@ -430,13 +430,9 @@ fn an_index_of_another_model_is_removed_first() {
         });
         let metadata = [("seed", seed.to_string())];
         let shards = Shards::split(&fills, 4000, &metadata).unwrap();
-        let saved = Writer::default().save_shards(
-            folder.path(),
-            &shards,
-            share,
-            &mut cpu::fill_range,
-            &mut silent,
-        );
+        let writer = Writer::default().with_overwrite(true);
+        let make = &mut cpu::fill_range;
+        let saved = writer.save_shards(folder.path(), &shards, share, make, &mut silent);
         saved.unwrap()
     };
     assert_eq!(save(1, Share::ALL).missing, [""; 0]);

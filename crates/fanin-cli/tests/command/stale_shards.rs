@@ -89,7 +89,7 @@ fn a_model_with_other_files_is_replaced_completely() {
             }
             for more in ["", "--resume"] {
                 let init = init(&run, new).and(more);
-                init.refused(1, &["m: holds ", " of another model", "--overwrite"]);
+                init.refused(1, &["m: holds ", " of another model", "set overwrite"]);
                 assert_eq!(files(&run), before, "{old} to {new}");
             }
             init(&run, new).and("--overwrite").ok();
@@ -185,7 +185,7 @@ fn the_last_process_removes_the_old_files() {
             let share = format!("--rank {rank} --world-size 2");
             init(&run, new).and(&share)
         };
-        process(1).refused(1, &["--overwrite"]);
+        process(1).refused(1, &["set overwrite"]);
         process(1).and("--overwrite").ok();
         // The old model is complete until the new one is.
         for name in names(old) {
@@ -230,7 +230,7 @@ fn a_single_file_beside_shards_is_refused_too() {
         let init = run.cpu("init own.toml --seed 1 --out").arg(file);
         init.tensors("list.json")
     };
-    single("m/model.safetensors").refused(1, &["m: holds 5 files", "--overwrite"]);
+    single("m/model.safetensors").refused(1, &["m: holds 5 files", "set overwrite"]);
     assert_eq!(files(&run), before);
     single("m/model.safetensors").and("--overwrite").ok();
     assert_eq!(files(&run), ["model.safetensors"]);

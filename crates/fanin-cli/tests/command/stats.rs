@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fanin::checkpoint::{self, Contents, Examined};
+use fanin::checkpoint::{self, Contents, Examined, Writer};
 use fanin::{DType, Fill, Init, Recipe, Tensor, cpu};
 use serde_json::Value;
 
@@ -49,7 +49,9 @@ impl Fault {
             }
             Ok(())
         };
-        checkpoint::save(self.path(), &contents, &mut make, &mut checkpoint::silent).unwrap();
+        let writer = Writer::default().with_overwrite(true);
+        let saved = writer.save(self.path(), &contents, &mut make, &mut checkpoint::silent);
+        saved.unwrap();
         let fills: &[Fill] = if with_recipe { &fills } else { &[] };
         checkpoint::examine(self.path(), fills).unwrap().remove(0)
     }

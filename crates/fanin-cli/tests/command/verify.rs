@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use fanin::checkpoint::{self, Contents, Verification, Weights, save, silent};
+use fanin::checkpoint::{self, Contents, Verification, Weights, Writer, silent};
 use fanin::{DType, Error, Fill, Init, Recipe, Tensor, cpu};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -26,7 +26,9 @@ fn normal(name: &str, dims: &[u64], dtype: DType) -> Fill {
 
 fn write(path: &Path, fills: &[Fill]) {
     let contents = Contents::safetensors(fills, &[]).unwrap();
-    save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let writer = Writer::default().with_overwrite(true);
+    let saved = writer.save(path, &contents, &mut cpu::fill_range, &mut silent);
+    saved.unwrap();
 }
 
 fn verify(path: &Path, fills: &[Fill]) -> fanin::Result<Verification> {
@@ -506,7 +508,7 @@ fn slices_are_verified_against_the_whole_list() {
     let run = Run::new();
     let fill = |more: &str| {
         run.cpu(FILL)
-            .and("--shape 40,30 --out m.safetensors")
+            .and("--shape 40,30 --overwrite --out m.safetensors")
             .and(more)
             .ok();
     };
@@ -550,7 +552,9 @@ fn slices_are_verified_against_the_whole_list() {
     ];
     let contents = Contents::safetensors(&part, &metadata).unwrap();
     let path = run.path("m.safetensors");
-    checkpoint::save(path, &contents, &mut cpu::fill_range, &mut silent).unwrap();
+    let writer = Writer::default().with_overwrite(true);
+    let saved = writer.save(path, &contents, &mut cpu::fill_range, &mut silent);
+    saved.unwrap();
     verify.refused(
         2,
         &[
@@ -636,5 +640,53 @@ fn invalid_requests_are_refused() {
     verify(TORCH_42)
         .and("--adapter x")
         .refused(2, &["--adapter names a GPU"]);
-    run.fanin("verify m.safetensors").ends(2);
+}
+
+#[test]
+fn recipe_and_seed_can_come_from_the_metadata() {
+    let run = with_model();
+    run.cpu("verify m.safetensors")
+        .ok()
+        .says("recipe torch and seed 42, which the file's metadata name")
+        .says("the weights of torch with seed 42, to the bit");
+    // A given seed comes first.
+    run.cpu("verify m.safetensors --seed 43")
+        .ends(1)
+        .says("as torch gives with seed 43");
+    let quiet = run.cpu("verify m.safetensors --quiet").ok();
+    assert_eq!(quiet.stderr, "");
+    run.fanin("stats m.safetensors")
+        .ok()
+        .says("compared with recipe torch, which the file's metadata name")
+        .says("0 of 6 tensors flagged");
+
+    // A recipe file is found here or beside the weights, and only if it is the same.
+    run.write("own.toml", "extends = 'torch'\n# a comment\n");
+    fs::create_dir(run.path("there")).unwrap();
+    run.cpu("init own.toml --tensors m.safetensors --seed 7 --out there/m.safetensors")
+        .ok();
+    let verify = || run.cpu("verify there/m.safetensors");
+    verify().ok().says("the weights of own.toml with seed 7");
+    run.write("there/own.toml", run.read("own.toml"));
+    run.write("own.toml", "extends = 'torch'\n");
+    verify().ok().says("the weights of own.toml with seed 7");
+    run.write("there/own.toml", "extends = 'torch'\n");
+    verify().refused(2, &["unknown recipe \"own.toml\"", "has another hash"]);
+    run.fanin("stats there/m.safetensors").ok();
+    for name in ["own.toml", "there/own.toml"] {
+        fs::remove_file(run.path(name)).unwrap();
+    }
+    verify().refused(2, &["the file's metadata name it, but it is not here"]);
+    // Nothing outside of these folders is looked at.
+    run.write("own.toml", "extends = 'torch'\n");
+    let hash = Recipe::load(run.path("own.toml")).unwrap().sha256();
+    let header = format!(
+        r#"{{"__metadata__":{{"recipe":"../own.toml","recipe_sha256":"{hash}","seed":"1"}}}}"#
+    );
+    run.write("there/outside.safetensors", safetensors(&header, 0));
+    run.cpu("verify there/outside.safetensors")
+        .refused(2, &["unknown recipe \"../own.toml\"", "it is not here"]);
+    run.write("none.safetensors", safetensors("{}", 0));
+    run.cpu("verify none.safetensors")
+        .refused(2, &["the file's metadata name none; give the recipe"]);
 }

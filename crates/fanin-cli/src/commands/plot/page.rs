@@ -206,15 +206,15 @@ fn spread_panel(rows: &[Examined]) -> Panel {
     let expected: Vec<(f64, f64)> = expected.collect();
     let mut panel = Panel::new(
         "Spread of each tensor",
-        Axis::linear("tensor, in the file's order"),
-        Axis::log10("std, log scale"),
+        Axis::whole("tensor, in the file's order").range(0.5..rows.len() as f64 + 0.5),
+        Axis::log10("std, log scale").with_zero(),
     )
     .wide();
     let seen = spreads(rows);
     if !expected.is_empty() {
         // A short horizontal mark at each tensor, behind the point of the measured std.
         let marks = expected.iter().flat_map(|&(number, std)| {
-            [(number - 1.2, std), (number + 1.2, std), (number, f64::NAN)]
+            [(number - 0.4, std), (number + 0.4, std), (number, f64::NAN)]
         });
         panel = panel.line("expected", marks).reference().solid();
     }
