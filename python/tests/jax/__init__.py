@@ -1,0 +1,1 @@
+"""Tests of `fanin.jax`, on eight devices that XLA makes of one processor."""
