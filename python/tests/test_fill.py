@@ -34,7 +34,7 @@ def test_bits_are_those_of_the_command_line(fanin_command: Any) -> None:
                 "--seed",
                 "42",
             ),
-            *("--dtype", dtype, "--out", "w.npy", "--backend", "cpu"),
+            *("--dtype", dtype, "--overwrite", "--out", "w.npy", "--backend", "cpu"),
         )
         expected = np.load("w.npy")
         array = filled("kaiming_normal", dtype=dtype)
@@ -222,7 +222,7 @@ def test_groups_and_axes_are_those_of_the_command_line(fanin_command: Any) -> No
     ):
         fanin_command(
             *("fill", "--init", "xavier_normal", "--shape", "8,6,5", "--name", "w", "--seed", "42"),
-            *(*options, "--out", "w.npy", "--backend", "cpu"),
+            *(*options, "--overwrite", "--out", "w.npy", "--backend", "cpu"),
         )
         array = filled("xavier_normal", (8, 6, 5), **arguments)
         assert (array == np.load("w.npy")).all()

@@ -39,8 +39,8 @@ def build(
         make: A class or a function that returns a `torch.nn.Module`.
         *args: Its arguments.
         seed: From 0 to 2^64 - 1. Another seed gives other weights.
-        device: Where the tensors are, plain attributes included. The CPU makes the values, and one
-            copy moves each tensor.
+        device: Where the tensors are, plain attributes included. The device makes the values of
+            initializers, see `fill_`. The CPU makes all others, and a copy moves them.
         dtype: The dtype of the floating-point parameters and buffers, as in `model.to(dtype)`: they
             hold the float32 values, rounded. None keeps the dtypes that the function chooses.
         **kwargs: The function's keyword arguments.
