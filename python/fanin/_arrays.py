@@ -44,6 +44,11 @@ _BITS = "_bits"
 """The end of the name of a dtype whose bits are asked for."""
 
 
+def full_name(short: str) -> str:
+    """Returns the name that numpy and fanin share, `"uint8"` for fanin's own name `"u8"`."""
+    return _NUMPY.get(short, short)
+
+
 def name(dtype: object) -> str:
     """Returns fanin's name of a dtype, as in `dtypes`."""
     _check_native(dtype)

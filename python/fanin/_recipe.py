@@ -414,7 +414,7 @@ class Plan:
             partial(self._plan.fill_at, name, threads=threads),
             name,
             entry.shape,
-            entry.dtype,
+            _arrays.full_name(entry.dtype),
             dtype=dtype,
             slice=slice,
             out=out,

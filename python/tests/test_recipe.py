@@ -272,3 +272,10 @@ def test_a_recipe_names_its_list() -> None:
     assert recipe.tensors == folder / "list.json"
     assert recipe.plan().names == ["fc.weight"]
     assert recipe.plan(TENSORS).names == list(TENSORS)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "uint32", "int64", "float16"])
+def test_a_tensor_is_filled_in_its_own_dtype(dtype: str) -> None:
+    plan = fanin.Recipe.from_rules([{"match": "*", "init": "ones"}]).plan([("w", (3,), dtype)], 1)
+    assert plan.fill("w").dtype == dtype
+    assert plan.fill("w").tolist() == [1, 1, 1]

@@ -100,7 +100,7 @@ def _array(leaf: _tree.Leaf, plan: Plan, seed: Words | None) -> Any:
 
 def _dtype(name: str, known: str) -> np.dtype[Any]:
     """Returns the dtype of an array from fanin's name of it."""
-    dtype = _arrays.dtypes({"u8": "uint8", "i8": "int8"}.get(known, known))[1]
+    dtype = _arrays.dtypes(_arrays.full_name(known))[1]
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ArgumentError(
             f"tensor {name!r} has dtype {dtype}, and JAX has no such arrays: use another dtype, or "
