@@ -355,6 +355,22 @@ impl Fill {
         self.dtype.bytes_of(self.elements())
     }
 
+    /// Returns the size in bytes of a buffer for the part on a GPU: [`bytes`](Fill::bytes), rounded up
+    /// to whole 32-bit words, and at least one word, because wgpu has no empty buffers.
+    ///
+    /// ```
+    /// use fanin::{DType, Fill, Init, Tensor};
+    ///
+    /// let tensor = Tensor::new("scale", [3])?;
+    /// let fill = Fill::new(&tensor, &Init::ones(), 0)?.with_dtype(DType::BF16);
+    /// assert_eq!((fill.bytes(), fill.buffer_size()), (6, 8));
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    #[must_use]
+    pub fn buffer_size(&self) -> u64 {
+        self.bytes().next_multiple_of(4).max(4)
+    }
+
     /// Returns true if the elements are not made but copied from a file
     /// ([`Distribution::kept`]).
     #[must_use]

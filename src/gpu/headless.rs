@@ -10,7 +10,7 @@ use crate::job::Stored;
 
 use super::device::InitializerOptions;
 use super::device::map::read;
-use super::device::scope::{checked, device_error};
+use super::device::scope::{device_error, new_buffer};
 use super::initializer::{Initializer, Target};
 use super::steps::{FillPiece, Matrix};
 
@@ -165,8 +165,8 @@ impl Gpu {
         &self.initializer
     }
 
-    /// Makes a buffer that holds the fill, with usages `STORAGE | COPY_SRC | COPY_DST`. Its size is
-    /// [`Fill::bytes`] rounded up to whole 32-bit words. Returns once the fill is submitted.
+    /// Makes a buffer that holds the fill, with usages `STORAGE | COPY_SRC | COPY_DST` and the size
+    /// [`Fill::buffer_size`]. Returns once the fill is submitted.
     ///
     /// # Errors
     ///
@@ -328,20 +328,8 @@ impl Gpu {
     }
 
     fn new_buffer(&self, fill: &Fill, bytes: u64) -> Result<wgpu::Buffer> {
-        checked(
-            &self.device,
-            || format!("making a buffer for tensor {:?}", fill.name()),
-            || {
-                self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(fill.name()),
-                    size: bytes.next_multiple_of(4).max(4),
-                    usage: wgpu::BufferUsages::STORAGE
-                        | wgpu::BufferUsages::COPY_SRC
-                        | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                })
-            },
-        )
+        let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        new_buffer(&self.device, fill, bytes, usage)
     }
 }
 

@@ -47,7 +47,7 @@ impl<'a> Target<'a> {
 /// See the [module's example](crate::gpu).
 #[derive(Debug)]
 pub struct Initializer {
-    device: FillDevice,
+    pub(super) device: FillDevice,
     orthogonal: OnceLock<OrthogonalPipelines>,
 }
 

@@ -20,7 +20,7 @@
 //! let fill = Fill::new(&tensor, &Init::kaiming_normal(), 42)?.with_dtype(DType::BF16);
 //! let weights = device.create_buffer(&wgpu::BufferDescriptor {
 //!     label: Some("fc.weight"),
-//!     size: fill.bytes(),
+//!     size: fill.buffer_size(),
 //!     usage: wgpu::BufferUsages::STORAGE,
 //!     mapped_at_creation: false,
 //! });
@@ -46,6 +46,8 @@ mod limits;
 #[cfg(feature = "gpu")]
 mod orthogonal;
 mod overlap;
+#[cfg(all(feature = "gpu", feature = "recipe"))]
+mod plan;
 mod probe;
 pub mod raw;
 #[cfg(feature = "gpu")]

@@ -55,6 +55,34 @@ impl TensorList {
         })
     }
 
+    /// Makes a list of names and dimensions, without dtypes.
+    ///
+    /// ```
+    /// use fanin::TensorList;
+    ///
+    /// let layers = (0..2).map(|i| (format!("{i}.weight"), [512, 512]));
+    /// assert_eq!(TensorList::of_shapes(layers)?.elements(), 2 * 512 * 512);
+    /// # Ok::<(), fanin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TensorList::new`] and [`Shape::new`].
+    pub fn of_shapes<N: Into<String>, D: Into<Vec<u64>>>(
+        shapes: impl IntoIterator<Item = (N, D)>,
+    ) -> Result<Self> {
+        let listed = |(name, dims): (N, D)| {
+            let name = name.into();
+            let shape = Shape::new(dims).map_err(|error| error.named(&name))?;
+            Ok(ListedTensor {
+                name,
+                shape,
+                dtype: None,
+            })
+        };
+        TensorList::new(shapes.into_iter().map(listed).collect::<Result<_>>()?)
+    }
+
     /// Returns the same list, as that of a file that holds the tensors' weights.
     #[cfg(feature = "checkpoint")]
     pub(crate) fn of_weights(self) -> Self {

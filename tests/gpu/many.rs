@@ -332,3 +332,38 @@ fn any_fills_anywhere() {
         }
     });
 }
+
+#[test]
+fn a_plan_becomes_buffers_by_one_call() {
+    let text = "[[rule]]\nmatch = \"head.weight\"\ntied_to = \"embed.weight\"\n\
+                [[rule]]\nmatch = \"*.bias\"\ninit = \"zeros\"\ndtype = \"bf16\"\n\
+                [[rule]]\nmatch = \"*\"\ninit = \"normal(std=0.02)\"\n";
+    let recipe = fanin::Recipe::from_toml(text).unwrap();
+    let shapes = [
+        ("embed.weight", vec![37, 11]),
+        ("fc.weight", vec![5, 11]),
+        ("fc.bias", vec![3]),
+        ("none.weight", vec![0, 4]),
+        ("head.weight", vec![37, 11]),
+    ];
+    let list = fanin::TensorList::of_shapes(shapes).unwrap();
+    let plan = recipe.resolve(&list, Some(7), None).unwrap();
+    for (name, gpu) in devices() {
+        let usage = wgpu::BufferUsages::COPY_SRC;
+        let buffers = gpu
+            .initializer()
+            .fill_plan(gpu.queue(), &plan, usage)
+            .unwrap();
+        assert_eq!(buffers.len(), 5, "{name}");
+        assert_eq!(buffers["head.weight"], buffers["embed.weight"], "{name}");
+        for fill in plan.iter() {
+            let buffer = &buffers[fill.name()];
+            assert_eq!(buffer.size(), fill.buffer_size(), "{name}");
+            let mut seen = vec![0; fill.bytes() as usize];
+            gpu.read(buffer, 0, &mut seen).unwrap();
+            let mut expected = seen.clone();
+            cpu::fill(fill, &mut expected).unwrap();
+            assert_eq!(seen, expected, "{name}: {}", fill.name());
+        }
+    }
+}

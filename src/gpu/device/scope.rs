@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 
 use crate::error::{Error, Result};
+use crate::fill::Fill;
 
 /// Runs `record` and returns the errors that wgpu found: validation errors (a buffer of another
 /// device, a range that does not fit) and a lack of memory. Without this they would go to the
@@ -23,6 +24,27 @@ pub(crate) fn checked<T>(
         }
     }
     Ok(value)
+}
+
+/// Makes a buffer of these bytes for a fill, rounded up to whole 32-bit words.
+pub(crate) fn new_buffer(
+    device: &wgpu::Device,
+    fill: &Fill,
+    bytes: u64,
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer> {
+    checked(
+        device,
+        || format!("making a buffer for tensor {:?}", fill.name()),
+        || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(fill.name()),
+                size: bytes.next_multiple_of(4).max(4),
+                usage: usage | wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        },
+    )
 }
 
 /// Turns an error of the driver or of wgpu's validation into one line.

@@ -1,0 +1,65 @@
+//! Buffers for the tensors of a whole plan.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::fill::Fill;
+use crate::recipe::Plan;
+
+use super::device::scope::new_buffer;
+use super::initializer::{Initializer, Target};
+
+impl Initializer {
+    /// Makes a buffer for each tensor of a plan, and submits the fills of all of them together. Tensors
+    /// that are tied share a buffer.
+    ///
+    /// A buffer has [`Fill::buffer_size`] bytes, and the usage `STORAGE` besides those that are given.
+    ///
+    /// ```
+    /// use fanin::{Recipe, TensorList, gpu, wgpu::BufferUsages};
+    ///
+    /// # fn main() -> fanin::Result<()> {
+    /// # if std::env::var("FANIN_TEST_NO_GPU").is_ok_and(|value| value == "1") { return Ok(()); }
+    /// # let own = gpu::Gpu::headless(&gpu::Options::default())?;
+    /// # let (device, queue) = (own.device(), own.queue());
+    /// let shapes = [("0.weight", vec![128, 784]), ("0.bias", vec![128])];
+    /// let plan = Recipe::preset("kaiming")?.resolve(&TensorList::of_shapes(shapes)?, Some(42), None)?;
+    /// let initializer = gpu::Initializer::new(device, queue)?;
+    /// let buffers = initializer.fill_plan(queue, &plan, BufferUsages::COPY_SRC)?;
+    /// assert_eq!(buffers["0.weight"].size(), 4 * 128 * 784);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`fill_all`](Initializer::fill_all), and
+    /// [`Error::Device`](crate::Error::Device) if the device has no room for a buffer.
+    pub fn fill_plan(
+        &self,
+        queue: &wgpu::Queue,
+        plan: &Plan,
+        usage: wgpu::BufferUsages,
+    ) -> Result<BTreeMap<String, wgpu::Buffer>> {
+        let mut buffers: BTreeMap<String, wgpu::Buffer> = BTreeMap::new();
+        let mut filled: Vec<(&Fill, wgpu::Buffer)> = Vec::new();
+        for entry in plan.entries.iter().filter(|entry| entry.tied_to.is_none()) {
+            let fill = &entry.fill;
+            let buffer = new_buffer(&self.device.wgpu, fill, fill.buffer_size(), usage)?;
+            buffers.insert(entry.fill.name().to_owned(), buffer.clone());
+            filled.push((&entry.fill, buffer));
+        }
+        for entry in &plan.entries {
+            let owner = entry.tied_to.as_ref().and_then(|owner| buffers.get(owner));
+            if let Some(buffer) = owner.cloned() {
+                buffers.insert(entry.fill.name().to_owned(), buffer);
+            }
+        }
+        let targets: Vec<Target<'_>> = filled
+            .iter()
+            .map(|(fill, buffer)| Target::new(fill, buffer, 0))
+            .collect();
+        self.submit_all(queue, &targets)?;
+        Ok(buffers)
+    }
+}
