@@ -6,6 +6,7 @@ import copy
 import json
 import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +205,15 @@ def test_recipes_are_equal_by_their_contents() -> None:
 
 def copies(value: Any) -> list[Any]:
     """Returns copies by all ways of Python."""
+    # Not multiprocessing.Pool, which waits for ever if its process cannot read an argument.
     spawned = multiprocessing.get_context("spawn")
-    with spawned.Pool(1) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawned) as pool:
         return [
             copy.copy(value),
             copy.deepcopy(value),
             pickle.loads(pickle.dumps(value)),
-            pool.apply(identity, (value,)),
+            pool.submit(copy.copy, value).result(),
         ]
-
-
-def identity(value: Any) -> Any:
-    return value
 
 
 def test_recipes_are_copied() -> None:
