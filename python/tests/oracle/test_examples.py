@@ -11,7 +11,8 @@ import pytest
 from . import processes
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TESTED = {"llama_fsdp2.py", "torchtitan_style.py", "lottery_ticket.py"}
+#: tests/jax runs the example of JAX.
+TESTED = {"llama_fsdp2.py", "torchtitan_style.py", "lottery_ticket.py", "flax_mesh.py"}
 
 
 def run(name: str, count: int = 0) -> str:
