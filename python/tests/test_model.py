@@ -325,7 +325,8 @@ def test_diff() -> None:
     assert json.loads(json.dumps(stored.to_dict()))["total"]["elements"] == stored.total.elements
     with pytest.raises(fanin.ArgumentError, match="seed is given, but 'a.safetensors' is a file"):
         fanin.diff("a.safetensors", "b.safetensors", 1)
-    with pytest.raises(fanin.ArgumentError, match='unknown preset "kaming": did you mean "kaiming"\? use one of .*gpt2'):
+    message = r'unknown preset "kaming": did you mean "kaiming"\? use one of .*gpt2'
+    with pytest.raises(fanin.ArgumentError, match=message):
         fanin.diff("kaming", "b.safetensors", 1)
     with pytest.raises(fanin.FileError, match=r"\./kaming: "):
         fanin.diff("./kaming", "b.safetensors")
