@@ -185,7 +185,7 @@ def _initializer(value: Drawn, shape: tuple[int, ...], dtype: torch.dtype) -> st
 
 @dataclass(frozen=True)
 class _Content:
-    """What ranges of a tensor hold: an initializer, numbers, or nothing that a recipe can name."""
+    """The content of ranges of a tensor: an initializer, numbers, or nothing that has a name."""
 
     init: str | None
     values: tuple[float, ...] | None = None

@@ -19,7 +19,7 @@ from fanin.torch._geometry import Box, Part, as_dtensor, part_of
 
 @dataclass(frozen=True)
 class Means:
-    """How values are made, which does not change them."""
+    """The means of making values. They do not change the values."""
 
     threads: int | None = None
     """The number of threads. All cores by default."""

@@ -33,7 +33,7 @@ class _Memory:
 
     @property
     def has_rest(self) -> bool:
-        """Whether a live tensor has elements that no named tensor has."""
+        """True if a live tensor has elements that no named tensor has."""
         covered = [ref for ref in self.named.values() if _is_dense(ref)]
         return any(
             not any(_contains(named, ref) for named in covered) for _, ref in self.live if ref.numel

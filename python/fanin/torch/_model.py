@@ -25,9 +25,9 @@ class Slot:
     key: str
     tensor: torch.Tensor
     is_parameter: bool
-    """Whether it is a parameter, and not a buffer."""
+    """True for a parameter, false for a buffer."""
     is_temporary: bool
-    """Whether the state dict leaves it out."""
+    """True if the state dict leaves it out."""
 
     def put(self, tensor: torch.Tensor) -> None:
         """Gives the module another tensor under this name."""

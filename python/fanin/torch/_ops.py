@@ -1,4 +1,4 @@
-"""What torch operations do to what is known: draws, constants, copies, arithmetic.
+"""The effect of torch operations on known values: draws, constants, copies, arithmetic.
 
 An operation without an entry here gives a known value if all its inputs are known, else a computed
 one, whose numbers come from a replay. So entries save replays, and are not needed for correctness.

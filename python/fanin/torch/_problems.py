@@ -1,4 +1,4 @@
-"""What `record` says about models that it cannot record, or only in part."""
+"""Errors and warnings about models that `record` cannot record, or only in part."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class RecordedPart:
 
 @dataclass(frozen=True)
 class RecordedTensor:
-    """How a tensor of a model starts.
+    """The start of a tensor of a model.
 
     | origin | initial values |
     |---|---|
@@ -82,7 +82,7 @@ class RecordedTensor:
 
 
 class Recorded:
-    """How each tensor of a model starts. `fanin.torch.record` returns it.
+    """The start of each tensor of a model. `fanin.torch.record` returns it.
 
     Attributes:
         model: The model, on the meta device. Only tensors that were made before the recording are

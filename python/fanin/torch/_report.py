@@ -29,7 +29,7 @@ class Count:
 
 @dataclass
 class Report:
-    """What `init_` has written in this process.
+    """The tensors that `init_` has written in this process.
 
     Elements and bytes of a sharded tensor are those of this rank's part. Tied tensors, which share
     memory, count once.
@@ -39,7 +39,7 @@ class Report:
     """The tensors of each class: `"rule"`, `"parts"`, `"kept"`, `"tied"`, `"same"`, `"derived"`,
     `"replay"` and `"uninit"`, as in `RecordedTensor.origin`."""
     devices: list[str] = field(default_factory=list)
-    """How the tensors were filled: `"filled on the CPU"`, `"filled on cuda:0 by Triton"`,
+    """The ways in which tensors were filled: `"filled on the CPU"`, `"filled on cuda:0 by Triton"`,
     `"filled on mps:0 by torch operations"` or `"filled on the CPU, copied to xla:0"`."""
     untouched: list[str] = field(default_factory=list)
     """The names of the tensors that keep their values, because `only` leaves them out or the recipe

@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a rule gives a tensor: the key of the recipe and its value."""
+    """The key of a recipe that a rule gives a tensor, and its value."""
 
     key: str
     value: str | bool | tuple[float, ...]

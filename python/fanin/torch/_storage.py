@@ -1,4 +1,4 @@
-"""What each storage of a recorded model holds: who wrote an element, and what is known of it.
+"""The contents of each storage of a recorded model: the write of an element, and its known value.
 
 Several tensors can view one storage, so values belong to storages. A `Ref` is a view at the time of
 an operation. A `Value` is what is known of the elements of a view, in row-major order.
@@ -41,7 +41,7 @@ class Ref(NamedTuple):
 
     @property
     def geometry(self) -> Geometry:
-        """Where the elements lie in the storage, in row-major order of the view."""
+        """The positions of the elements in the storage, in row-major order of the view."""
         return Geometry.of(self.size, self.stride, self.offset)
 
 

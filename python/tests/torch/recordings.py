@@ -1,4 +1,4 @@
-"""What the tests of the recorder share: values of a recording, and those of its saved recipe."""
+"""Helpers of the recorder's tests: values of a recording, and those of its saved recipe."""
 
 from __future__ import annotations
 

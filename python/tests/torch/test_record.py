@@ -1,4 +1,4 @@
-"""What `record` returns for layers and models: names, classes, values, files."""
+"""`record`: names, classes, values and files of layers and models."""
 
 from __future__ import annotations
 
