@@ -36,7 +36,7 @@ class Part:
     ranges: Ranges
     """The indices of the whole tensor that the part has along each dimension."""
     how: str = ""
-    """The way in which its values were made, such as `"filled on cuda:0 by Triton"`, once they are."""
+    """The way in which its values were made, such as `"filled on cuda:0 by Triton"`."""
 
     def boxes(self) -> Iterator[tuple[Box, Box]]:
         """Yields the boxes of the part: in the whole tensor, and in the memory."""
