@@ -167,14 +167,16 @@ class Replay:
         assert entry.call is not None
         args = map_leaves(self._argument, entry.args)
         kwargs = dict(map_leaves(self._argument, entry.kwargs))
+        call = entry.call
+        with_generator = None if entry.draw is None else _with_generator(call)
         if entry.draw is None:
-            result = entry.call(*args, **kwargs)
-        elif any(argument.name == "generator" for argument in entry.call._schema.arguments):
+            result = call(*args, **kwargs)
+        elif with_generator is not None:
             kwargs["generator"] = torch.Generator().manual_seed(_seed(self.draw, entry))
-            result = entry.call(*args, **kwargs)
+            result = with_generator(*args, **kwargs)
         else:
             with seeded_torch(_seed(self.draw, entry)):
-                result = entry.call(*args, **kwargs)
+                result = call(*args, **kwargs)
         for ref, out in zip(entry.outs, leaves(result)):
             if ref is not None and ref.storage in entry.creates:
                 self._keep(entry, ref, out)
@@ -202,6 +204,19 @@ class Replay:
         else:
             self.real.pop(ref.storage, None)
             self._tensor(ref).copy_(out)
+
+
+def _with_generator(call: OpOverload) -> OpOverload | None:
+    """Returns the overload of an operation that takes a generator, or None."""
+    own = call._overloadname
+    packet = call.overloadpacket
+    # Such as randperm.default and randperm.generator, randint.low and randint.low_generator.
+    other = "generator" if own == "default" else f"{own}_generator"
+    for name in (own, other, own.replace("_dtype", "_generator_dtype")):
+        found = getattr(packet, name, None) if name in packet.overloads() else None
+        if found is not None and any(a.name == "generator" for a in found._schema.arguments):
+            return found  # type: ignore[no-any-return]
+    return None
 
 
 def _seed(draw: Draw, entry: Entry) -> int:

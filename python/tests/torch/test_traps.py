@@ -19,7 +19,7 @@ import torch
 from numpy.random import bit_generator
 from torch import nn
 
-from fanin.torch import RecordError, RecordWarning, init_, record
+from fanin.torch import RecordError, RecordWarning, _replay, init_, record
 
 from .recordings import Holder, check_like_torch, hold, one, value
 
@@ -859,24 +859,38 @@ def test_operations_whose_results_have_other_shapes_on_the_cpu(
     assert torch.equal(value(recorded, "x"), run())
 
 
-def test_other_threads_draw_from_torchs_generator_meanwhile() -> None:
-    drawn: list[float] = []
-    stop = threading.Event()
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.randperm(50),
+        lambda: torch.randint(9, (50,)),
+        lambda: torch.randint(3, 9, (50,)),
+        lambda: torch.full((50,), 0.3).bernoulli(),
+        lambda: torch.bernoulli(torch.full((50,), 0.3)),
+        lambda: torch.empty(50).bernoulli_(0.3),
+        lambda: torch.ones(50).multinomial(9),
+        lambda: torch.empty(50).exponential_(),
+        lambda: torch.empty(50).cauchy_(),
+        lambda: torch.empty(50).log_normal_(),
+        lambda: torch.empty(50, dtype=torch.int64).random_(9),
+        lambda: torch.poisson(torch.ones(50)),
+    ],
+)
+def test_draws_without_a_stream_leave_torchs_generator_alone(
+    draw: Callable[[], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(seed: int) -> None:
+        raise AssertionError("another thread could draw from it meanwhile")
 
-    def draw() -> None:
-        while not stop.is_set():
-            drawn.append(torch.rand((), dtype=torch.float64).item())
+    monkeypatch.setattr(_replay, "seeded_torch", forbidden)
+    recorded = hold(lambda: {"x": draw()}, strict=True)
+    x = value(recorded, "x")
+    assert torch.equal(x, value(recorded, "x")) and x.shape == draw_shape(draw)
+    assert not torch.equal(x, value(recorded, "x", seed=2))
 
+
+def draw_shape(draw: Callable[[], torch.Tensor]) -> torch.Size:
     state = torch.get_rng_state()
-    thread = threading.Thread(target=draw)
-    thread.start()
-    try:
-        for _ in range(5):
-            # A draw without a stream seeds torch's generator in a replay.
-            recorded = hold(lambda: {"x": torch.randperm(50)}, strict=True)
-            value(recorded, "x")
-    finally:
-        stop.set()
-        thread.join()
-        torch.set_rng_state(state)
-    assert len(set(drawn)) == len(drawn)
+    shape = draw().shape
+    torch.set_rng_state(state)
+    return shape
