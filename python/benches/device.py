@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import fill
 import report
 import torch
 
@@ -25,17 +26,7 @@ from fanin.torch._device._probe import has_exact_floats
 
 Call = Callable[[], object]
 
-#: A distribution, torch's function and fanin's initializer.
-CASES: list[tuple[str, Callable[[torch.Tensor], object], str]] = [
-    ("plain fill", lambda t: t.fill_(0.5), "constant(value=0.5)"),
-    ("normal", lambda t: t.normal_(0, 0.02), "normal(std=0.02)"),
-    ("uniform", lambda t: t.uniform_(-0.1, 0.1), "uniform(low=-0.1,high=0.1)"),
-    (
-        "truncated normal",
-        lambda t: torch.nn.init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04),
-        "trunc_normal(std=0.02,a=-0.04,b=0.04)",
-    ),
-]
+CASES = [("plain fill", lambda t: t.fill_(0.5), "constant(value=0.5)"), *fill.CASES]
 
 
 def main() -> None:

@@ -390,15 +390,16 @@ class _Operation:
     def log(self, recorder: Recorder) -> None:
         """Adds the operation to the log, and what is known of its results to their storages."""
         known = len(recorder.storages)
-        results = tensors_of(map_leaves(self.stand_ins.original, self.result))
-        outs = [recorder.ref(out) for out in results]
+        found = leaves(map_leaves(self.stand_ins.original, self.result))
+        aligned = [recorder.ref(x) if isinstance(x, torch.Tensor) else None for x in found]
+        outs = [ref for ref in aligned if ref is not None]
         creates = frozenset(ref.storage for ref in outs if ref.storage >= known)
         writes = [recorder.ref(tensor) for tensor in self.changed]
         for ref in writes:
             recorder.storages[ref.storage].resized()  # as an argument `out` of another size is
         if not creates and not writes:
             return  # a view
-        entry = self._entry(recorder, outs, creates, writes)
+        entry = self._entry(recorder, aligned, creates, writes)
         call = self._call(recorder, writes or [ref for ref in outs if ref.storage in creates])
         if self.name in _ops.RANDOM:
             entry.draw = call.draw = len(recorder.draws)
@@ -414,24 +415,24 @@ class _Operation:
                 recorder.storages[ref.storage].write(ref, new)
         recorder.store_shared({ref.storage for ref in writes})
 
-    def _out_leaves(self) -> list[torch.Tensor | None]:
-        """Returns the leaves of the result: its tensors, and None for anything else."""
-        found = leaves(map_leaves(self.stand_ins.original, self.result))
-        return [leaf if isinstance(leaf, torch.Tensor) else None for leaf in found]
-
     def _unread(self) -> list[str]:
         return (
             written(self.func, self.bound) if self.name in _ops.OVERWRITING else outputs(self.func)
         )
 
     def _entry(
-        self, recorder: Recorder, outs: list[Ref], creates: frozenset[int], writes: list[Ref]
+        self,
+        recorder: Recorder,
+        outs: list[Ref | None],
+        creates: frozenset[int],
+        writes: list[Ref],
     ) -> Entry:
         args = map_leaves(self.stand_ins.describe, self.args)
         kwargs = map_leaves(self.stand_ins.describe, self.kwargs)
         reads = frozenset(leaf.storage for leaf in leaves((args, kwargs)) if isinstance(leaf, Ref))
-        if "dtype" in self.bound and not reads and outs:
-            kwargs["dtype"] = outs[0].dtype  # it may have come from torch's default dtype
+        first = next((ref for ref in outs if ref is not None), None)
+        if "dtype" in self.bound and not reads and first is not None:
+            kwargs["dtype"] = first.dtype  # it may have come from torch's default dtype
         names = self._unread()
         unread = [recorder.ref(t) for name in names for t in tensors_of(self.bound[name])]
         covered = {ref.storage for ref in unread if recorder.storages[ref.storage].covers(ref)}
@@ -442,7 +443,7 @@ class _Operation:
             self.func,
             args,
             kwargs,
-            outs=[recorder.ref(leaf) if leaf is not None else None for leaf in self._out_leaves()],
+            outs=outs,
             reads=reads,
             writes=writes,
             creates=creates,

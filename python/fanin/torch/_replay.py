@@ -166,17 +166,11 @@ class Replay:
             return
         assert entry.call is not None
         args = map_leaves(self._argument, entry.args)
-        kwargs = dict(map_leaves(self._argument, entry.kwargs))
-        call = entry.call
-        with_generator = None if entry.draw is None else _with_generator(call)
+        kwargs = map_leaves(self._argument, entry.kwargs)
         if entry.draw is None:
-            result = call(*args, **kwargs)
-        elif with_generator is not None:
-            kwargs["generator"] = torch.Generator().manual_seed(_seed(self.draw, entry))
-            result = with_generator(*args, **kwargs)
+            result = entry.call(*args, **kwargs)
         else:
-            with seeded_torch(_seed(self.draw, entry)):
-                result = call(*args, **kwargs)
+            result = _drawn(entry.call, args, kwargs, _seed(self.draw, entry))
         for ref, out in zip(entry.outs, leaves(result)):
             if ref is not None and ref.storage in entry.creates:
                 self._keep(entry, ref, out)
@@ -204,6 +198,16 @@ class Replay:
         else:
             self.real.pop(ref.storage, None)
             self._tensor(ref).copy_(out)
+
+
+def _drawn(call: OpOverload, args: Sequence[Any], kwargs: dict[str, Any], seed: int) -> Any:
+    """Returns the result of a random operation with a seed."""
+    with_generator = _with_generator(call)
+    if with_generator is not None:
+        generator = torch.Generator().manual_seed(seed)
+        return with_generator(*args, **{**kwargs, "generator": generator})
+    with seeded_torch(seed):
+        return call(*args, **kwargs)
 
 
 def _with_generator(call: OpOverload) -> OpOverload | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -32,6 +32,31 @@ def owned(programs: Sequence[Program], box: Box) -> Iterator[tuple[Program, Box]
         rest = left
     for each in rest:
         yield programs[0], each
+
+
+def write_owned(
+    programs: Sequence[Program],
+    out: torch.Tensor,
+    box: Box,
+    write: Callable[[Program, torch.Tensor, Box], str],
+) -> set[str]:
+    """Writes a box of a tensor, each part by its own program.
+
+    Args:
+        programs: As for `owned`.
+        out: A tensor of the shape of the box.
+        box: Ranges of indices of the whole tensor.
+        write: Writes a box of one program, in indices of its `dims`, and returns what made it.
+
+    Returns:
+        What made the values.
+    """
+    used = set()
+    origin = tuple(start for start, _ in box)
+    for program, inside in owned(programs, box):
+        place = tuple(slice(start, end) for start, end in relative(inside, origin))
+        used.add(write(program, out[place], relative(inside, program.origin)))
+    return used
 
 
 def _common(a: Box, b: Box) -> Box | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from fanin._program import Program
-from fanin.torch._device._boxes import owned, pieces, relative
+from fanin.torch._device._boxes import pieces, write_owned
 from fanin.torch._device._operations import Operations
 from fanin.torch._device._requests import Request, launch
 from fanin.torch._device._value import converted, packs
@@ -28,12 +28,7 @@ class Kernels:
 
     def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> set[str]:
         """Writes a box of a tensor. See `Writer.write`."""
-        used = set()
-        origin = tuple(start for start, _ in box)
-        for program, owned_box in owned(programs, box):
-            place = tuple(slice(start, end) for start, end in relative(owned_box, origin))
-            used.add(self._write_one(program, out[place], relative(owned_box, program.origin)))
-        return used
+        return write_owned(programs, out, box, self._write_one)
 
     def _write_one(self, program: Program, out: torch.Tensor, box: Box) -> str:
         if program.core == "matrix" or out.is_neg():

@@ -11,12 +11,11 @@ import torch
 from fanin._program import Program
 from fanin.torch._device._boxes import (
     count,
-    owned,
     pieces,
-    relative,
     row_major,
     runs,
     starts,
+    write_owned,
 )
 from fanin.torch._device._elements import LANES, Job, elements
 from fanin.torch._device._orthogonal import orthogonal
@@ -41,12 +40,7 @@ class Operations:
 
     def write(self, programs: Sequence[Program], out: torch.Tensor, box: Box) -> set[str]:
         """Writes a box of a tensor. See `Writer.write`."""
-        used = set()
-        origin = tuple(start for start, _ in box)
-        for program, owned_box in owned(programs, box):
-            place = tuple(slice(start, end) for start, end in relative(owned_box, origin))
-            used.add(self.write_one(program, out[place], relative(owned_box, program.origin)))
-        return used
+        return write_owned(programs, out, box, self.write_one)
 
     def finish(self) -> None:
         """Does nothing: no box waits."""
