@@ -368,7 +368,7 @@ impl Fill {
     /// ```
     #[must_use]
     pub fn buffer_size(&self) -> u64 {
-        self.bytes().next_multiple_of(4).max(4)
+        buffer_size(self.bytes())
     }
 
     /// Returns true if the elements are not made but copied from a file
@@ -420,4 +420,8 @@ impl Fill {
             got: elements,
         })
     }
+}
+/// Returns the size of a buffer on a GPU for these bytes: whole 32-bit words, at least one.
+pub(crate) fn buffer_size(bytes: u64) -> u64 {
+    bytes.next_multiple_of(4).max(4)
 }

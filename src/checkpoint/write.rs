@@ -294,14 +294,14 @@ impl Writer {
                 return Ok(None);
             }
             Ok(_) if self.resume || !self.overwrite => {
-                self.check_target(path, contents)?;
-                if self.holds(&target, path, contents, make, progress)? {
+                let has_form = has_form(&target, contents).map_err(Error::io(path, "read"))?;
+                if has_form && self.holds(&target, path, contents, make, progress)? {
                     Partial::discard(&target)
                         .map_err(|(action, error)| Error::io(path, action)(error))?;
                     return Ok(None);
                 }
-                // With `resume`, a file of this form is a damaged one of an earlier run.
-                if !self.resume && !self.overwrite {
+                let is_damaged = self.resume && has_form; // a file of an earlier run
+                if !(self.overwrite || is_damaged) {
                     return Err(occupied(path));
                 }
             }
@@ -337,7 +337,25 @@ impl Writer {
         Err(occupied(path))
     }
 
-    /// Returns true if the file has these contents already, to the bit.
+    /// Writes bytes to a file completely or not at all, as [`save_bytes`] does, unless it exists with
+    /// other contents and [`with_overwrite`](Writer::with_overwrite) does not allow to replace it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save_bytes`], and [`Error::Io`] with what the file holds.
+    pub fn save_bytes(&self, path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+        let path = path.as_ref();
+        let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        if is_file && !self.overwrite {
+            return match fs::read(path).map_err(Error::io(path, "read"))? == bytes {
+                true => Ok(()),
+                false => Err(occupied(path)),
+            };
+        }
+        save_bytes(path, bytes)
+    }
+
+    /// Returns true if a file of the form of these contents has them already, to the bit.
     fn holds(
         &self,
         target: &Path,
@@ -346,9 +364,6 @@ impl Writer {
         make: &mut dyn Make,
         progress: &mut Progress<'_>,
     ) -> Result<bool> {
-        if !has_form(target, contents).map_err(Error::io(path, "read"))? {
-            return Ok(false);
-        }
         let file = File::open(target).map_err(Error::io(path, "read"))?;
         let mut compared = Compare {
             file,

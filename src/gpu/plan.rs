@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::fill::Fill;
-use crate::recipe::Plan;
+use crate::recipe::{Plan, PlanEntry};
 
 use super::device::scope::new_buffer;
 use super::initializer::{Initializer, Target};
@@ -13,7 +12,7 @@ impl Initializer {
     /// Makes a buffer for each tensor of a plan, and submits the fills of all of them together. Tensors
     /// that are tied share a buffer.
     ///
-    /// A buffer has [`Fill::buffer_size`] bytes, and the usage `STORAGE` besides those that are given.
+    /// A buffer has [`Fill::buffer_size`](crate::Fill::buffer_size) bytes, and the usage `STORAGE` besides those that are given.
     ///
     /// ```
     /// use fanin::{Recipe, TensorList, gpu, wgpu::BufferUsages};
@@ -41,25 +40,28 @@ impl Initializer {
         plan: &Plan,
         usage: wgpu::BufferUsages,
     ) -> Result<BTreeMap<String, wgpu::Buffer>> {
-        let mut buffers: BTreeMap<String, wgpu::Buffer> = BTreeMap::new();
-        let mut filled: Vec<(&Fill, wgpu::Buffer)> = Vec::new();
-        for entry in plan.entries.iter().filter(|entry| entry.tied_to.is_none()) {
+        let (tied, own): (Vec<_>, Vec<_>) = plan
+            .entries
+            .iter()
+            .partition(|entry| entry.tied_to.is_some());
+        let new = |entry: &&PlanEntry| {
             let fill = &entry.fill;
-            let buffer = new_buffer(&self.device.wgpu, fill, fill.buffer_size(), usage)?;
-            buffers.insert(entry.fill.name().to_owned(), buffer.clone());
-            filled.push((&entry.fill, buffer));
-        }
-        for entry in &plan.entries {
+            let buffer = new_buffer(&self.device.wgpu, fill, fill.bytes(), usage)?;
+            Ok((fill.name().to_owned(), buffer))
+        };
+        let mut buffers: BTreeMap<_, _> = own.iter().map(new).collect::<Result<_>>()?;
+        let targets: Vec<_> = own
+            .iter()
+            .map(|entry| Target::new(&entry.fill, &buffers[entry.fill.name()], 0))
+            .collect();
+        self.submit_all(queue, &targets)?;
+        for entry in tied {
+            // A plan ties tensors only to tensors that it has, and that are not tied themselves.
             let owner = entry.tied_to.as_ref().and_then(|owner| buffers.get(owner));
             if let Some(buffer) = owner.cloned() {
                 buffers.insert(entry.fill.name().to_owned(), buffer);
             }
         }
-        let targets: Vec<Target<'_>> = filled
-            .iter()
-            .map(|(fill, buffer)| Target::new(fill, buffer, 0))
-            .collect();
-        self.submit_all(queue, &targets)?;
         Ok(buffers)
     }
 }

@@ -1,6 +1,5 @@
 //! Outputs: files and standard output for weights, standard error for messages and progress.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -133,17 +132,8 @@ pub fn check_picture(path: &Path) -> Result<(), Failure> {
 
 /// Writes a picture. A file that exists with other contents is only replaced if `overwrite` is true.
 pub fn save_picture(page: &Page, path: &Path, overwrite: bool) -> Result<(), Failure> {
-    let bytes = page.encoded(path)?;
-    match fs::read(path) {
-        Ok(held) if held == bytes => Ok(()),
-        Ok(held) if !overwrite => Err(Failure::Run(format!(
-            "{}: cannot replace: it holds {} bytes, which are not those of this picture: give \
-             --overwrite to replace it, or use another path",
-            shown(path),
-            held.len()
-        ))),
-        _ => Ok(fanin::checkpoint::save_bytes(path, &bytes)?),
-    }
+    let writer = Writer::default().with_overwrite(overwrite);
+    Ok(writer.save_bytes(path, &page.encoded(path)?)?)
 }
 
 /// Refuses an output that is the source of the list of tensors. It may hold trained weights.

@@ -18,13 +18,12 @@ pub struct Axis {
     scale: Scale,
     range: Option<Range<f64>>,
     has_zero: bool,
+    is_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scale {
     Linear,
-    /// A linear scale of whole numbers.
-    Whole,
     Log2,
     Log10,
 }
@@ -40,8 +39,8 @@ impl Scale {
         let size = x.abs();
         match self {
             _ if x.is_nan() || size > LARGEST => None,
-            Scale::Linear | Scale::Whole if size < 1.0 / LARGEST => Some(0.0),
-            Scale::Linear | Scale::Whole => Some(x),
+            Scale::Linear if size < 1.0 / LARGEST => Some(0.0),
+            Scale::Linear => Some(x),
             _ if x < 1.0 / LARGEST => None,
             Scale::Log2 => Some(x.log2()),
             Scale::Log10 => Some(x.log10()),
@@ -59,7 +58,10 @@ impl Axis {
     /// Returns a linear axis whose ticks are whole numbers, for what is counted.
     #[must_use]
     pub fn whole(label: impl Into<String>) -> Self {
-        Axis::new(label.into(), Scale::Whole)
+        Axis {
+            is_whole: true,
+            ..Axis::linear(label)
+        }
     }
 
     /// Returns a logarithmic axis with ticks at powers of ten. Numbers that are not above 0 have no
@@ -82,6 +84,7 @@ impl Axis {
             scale,
             range: None,
             has_zero: false,
+            is_whole: false,
         }
     }
 
@@ -107,21 +110,21 @@ impl Axis {
         if let Some(range) = &self.range {
             let ends = (scale.measure(range.start), scale.measure(range.end));
             return match ends {
-                (Some(low), Some(high)) if low < high => Ok(Span::new(scale, low, high)),
+                (Some(low), Some(high)) if low < high => Ok(self.spanning(low, high)),
                 _ => Err(Error::Chart {
                     chart: self.label.clone(),
                     reason: format!(
                         "range {:?} is invalid: use two finite numbers{}, the smaller one first",
                         range,
                         match scale {
-                            Scale::Linear | Scale::Whole => "",
+                            Scale::Linear => "",
                             Scale::Log2 | Scale::Log10 => " above 0",
                         }
                     ),
                 }),
             };
         }
-        let is_log = matches!(scale, Scale::Log2 | Scale::Log10);
+        let is_log = scale != Scale::Linear;
         let zero = (from_zero && !is_log).then_some(0.0);
         let mut holds_zero = false;
         let data = data.inspect(|&x| holds_zero |= x == 0.0);
@@ -134,13 +137,13 @@ impl Axis {
         }
         // A single number is centred in a span around it.
         let least = match scale {
-            Scale::Linear | Scale::Whole => 1e-9 * low.abs().max(high.abs()),
+            Scale::Linear => 1e-9 * low.abs().max(high.abs()),
             Scale::Log2 | Scale::Log10 => 1e-9,
         };
         if high - low <= least {
             let half = match scale {
-                Scale::Linear | Scale::Whole if low == 0.0 => 1.0,
-                Scale::Linear | Scale::Whole => 0.5 * low.abs(),
+                Scale::Linear if low == 0.0 => 1.0,
+                Scale::Linear => 0.5 * low.abs(),
                 Scale::Log2 | Scale::Log10 => 0.5,
             };
             (low, high) = (low - half, high + half);
@@ -153,13 +156,24 @@ impl Axis {
                 if at_zero(high) { high } else { high + margin },
             );
         }
-        let mut span = Span::new(scale, low, high);
+        let mut span = self.spanning(low, high);
         if self.has_zero && is_log && holds_zero {
             // A row of its own below the numbers.
             span.low -= ZERO_ROW * (high - low);
             span.zero = Some(span.low + 0.5 * ZERO_ROW * (high - low));
         }
         Ok(span)
+    }
+
+    /// Returns the span between two measures, without a row of 0.
+    fn spanning(&self, low: f64, high: f64) -> Span {
+        Span {
+            scale: self.scale,
+            is_whole: self.is_whole,
+            low,
+            high,
+            zero: None,
+        }
     }
 }
 
@@ -173,6 +187,7 @@ const MARGIN: f64 = 0.04;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     scale: Scale,
+    is_whole: bool,
     low: f64,
     high: f64,
     /// The measure at which a logarithmic axis has 0, if it has it.
@@ -187,15 +202,6 @@ pub(super) struct Tick {
 }
 
 impl Span {
-    fn new(scale: Scale, low: f64, high: f64) -> Self {
-        Span {
-            scale,
-            low,
-            high,
-            zero: None,
-        }
-    }
-
     /// Returns the measure of the lowest number that is not 0.
     fn lowest(&self) -> f64 {
         self.zero.map_or(self.low, |zero| 2.0 * zero - self.low)
@@ -221,7 +227,7 @@ impl Span {
     pub fn ticks(&self, most: usize) -> Vec<Tick> {
         let most = most.max(2);
         let mut ticks = match self.scale {
-            Scale::Linear | Scale::Whole => self.round_numbers(self.low, self.high, most),
+            Scale::Linear => self.round_numbers(self.low, self.high, most),
             Scale::Log2 => self.powers(2, most),
             Scale::Log10 => self.powers(10, most),
         };
@@ -260,7 +266,7 @@ impl Span {
 
     fn round_numbers(&self, low: f64, high: f64, most: usize) -> Vec<Tick> {
         let mut least = (high - low) / most as f64;
-        if self.scale == Scale::Whole {
+        if self.is_whole {
             least = least.max(1.0);
         }
         let (step, exponent) = round_step(least);

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use crate::error::{Error, Result};
-use crate::fill::Fill;
+use crate::fill::{Fill, buffer_size};
 
 /// Runs `record` and returns the errors that wgpu found: validation errors (a buffer of another
 /// device, a range that does not fit) and a lack of memory. Without this they would go to the
@@ -39,7 +39,7 @@ pub(crate) fn new_buffer(
         || {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(fill.name()),
-                size: bytes.next_multiple_of(4).max(4),
+                size: buffer_size(bytes),
                 usage: usage | wgpu::BufferUsages::STORAGE,
                 mapped_at_creation: false,
             })

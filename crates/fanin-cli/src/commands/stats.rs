@@ -34,7 +34,7 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
         ("dtype", Align::Left),
         ("n", Align::Right),
     ];
-    for (statistic, _) in STATISTICS {
+    for (statistic, ..) in STATISTICS {
         columns.push((statistic, Align::Right));
         if compared {
             columns.push(("expected", Align::Right));
@@ -75,17 +75,22 @@ fn recipe_of_file(file: &Path) -> Option<Recipe> {
     Some(recipe)
 }
 
-/// A statistic's name, and the function that reads its expected value.
-type Statistic = (&'static str, fn(&Expected) -> &Bounds);
+/// A statistic's name, the function that reads its expected value, and the one that writes it.
+type Statistic = (&'static str, fn(&Expected) -> &Bounds, fn(f64) -> String);
 
 /// The statistics that are compared with a recipe.
 const STATISTICS: [Statistic; 6] = [
-    ("mean", |expected| &expected.mean),
-    ("std", |expected| &expected.std),
-    ("min", |expected| &expected.min),
-    ("max", |expected| &expected.max),
-    ("kurtosis", |expected| &expected.kurtosis),
-    ("zeros", |expected| &expected.zeros),
+    ("mean", |expected| &expected.mean, short_text),
+    ("std", |expected| &expected.std, short_text),
+    ("min", |expected| &expected.min, short_text),
+    ("max", |expected| &expected.max, short_text),
+    ("kurtosis", |expected| &expected.kurtosis, short_text),
+    // Zeros are counted.
+    (
+        "zeros",
+        |expected| &expected.zeros,
+        |zeros| format!("{zeros:.0}"),
+    ),
 ];
 
 fn cells(row: &Examined, compared: bool) -> Vec<String> {
@@ -112,16 +117,11 @@ fn cells(row: &Examined, compared: bool) -> Vec<String> {
         stats.dtype.clone(),
         stats.n.to_string(),
     ];
-    for (seen, (name, of)) in seen.into_iter().zip(STATISTICS) {
+    for (seen, (_, of, text)) in seen.into_iter().zip(STATISTICS) {
         cells.push(seen);
         if compared {
             let expected = row.expected.as_ref().map(|expected| of(expected).expected);
             let expected = expected.filter(|expected| !expected.is_nan());
-            // Zeros are counted.
-            let text = |expected: f64| match name {
-                "zeros" => format!("{expected:.0}"),
-                _ => short_text(expected),
-            };
             cells.push(expected.map_or_else(missing, text));
         }
     }
