@@ -7,9 +7,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faer::linalg::matmul::matmul;
-use faer::prelude::{Reborrow, ReborrowMut};
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, ShapeBuilder};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -22,6 +21,9 @@ use super::batch::fill_jobs;
 
 /// The number of reflections that are applied together.
 const BLOCK: usize = 128;
+
+/// The number of columns that one thread takes at a time. It divides [`BLOCK`].
+const PANEL: usize = 64;
 
 /// The numbers that a matrix depends on.
 #[derive(Clone, Copy, PartialEq)]
@@ -106,63 +108,53 @@ fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
     for (i, sign) in signs.into_iter().enumerate() {
         product[i * column_pitch + i] = sign * f64::from(key.gain);
     }
-    #[cfg(not(target_family = "wasm"))]
-    let par = Par::rayon(0);
-    #[cfg(target_family = "wasm")]
-    let par = Par::Seq;
-    let vectors = MatRef::from_row_major_slice_with_stride(&vectors, m, n, pitch(n));
-    // Column-major, because matmul is fastest if its destination is.
-    let mut product =
-        MatMut::from_column_major_slice_with_stride_mut(&mut product, m, n, column_pitch);
-    for start in (0..n).step_by(BLOCK).rev() {
-        let width = BLOCK.min(n - start);
-        let block = vectors.submatrix(start, start, m - start, width);
-        let mut inner = Mat::<f64>::zeros(width, width);
-        matmul(
-            &mut inner,
-            Accum::Replace,
-            block.transpose(),
-            block,
-            1.0,
-            par,
-        );
-        let factor = triangular_factor(&inner);
-        let mut rest = product
-            .rb_mut()
-            .submatrix_mut(start, start, m - start, n - start);
-        let mut projected = Mat::<f64>::zeros(width, n - start);
-        matmul(
-            &mut projected,
-            Accum::Replace,
-            block.transpose(),
-            rest.rb(),
-            1.0,
-            par,
-        );
-        let mut transformed = Mat::<f64>::zeros(width, n - start);
-        matmul(
-            &mut transformed,
-            Accum::Replace,
-            &factor,
-            &projected,
-            1.0,
-            par,
-        );
-        matmul(&mut rest, Accum::Add, block, &transformed, -1.0, par);
-    }
+    let vector_pitch = pitch(n);
+    // The reflections of a block, from the row of the first one on.
+    let block = |start: usize| {
+        let shape = (m - start, BLOCK.min(n - start)).strides((vector_pitch, 1));
+        ArrayView2::from_shape(shape, &vectors[start * vector_pitch + start..])
+            .expect("the rows are at the pitch")
+    };
+    let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
+    let factors: Vec<Array2<f64>> = starts
+        .par_iter()
+        .map(|&start| triangular_factor(&block(start).t().dot(&block(start))))
+        .collect();
+    // Column c is a unit vector before its own reflection, so only the reflections up to it change
+    // it. The last columns take longest and come first.
+    product
+        .par_chunks_mut(PANEL * column_pitch)
+        .enumerate()
+        .rev()
+        .for_each(|(i, panel)| {
+            let columns = panel.len() / column_pitch;
+            for (&start, factor) in starts.iter().zip(&factors).rev() {
+                if start <= i * PANEL {
+                    let shape = (m - start, columns).strides((1, column_pitch));
+                    let rest = ArrayViewMut2::from_shape(shape, &mut panel[start..])
+                        .expect("the columns are at the pitch");
+                    reflect(block(start), factor, rest);
+                }
+            }
+        });
     let stride = stride(n);
     let mut table = vec![[0; 2]; m * stride / 2];
-    let product = product.rb();
     table
         .as_flattened_mut()
         .par_chunks_mut(stride)
         .enumerate()
         .for_each(|(row, out)| {
             for (column, bits) in out[..n].iter_mut().enumerate() {
-                *bits = (product[(row, column)] as f32).to_bits();
+                *bits = (product[column * column_pitch + row] as f32).to_bits();
             }
         });
     Ok(table)
+}
+
+/// Applies the reflections of a block, `I - V T V^T`, to columns.
+fn reflect(block: ArrayView2<f64>, factor: &Array2<f64>, mut columns: ArrayViewMut2<f64>) {
+    let transformed = factor.dot(&block.t().dot(&columns));
+    general_mat_mul(-1.0, &block, &transformed, 1.0, &mut columns);
 }
 
 /// Returns the vectors v of the reflections I - v v^T, scaled so that v^T v is 2, and the signs that
@@ -223,9 +215,9 @@ fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
 /// Returns T of `H_1 ... H_b = I - V T V^T`: the inverse of the upper triangle of V^T V with half of
 /// its diagonal. (Puglisi, "Modification of the Householder method based on the compact WY
 /// representation", 1992.)
-fn triangular_factor(inner: &Mat<f64>) -> Mat<f64> {
+fn triangular_factor(inner: &Array2<f64>) -> Array2<f64> {
     let b = inner.nrows();
-    let mut factor = Mat::<f64>::zeros(b, b);
+    let mut factor = Array2::zeros((b, b));
     for column in 0..b {
         for row in (0..=column).rev() {
             let mut sum = if row == column { 1.0 } else { 0.0 };

@@ -48,8 +48,8 @@
 mod activation;
 mod statistics;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 use serde::Serialize;
 
 use fanin::{Error, Fill, Init, Result, Tensor, cpu};
@@ -216,22 +216,17 @@ impl Started {
 
     /// Computes `out = W values`, or `out = W^T values`, for every input.
     fn times(&self, weights: &[f64], transposed: Transposed, values: &[f64], out: &mut [f64]) {
-        let n = self.width;
-        let weights = MatRef::from_row_major_slice(weights, n, n);
+        let (n, batch) = (self.width, self.batch);
+        let of = "a matrix has rows times columns numbers";
+        let weights = ArrayView2::from_shape((n, n), weights).expect(of);
         let weights = match transposed {
             Transposed::No => weights,
-            Transposed::Yes => weights.transpose(),
+            Transposed::Yes => weights.reversed_axes(),
         };
-        // Each input is a column. One thread, so that the order of sums does not depend on the
-        // number of threads.
-        matmul(
-            MatMut::from_column_major_slice_mut(out, n, self.batch),
-            Accum::Replace,
-            weights,
-            MatRef::from_column_major_slice(values, n, self.batch),
-            1.0,
-            Par::Seq,
-        );
+        // Each input is a column.
+        let values = ArrayView2::from_shape((n, batch).f(), values).expect(of);
+        let mut out = ArrayViewMut2::from_shape((n, batch).f(), out).expect(of);
+        general_mat_mul(1.0, &weights, &values, 0.0, &mut out);
     }
 }
 
