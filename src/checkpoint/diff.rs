@@ -9,7 +9,7 @@ use super::json::listed;
 use super::numbers::{Decoder, decoder};
 use super::part_of::{PartOf, narrowed};
 use super::stats::nan_wins;
-use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
+use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_pieces_ahead};
 use super::write::{Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -374,7 +374,7 @@ impl<'a> Matched<'a> {
         };
         let mut sums = vec![Sums::default(); pairs.len()];
         let mut made = Vec::new();
-        read_ahead(cut, read_both, |piece, [start, trained]| {
+        read_pieces_ahead(cut, read_both, |piece, [start, trained]| {
             let pair = &pairs[piece.tensor];
             make(pair, piece, &mut made)?;
             let start = if start.is_empty() { &made } else { start };

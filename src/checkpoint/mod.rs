@@ -35,6 +35,7 @@ mod numbers;
 mod of_recipe;
 mod part_of;
 mod partial;
+mod pipeline;
 mod ranks;
 mod shards;
 mod sources;

@@ -10,7 +10,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::part_of::narrowed;
-use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_ahead};
+use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_pieces_ahead};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::{Fill, FillPart};
@@ -390,7 +390,7 @@ fn compare_file(
         reader.read(stored, fill.dtype().bytes_of(piece.start), buffer)
     };
     let mut made = Vec::new();
-    read_ahead(cut(), read, |piece, stored| {
+    read_pieces_ahead(cut(), read, |piece, stored| {
         let tensor = compared[piece.tensor];
         made.resize(stored.len(), 0);
         ahead.announce(make)?;

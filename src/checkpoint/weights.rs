@@ -7,12 +7,12 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use super::foreign;
 use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
 use super::json::{Json, listed, read_json};
 use super::part_of::{PartMetadata, PartOf};
+use super::pipeline;
 use super::ranks;
 use super::shards::{INDEX, SINGLE};
 use crate::error::{Error, Result};
@@ -798,52 +798,21 @@ pub(super) fn pieces(
     })
 }
 
-/// The number of buffers: while one piece is used, the next one is read.
-const BUFFERS: usize = 2;
-
 /// Runs `read` on a thread of its own, one piece ahead of `take`, which runs on this thread.
 /// Buffers are reused.
-pub(super) fn read_ahead<B: Default + Send>(
-    pieces: impl Iterator<Item = TensorPiece> + Send,
+pub(super) fn read_pieces_ahead<B: Default + Send>(
+    mut pieces: impl Iterator<Item = TensorPiece> + Send,
     mut read: impl FnMut(&TensorPiece, &mut B) -> Result<()> + Send,
     mut take: impl FnMut(&TensorPiece, &B) -> Result<()>,
 ) -> Result<()> {
-    let (full, to_take) = mpsc::sync_channel::<(TensorPiece, B)>(1);
-    let (empty, to_fill) = mpsc::channel::<B>();
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(move || -> Result<()> {
-            let mut buffers = 0;
-            for piece in pieces {
-                let mut buffer = if buffers < BUFFERS {
-                    buffers += 1;
-                    B::default()
-                } else {
-                    match to_fill.recv() {
-                        Ok(buffer) => buffer,
-                        // `take` has failed, and its error is returned below.
-                        Err(mpsc::RecvError) => return Ok(()),
-                    }
-                };
-                read(&piece, &mut buffer)?;
-                if full.send((piece, buffer)).is_err() {
-                    return Ok(());
-                }
+    pipeline::read_ahead(
+        |(piece, buffer): &mut (Option<TensorPiece>, B)| {
+            *piece = pieces.next();
+            match piece {
+                Some(piece) => read(piece, buffer).map(|()| true),
+                None => Ok(false),
             }
-            Ok(())
-        });
-        let taken = to_take.iter().try_for_each(|(piece, buffer)| {
-            take(&piece, &buffer)?;
-            // An error only means that the reader has read its last piece and has ended.
-            let _ = empty.send(buffer);
-            Ok(())
-        });
-        // Ends the reader if `take` failed: it may be waiting for a buffer or for room.
-        drop((to_take, empty));
-        match reader.join() {
-            // If the reader failed, `take` only saw fewer pieces, so the reader's error comes
-            // first.
-            Ok(read) => taken.and(read),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+        },
+        |(piece, buffer)| piece.iter().try_for_each(|piece| take(piece, buffer)),
+    )
 }

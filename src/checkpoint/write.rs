@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use super::contents::Contents;
 use super::partial::Partial;
+use super::pipeline;
 use super::space;
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -395,64 +395,25 @@ impl Writer {
         let path = path.as_ref();
         out.write_all(contents.header())
             .map_err(Error::io(path, "write"))?;
-        let (full, to_write) = mpsc::sync_channel::<Vec<u8>>(1);
-        let (empty, to_fill) = mpsc::channel::<Vec<u8>>();
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(move || -> io::Result<()> {
-                for piece in to_write {
-                    out.write_all(&piece)?;
-                    // An error only means that the maker has sent its last piece and has ended.
-                    let _ = empty.send(piece);
-                }
-                out.flush()
-            });
-            let made = self.make_pieces(contents, make, progress, &full, &to_fill);
-            // Closing the channel ends the writer's loop.
-            drop(full);
-            let written = match writer.join() {
-                Ok(written) => written.map_err(Error::io(path, "write")),
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            // If the writer failed, the maker only saw a closed channel, so the writer's error
-            // comes first.
-            written.and(made)
-        })
-    }
-
-    /// Makes all weights and sends them to the writer, in at most two buffers that are reused.
-    fn make_pieces(
-        &self,
-        contents: &Contents<'_>,
-        make: &mut dyn Make,
-        progress: &mut Progress<'_>,
-        full: &mpsc::SyncSender<Vec<u8>>,
-        to_fill: &mpsc::Receiver<Vec<u8>>,
-    ) -> Result<()> {
         let mut ahead = Ahead::new(self.pieces(contents), make);
-        let mut buffers = 0;
-        for (fill, range) in self.pieces(contents) {
-            ahead.announce(make)?;
-            let mut piece = if buffers < 2 {
-                buffers += 1;
-                Vec::new()
-            } else {
-                match to_fill.recv() {
-                    Ok(piece) => piece,
-                    // The writer has failed. `write_to` returns its error.
-                    Err(mpsc::RecvError) => return Ok(()),
+        let mut pieces = self.pieces(contents);
+        pipeline::write_behind(
+            |piece: &mut Vec<u8>| {
+                let Some((fill, range)) = pieces.next() else {
+                    return Ok(false);
+                };
+                ahead.announce(make)?;
+                let bytes = fill.dtype().bytes_of(range.end - range.start);
+                piece.resize(bytes as usize, 0);
+                make.make(fill, range.start, piece)?;
+                match progress(bytes) {
+                    ControlFlow::Continue(()) => Ok(true),
+                    ControlFlow::Break(()) => Err(Error::Interrupted),
                 }
-            };
-            let bytes = fill.dtype().bytes_of(range.end - range.start);
-            piece.resize(bytes as usize, 0);
-            make.make(fill, range.start, &mut piece)?;
-            if progress(bytes).is_break() {
-                return Err(Error::Interrupted);
-            }
-            if full.send(piece).is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
+            },
+            |piece| out.write_all(piece).map_err(Error::io(path, "write")),
+        )?;
+        out.flush().map_err(Error::io(path, "write"))
     }
 
     /// Returns the pieces of all fills, in the file's order: ranges of elements in the slice's own
