@@ -52,6 +52,7 @@ pub use expected::{Bounds, Expected, Flag};
 pub use histogram::{Histogram, histograms};
 pub use model_files::ModelFiles;
 pub use of_recipe::{Compared, metadata_differences, recipe_metadata, recipe_of};
+pub use partial::abandon;
 pub use shards::{RankParts, Saved, Shard, Shards, Share, rank_file_name};
 pub use sources::{Sources, WithSources};
 pub use stats::{Moments, TensorStats, stats};

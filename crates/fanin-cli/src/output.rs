@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Failure;
 use crate::backend::Backend;
 use crate::format::speed;
+use crate::signals;
 
 /// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
@@ -151,21 +152,6 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Set when the process receives a signal to end.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Makes the first signal to end stop the work, so that temporary files are removed, and the
-/// second one end the process at once.
-fn handle_interrupts() {
-    // If no handler can be set, a signal ends the process at once, which leaves at most a
-    // temporary file.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    });
-}
-
 /// Refuses an output that is, or holds, a file from which tensors are kept. `out` is the file or the
 /// folder.
 pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
@@ -229,11 +215,11 @@ pub fn work<T>(
     bytes: u128,
     run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
 ) -> Result<(T, String), Failure> {
-    handle_interrupts();
+    signals::handle();
     let bar = bytes_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
     let mut progress = |made| {
         bar.inc(made);
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if signals::is_ending() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
