@@ -509,7 +509,10 @@ mod tests {
         other.write_all(b"ha").unwrap();
         let (action, error) = partial.persist(&target).unwrap_err();
         assert_eq!(action, "replace");
-        assert!(error.to_string().contains("somebody has removed"), "{error}");
+        assert!(
+            error.to_string().contains("somebody has removed"),
+            "{error}"
+        );
         drop(partial);
         assert!(!target.exists());
         other.write_all(b"lf").unwrap();

@@ -39,17 +39,66 @@ pub fn status(line: &str) {
 
 /// Prints to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
-    written.map_err(|source| {
-        Failure::from(Error::Io {
-            path: STDOUT.to_owned(),
-            action: "write",
-            source,
-        })
-    })
+    let written = raw_stdout().and_then(|mut stdout| {
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    });
+    written.map_err(|error| Failure::from(cannot_write(error)))
+}
+
+/// Returns the error of standard output.
+fn cannot_write(source: io::Error) -> Error {
+    Error::Io {
+        path: STDOUT.to_owned(),
+        action: "write",
+        source,
+    }
+}
+
+/// Returns standard output without a buffer. Unlike [`io::stdout`], it reports that it is not open for
+/// writing.
+#[cfg(unix)]
+fn raw_stdout() -> io::Result<impl Write + Send> {
+    use std::os::fd::AsFd;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok(std::fs::File::from(stdout))
+}
+
+#[cfg(not(unix))]
+fn raw_stdout() -> io::Result<impl Write + Send> {
+    Ok(io::stdout())
+}
+
+/// Opens standard output for weights, and refuses one that is closed.
+fn open_stdout() -> fanin::Result<impl Write + Send> {
+    if is_closed_stdout() {
+        let message = format!("it is closed: redirect it to a file or a pipe, or use --out {NULL}");
+        return Err(cannot_write(io::Error::other(message)));
+    }
+    raw_stdout().map_err(cannot_write)
+}
+
+/// Returns true if standard output was closed when the process started, as `>&-` does.
+///
+/// Rust's runtime opens /dev/null for reading and writing in its place then. A shell's `>/dev/null` opens
+/// it for writing only. A parent that hands over a /dev/null of both looks like a closed output, but it
+/// could as well have asked for `null:`.
+#[cfg(unix)]
+fn is_closed_stdout() -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+    let (Ok(flags), Ok(stdout), Ok(null)) = (
+        fcntl_getfl(io::stdout()),
+        fstat(io::stdout()),
+        stat("/dev/null"),
+    ) else {
+        return false;
+    };
+    flags.contains(OFlags::RDWR) && stdout.st_mode == null.st_mode && stdout.st_rdev == null.st_rdev
+}
+
+#[cfg(not(unix))]
+fn is_closed_stdout() -> bool {
+    false
 }
 
 /// Prints JSON to standard output.
@@ -199,7 +248,10 @@ pub fn write(
             Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
                 writer.save(path, contents, make, progress)
             }
-            Output::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
+            Output::Stdout => {
+                let mut stdout = open_stdout()?;
+                writer.write_to(&mut stdout, STDOUT, contents, make, progress)
+            }
             Output::Null => writer.write_to(&mut io::sink(), NULL, contents, make, progress),
         }
     })?;
@@ -208,13 +260,23 @@ pub fn write(
 }
 
 /// Runs a function that makes weights with the backend, and shows a progress bar. It returns the
-/// function's result and the amount of work, such as "497.76 MB in 2.47 s (201.31 MB/s) on the CPU,
-/// 2 threads".
+/// function's result and the [`amount`] of work.
 pub fn work<T>(
     backend: &Backend,
     bytes: u128,
     run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
 ) -> Result<(T, String), Failure> {
+    let (result, seconds) = timed(backend, bytes, run)?;
+    Ok((result, amount(backend, bytes, seconds)))
+}
+
+/// Runs a function as [`work`] does. `bytes` is the expected number. It returns the function's result and
+/// the seconds that it took.
+pub fn timed<T>(
+    backend: &Backend,
+    bytes: u128,
+    run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
+) -> Result<(T, f64), Failure> {
     signals::handle();
     let bar = bytes_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
     let mut progress = |made| {
@@ -229,12 +291,16 @@ pub fn work<T>(
     let result = run(&mut *backend.maker(), &mut progress);
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let amount = format!(
+    Ok((result?, seconds))
+}
+
+/// Returns an amount of work, such as "497.76 MB in 2.47 s (201.31 MB/s) on the CPU, 2 threads".
+pub fn amount(backend: &Backend, bytes: u128, seconds: f64) -> String {
+    format!(
         "{} on the {}",
         speed(bytes as f64, seconds),
         backend.describe(),
-    );
-    Ok((result?, amount))
+    )
 }
 
 /// Returns a progress bar for a number of bytes.

@@ -139,7 +139,11 @@ mod system {
         fn ignored_signals_are_found_in_both_ways() {
             // Nothing ignores these two in a test, and nothing has a handler for them.
             for (signal, name) in [(12, "USR2"), (SIGHUP, "HUP")] {
-                assert_eq!(is_ignored(signal, name), is_ignored_by_shell(name), "{name}");
+                assert_eq!(
+                    is_ignored(signal, name),
+                    is_ignored_by_shell(name),
+                    "{name}"
+                );
             }
             let status = "Name:\tfanin\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
             assert_eq!(ignored_in(status, SIGHUP), Some(true));
