@@ -69,13 +69,13 @@ fn raw_stdout() -> io::Result<impl Write + Send> {
     Ok(io::stdout())
 }
 
-/// Opens standard output for weights, and refuses one that is closed.
-fn open_stdout() -> fanin::Result<impl Write + Send> {
-    if is_closed_stdout() {
-        let message = format!("it is closed: redirect it to a file or a pipe, or use --out {NULL}");
-        return Err(cannot_write(io::Error::other(message)));
+/// Refuses a standard output that is closed, before any work is done for it.
+fn check_stdout() -> Result<(), Failure> {
+    if !is_closed_stdout() {
+        return Ok(());
     }
-    raw_stdout().map_err(cannot_write)
+    let message = format!("it is closed: redirect it to a file or a pipe, or use --out {NULL}");
+    Err(Failure::from(cannot_write(io::Error::other(message))))
 }
 
 /// Returns true if standard output was closed when the process started, as `>&-` does.
@@ -137,7 +137,10 @@ impl Output {
                 )));
             }
         };
-        output.path().map_or(Ok(()), check_folder)?;
+        match &output {
+            Output::Stdout => check_stdout()?,
+            output => output.path().map_or(Ok(()), check_folder)?,
+        }
         Ok(output)
     }
 
@@ -249,7 +252,7 @@ pub fn write(
                 writer.save(path, contents, make, progress)
             }
             Output::Stdout => {
-                let mut stdout = open_stdout()?;
+                let mut stdout = raw_stdout().map_err(cannot_write)?;
                 writer.write_to(&mut stdout, STDOUT, contents, make, progress)
             }
             Output::Null => writer.write_to(&mut io::sink(), NULL, contents, make, progress),

@@ -162,7 +162,7 @@ mod system {
         let handler = || {
             ENDING.store(true, Ordering::Relaxed);
             std::thread::sleep(GRACE);
-            end()
+            end();
         };
         ctrlc::set_handler(handler).map_err(io::Error::other)
     }
