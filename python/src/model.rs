@@ -138,8 +138,8 @@ fn save_folder(
     share: Share,
     sources: &Sources,
 ) -> PyResult<Written> {
-    let bytes = files.weight_bytes(share);
-    let missing = work::run(py, pool, progress.as_ref(), bytes, |progress| {
+    let bytes = files.weight_bytes(share).map_err(raised)?;
+    let saved = work::run(py, pool, progress.as_ref(), bytes, |progress| {
         let mut make = cpu::fill_range;
         files.save(
             writer,
@@ -151,8 +151,8 @@ fn save_folder(
     })?;
     Ok(Written {
         files: files.paths(out, share),
-        missing,
-        bytes,
+        missing: saved.missing,
+        bytes: saved.bytes,
     })
 }
 

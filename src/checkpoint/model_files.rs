@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::shards::{RankParts, Shards, Share};
-use super::space;
+use super::rank_files::RankFiles;
+use super::shards::{Saved, Shards, Share};
 use super::write::{Make, Progress, Writer};
 use crate::error::Result;
 use crate::fill::Fill;
@@ -15,12 +15,7 @@ pub enum ModelFiles<'a> {
     /// A model split by size.
     Shards(Shards<'a>),
     /// A file for each rank of a distributed training.
-    Ranks {
-        /// The number of ranks.
-        ranks: u64,
-        /// The parts of the ranks that this process writes.
-        parts: Vec<RankParts>,
-    },
+    Ranks(RankFiles<'a>),
 }
 
 impl<'a> ModelFiles<'a> {
@@ -35,26 +30,20 @@ impl<'a> ModelFiles<'a> {
         )?))
     }
 
-    /// Makes the parts of the ranks in one process' share: with as many processes as ranks, those of its
-    /// own rank.
+    /// Describes the files of the ranks in one process' share: with as many processes as ranks, that of
+    /// its own rank.
     ///
     /// # Errors
     ///
-    /// Those of [`RankParts::new`].
+    /// Those of [`RankFiles::new`].
     pub fn ranks(
         spec: &ShardSpec,
-        fills: &[Fill],
+        fills: &'a [Fill],
         share: Share,
         metadata: &[(&str, String)],
     ) -> Result<Self> {
-        let ranks = spec.ranks();
-        let step = usize::try_from(share.size).unwrap_or(usize::MAX);
-        let mine = (share.rank..ranks).step_by(step.max(1));
-        let parts = mine.map(|rank| RankParts::new(spec, fills, rank, metadata));
-        Ok(ModelFiles::Ranks {
-            ranks,
-            parts: parts.collect::<Result<_>>()?,
-        })
+        let files = RankFiles::new(spec, fills, share, metadata)?;
+        Ok(ModelFiles::Ranks(files))
     }
 
     /// Returns the paths of the files in a process' share, without the index.
@@ -65,27 +54,27 @@ impl<'a> ModelFiles<'a> {
                 let files = shards.of(share).into_iter();
                 files.map(|file| folder.join(file.name())).collect()
             }
-            ModelFiles::Ranks { parts, .. } => {
-                let files = parts.iter().map(|part| folder.join(part.file_name()));
-                files.collect()
-            }
+            ModelFiles::Ranks(files) => files.names().map(|name| folder.join(name)).collect(),
         }
     }
 
-    /// Returns the bytes of the weights in a process' share.
-    #[must_use]
-    pub fn weight_bytes(&self, share: Share) -> u128 {
+    /// Returns the bytes of the weights in a process' share. It is an estimate if the files of ranks have
+    /// more than about 200,000 parts of tensors; [`Saved::bytes`] is exact.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardSpec::local_fills`].
+    pub fn weight_bytes(&self, share: Share) -> Result<u128> {
         match self {
             ModelFiles::Shards(shards) => {
                 let files = shards.of(share).into_iter();
-                files.map(|file| file.contents().weight_bytes()).sum()
+                Ok(files.map(|file| file.contents().weight_bytes()).sum())
             }
-            ModelFiles::Ranks { parts, .. } => parts.iter().map(RankParts::weight_bytes).sum(),
+            ModelFiles::Ranks(files) => Ok(files.sizes()?.into_iter().sum()),
         }
     }
 
-    /// Writes the files of a process' share into a folder. Returns the names of the shards that other
-    /// processes have yet to write.
+    /// Writes the files of a process' share into a folder.
     ///
     /// # Errors
     ///
@@ -97,22 +86,10 @@ impl<'a> ModelFiles<'a> {
         share: Share,
         make: &mut dyn Make,
         progress: &mut Progress<'_>,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Saved> {
         match self {
-            ModelFiles::Shards(shards) => {
-                let saved = writer.save_shards(folder, shards, share, make, progress)?;
-                Ok(saved.missing)
-            }
-            ModelFiles::Ranks { parts, .. } => {
-                // Without headers, which take less than a file system's own bookkeeping.
-                let names: Vec<String> = parts.iter().map(RankParts::file_name).collect();
-                let bytes = parts.iter().map(RankParts::weight_bytes);
-                space::check(folder, names.iter().map(String::as_str).zip(bytes))?;
-                for part in parts {
-                    writer.save_rank(folder, part, make, progress)?;
-                }
-                Ok(Vec::new())
-            }
+            ModelFiles::Shards(shards) => writer.save_shards(folder, shards, share, make, progress),
+            ModelFiles::Ranks(files) => writer.save_ranks(folder, files, make, progress),
         }
     }
 }

@@ -4,11 +4,31 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 /// The action that failed, for a message, and the error.
 type Failed = (&'static str, io::Error);
+
+/// The partial files of this process that are removed if they are not completed. It is `None` after
+/// [`abandon`].
+static UNFINISHED: Mutex<Option<Vec<PathBuf>>> = Mutex::new(Some(Vec::new()));
+
+fn unfinished() -> MutexGuard<'static, Option<Vec<PathBuf>>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the incomplete files of this process, except those that are kept for
+/// [`Writer::with_resume`](super::Writer::with_resume).
+///
+/// It is for a process that ends at once while other threads still write. No file of this process gets
+/// its final name afterwards, and writing another one fails.
+pub fn abandon() {
+    for path in unfinished().take().into_iter().flatten() {
+        let _ = fs::remove_file(path);
+    }
+}
 
 /// A file that is being written beside its target. Its name contains the target's, so that the next
 /// run finds what a killed run has left.
@@ -81,15 +101,34 @@ impl Partial {
                 file.set_len(0).map_err(|error| ("write", error))?;
                 0
             };
-            return Ok(Partial {
-                file,
-                path,
-                at: 0,
-                left,
-                stays: resume,
-                buffer: Vec::new(),
-            });
+            return Partial::new(file, path, left, resume);
         }
+    }
+
+    fn new(file: File, path: PathBuf, left: u64, stays: bool) -> Result<Self, Failed> {
+        let partial = Partial {
+            file,
+            path,
+            at: 0,
+            left,
+            stays,
+            buffer: Vec::new(),
+        };
+        match &mut *unfinished() {
+            Some(paths) => {
+                if !stays {
+                    paths.push(partial.path.clone());
+                }
+            }
+            // The process is ending.
+            None => {
+                if !stays {
+                    let _ = fs::remove_file(&partial.path);
+                }
+                return Err(("write", ErrorKind::Interrupted.into()));
+            }
+        }
+        Ok(partial)
     }
 
     /// Removes the partial file of a target that a killed process has left. One that another process
@@ -128,14 +167,7 @@ impl Partial {
             })
         })?;
         let (file, path) = temporary.keep().map_err(|error| failed(error.error))?;
-        Ok(Partial {
-            file,
-            path,
-            at: 0,
-            left: 0,
-            stays: false,
-            buffer: Vec::new(),
-        })
+        Partial::new(file, path, 0, false)
     }
 
     /// Returns the bytes that an earlier run has left.
@@ -150,9 +182,9 @@ impl Partial {
                 .set_len(self.at)
                 .map_err(|error| ("write", error))?;
         }
+        keep_access(&self.file, target).map_err(|error| ("keep the permissions of", error))?;
         self.file.sync_all().map_err(|error| ("write", error))?;
-        fs::rename(&self.path, target).map_err(|error| ("replace", error))?;
-        self.stays = true;
+        self.rename(target).map_err(|error| ("replace", error))?;
         // The new name is on the disk once the folder is. Errors are ignored: some systems cannot
         // sync a folder, and the file is complete either way.
         if let Ok(folder) = File::open(folder_of(target)) {
@@ -162,11 +194,36 @@ impl Partial {
     }
 }
 
+impl Partial {
+    /// Gives the complete file its final name.
+    fn rename(&mut self, target: &Path) -> io::Result<()> {
+        let mut unfinished = unfinished();
+        let Some(paths) = &mut *unfinished else {
+            return Err(ErrorKind::Interrupted.into());
+        };
+        // If somebody has removed the file, another process may be writing one of the same name.
+        if !is_at(&self.file, &self.path) {
+            let message = format!("somebody has removed {:?}", self.path.display());
+            return Err(io::Error::new(ErrorKind::NotFound, message));
+        }
+        fs::rename(&self.path, target)?;
+        paths.retain(|path| *path != self.path);
+        self.stays = true;
+        Ok(())
+    }
+}
+
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.stays {
+        if self.stays {
+            return;
+        }
+        if let Some(paths) = &mut *unfinished() {
+            paths.retain(|path| *path != self.path);
             // Remove it before the lock is released: after that, another process may be writing it.
-            let _ = fs::remove_file(&self.path);
+            if is_at(&self.file, &self.path) {
+                let _ = fs::remove_file(&self.path);
+            }
         }
     }
 }
@@ -234,8 +291,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Opens a file without following a symbolic link, and creates it if that is asked for. The name is
-/// predictable, so somebody else may have put a link there to have another file overwritten.
+/// Opens a partial file, and creates it if that is asked for. The name is predictable, so somebody
+/// else may have put a link, a pipe or a device there: such a file is refused.
 fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = File::options();
     options
@@ -245,10 +302,66 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         .truncate(false);
     #[cfg(unix)]
     {
+        use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        // Without waiting for the other end of a pipe, or for a device.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
     }
-    options.open(path)
+    let file = options.open(path).map_err(|error| {
+        match fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+            true => not_ours(path, "a symbolic link"),
+            false => error,
+        }
+    })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(not_ours(path, "not a regular file"));
+    }
+    if has_other_names(&metadata) {
+        return Err(not_ours(path, "a file with several names (hard links)"));
+    }
+    Ok(file)
+}
+
+/// Returns the error of a file that has the name of a partial file, and is none.
+fn not_ours(path: &Path, kind: &str) -> io::Error {
+    let message = format!("{:?} is {kind}: remove it", path.display());
+    io::Error::new(ErrorKind::AlreadyExists, message)
+}
+
+/// Returns true if a file has more than one name. What is written to it would change the file of the
+/// other name.
+#[cfg(unix)]
+fn has_other_names(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) > 1
+}
+
+/// Returns false: the standard library does not know the number of names on other systems.
+#[cfg(not(unix))]
+fn has_other_names(_metadata: &fs::Metadata) -> bool {
+    false
+}
+
+/// Gives a file the permissions of the file that it will replace, if there is one. It also gets the owner
+/// and the group, as far as this process may set them.
+fn keep_access(file: &File, target: &Path) -> io::Result<()> {
+    let Ok(old) = fs::metadata(target) else {
+        return Ok(());
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            // Before the permissions, because a change of the owner can take some of them.
+            let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+        }
+    }
+    match file.metadata()?.permissions() == old.permissions() {
+        true => Ok(()),
+        false => file.set_permissions(old.permissions()),
+    }
 }
 
 /// Returns true if the path still leads to the open file.
@@ -363,8 +476,65 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (target, precious) = (folder.path().join("w"), folder.path().join("precious"));
         fs::write(&precious, "kept").unwrap();
-        std::os::unix::fs::symlink(&precious, folder.path().join(partial_name(&target))).unwrap();
-        assert!(Partial::open(&target, false).is_err());
-        assert_eq!(fs::read(&precious).unwrap(), b"kept");
+        let partial = folder.path().join(partial_name(&target));
+        let refused = |kind: &str| {
+            for resume in [false, true] {
+                let Err((_, error)) = Partial::open(&target, resume) else {
+                    panic!("{kind} is followed");
+                };
+                assert!(error.to_string().contains(kind), "{error}");
+            }
+            fs::remove_file(&partial).unwrap();
+            assert_eq!(fs::read(&precious).unwrap(), b"kept");
+        };
+        std::os::unix::fs::symlink(&precious, &partial).unwrap();
+        refused("a symbolic link");
+        fs::hard_link(&precious, &partial).unwrap();
+        refused("several names");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, 0o600.into());
+        rustix::fs::mknodat(rustix::fs::CWD, &partial, kind, mode, 0).unwrap();
+        refused("not a regular file");
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_meanwhile_gets_no_final_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        let mut partial = Partial::open(&target, false).unwrap();
+        partial.write_all(b"whole").unwrap();
+        if fs::remove_file(partial_path(&target)).is_err() {
+            return; // Windows does not remove a file that is open.
+        }
+        let mut other = Partial::open(&target, false).unwrap();
+        other.write_all(b"ha").unwrap();
+        let (action, error) = partial.persist(&target).unwrap_err();
+        assert_eq!(action, "replace");
+        assert!(
+            error.to_string().contains("somebody has removed"),
+            "{error}"
+        );
+        drop(partial);
+        assert!(!target.exists());
+        other.write_all(b"lf").unwrap();
+        other.persist(&target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"half");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        for mode in [0o640, 0o400, 0o666] {
+            fs::write(&target, "old").unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+            let mut partial = Partial::open(&target, false).unwrap();
+            partial.write_all(b"new").unwrap();
+            partial.persist(&target).unwrap();
+            let kept = fs::metadata(&target).unwrap().permissions().mode();
+            assert_eq!(kept & 0o7777, mode);
+            fs::remove_file(&target).unwrap();
+        }
     }
 }

@@ -12,16 +12,15 @@ use std::thread::ScopedJoinHandle;
 use serde_json::Value;
 
 use super::contents::Contents;
+use super::folder_lock::FolderLock;
 use super::header::MAX_HEADER_BYTES;
 use super::leftovers::Leftovers;
 use super::partial::Partial;
-use super::ranks;
 use super::space;
 use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::placement::{LocalPart, ShardSpec};
 
 /// The name of the index of a model in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -95,17 +94,41 @@ pub struct Share {
 impl Share {
     /// All of the work, by one process.
     pub const ALL: Share = Share { rank: 0, size: 1 };
+
+    /// Returns true if one process does all of the work.
+    pub(super) fn is_all(self) -> bool {
+        self.size <= 1
+    }
 }
 
-/// The result of [`Writer::save_shards`].
+/// The result of [`Writer::save_shards`] and [`ModelFiles::save`](super::ModelFiles::save).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Saved {
     /// The number of files in this process' share, all of which are written.
     pub files: usize,
-    /// The names of files that other processes have not completed yet, or some of them. If it is
-    /// empty, the model is complete and its index is written.
+    /// The bytes of the weights in these files.
+    pub bytes: u128,
+    /// The names of shards that other processes have not completed yet, or some of them. If it is
+    /// empty, all shards are complete and their index is written. It is always empty for files of ranks.
     pub missing: Vec<String>,
+}
+
+/// Returns the error of files that this process has written into a folder, and that are not there any
+/// more, given by their names. Returns `None` if there is no such file.
+pub(super) fn lost<'a>(folder: &Path, mut names: impl Iterator<Item = &'a str>) -> Option<Error> {
+    let first = names.next()?;
+    let others = match names.count() {
+        0 => String::new(),
+        1 => ", and another file".to_owned(),
+        others => format!(", and {others} other files"),
+    };
+    let message = format!(
+        "it was complete, and somebody has removed or replaced it since{others}: write the model again \
+         with resume"
+    );
+    let error = io::Error::new(ErrorKind::NotFound, message);
+    Some(Error::io(&folder.join(first), "find")(error))
 }
 
 impl<'a> Shards<'a> {
@@ -339,7 +362,9 @@ impl Writer {
     /// # Errors
     ///
     /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds files of another model
-    /// that this one does not replace, which readers might take for its own.
+    /// that this one does not replace, which readers might take for its own. [`Error::Io`] if another
+    /// process writes into the folder, unless both write a share of less than all, and if a file that
+    /// was written is not there at the end.
     pub fn save_shards(
         &self,
         folder: impl AsRef<Path>,
@@ -350,6 +375,7 @@ impl Writer {
     ) -> Result<Saved> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        let _lock = FolderLock::take(folder, share.is_all())?;
         let index_path = folder.join(INDEX);
         let names: HashSet<&str> = shards.files.iter().map(|file| file.name.as_str()).collect();
         let has_index = shards.index.is_some();
@@ -397,6 +423,11 @@ impl Writer {
         })?;
 
         let missing = shards.missing(folder)?;
+        let absent: HashSet<&str> = missing.iter().map(String::as_str).collect();
+        let names = mine.iter().map(|file| file.name());
+        if let Some(error) = lost(folder, names.filter(|name| absent.contains(name))) {
+            return Err(error);
+        }
         if missing.is_empty() {
             if let Some(index) = &shards.index
                 && !holds_text(&index_path, index)?
@@ -407,6 +438,7 @@ impl Writer {
         }
         Ok(Saved {
             files: mine.len(),
+            bytes: mine.iter().map(|file| file.contents.weight_bytes()).sum(),
             missing,
         })
     }
@@ -437,6 +469,7 @@ impl Writer {
         if path.file_name() != Some(OsStr::new(SINGLE)) || !folder.is_dir() {
             return self.save(path, contents, make, progress);
         }
+        let _lock = FolderLock::take(folder, true)?;
         let leftovers = Leftovers::find(folder, |name| name == SINGLE)?;
         leftovers.check(folder, self.overwrite)?;
         self.save(path, contents, make, progress)?;
@@ -484,106 +517,4 @@ pub(super) fn rank_of_file(name: &str) -> Option<(u64, u64)> {
     let (rank, ranks) = (rank.parse().ok()?, ranks.parse().ok()?);
     // Only the name that is written: no sign, no other number of digits, no rank that is too large.
     (rank < ranks && rank_file_name(rank, ranks) == name).then_some((rank, ranks))
-}
-
-impl Writer {
-    /// Writes a rank's part of a model into a folder, as one file with the name of
-    /// [`rank_file_name`]. Creates the folder if it is missing.
-    ///
-    /// The file has every tensor under its name, with the rank's part of it, which may be empty.
-    /// The metadata gives the whole tensor's shape and the part
-    /// ([`LocalPart::metadata`](crate::LocalPart::metadata)), and `rank`, `ranks` and `mesh`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ShardSpec::local_fills`] and [`Writer::save`], and [`Error::Format`] if the folder
-    /// holds another model in other files, such as those of another number of ranks: see
-    /// [`Writer::with_overwrite`]. The call that finds the files of all ranks complete removes them.
-    pub fn save_rank(
-        &self,
-        folder: impl AsRef<Path>,
-        parts: &RankParts,
-        make: &mut dyn Make,
-        progress: &mut Progress<'_>,
-    ) -> Result<()> {
-        let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
-        let is_new = |name: &str| rank_of_file(name).is_some_and(|(_, ranks)| ranks == parts.ranks);
-        let leftovers = Leftovers::find(folder, is_new)?;
-        leftovers.check(folder, self.overwrite)?;
-        let path = folder.join(parts.file_name());
-        self.save(path, &parts.contents()?, make, progress)?;
-        if !leftovers.is_clean() && ranks::are_complete(folder, parts.ranks, &parts.metadata)? {
-            leftovers.remove(folder)?;
-        }
-        Ok(())
-    }
-}
-
-/// A rank's part of a model, for [`Writer::save_rank`].
-#[derive(Clone, Debug)]
-pub struct RankParts {
-    rank: u64,
-    ranks: u64,
-    fills: Vec<Fill>,
-    metadata: Vec<(String, String)>,
-}
-
-impl RankParts {
-    /// Makes the parts of a rank. `metadata` is that of the whole model, such as its seed.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ShardSpec::local_fills`].
-    pub fn new(
-        spec: &ShardSpec,
-        fills: &[Fill],
-        rank: u64,
-        metadata: &[(&str, String)],
-    ) -> Result<Self> {
-        let parts = spec.local_fills(fills, rank)?;
-        let mesh = spec.mesh().dims().iter();
-        let mesh: Vec<String> = mesh.map(|(name, size)| format!("{name}={size}")).collect();
-        let given = metadata.iter().map(|(key, value)| (*key, value.clone()));
-        let own = [
-            ("rank", rank.to_string()),
-            ("ranks", spec.ranks().to_string()),
-            ("mesh", mesh.join(",")),
-        ];
-        let metadata = given
-            .chain(own)
-            .map(|(key, value)| (key.to_owned(), value))
-            .chain(parts.iter().flat_map(LocalPart::metadata));
-        Ok(RankParts {
-            rank,
-            ranks: spec.ranks(),
-            metadata: metadata.collect(),
-            fills: parts.into_iter().map(|part| part.fill).collect(),
-        })
-    }
-
-    /// The file's name.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        rank_file_name(self.rank, self.ranks)
-    }
-
-    /// Returns the file's contents.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Contents::safetensors`].
-    pub fn contents(&self) -> Result<Contents<'_>> {
-        let metadata = self.metadata.iter();
-        let metadata: Vec<(&str, String)> = metadata
-            .map(|(key, value)| (key.as_str(), value.clone()))
-            .collect();
-        Contents::safetensors(&self.fills, &metadata)
-    }
-
-    /// The bytes of all weights together.
-    #[must_use]
-    pub fn weight_bytes(&self) -> u128 {
-        self.fills.iter().map(|fill| u128::from(fill.bytes())).sum()
-    }
 }

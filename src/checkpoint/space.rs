@@ -1,5 +1,7 @@
 //! The free space of a disk, compared with the files that will be written.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -23,10 +25,19 @@ pub(super) fn check<'a>(
     let Some(free) = free_bytes(folder) else {
         return Ok(());
     };
+    // Most folders have few files, and asking for each of a million that are not there takes long.
+    let there: HashSet<OsString> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect();
+    let length = |path: &Path| match path.file_name().is_some_and(|name| there.contains(name)) {
+        true => u128::from(length(path)),
+        false => 0,
+    };
     let needed = |(name, bytes): (&str, u128)| {
         let target = folder.join(name);
-        let partial = partial_path(&target);
-        bytes.saturating_sub(u128::from(length(&target)) + u128::from(length(&partial)))
+        bytes.saturating_sub(length(&target) + length(&partial_path(&target)))
     };
     room(folder, files.into_iter().map(needed).sum(), free)
 }

@@ -201,9 +201,7 @@ impl Mesh {
             let held = length(&indices[axis]);
             indices[axis] = select(&indices[axis], cut.ranges(held, at), dims[axis]);
             let all = sizes[axis].iter();
-            sizes[axis] = all
-                .flat_map(|&size| (0..*ranks).map(move |rank| cut.size(size, rank)))
-                .collect();
+            sizes[axis] = all.flat_map(|&size| cut.sizes(size)).collect();
         }
         let padding = indices.iter().zip(&sizes).map(|(held, sizes)| {
             let largest = sizes.last().copied().unwrap_or(0);
@@ -516,6 +514,22 @@ impl Cut {
         };
         count * piece(full) + piece(rest)
     }
+
+    /// Returns all numbers of indices, of n, that ranks hold, some of them more than once.
+    ///
+    /// The pieces of a chunk are full up to a rank, whose piece may be shorter, and empty after it. So
+    /// the numbers change at few ranks.
+    fn sizes(self, n: u64) -> impl Iterator<Item = u64> {
+        let (_, full, rest) = self.chunks(n);
+        let changes = [full, rest].into_iter().flat_map(move |length| {
+            let shorter = length / length.div_ceil(self.ranks).max(1);
+            [shorter, shorter + 1]
+        });
+        once(0)
+            .chain(changes)
+            .filter(move |&rank| rank < self.ranks)
+            .map(move |rank| self.size(n, rank))
+    }
 }
 
 /// Returns the number of indices in ranges.
@@ -556,4 +570,26 @@ fn select(
         selected.push(end..end);
     }
     selected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_all_ranks() {
+        for split_factor in [1, 2, 3, 7] {
+            for ranks in 1..12 {
+                let cut = Cut {
+                    split_factor,
+                    ranks,
+                };
+                for n in 0..50 {
+                    let all: BTreeSet<u64> = (0..ranks).map(|rank| cut.size(n, rank)).collect();
+                    let sizes: BTreeSet<u64> = cut.sizes(n).collect();
+                    assert_eq!(sizes, all, "{n} over {ranks}, {split_factor}");
+                }
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod distributed;
 mod format;
 mod model;
 mod output;
+mod signals;
 mod size;
 mod table;
 
@@ -81,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if arguments.quiet {
         output::be_quiet();
     }
+    signals::let_large_writes_fail();
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
@@ -101,7 +103,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(Failure::Run(message)) => (message, 1),
         Err(Failure::Usage(message)) => (message, 2),
     };
+    report(&message);
+    status
+}
+
+/// Prints the reason that a command failed.
+fn report(message: &str) {
     // Not `eprintln!`, which panics where standard error is closed.
     let _ = writeln!(io::stderr(), "fanin: error: {message}");
-    status
 }

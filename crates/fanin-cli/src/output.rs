@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Failure;
 use crate::backend::Backend;
 use crate::format::speed;
+use crate::signals;
 
 /// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
@@ -38,17 +39,66 @@ pub fn status(line: &str) {
 
 /// Prints to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
-    written.map_err(|source| {
-        Failure::from(Error::Io {
-            path: STDOUT.to_owned(),
-            action: "write",
-            source,
-        })
-    })
+    let written = raw_stdout().and_then(|mut stdout| {
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    });
+    written.map_err(|error| Failure::from(cannot_write(error)))
+}
+
+/// Returns the error of standard output.
+fn cannot_write(source: io::Error) -> Error {
+    Error::Io {
+        path: STDOUT.to_owned(),
+        action: "write",
+        source,
+    }
+}
+
+/// Returns standard output without a buffer. Unlike [`io::stdout`], it reports that it is not open for
+/// writing.
+#[cfg(unix)]
+fn raw_stdout() -> io::Result<impl Write + Send> {
+    use std::os::fd::AsFd;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok(std::fs::File::from(stdout))
+}
+
+#[cfg(not(unix))]
+fn raw_stdout() -> io::Result<impl Write + Send> {
+    Ok(io::stdout())
+}
+
+/// Refuses a standard output that is closed, before any work is done for it.
+fn check_stdout() -> Result<(), Failure> {
+    if !is_closed_stdout() {
+        return Ok(());
+    }
+    let message = format!("it is closed: redirect it to a file or a pipe, or use --out {NULL}");
+    Err(Failure::from(cannot_write(io::Error::other(message))))
+}
+
+/// Returns true if standard output was closed when the process started, as `>&-` does.
+///
+/// Rust's runtime opens /dev/null for reading and writing in its place then. A shell's `>/dev/null` opens
+/// it for writing only. A parent that hands over a /dev/null of both looks like a closed output, but it
+/// could as well have asked for `null:`.
+#[cfg(unix)]
+fn is_closed_stdout() -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+    let (Ok(flags), Ok(stdout), Ok(null)) = (
+        fcntl_getfl(io::stdout()),
+        fstat(io::stdout()),
+        stat("/dev/null"),
+    ) else {
+        return false;
+    };
+    flags.contains(OFlags::RDWR) && stdout.st_mode == null.st_mode && stdout.st_rdev == null.st_rdev
+}
+
+#[cfg(not(unix))]
+fn is_closed_stdout() -> bool {
+    false
 }
 
 /// Prints JSON to standard output.
@@ -87,7 +137,10 @@ impl Output {
                 )));
             }
         };
-        output.path().map_or(Ok(()), check_folder)?;
+        match &output {
+            Output::Stdout => check_stdout()?,
+            output => output.path().map_or(Ok(()), check_folder)?,
+        }
         Ok(output)
     }
 
@@ -151,21 +204,6 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Set when the process receives a signal to end.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Makes the first signal to end stop the work, so that temporary files are removed, and the
-/// second one end the process at once.
-fn handle_interrupts() {
-    // If no handler can be set, a signal ends the process at once, which leaves at most a
-    // temporary file.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    });
-}
-
 /// Refuses an output that is, or holds, a file from which tensors are kept. `out` is the file or the
 /// folder.
 pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
@@ -213,7 +251,10 @@ pub fn write(
             Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
                 writer.save(path, contents, make, progress)
             }
-            Output::Stdout => writer.write_to(&mut io::stdout(), STDOUT, contents, make, progress),
+            Output::Stdout => {
+                let mut stdout = raw_stdout().map_err(cannot_write)?;
+                writer.write_to(&mut stdout, STDOUT, contents, make, progress)
+            }
             Output::Null => writer.write_to(&mut io::sink(), NULL, contents, make, progress),
         }
     })?;
@@ -222,18 +263,28 @@ pub fn write(
 }
 
 /// Runs a function that makes weights with the backend, and shows a progress bar. It returns the
-/// function's result and the amount of work, such as "497.76 MB in 2.47 s (201.31 MB/s) on the CPU,
-/// 2 threads".
+/// function's result and the [`amount`] of work.
 pub fn work<T>(
     backend: &Backend,
     bytes: u128,
     run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
 ) -> Result<(T, String), Failure> {
-    handle_interrupts();
+    let (result, seconds) = timed(backend, bytes, run)?;
+    Ok((result, amount(backend, bytes, seconds)))
+}
+
+/// Runs a function as [`work`] does. `bytes` is the expected number. It returns the function's result and
+/// the seconds that it took.
+pub fn timed<T>(
+    backend: &Backend,
+    bytes: u128,
+    run: impl FnOnce(&mut dyn Make, &mut Progress<'_>) -> fanin::Result<T>,
+) -> Result<(T, f64), Failure> {
+    signals::handle();
     let bar = bytes_bar(u64::try_from(bytes).unwrap_or(u64::MAX));
     let mut progress = |made| {
         bar.inc(made);
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if signals::is_ending() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -243,12 +294,16 @@ pub fn work<T>(
     let result = run(&mut *backend.maker(), &mut progress);
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let amount = format!(
+    Ok((result?, seconds))
+}
+
+/// Returns an amount of work, such as "497.76 MB in 2.47 s (201.31 MB/s) on the CPU, 2 threads".
+pub fn amount(backend: &Backend, bytes: u128, seconds: f64) -> String {
+    format!(
         "{} on the {}",
         speed(bytes as f64, seconds),
         backend.describe(),
-    );
-    Ok((result?, amount))
+    )
 }
 
 /// Returns a progress bar for a number of bytes.

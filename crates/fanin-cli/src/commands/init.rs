@@ -16,8 +16,8 @@ use crate::distributed::ProcessRank;
 use crate::format::count;
 use crate::model::{plan, report_unused_placements};
 use crate::output::{
-    NULL, Output, check_folder, check_not_source, check_overwritten, check_sources, status, work,
-    write,
+    NULL, Output, amount, check_folder, check_not_source, check_overwritten, check_sources, status,
+    timed, work, write,
 };
 
 pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
@@ -78,14 +78,18 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         }
     };
     let backend = backend()?;
-    let bytes = files.weight_bytes(share);
-    let (missing, amount) = work(&backend, bytes, |make, progress| {
+    let about = files.weight_bytes(share)?;
+    let ((bytes, missing), seconds) = timed(&backend, about, |make, progress| {
         let make = &mut WithSources::new(make, &sources);
         match &folder {
-            Some(folder) => files.save(&writer, folder, share, make, progress),
-            None => discard(&files, &writer, share, make, progress).map(|()| Vec::new()),
+            Some(folder) => {
+                let saved = files.save(&writer, folder, share, make, progress)?;
+                Ok((saved.bytes, saved.missing))
+            }
+            None => Ok((discard(&files, &writer, share, make, progress)?, Vec::new())),
         }
     })?;
+    let amount = amount(&backend, bytes, seconds);
     let to = folder.map_or_else(|| NULL.to_owned(), |folder| folder.display().to_string());
     let who = process.map_or_else(String::new, |process| process.describe() + ": ");
     status(&match &files {
@@ -175,27 +179,36 @@ impl ModelOutput {
 fn portion(files: &ModelFiles<'_>, share: Share) -> String {
     let (unit, all) = match files {
         ModelFiles::Shards(shards) => ("file", shards.files().len() as u64),
-        ModelFiles::Ranks { ranks, .. } => ("rank", *ranks),
+        ModelFiles::Ranks(files) => ("rank", files.ranks()),
     };
     let mine = files.paths(Path::new(""), share).len();
     format!("{} of {all}", count(mine as u128, unit))
 }
 
-/// Makes the files of a process' share without writing them.
+/// Makes the files of a process' share without writing them. Returns the bytes of their weights.
 fn discard(
     files: &ModelFiles<'_>,
     writer: &Writer,
     share: Share,
     make: &mut dyn Make,
     progress: &mut Progress<'_>,
-) -> fanin::Result<()> {
+) -> fanin::Result<u128> {
     let sink = &mut io::sink();
+    let mut bytes = 0;
     match files {
-        ModelFiles::Shards(shards) => shards.of(share).into_iter().try_for_each(|file| {
-            writer.write_to(sink, file.name(), file.contents(), make, progress)
-        }),
-        ModelFiles::Ranks { parts, .. } => parts.iter().try_for_each(|part| {
-            writer.write_to(sink, part.file_name(), &part.contents()?, make, progress)
-        }),
+        ModelFiles::Shards(shards) => {
+            for file in shards.of(share) {
+                writer.write_to(sink, file.name(), file.contents(), make, progress)?;
+                bytes += file.contents().weight_bytes();
+            }
+        }
+        ModelFiles::Ranks(files) => {
+            for part in files.parts() {
+                let part = part?;
+                writer.write_to(sink, part.file_name(), &part.contents()?, make, progress)?;
+                bytes += part.weight_bytes();
+            }
+        }
     }
+    Ok(bytes)
 }

@@ -11,6 +11,8 @@ mod arguments;
 mod bench;
 mod diff;
 mod empty_tensors;
+#[cfg(unix)]
+mod faults;
 mod fill;
 mod foreign_files;
 mod hostile_input;
