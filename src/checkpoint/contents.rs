@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::header::{MAX_HEADER_BYTES, METADATA};
+use super::header::METADATA;
+use super::limits::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_SHAPE_BYTES, MAX_TENSORS};
+use super::metadata::Metadata;
 use super::npy;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -49,6 +51,7 @@ impl<'a> Contents<'a> {
                 });
             }
         }
+        check_readable(fills, metadata)?;
         let mut fills: Vec<&Fill> = fills.iter().collect();
         fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().bits()));
 
@@ -173,6 +176,38 @@ impl<'a> Contents<'a> {
     /// The bytes of the file: the header and all weights.
     pub(super) fn bytes(&self) -> u128 {
         self.header.len() as u128 + self.weight_bytes()
+    }
+}
+
+/// Checks that a file of these fills is within the limits of reading.
+fn check_readable(fills: &[Fill], metadata: &[(&str, String)]) -> Result<()> {
+    for fill in fills {
+        if fill.name().len() > MAX_NAME_BYTES {
+            return Err(too_large(
+                fill,
+                "a longer name than the 65536 bytes that are read",
+            ));
+        }
+        // A dimension takes at most 21 bytes of text.
+        let shape = fill.local().dims();
+        if shape.len() > MAX_SHAPE_BYTES / 22 && format!("{shape:?}").len() > MAX_SHAPE_BYTES {
+            return Err(too_large(
+                fill,
+                "a shape of more than the 4096 characters that are read",
+            ));
+        }
+    }
+    if let [.., last] = fills
+        && fills.len() > MAX_TENSORS
+    {
+        return Err(too_large(last, "more than the 2^20 tensors that are read"));
+    }
+    let mut readable = Metadata::default();
+    let mut pairs = metadata.iter();
+    let pairs = pairs.try_for_each(|(key, value)| readable.push(key, value));
+    match (pairs, fills) {
+        (Err(reason), [first, ..]) => Err(too_large(first, &format!("a file that {reason}"))),
+        _ => Ok(()),
     }
 }
 

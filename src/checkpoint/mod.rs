@@ -29,6 +29,8 @@ mod header;
 mod histogram;
 mod json;
 mod leftovers;
+mod limits;
+mod metadata;
 mod model_files;
 mod npy;
 mod numbers;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::foreign;
 use crate::error::{Error, Result};
-use crate::read::format_error;
+use crate::read::{format_error, open_regular};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     if !first.starts_with(MAGIC) {
         foreign::refuse(path, &first)?;
     }
-    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let mut file = open_regular(path)?;
     // A length that the file claims is at most 65535 bytes here, so allocating it is safe.
     let mut take = |count: u32| -> Result<Vec<u8>> {
         let mut bytes = vec![0; count as usize];

@@ -12,12 +12,11 @@ use std::thread::ScopedJoinHandle;
 use serde_json::Value;
 
 use super::contents::Contents;
-use super::header::MAX_HEADER_BYTES;
 use super::leftovers::Leftovers;
+use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS_BYTES};
 use super::partial::Partial;
 use super::ranks;
 use super::space;
-use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;

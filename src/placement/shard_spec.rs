@@ -16,8 +16,6 @@ use crate::text::one_line;
 const MAX_BYTES: u64 = 4 << 20;
 /// The most globs in a file: each one takes memory when it is compiled.
 const MAX_GLOBS: usize = 10_000;
-/// The characters of a reason that a message shows: the parser may quote the whole file.
-const MAX_QUOTED: usize = 1000;
 
 /// A mesh of ranks, and rules that give each tensor of a model its placements on it.
 ///
@@ -171,8 +169,8 @@ impl ShardSpec {
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
             position: byte.map(|byte| Places::new(text).line_and_column(byte)),
-            // The parser may quote the file, whose line breaks must not get into the message.
-            reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
+            // The parser may quote the file.
+            reason: one_line(reason),
         };
         let file: SpecFile = toml::from_str(text)
             .map_err(|error| refused(error.span().map(|span| span.start), error.message()))?;

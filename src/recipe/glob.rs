@@ -6,6 +6,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::text::quoted;
+
 /// The longest glob in bytes, far longer than any sensible one.
 const MAX_GLOB: usize = 4096;
 /// The deepest nesting of braces in a glob: globset parses them by recursion, so more could
@@ -79,7 +81,7 @@ fn glob(text: &str) -> Result<globset::Glob, String> {
         .literal_separator(false)
         .backslash_escape(true)
         .build();
-    glob.map_err(|error| format!("{text:?} is not a glob: {}", error.kind()))
+    glob.map_err(|error| format!("{} is not a glob: {}", quoted(text), error.kind()))
 }
 
 impl<'de> Deserialize<'de> for GlobTexts {

@@ -190,6 +190,7 @@ use crate::fill::Fill;
 use crate::init::{Distribution, Fans, Init};
 use crate::read::without_bom;
 use crate::tensor::{DType, Layout, ListedTensor, Tensor, TensorList};
+use crate::text::excerpt;
 use context::Context;
 use rule::{Assignment, PartContent};
 use source::{Chain, Source};
@@ -676,9 +677,9 @@ impl Made {
             return Err(Error::shape(
                 tensor.shape(),
                 format!(
-                    "is not that of the rule's values, {:?}: nest them as the tensor's dimensions, or \
+                    "is not that of the rule's values, {}: nest them as the tensor's dimensions, or \
                      give one list",
-                    values.dims()
+                    excerpt(&format!("{:?}", values.dims()))
                 ),
             ));
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::glob::{GlobTexts, Globs};
+use crate::text::quoted;
 
 /// The names of tensors, of which the first that the list holds counts. A `*` stands for the text that
 /// the `*` at the same place of the rule's glob matches.
@@ -26,14 +27,17 @@ impl Names {
         for glob in globs {
             if glob.contains(['{', '\\']) || glob.contains("**") {
                 return Err(format!(
-                    "{name:?} has a *, so the globs of this rule cannot have braces, backslashes or **: \
-                     write a rule for each"
+                    "{} has a *, so the globs of this rule cannot have braces, backslashes or **: write a \
+                     rule for each",
+                    quoted(name)
                 ));
             }
             if stars(glob) < stars(name) {
                 return Err(format!(
-                    "{name:?} has more * than the glob {glob:?}: each one stands for the text that a * \
-                     of the glob matches"
+                    "{} has more * than the glob {}: each one stands for the text that a * of the glob \
+                     matches",
+                    quoted(name),
+                    quoted(glob)
                 ));
             }
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 use fanin::Fill;
 use fanin::checkpoint::{self, Examined, Histogram};
 use fanin::init::Law;
+use fanin::text::shown;
 
 use crate::Failure;
 use crate::args::PlotArguments;
@@ -63,7 +64,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
              f32, f16 or bf16",
-            file.display()
+            shown(file)
         )));
     }
     match &arguments.out {
@@ -74,7 +75,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
                 arguments.overwrite,
             )?;
             let tensors = count(rows.len() as u128, "tensor");
-            status(&format!("{tensors}, to {}", out.display()));
+            status(&format!("{tensors}, to {}", shown(out)));
             Ok(())
         }
         None => print(&terminal::view(&rows, &details)),
