@@ -140,6 +140,10 @@ mod pipe {
     }
 }
 
+/// The most bytes of a recipe or a shard spec. The presets have less than 2 KiB each. The parser takes
+/// up to 75 times the memory of the text.
+pub(crate) const MAX_TOML_BYTES: u64 = 3 << 20;
+
 /// The byte order mark, which editors on Windows write at the beginning of a text in UTF-8. It is
 /// no part of the text.
 pub(crate) const BOM: &str = "\u{feff}";

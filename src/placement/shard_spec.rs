@@ -8,14 +8,9 @@ use toml::Spanned;
 use super::{Mesh, Placement};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::read::{Places, read_text, without_bom};
-use crate::recipe::{GlobTexts, Globs};
+use crate::read::{MAX_TOML_BYTES, Places, read_text, without_bom};
+use crate::recipe::{GlobCount, GlobTexts, Globs};
 use crate::text::one_line;
-
-/// The largest file in bytes, far larger than any sensible one.
-const MAX_BYTES: u64 = 4 << 20;
-/// The most globs in a file: each one takes memory when it is compiled.
-const MAX_GLOBS: usize = 10_000;
 
 /// A mesh of ranks, and rules that give each tensor of a model its placements on it.
 ///
@@ -158,9 +153,9 @@ impl ShardSpec {
     /// # Errors
     ///
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not UTF-8 or larger
-    /// than 4 MiB, and as [`ShardSpec::from_toml`].
+    /// than 3 MiB, and as [`ShardSpec::from_toml`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let (text, name) = read_text(path.as_ref(), MAX_BYTES, "a shard spec is TOML")?;
+        let (text, name) = read_text(path.as_ref(), MAX_TOML_BYTES, "a shard spec is TOML")?;
         ShardSpec::parse(&name, &text)
     }
 
@@ -181,15 +176,12 @@ impl ShardSpec {
         if file.rule.is_empty() {
             return Err(refused(None, "has no [[rule]]: it needs at least one"));
         }
-        let globs: usize = file
+        let globs = file
             .rule
             .iter()
-            .map(|rule| rule.globs.get_ref().0.len())
-            .sum();
-        if globs > MAX_GLOBS {
-            let reason = format!("has {globs} globs: at most {MAX_GLOBS} are read");
-            return Err(refused(None, &reason));
-        }
+            .flat_map(|rule| rule.globs.get_ref().iter());
+        let counted = GlobCount::default().add(globs);
+        counted.map_err(|reason| refused(None, &reason))?;
         let rule = |written: WrittenRule| {
             let at = written.placements.span().start;
             let placements = written.placements.into_inner().into_iter();

@@ -94,6 +94,21 @@ impl Expression {
         })
     }
 
+    /// Adds the globs of its variables to `globs`.
+    pub fn add_globs<'a>(&'a self, globs: &mut Vec<&'a str>) {
+        match self {
+            Expression::Variable(Variable::Size(glob, _) | Variable::Count(glob)) => {
+                globs.push(glob);
+            }
+            Expression::Number(_) | Expression::Variable(_) => {}
+            Expression::Negative(inner) | Expression::Sqrt(inner) => inner.add_globs(globs),
+            Expression::Binary(_, left, right) => {
+                left.add_globs(globs);
+                right.add_globs(globs);
+            }
+        }
+    }
+
     /// Returns true if the value depends on the tensor's fans.
     pub fn uses_fans(&self) -> bool {
         match self {

@@ -84,16 +84,17 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     };
     let start = fixed_length(first);
     let end = name.len().checked_sub(fixed_length(last))?;
-    if start > end || !matches(first, name.get(..start)?) || !matches(last, name.get(end..)?) {
+    if start > end || !matcher(first)?(name.get(..start)?) || !matcher(last)?(name.get(end..)?) {
         return None;
     }
     let mut found = Vec::new();
     let mut at = start;
     for part in middle {
         let length = fixed_length(part);
+        let matches = matcher(part)?;
         let next = (at..=end.checked_sub(length)?).find(|&from| {
             name.get(from..from + length)
-                .is_some_and(|text| matches(part, text))
+                .is_some_and(|text| matches(text))
         })?;
         found.push(name.get(at..next)?);
         at = next + length;
@@ -102,12 +103,17 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     Some(found)
 }
 
-/// Returns true if a glob without `*` matches a text.
-fn matches(part: &str, text: &str) -> bool {
-    if !part.contains(['?', '[']) {
-        return part == text;
-    }
-    Globs::new(&[part.to_owned()]).is_ok_and(|globs| globs.matches(text))
+/// Returns a function that tells whether a glob without `*` matches a text. It is made once for many
+/// texts, because a glob takes longer to compile than to match.
+fn matcher(part: &str) -> Option<impl Fn(&str) -> bool> {
+    let globs = match part.contains(['?', '[']) {
+        true => Some(Globs::new(&[part.to_owned()]).ok()?),
+        false => None,
+    };
+    Some(move |text: &str| match &globs {
+        Some(globs) => globs.matches(text),
+        None => part == text,
+    })
 }
 
 /// Returns the number of bytes that a glob without `*` and braces matches.

@@ -61,6 +61,21 @@ impl SliceTemplate {
         })
     }
 
+    /// Returns the globs of the expressions.
+    pub fn globs(&self) -> Vec<&str> {
+        let mut globs = Vec::new();
+        for range in &self.ranges {
+            let ends = match range {
+                RangeTemplate::Range(start, end) => [start.as_ref(), end.as_ref()],
+                RangeTemplate::Index(at) => [Some(at), None],
+            };
+            for expression in ends.into_iter().flatten() {
+                expression.add_globs(&mut globs);
+            }
+        }
+        globs
+    }
+
     /// Returns the slice of a tensor of this shape. `look_up` gives the values of variables.
     ///
     /// # Errors

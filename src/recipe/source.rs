@@ -8,18 +8,14 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
+use super::glob::GlobCount;
 use super::presets;
 use super::rule::{Assignment, RawRule, Rule};
 use crate::error::{Error, Result};
-use crate::read::{Places, format_error, open_regular, read_text};
+use crate::read::{MAX_TOML_BYTES, Places, format_error, open_regular, read_text};
 use crate::tensor::{DType, Layout};
 use crate::text::{excerpt, one_line, quoted};
 
-/// The most bytes of a recipe file. The presets have less than 2 KiB each.
-const MAX_BYTES: u64 = 4 << 20;
-/// The most globs of a chain of recipes. Each glob may be compared with the name of each tensor, so
-/// the limit bounds the time for an untrusted recipe.
-const MAX_GLOBS: usize = 10_000;
 /// The most recipes of a chain, the first one included.
 const MAX_CHAIN: usize = 8;
 
@@ -51,7 +47,7 @@ impl Source {
     ///
     /// [`Error::Io`] and [`Error::Format`], as for [`Recipe::load`](super::Recipe::load).
     pub fn read(path: &Path) -> Result<Self> {
-        let (text, name) = read_text(path, MAX_BYTES, "a recipe is TOML")?;
+        let (text, name) = read_text(path, MAX_TOML_BYTES, "a recipe is TOML")?;
         Ok(Source {
             name,
             text,
@@ -198,7 +194,7 @@ impl Chain {
             rules: Vec::new(),
             places: Vec::new(),
         };
-        let mut globs = 0;
+        let mut globs = GlobCount::default();
         let mut seen = Vec::new();
         let mut next = Some(source);
         while let Some(source) = next.take() {
@@ -221,16 +217,9 @@ impl Chain {
                 chain.tensors.get_or_insert(path);
             }
 
-            globs += file
-                .rule
-                .iter()
-                .map(|rule| rule.get_ref().count_globs())
-                .sum::<usize>();
-            if globs > MAX_GLOBS {
-                let reason = format!(
-                    "has {globs} globs in its chain of recipes: at most {MAX_GLOBS} are read"
-                );
-                return Err(source.refused(None, reason));
+            for rule in &file.rule {
+                let counted = globs.add(rule.get_ref().all_globs());
+                counted.map_err(|reason| source.refused(None, reason))?;
             }
             let mut places = Places::new(&source.text);
             for rule in file.rule {
