@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
-use super::header::METADATA;
+use super::header::{METADATA, json, member};
 use super::limits::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_SHAPE_BYTES, MAX_TENSORS};
 use super::metadata::Metadata;
 use super::npy;
@@ -55,20 +53,9 @@ impl<'a> Contents<'a> {
         let mut fills: Vec<&Fill> = fills.iter().collect();
         fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().bits()));
 
-        // Written by hand, because a map of serde_json would not keep the order. `Value` quotes the
-        // texts.
-        let quoted = |text: &str| Value::from(text).to_string();
-        let mut members = Vec::with_capacity(fills.len() + 1);
-        if !metadata.is_empty() {
-            let pairs: Vec<String> = metadata
-                .iter()
-                .map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)))
-                .collect();
-            members.push(format!("{}:{{{}}}", quoted(METADATA), pairs.join(",")));
-        }
+        let mut members = Vec::with_capacity(fills.len());
         let mut offset = 0u64;
         for fill in &fills {
-            let dims: Vec<String> = fill.local().dims().iter().map(u64::to_string).collect();
             if !fill.dtype().fills_whole_bytes(fill.elements()) {
                 return Err(Error::Unsupported {
                     tensor: fill.name().to_owned(),
@@ -84,17 +71,16 @@ impl<'a> Contents<'a> {
             // 2^13 fills of the largest size would overflow the 64 bits of an offset.
             let end = offset.checked_add(fill.bytes());
             let end = end.ok_or_else(|| too_large(fill, "more than 2^64 bytes of weights"))?;
-            members.push(format!(
-                "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{offset},{end}]}}",
-                quoted(fill.name()),
-                fill.dtype().safetensors_name(),
-                dims.join(","),
+            members.push(member(
+                fill.name(),
+                fill.dtype(),
+                &fill.local().dims(),
+                offset..end,
             ));
             offset = end;
         }
-        let mut json = format!("{{{}}}", members.join(","));
-        let padded = json.len().next_multiple_of(8);
-        json.extend(std::iter::repeat_n(' ', padded - json.len()));
+        let metadata = metadata.iter().map(|(key, value)| (*key, value.as_str()));
+        let json = json(metadata, members.into_iter());
         if let Some(fill) = fills.first()
             && json.len() as u64 > MAX_HEADER_BYTES
         {

@@ -338,10 +338,7 @@ fn no_initializer(shape: &[u64], seen: &Moments, alpha: f64) -> Vec<Flag> {
         return flags;
     }
     let most = Law::normal(0.0, 1.0).quantile_above(0.5 * alpha / n);
-    for (statistic, far) in [
-        ("min", (seen.mean() - seen.min()) / seen.std()),
-        ("max", (seen.max() - seen.mean()) / seen.std()),
-    ] {
+    for (statistic, far) in [("min", seen.reach()[0]), ("max", seen.reach()[1])] {
         if far > most {
             flags.push(Flag {
                 statistic,

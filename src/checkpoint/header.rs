@@ -220,6 +220,41 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
     })
 }
 
+/// Returns the JSON of a tensor in a header.
+pub(super) fn member(name: &str, dtype: DType, dims: &[u64], bytes: Range<u64>) -> String {
+    let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
+    format!(
+        "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+        json_text(name),
+        dtype.safetensors_name(),
+        dims.join(","),
+        bytes.start,
+        bytes.end
+    )
+}
+
+/// Returns the JSON of a header: metadata, if there are any, and the [`member`] of each tensor. It is
+/// written by hand, because a map of serde_json would not keep the order.
+pub(super) fn json<'a>(
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+    tensors: impl Iterator<Item = String>,
+) -> String {
+    let pairs = metadata.map(|(key, value)| format!("{}:{}", json_text(key), json_text(value)));
+    let pairs: Vec<String> = pairs.collect();
+    let metadata =
+        (!pairs.is_empty()).then(|| format!("{}:{{{}}}", json_text(METADATA), pairs.join(",")));
+    let members: Vec<String> = metadata.into_iter().chain(tensors).collect();
+    let mut json = format!("{{{}}}", members.join(","));
+    let padded = json.len().next_multiple_of(8);
+    json.extend(std::iter::repeat_n(' ', padded - json.len()));
+    json
+}
+
+/// Returns a text in the quotes and with the escapes of JSON.
+pub(super) fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 /// Makes the fault of JSON that cannot be read.
 fn refused(error: &serde_json::Error) -> HeaderFault {
     HeaderFault::new(format!(

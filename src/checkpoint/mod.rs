@@ -46,6 +46,7 @@ mod tensor_list;
 mod verify;
 mod weights;
 mod write;
+mod written;
 
 pub use contents::Contents;
 pub use diff::{Change, Diff, Start, TensorDiff, diff, diff_some, start_list};
@@ -61,3 +62,4 @@ pub use tensor_list::{parse_safetensors, parse_tensor_list, read_tensor_list};
 pub use verify::{Difference, StoredValue, Verification, VerifiedTensor, verify, verify_some};
 pub use weights::{Reader, StoredTensor, Weights};
 pub use write::{Make, Progress, Writer, save, save_bytes, silent, write_to};
+pub use written::header_faults;

@@ -43,12 +43,16 @@ pub(super) fn check_alone(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Format`] if its metadata has no rank, as after a program has written it anew.
+/// [`Error::Format`] if its metadata has no rank, as after a program has written it anew, or that of another
+/// file.
 pub(super) fn check_name(file: &Weights) -> Result<()> {
     let path = file.path();
     let name = path.file_name().and_then(|name| name.to_str());
-    if name.and_then(rank_of_file).is_none() || file.metadata("rank").is_some() {
+    let Some((rank, ranks)) = name.and_then(rank_of_file) else {
         return Ok(());
+    };
+    if file.metadata("rank").is_some() {
+        return check_rank(file, rank, ranks);
     }
     let reason = "has the name of a rank's file, but its metadata does not tell the parts that it holds: \
                   save it with the metadata of the file that fanin wrote, or rename it to read its \

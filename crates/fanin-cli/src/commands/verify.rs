@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use fanin::Recipe;
 use fanin::checkpoint::{
-    self, Compared, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
+    self, Compared, StoredValue, Verification, VerifiedTensor, Weights, WithSources, header_faults,
     metadata_differences,
 };
 use fanin::text::{excerpt, quoted, shown};
@@ -27,6 +27,8 @@ struct Report<'a> {
     same: bool,
     /// Differences between the file's metadata and the arguments.
     hints: Vec<String>,
+    /// Faults of the headers and the index of files that fanin wrote.
+    header: Vec<String>,
     backend: String,
     seconds: f64,
     #[serde(flatten)]
@@ -81,13 +83,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let found = found?;
 
     let hints = metadata_differences(&weights, &recipe, seed);
+    let faults = header_faults(&weights, &recipe, seed)?;
     if arguments.json {
         print_json(&Report {
             file: weights.path().display().to_string(),
             recipe: recipe.name(),
             seed,
-            same: found.is_same(),
+            same: found.is_same() && faults.is_empty(),
             hints: hints.clone(),
+            header: faults.clone(),
             backend: backend.describe(),
             seconds,
             found: &found,
@@ -99,6 +103,17 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
              the source)",
             shown(weights.path()),
             count(found.passed_over.len() as u128, "tensor"),
+        )));
+    }
+    if let (true, [first, others @ ..]) = (found.is_same(), faults.as_slice()) {
+        let others = match others.len() {
+            0 => String::new(),
+            others => format!("; and {}", count(others as u128, "more fault")),
+        };
+        return Err(Failure::Run(format!(
+            "{}: it has {}, but is not as fanin wrote it: {first}{others}",
+            shown(weights.path()),
+            verdict(&found, &recipe, seed)
         )));
     }
     if found.is_same() {
