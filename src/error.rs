@@ -3,18 +3,17 @@
 use std::fmt;
 
 use crate::tensor::DType;
-#[cfg(feature = "recipe")]
-use crate::text::shown;
-use crate::text::{excerpt, one_line};
+use crate::text::{bounded, excerpt, one_line, quoted, quoted_list};
 
 /// The result of every function of this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The reason why a request was refused or failed.
 ///
-/// Each message is a single line. It names the tensor if the error concerns one, the wrong value, and
-/// the accepted values. Untrusted text (names, file contents) is quoted and escaped, so that it
-/// cannot break the line.
+/// Each message is a single line of at most a few thousand characters. It names the tensor if the error
+/// concerns one, the wrong value, and the accepted values. The fields hold texts from outside (names,
+/// paths, file contents) as they were given. The message escapes them, so that they cannot break the
+/// line, and cuts each one after 200 characters.
 ///
 /// An error that concerns one tensor is wrapped in [`Error::Tensor`]; [`Error::fault`] returns the
 /// error without the tensor and the rule that it concerns.
@@ -22,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// An error that concerns one tensor.
-    #[error("tensor {name:?}: {fault}")]
+    #[error("tensor {}: {fault}", quoted(.name))]
     Tensor {
         /// The tensor's name.
         name: String,
@@ -31,7 +30,7 @@ pub enum Error {
     },
 
     /// A shape with more elements than a stream can number, or a shape that the initializer cannot fill.
-    #[error("shape {shape} {reason}")]
+    #[error("shape {} {}", excerpt(.shape), bounded(.reason))]
     Shape {
         /// The shape as it was given.
         shape: String,
@@ -40,7 +39,7 @@ pub enum Error {
     },
 
     /// A slice that is out of range for its tensor, or text that is not a slice.
-    #[error("slice {slice:?} {reason}")]
+    #[error("slice {} {}", quoted(.slice), bounded(.reason))]
     Slice {
         /// The slice as it was given.
         slice: String,
@@ -49,7 +48,7 @@ pub enum Error {
     },
 
     /// A placement that the tensor cannot have, or a rank or mesh that does not exist.
-    #[error("{placement} {reason}")]
+    #[error("{} {}", bounded(.placement), bounded(.reason))]
     Placement {
         /// The placement, rank or mesh as it was given.
         placement: String,
@@ -69,7 +68,7 @@ pub enum Error {
     },
 
     /// A dtype that cannot hold the elements of a tensor.
-    #[error("dtype {dtype} {reason}")]
+    #[error("dtype {dtype} {}", bounded(.reason))]
     DType {
         /// The dtype.
         dtype: DType,
@@ -79,8 +78,9 @@ pub enum Error {
 
     /// A tensor that is kept from a file, where no file is given or a backend was asked to make it.
     #[error(
-        "tensor {tensor:?} is kept from a file, and no file is given: give the weights that hold \
-         it, an init, or skip = true"
+        "tensor {} is kept from a file, and no file is given: give the weights that hold it, an init, \
+         or skip = true",
+        quoted(.tensor)
     )]
     Kept {
         /// The tensor.
@@ -88,7 +88,7 @@ pub enum Error {
     },
 
     /// A shape without fan_in and fan_out, or groups that do not divide it.
-    #[error("shape {shape} {reason}")]
+    #[error("shape {} {}", excerpt(.shape), bounded(.reason))]
     Fans {
         /// The shape.
         shape: String,
@@ -97,7 +97,7 @@ pub enum Error {
     },
 
     /// An initializer without a number that it takes from elsewhere: a sibling, or the layer count.
-    #[error("{init} {reason}")]
+    #[error("{} {}", bounded(.init), bounded(.reason))]
     Context {
         /// The initializer, as in a recipe.
         init: String,
@@ -106,7 +106,7 @@ pub enum Error {
     },
 
     /// Text that is not an initializer. [`Init`](crate::Init) describes the grammar.
-    #[error("{spec:?} is not an initializer: {reason}")]
+    #[error("{} is not an initializer: {}", quoted(.spec), bounded(.reason))]
     Spec {
         /// The text as it was given.
         spec: String,
@@ -115,7 +115,7 @@ pub enum Error {
     },
 
     /// A name from a closed list (a dtype, a layout, a preset, ...) that is not in it.
-    #[error("unknown {kind} {value:?}: {accepted}")]
+    #[error("unknown {kind} {}: {}", quoted(.value), bounded(.accepted))]
     Unknown {
         /// The kind of name that was expected.
         kind: &'static str,
@@ -126,14 +126,14 @@ pub enum Error {
     },
 
     /// Two tensors of one list with the same name, which would give them the same weights.
-    #[error("tensor {tensor:?} is listed twice: names within a model must differ")]
+    #[error("tensor {} is listed twice: names within a model must differ", quoted(.tensor))]
     Duplicate {
         /// The name.
         tensor: String,
     },
 
     /// A recipe or a shard spec that cannot be read.
-    #[error("{recipe}{}: {reason}", at(.position))]
+    #[error("{}{}: {}", excerpt(.recipe), at(.position), bounded(.reason))]
     Recipe {
         /// The name of the preset or of the file.
         recipe: String,
@@ -155,7 +155,7 @@ pub enum Error {
     },
 
     /// A rule that cannot be applied to a tensor.
-    #[error("{fault} ({recipe} line {}, column {})", position.0, position.1)]
+    #[error("{fault} ({} line {}, column {})", excerpt(.recipe), position.0, position.1)]
     Rule {
         /// The recipe with the rule: a preset or a file.
         recipe: String,
@@ -166,14 +166,14 @@ pub enum Error {
     },
 
     /// A missing seed: neither the caller nor the recipe gives one.
-    #[error("no seed: give one, or write `seed = N` in {recipe}")]
+    #[error("no seed: give one, or write `seed = N` in {}", excerpt(.recipe))]
     NoSeed {
         /// The recipe's name.
         recipe: String,
     },
 
     /// A file with invalid contents.
-    #[error("{path}: {}{reason}", of(.tensor))]
+    #[error("{}: {}{}", excerpt(.path), of(.tensor), bounded(.reason))]
     Format {
         /// The file.
         path: String,
@@ -184,7 +184,7 @@ pub enum Error {
     },
 
     /// A file that the operating system cannot read or write.
-    #[error("{path}: cannot {action}: {source}")]
+    #[error("{}: cannot {action}: {}", excerpt(.path), one_line(&.source.to_string()))]
     Io {
         /// The file.
         path: String,
@@ -195,7 +195,7 @@ pub enum Error {
     },
 
     /// A tensor that the file format cannot hold.
-    #[error("tensor {tensor:?}: {format} cannot hold {what}: {accepted}")]
+    #[error("tensor {}: {format} cannot hold {}: {accepted}", quoted(.tensor), bounded(.what))]
     Unsupported {
         /// The tensor.
         tensor: String,
@@ -213,8 +213,8 @@ pub enum Error {
 
     /// A GPU buffer without a usage that the fill needs.
     #[error(
-        "tensor {tensor:?}: the buffer lacks usage {missing}: create it with \
-         BufferUsages::{missing}"
+        "tensor {}: the buffer lacks usage {missing}: create it with BufferUsages::{missing}",
+        quoted(.tensor)
     )]
     BufferUsage {
         /// The tensor.
@@ -225,8 +225,8 @@ pub enum Error {
 
     /// A GPU buffer that ends before the fill does.
     #[error(
-        "tensor {tensor:?}: the fill ends at byte {needed} of the buffer, which has {available} \
-         bytes"
+        "tensor {}: the fill ends at byte {needed} of the buffer, which has {available} bytes",
+        quoted(.tensor)
     )]
     BufferTooSmall {
         /// The tensor.
@@ -239,7 +239,9 @@ pub enum Error {
 
     /// Two GPU fills of one call that would write the same bytes.
     #[error(
-        "tensors {other:?} and {tensor:?} would both write bytes {start} to {end} of one buffer"
+        "tensors {} and {} would both write bytes {start} to {end} of one buffer",
+        quoted(.other),
+        quoted(.tensor)
     )]
     Overlap {
         /// The tensor that starts later in the buffer.
@@ -253,7 +255,10 @@ pub enum Error {
     },
 
     /// An output with more or fewer elements than the fill.
-    #[error("tensor {tensor:?}: the output must hold {expected} elements, it holds {got}")]
+    #[error(
+        "tensor {}: the output must hold {expected} elements, it holds {got}",
+        quoted(.tensor)
+    )]
     LengthMismatch {
         /// The tensor.
         tensor: String,
@@ -264,7 +269,10 @@ pub enum Error {
     },
 
     /// An output whose element type differs from the dtype of the fill.
-    #[error("tensor {tensor:?}: the fill is of dtype {expected}, the output of {got}")]
+    #[error(
+        "tensor {}: the fill is of dtype {expected}, the output of {got}",
+        quoted(.tensor)
+    )]
     DTypeMismatch {
         /// The tensor.
         tensor: String,
@@ -283,7 +291,7 @@ pub enum Error {
 
     /// A fault that the GPU driver or wgpu's validation reports: a buffer of another device, a lost
     /// device, a failed pipeline, too little memory.
-    #[error("{context}: {}", one_line(.detail))]
+    #[error("{}: {}", bounded(.context), one_line(.detail))]
     Device {
         /// The operation, and its tensor.
         context: String,
@@ -380,7 +388,7 @@ impl Error {
         path: &std::path::Path,
         action: &'static str,
     ) -> impl FnOnce(std::io::Error) -> Self + use<> {
-        let path = shown(path);
+        let path = path.to_string_lossy().into_owned();
         move |source| Error::Io {
             path,
             action,
@@ -393,7 +401,7 @@ impl Error {
 fn of(tensor: &Option<String>) -> String {
     tensor
         .as_ref()
-        .map(|name| format!("tensor {name:?}: "))
+        .map(|name| format!("tensor {}: ", quoted(name)))
         .unwrap_or_default()
 }
 
@@ -407,7 +415,7 @@ fn unmatched(tensors: &[(String, String)], recipe: &str, key: &str) -> String {
     };
     let named = tensors.iter().take(SHOWN);
     let mut named: Vec<String> = named
-        .map(|(name, shape)| format!("{:?} of shape {shape}", excerpt(name)))
+        .map(|(name, shape)| format!("{} of shape {}", quoted(name), excerpt(shape)))
         .collect();
     if tensors.len() > SHOWN {
         named.push(format!("and {} more", tensors.len() - SHOWN));
@@ -416,29 +424,36 @@ fn unmatched(tensors: &[(String, String)], recipe: &str, key: &str) -> String {
     let mut globs: Vec<String> = Vec::new();
     for (name, _) in tensors {
         let start = name.rfind(['.', '/']).unwrap_or(0);
-        let literal = |text: &str| {
-            let special = |c: char| "*?[]{}\\".contains(c);
-            text.chars()
-                .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
-                .collect::<String>()
-        };
         let glob = match start {
-            0 => literal(name),
-            start => format!("*{}", literal(&name[start..])),
+            0 => literal_glob(name),
+            start => format!("*{}", literal_glob(&name[start..])),
         };
-        let glob = format!("{:?}", glob);
-        if !globs.contains(&glob) && globs.len() < SHOWN {
+        if !globs.contains(&glob) {
             globs.push(glob);
         }
+        if globs.len() == SHOWN {
+            break;
+        }
     }
-    let globs = match &globs[..] {
-        [glob] => glob.clone(),
-        globs => format!("[{}]", globs.join(", ")),
+    let list = quoted_list(&globs, SHOWN);
+    let globs = if globs.len() == 1 {
+        list
+    } else {
+        format!("[{list}]")
     };
     format!(
-        "{subject} {} {verb} matched by no rule of {recipe}: add a [[rule]] with match = {globs} and {key}",
-        named.join(", ")
+        "{subject} {} {verb} matched by no rule of {}: add a [[rule]] with match = {globs} and {key}",
+        named.join(", "),
+        excerpt(recipe)
     )
+}
+
+/// Returns a glob that matches only this text.
+fn literal_glob(text: &str) -> String {
+    let special = |c: char| "*?[]{}\\".contains(c);
+    text.chars()
+        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+        .collect()
 }
 
 /// ` line 3, column 7`, or nothing.

@@ -1,6 +1,6 @@
 //! Small files from elsewhere: reading them within limits, and saying what is wrong with them.
 
-use std::fs::File;
+use std::fs::{self, File, FileType};
 use std::io::Read;
 use std::path::Path;
 
@@ -11,23 +11,46 @@ use crate::text::shown;
 /// one.
 pub(crate) fn format_error(path: &Path, tensor: Option<&str>, reason: impl Into<String>) -> Error {
     Error::Format {
-        path: shown(path),
+        path: path.to_string_lossy().into_owned(),
         tensor: tensor.map(str::to_owned),
         reason: reason.into(),
     }
 }
 
-/// Reads a file of at most `limit` bytes.
+/// Opens a regular file. Nothing else is opened: a pipe would wait for a program that writes it, and
+/// has no length.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is larger.
+/// [`Error::Io`] if there is no such file, [`Error::Format`] if it is not a regular one.
+pub(crate) fn open_regular(path: &Path) -> Result<File> {
+    let (file, kind) = open_at_once(path)?;
+    match kind.is_file() {
+        true => Ok(file),
+        false => Err(irregular(path, kind)),
+    }
+}
+
+/// Reads a file of at most `limit` bytes, or a pipe that a program writes, such as the `<(program)` of
+/// a shell. Reading a pipe waits for its program.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be read. [`Error::Format`] if it is larger, for a pipe that no
+/// program has open for writing, and for folders, devices and sockets.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let (mut file, kind) = open_at_once(path)?;
     let mut bytes = Vec::new();
+    if is_pipe(kind) {
+        #[cfg(unix)]
+        pipe::begin(path, &mut file, &mut bytes)?;
+    } else if !kind.is_file() {
+        return Err(irregular(path, kind));
+    }
     // One byte past the limit tells a file that is too large from one that just fits. The length
     // that the file system reports is not used, because a pipe has none.
-    file.take(limit + 1)
+    file.by_ref()
+        .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
@@ -36,6 +59,90 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// Opens a regular file or a pipe, and returns its kind. It does not wait for the other end of a pipe.
+fn open_at_once(path: &Path) -> Result<(File, FileType)> {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
+    let kind = metadata.file_type();
+    // A socket cannot be opened, and opening a device can have effects.
+    if !kind.is_file() && !is_pipe(kind) {
+        return Err(irregular(path, kind));
+    }
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    pipe::do_not_wait(&mut options);
+    let file = options.open(path).map_err(Error::io(path, "open"))?;
+    // Another file may have taken the place since.
+    let metadata = file.metadata().map_err(Error::io(path, "open"))?;
+    Ok((file, metadata.file_type()))
+}
+
+fn is_pipe(kind: FileType) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileTypeExt::is_fifo(&kind);
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Makes the error for something other than a regular file.
+fn irregular(path: &Path, kind: FileType) -> Error {
+    let what = match kind {
+        _ if kind.is_dir() => "a folder",
+        _ if is_pipe(kind) => "a pipe",
+        #[cfg(unix)]
+        _ if std::os::unix::fs::FileTypeExt::is_socket(&kind) => "a socket",
+        _ => "a device",
+    };
+    format_error(path, None, format!("is not a regular file, but {what}"))
+}
+
+/// Pipes, which programs write while they are read.
+#[cfg(unix)]
+mod pipe {
+    use std::fs::{File, OpenOptions};
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+    use super::format_error;
+    use crate::error::{Error, Result};
+
+    /// Opening a pipe would wait for a program that writes it.
+    pub fn do_not_wait(options: &mut OpenOptions) {
+        options.custom_flags(OFlags::NONBLOCK.bits() as i32);
+    }
+
+    /// Reads what a pipe holds already into `bytes`. From then on, reading waits for the program that
+    /// writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] if there is no such program, and nothing that one has written.
+    pub fn begin(path: &Path, file: &mut File, bytes: &mut Vec<u8>) -> Result<()> {
+        let mut first = [0; 4096];
+        // Only if a program has the other end open, an empty pipe is an error. Else it is at its end.
+        match file.read(&mut first) {
+            Ok(0) => {
+                let reason =
+                    "is a pipe that no program writes: start the program first, or give a file";
+                return Err(format_error(path, None, reason));
+            }
+            Ok(length) => bytes.extend_from_slice(&first[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Error::io(path, "read")(error)),
+        }
+        let flags = fcntl_getfl(&*file).map_err(std::io::Error::from);
+        let set = flags.and_then(|flags| Ok(fcntl_setfl(&*file, flags - OFlags::NONBLOCK)?));
+        set.map_err(Error::io(path, "read"))
+    }
+}
+
+/// The most bytes of a recipe or a shard spec. The presets have less than 2 KiB each. The parser takes
+/// up to 75 times the memory of the text.
+pub(crate) const MAX_TOML_BYTES: u64 = 3 << 20;
 
 /// The byte order mark, which editors on Windows write at the beginning of a text in UTF-8. It is
 /// no part of the text.

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
-use super::header::{MAX_HEADER_BYTES, METADATA};
+use super::header::{METADATA, json, member};
+use super::limits::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_SHAPE_BYTES, MAX_TENSORS};
+use super::metadata::Metadata;
 use super::npy;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -49,23 +49,13 @@ impl<'a> Contents<'a> {
                 });
             }
         }
+        check_readable(fills, metadata)?;
         let mut fills: Vec<&Fill> = fills.iter().collect();
         fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().bits()));
 
-        // Written by hand, because a map of serde_json would not keep the order. `Value` quotes the
-        // texts.
-        let quoted = |text: &str| Value::from(text).to_string();
-        let mut members = Vec::with_capacity(fills.len() + 1);
-        if !metadata.is_empty() {
-            let pairs: Vec<String> = metadata
-                .iter()
-                .map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)))
-                .collect();
-            members.push(format!("{}:{{{}}}", quoted(METADATA), pairs.join(",")));
-        }
+        let mut members = Vec::with_capacity(fills.len());
         let mut offset = 0u64;
         for fill in &fills {
-            let dims: Vec<String> = fill.local().dims().iter().map(u64::to_string).collect();
             if !fill.dtype().fills_whole_bytes(fill.elements()) {
                 return Err(Error::Unsupported {
                     tensor: fill.name().to_owned(),
@@ -81,17 +71,16 @@ impl<'a> Contents<'a> {
             // 2^13 fills of the largest size would overflow the 64 bits of an offset.
             let end = offset.checked_add(fill.bytes());
             let end = end.ok_or_else(|| too_large(fill, "more than 2^64 bytes of weights"))?;
-            members.push(format!(
-                "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{offset},{end}]}}",
-                quoted(fill.name()),
-                fill.dtype().safetensors_name(),
-                dims.join(","),
+            members.push(member(
+                fill.name(),
+                fill.dtype(),
+                &fill.local().dims(),
+                offset..end,
             ));
             offset = end;
         }
-        let mut json = format!("{{{}}}", members.join(","));
-        let padded = json.len().next_multiple_of(8);
-        json.extend(std::iter::repeat_n(' ', padded - json.len()));
+        let metadata = metadata.iter().map(|(key, value)| (*key, value.as_str()));
+        let json = json(metadata, members.into_iter());
         if let Some(fill) = fills.first()
             && json.len() as u64 > MAX_HEADER_BYTES
         {
@@ -173,6 +162,38 @@ impl<'a> Contents<'a> {
     /// The bytes of the file: the header and all weights.
     pub(super) fn bytes(&self) -> u128 {
         self.header.len() as u128 + self.weight_bytes()
+    }
+}
+
+/// Checks that a file of these fills is within the limits of reading.
+fn check_readable(fills: &[Fill], metadata: &[(&str, String)]) -> Result<()> {
+    for fill in fills {
+        if fill.name().len() > MAX_NAME_BYTES {
+            return Err(too_large(
+                fill,
+                "a longer name than the 65536 bytes that are read",
+            ));
+        }
+        // A dimension takes at most 21 bytes of text.
+        let shape = fill.local().dims();
+        if shape.len() > MAX_SHAPE_BYTES / 22 && format!("{shape:?}").len() > MAX_SHAPE_BYTES {
+            return Err(too_large(
+                fill,
+                "a shape of more than the 4096 characters that are read",
+            ));
+        }
+    }
+    if let [.., last] = fills
+        && fills.len() > MAX_TENSORS
+    {
+        return Err(too_large(last, "more than the 2^20 tensors that are read"));
+    }
+    let mut readable = Metadata::default();
+    let mut pairs = metadata.iter();
+    let pairs = pairs.try_for_each(|(key, value)| readable.push(key, value));
+    match (pairs, fills) {
+        (Err(reason), [first, ..]) => Err(too_large(first, &format!("a file that {reason}"))),
+        _ => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::fill::Fill;
 use crate::job::Regions;
 use crate::read::format_error;
 use crate::tensor::{DType, TensorList};
+use crate::text::{dims_text, excerpt};
 
 /// The weights at the start of training.
 pub enum Start<'a, 'b> {
@@ -256,8 +257,12 @@ impl StartTensor<'_> {
             }
             (Some(_), part, start) if part != start => {
                 let what = |part: Option<&PartOf>, shape: &[u64]| match part {
-                    Some(of) => format!("part {} of shape {}", of.part, of.whole),
-                    None => format!("the whole of shape {shape:?}"),
+                    Some(of) => format!(
+                        "part {} of shape {}",
+                        excerpt(&of.part.to_string()),
+                        dims_text(of.whole.dims())
+                    ),
+                    None => format!("the whole of shape {}", dims_text(shape)),
                 };
                 Err(format!(
                     "is {}, but {} at the start: compare it with a file of the same parts, or with \
@@ -267,9 +272,9 @@ impl StartTensor<'_> {
                 ))
             }
             _ if self.shape != trained.shape() => Err(format!(
-                "has shape {:?}, but {:?} at the start",
-                trained.shape(),
-                self.shape
+                "has shape {}, but {} at the start",
+                dims_text(trained.shape()),
+                dims_text(&self.shape)
             )),
             _ => Ok(None),
         }

@@ -19,6 +19,7 @@ use crate::init::{DistributionKind, Law};
 use crate::job::Parts;
 use crate::read::format_error;
 use crate::tensor::TensorList;
+use crate::text::quoted;
 
 /// The probability that [`examine`] flags anything in a file of weights that follow their recipe.
 ///
@@ -60,8 +61,9 @@ pub fn float_tensors(path: impl AsRef<Path>) -> Result<TensorList> {
     let numbers = Numbers::open(path)?;
     if let Some(slice) = numbers.slice_of_unknown() {
         let reason = format!(
-            "holds slice {slice:?} of each tensor by its metadata, which does not give the shapes of \
-             the whole tensors: a recipe needs them"
+            "holds slice {} of each tensor by its metadata, which does not give the shapes of \
+             the whole tensors: a recipe needs them",
+            quoted(slice)
         );
         return Err(format_error(path, None, reason));
     }
@@ -336,10 +338,7 @@ fn no_initializer(shape: &[u64], seen: &Moments, alpha: f64) -> Vec<Flag> {
         return flags;
     }
     let most = Law::normal(0.0, 1.0).quantile_above(0.5 * alpha / n);
-    for (statistic, far) in [
-        ("min", (seen.mean() - seen.min()) / seen.std()),
-        ("max", (seen.max() - seen.mean()) / seen.std()),
-    ] {
+    for (statistic, far) in [("min", seen.reach()[0]), ("max", seen.reach()[1])] {
         if far > most {
             flags.push(Flag {
                 statistic,

@@ -1,12 +1,12 @@
 //! Files of other formats, told by their first bytes, so that a message can say what such a file is
 //! and what to do with it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::read::format_error;
+use crate::read::{format_error, open_regular};
 
 /// The bytes that tell a format: enough for the name of a zip archive's first entry.
 pub(super) const FIRST_BYTES: usize = 512;
@@ -162,7 +162,7 @@ pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut first = Vec::new();
     let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
     if metadata.is_file() {
-        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        let file = open_regular(path)?;
         file.take(FIRST_BYTES as u64)
             .read_to_end(&mut first)
             .map_err(Error::io(path, "read"))?;

@@ -6,23 +6,24 @@
 //! the file's length.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use super::foreign;
+use super::foreign::{self, FIRST_BYTES};
+use super::limits::{
+    MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_SHAPE_BYTES, MAX_TENSORS, long_name, long_shape,
+};
+use super::metadata::{Metadata, Text};
 use crate::error::{Error, Result};
-use crate::read::format_error;
+use crate::read::{format_error, open_regular};
 use crate::tensor::DType;
-use crate::text::excerpt;
-
-/// The longest header in bytes: the limit of the safetensors library, so that no file that others
-/// read is refused here.
-pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
+use crate::text::{dims_text, excerpt, one_line, quoted};
 
 /// The one key of a header that does not name a tensor.
 pub(super) const METADATA: &str = "__metadata__";
@@ -43,7 +44,7 @@ pub(super) struct Header {
     /// The tensors, in the header's order.
     pub entries: Vec<HeaderEntry>,
     /// The keys and texts of `__metadata__`, in the header's order.
-    pub metadata: Vec<(String, String)>,
+    pub metadata: Metadata,
     /// The start of the data, in bytes from the start of the file.
     pub data_start: u64,
 }
@@ -82,22 +83,35 @@ const LENGTH_BYTES: u64 = 8;
 
 /// Reads and checks the header of a file.
 pub(super) fn read(path: &Path) -> Result<Header> {
-    // Opening a pipe would wait for a writer, and a pipe has no length to check the header against.
-    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
-    if !metadata.is_file() {
-        return Err(HeaderFault::new("is not a regular file").in_file(path));
-    }
-    foreign::refuse_file(path)?;
-    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let (header, data_bytes) = read_text(path)?;
+    parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
+}
+
+/// Reads the JSON of a file's header. Returns it with the number of bytes of data that follow it.
+pub(super) fn read_text(path: &Path) -> Result<(Vec<u8>, u64)> {
+    let mut file: File = open_regular(path)?;
     let io = || Error::io(path, "read");
     let file_bytes = file.metadata().map_err(io())?.len();
+    let mut first = Vec::new();
+    file.by_ref()
+        .take(FIRST_BYTES as u64)
+        .read_to_end(&mut first)
+        .map_err(io())?;
+    foreign::refuse(path, &first)?;
     check_size(file_bytes).map_err(|fault| fault.in_file(path))?;
-    let mut length = [0; LENGTH_BYTES as usize];
-    file.read_exact(&mut length).map_err(io())?;
-    let (length, data_bytes) = lengths(length, file_bytes).map_err(|fault| fault.in_file(path))?;
+    let in_file = |fault: HeaderFault| fault.in_file(path);
+    let (length, rest) = first.split_first_chunk().ok_or_else(|| cut_short(path))?;
+    let (length, data_bytes) = lengths(*length, file_bytes).map_err(in_file)?;
     let mut header = vec![0; length];
-    file.read_exact(&mut header).map_err(io())?;
-    parse(&header, data_bytes).map_err(|fault| fault.in_file(path))
+    let known = rest.len().min(length);
+    header[..known].copy_from_slice(&rest[..known]);
+    file.read_exact(&mut header[known..]).map_err(io())?;
+    Ok((header, data_bytes))
+}
+
+/// Makes the error for a file that has become shorter while it is read.
+fn cut_short(path: &Path) -> Error {
+    HeaderFault::new("was cut short while it was read").in_file(path)
 }
 
 /// Reads and checks the header of a file in memory.
@@ -153,17 +167,16 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
     if !text.starts_with('{') {
         return Err(HeaderFault::new("its header does not begin with \"{\""));
     }
-    let HeaderObject { tensors, metadata } = serde_json::from_str(text).map_err(|error| {
-        HeaderFault::new(format!(
-            "its header is refused: {}",
-            excerpt(&error.to_string())
-        ))
-    })?;
-
-    let entries: Vec<HeaderEntry> = tensors
-        .into_iter()
-        .map(|(name, info)| entry(name, info, data_bytes))
-        .collect::<Result<_, _>>()?;
+    let mut reading = Reading::new(data_bytes);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = (&mut reading)
+        .deserialize(&mut json)
+        .and_then(|()| json.end());
+    if let Some(fault) = reading.fault {
+        return Err(fault);
+    }
+    read.map_err(|error| refused(&error))?;
+    let (entries, metadata) = (reading.entries, reading.metadata);
 
     // Sorting makes these checks O(n log n): equal names become neighbours when sorted by name,
     // overlaps and gaps when sorted by place.
@@ -207,122 +220,212 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
     })
 }
 
+/// Returns the JSON of a tensor in a header.
+pub(super) fn member(name: &str, dtype: DType, dims: &[u64], bytes: Range<u64>) -> String {
+    let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
+    format!(
+        "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+        json_text(name),
+        dtype.safetensors_name(),
+        dims.join(","),
+        bytes.start,
+        bytes.end
+    )
+}
+
+/// Returns the JSON of a header: metadata, if there are any, and the [`member`] of each tensor. It is
+/// written by hand, because a map of serde_json would not keep the order.
+pub(super) fn json<'a>(
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+    tensors: impl Iterator<Item = String>,
+) -> String {
+    let pairs = metadata.map(|(key, value)| format!("{}:{}", json_text(key), json_text(value)));
+    let pairs: Vec<String> = pairs.collect();
+    let metadata =
+        (!pairs.is_empty()).then(|| format!("{}:{{{}}}", json_text(METADATA), pairs.join(",")));
+    let members: Vec<String> = metadata.into_iter().chain(tensors).collect();
+    let mut json = format!("{{{}}}", members.join(","));
+    let padded = json.len().next_multiple_of(8);
+    json.extend(std::iter::repeat_n(' ', padded - json.len()));
+    json
+}
+
+/// Returns a text in the quotes and with the escapes of JSON.
+pub(super) fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Makes the fault of JSON that cannot be read.
+fn refused(error: &serde_json::Error) -> HeaderFault {
+    HeaderFault::new(format!(
+        "its header is refused: {}",
+        one_line(&error.to_string())
+    ))
+}
+
+/// The JSON of one tensor. Its values stay text at first: so a message about one can name the tensor,
+/// and an untrusted header takes little more memory than it has bytes.
+#[derive(Deserialize)]
+struct Info<'a> {
+    #[serde(borrow)]
+    dtype: &'a RawValue,
+    #[serde(borrow)]
+    shape: &'a RawValue,
+    #[serde(borrow)]
+    data_offsets: &'a RawValue,
+}
+
+/// The longest text of a dtype or of two offsets that is read, in bytes.
+const MAX_VALUE_BYTES: usize = 256;
+
 /// Checks one tensor without regard to the others.
-fn entry(name: String, info: Info, data_bytes: u64) -> Result<HeaderEntry, HeaderFault> {
-    let Some(dtype) = DType::of_safetensors(&info.dtype) else {
-        return Err(HeaderFault::of(
-            &name,
-            format!(
-                "has dtype {:?}, which is not one of safetensors",
-                info.dtype
-            ),
-        ));
+fn entry(name: &str, value: &RawValue, data_bytes: u64) -> Result<HeaderEntry, HeaderFault> {
+    let fault = |reason: String| HeaderFault::of(name, reason);
+    if name.len() > MAX_NAME_BYTES {
+        return Err(HeaderFault::new(long_name(name.len())));
+    }
+    if !value.get().starts_with('{') {
+        let value = excerpt(value.get());
+        return Err(fault(format!(
+            "is {value}, not an object with dtype, shape and data_offsets"
+        )));
+    }
+    let info: Info<'_> = serde_json::from_str(value.get())
+        .map_err(|error| fault(format!("is refused: {}", one_line(&error.to_string()))))?;
+    let short = |raw: &'_ RawValue| raw.get().len() <= MAX_VALUE_BYTES;
+    let dtype = Some(info.dtype).filter(|raw| short(raw));
+    let dtype = dtype.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    let Some(dtype) = dtype.as_deref().and_then(DType::of_safetensors) else {
+        let shown = match &dtype {
+            Some(text) => quoted(text),
+            None => excerpt(info.dtype.get()),
+        };
+        return Err(fault(format!(
+            "has dtype {shown}, which is not one of safetensors"
+        )));
     };
-    let (start, end) = info.data_offsets;
+    let shape = read_dims(info.shape)
+        .map_err(|reason| fault(format!("{reason}: give a list of whole numbers from 0")))?;
+    let offsets = Some(info.data_offsets).filter(|raw| short(raw));
+    let offsets = offsets.and_then(|raw| serde_json::from_str::<(u64, u64)>(raw.get()).ok());
+    let Some((start, end)) = offsets else {
+        let shown = excerpt(info.data_offsets.get());
+        return Err(fault(format!(
+            "has data_offsets {shown}: give two whole numbers from 0"
+        )));
+    };
     if start > end || end > data_bytes {
-        return Err(HeaderFault::of(
-            &name,
-            format!(
-                "bytes {start}..{end} are out of range: the file has {data_bytes} bytes of data"
-            ),
-        ));
+        return Err(fault(format!(
+            "bytes {start}..{end} are out of range: the file has {data_bytes} bytes of data"
+        )));
     }
     // In bits, because the smallest dtypes have fewer than 8.
-    let bits = info
-        .shape
+    let bits = shape
         .iter()
         .try_fold(dtype.bits(), |bits, &dim| bits.checked_mul(dim));
     if bits.is_none_or(|bits| !bits.is_multiple_of(8) || bits / 8 != end - start) {
-        return Err(HeaderFault::of(
-            &name,
-            format!(
-                "bytes {start}..{end} are {}, shape {:?} of {} needs {}",
-                end - start,
-                info.shape,
-                dtype.safetensors_name(),
-                match bits {
-                    Some(bits) if bits.is_multiple_of(8) => (bits / 8).to_string(),
-                    Some(bits) => format!("{bits} bits, no whole number of bytes"),
-                    None => "more than 2^64 bits".to_owned(),
-                }
-            ),
-        ));
+        return Err(fault(format!(
+            "bytes {start}..{end} are {}, shape {} of {} needs {}",
+            end - start,
+            dims_text(&shape),
+            dtype.safetensors_name(),
+            match bits {
+                Some(bits) if bits.is_multiple_of(8) => (bits / 8).to_string(),
+                Some(bits) => format!("{bits} bits, no whole number of bytes"),
+                None => "more than 2^64 bits".to_owned(),
+            }
+        )));
     }
     Ok(HeaderEntry {
-        name,
+        name: name.to_owned(),
         dtype,
-        shape: info.shape,
+        shape,
         bytes: start..end,
     })
 }
 
-/// The JSON of one tensor.
-#[derive(Deserialize)]
-struct Info {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
+/// Reads dimensions.
+///
+/// # Errors
+///
+/// A message that goes on after the tensor's name, if it is not a list of whole numbers, or too long.
+pub(super) fn read_dims(raw: &RawValue) -> Result<Vec<u64>, String> {
+    let text = raw.get();
+    if text.len() > MAX_SHAPE_BYTES {
+        return Err(long_shape(text.len()));
+    }
+    serde_json::from_str(text).map_err(|_| format!("has shape {}", excerpt(text)))
 }
 
-/// The JSON of a header. The tensors are a list, because a map would hide a name that is listed
-/// twice.
-struct HeaderObject {
-    tensors: Vec<(String, Info)>,
-    metadata: Vec<(String, String)>,
+/// The contents of a header while it is read. The tensors are a list, because a map would hide a name
+/// that is listed twice.
+struct Reading {
+    data_bytes: u64,
+    entries: Vec<HeaderEntry>,
+    metadata: Metadata,
+    /// A fault that ended the reading. An error of serde cannot name the tensor.
+    fault: Option<HeaderFault>,
 }
 
-impl<'de> Deserialize<'de> for HeaderObject {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Tensors;
-        impl<'de> Visitor<'de> for Tensors {
-            type Value = HeaderObject;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with a key for each tensor")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderObject, A::Error> {
-                let mut tensors = Vec::new();
-                let mut metadata = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == METADATA {
-                        // The format allows texts only; its own library reads null as none, too.
-                        let Pairs(pairs) = map.next_value::<Option<Pairs>>()?.unwrap_or_default();
-                        metadata.extend(pairs);
-                    } else {
-                        tensors.push((name, map.next_value()?));
-                    }
-                }
-                Ok(HeaderObject { tensors, metadata })
-            }
+impl Reading {
+    fn new(data_bytes: u64) -> Self {
+        Reading {
+            data_bytes,
+            entries: Vec::new(),
+            metadata: Metadata::default(),
+            fault: None,
         }
-        deserializer.deserialize_map(Tensors)
+    }
+
+    /// Adds a key of the header with its value.
+    fn add(&mut self, name: &str, value: &RawValue) -> Result<(), HeaderFault> {
+        if name == METADATA {
+            // The format allows texts only; its own library reads null as none, too.
+            return match value.get().chars().next() {
+                Some('n') => Ok(()),
+                Some('{') => {
+                    let pairs: Metadata =
+                        serde_json::from_str(value.get()).map_err(|error| refused(&error))?;
+                    self.metadata.extend(&pairs).map_err(HeaderFault::new)
+                }
+                _ => Err(HeaderFault::new(format!(
+                    "its header is refused: __metadata__ is {}, not an object",
+                    excerpt(value.get())
+                ))),
+            };
+        }
+        if self.entries.len() == MAX_TENSORS {
+            let reason = format!("has more than {MAX_TENSORS} tensors, the most that are read");
+            return Err(HeaderFault::new(reason));
+        }
+        self.entries.push(entry(name, value, self.data_bytes)?);
+        Ok(())
     }
 }
 
-/// A JSON object of texts as a list, in the file's order, with keys that are listed twice.
-#[derive(Default)]
-pub(super) struct Pairs(pub Vec<(String, String)>);
+impl<'de> DeserializeSeed<'de> for &mut Reading {
+    type Value = ();
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Pairs;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object whose values are texts")
-            }
+impl<'de> Visitor<'de> for &mut Reading {
+    type Value = ();
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a key for each tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Text(name), value)) = map.next_entry::<Text<'_>, &RawValue>()? {
+            if let Err(fault) = self.add(&name, value) {
+                self.fault = Some(fault);
+                return Err(A::Error::custom("a fault"));
             }
         }
-        deserializer.deserialize_map(Texts)
+        Ok(())
     }
 }
 
@@ -347,7 +450,7 @@ mod tests {
             metadata,
             data_start,
         } = parse(header.as_bytes(), 12).unwrap();
-        assert_eq!(metadata, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(metadata.iter().collect::<Vec<_>>(), [("a", "b")]);
         assert_eq!(data_start, 8 + header.len() as u64);
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "e"]);
@@ -355,7 +458,7 @@ mod tests {
         assert_eq!(entries[1].bytes, 0..4);
         assert_eq!(parse(b"{}", 0).unwrap().entries, []);
         let without = parse(br#"{"__metadata__": null}"#, 0).unwrap();
-        assert!(without.metadata.is_empty());
+        assert_eq!(without.metadata, Metadata::default());
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::header::{self, MAX_HEADER_BYTES, Pairs};
+use super::header;
+use super::json::Pairs;
+use super::limits::MAX_HEADER_BYTES;
 use super::part_of::FANIN;
 use super::partial::{self, Partial};
 use super::shards::{INDEX, SINGLE, is_shard_name, rank_of_file};
@@ -163,7 +165,7 @@ impl Leftovers {
 /// there or is of another kind is not fanin's.
 fn is_ours(path: &Path) -> Result<bool> {
     match header::read(path) {
-        Ok(header) => Ok(header.metadata.iter().any(|(key, _)| key == FANIN)),
+        Ok(header) => Ok(header.metadata.get(FANIN).is_some()),
         Err(Error::Io { source, .. }) if source.kind() != ErrorKind::NotFound => {
             Err(Error::io(path, "read")(source))
         }

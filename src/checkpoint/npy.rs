@@ -7,7 +7,9 @@ use std::path::Path;
 
 use super::foreign;
 use crate::error::{Error, Result};
-use crate::read::format_error;
+use crate::read::{format_error, open_regular};
+use crate::tensor::DType;
+use crate::text::{dims_text, quoted};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -46,8 +48,7 @@ pub(super) fn header(descr: &str, dims: &[u64]) -> Option<Vec<u8>> {
 /// The contents of an array's header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NpyHeader {
-    /// The dtype without its byte order: `f4`, `f2`, `f8`, ...
-    pub descr: String,
+    pub dtype: DType,
     pub shape: Vec<u64>,
 }
 
@@ -58,7 +59,7 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     if !first.starts_with(MAGIC) {
         foreign::refuse(path, &first)?;
     }
-    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let mut file = open_regular(path)?;
     // A length that the file claims is at most 65535 bytes here, so allocating it is safe.
     let mut take = |count: u32| -> Result<Vec<u8>> {
         let mut bytes = vec![0; count as usize];
@@ -92,36 +93,45 @@ pub(super) fn read(path: &Path) -> Result<(File, NpyHeader)> {
     }
     let text = take(length)?;
     let array = std::str::from_utf8(&text)
-        .ok()
-        .and_then(parse)
-        .ok_or_else(|| {
-            fault(
-                "has an npy header that cannot be read: it needs descr, fortran_order and shape of \
-                 a plain little-endian array",
-            )
-        })?;
+        .map_or(Err(CANNOT_BE_READ.to_owned()), parse)
+        .map_err(|reason| fault(&reason))?;
     let file_bytes = file.metadata().map_err(Error::io(path, "read"))?.len();
     let data_bytes =
         file_bytes.saturating_sub(8 + if start[6] == 1 { 2 } else { 4 } + u64::from(length));
-    let digits = array
-        .descr
-        .trim_start_matches(|c: char| !c.is_ascii_digit());
-    let size = digits.parse().ok().filter(|&size: &u64| size > 0);
-    let needed = size.and_then(|size| {
-        let mut dims = array.shape.iter();
-        dims.try_fold(size, |bytes, &dim| bytes.checked_mul(dim))
-    });
+    let mut dims = array.shape.iter();
+    let size = array.dtype.size();
+    let needed = dims.try_fold(size, |bytes, &dim| bytes.checked_mul(dim));
     if needed != Some(data_bytes) {
         return Err(fault(&format!(
-            "has {data_bytes} bytes of data, which do not fit shape {:?} of {}",
-            array.shape, array.descr
+            "has {data_bytes} bytes of data, which do not fit shape {} of {}",
+            dims_text(&array.shape),
+            array.dtype
         )));
     }
     Ok((file, array))
 }
 
-/// Parses the three keys of the dict literal that numpy writes.
-fn parse(text: &str) -> Option<NpyHeader> {
+const CANNOT_BE_READ: &str = "has an npy header that cannot be read: it needs descr, fortran_order and shape of a plain array";
+
+/// Parses the dict literal that numpy writes.
+///
+/// # Errors
+///
+/// A reason, for a text that is none, and for a dtype that is not read.
+fn parse(text: &str) -> Result<NpyHeader, String> {
+    let (descr, shape) = keys(text).ok_or_else(|| CANNOT_BE_READ.to_owned())?;
+    // `|` marks elements of one byte, which have no order. Big-endian elements (`>`) are not read.
+    let dtype = DType::of_numpy(descr).ok_or_else(|| {
+        format!(
+            "has dtype {}: little-endian numbers are read, as in \"<f4\", \"<i8\", \"|u1\" and \"|b1\"",
+            quoted(descr)
+        )
+    })?;
+    Ok(NpyHeader { dtype, shape })
+}
+
+/// Returns the values of `descr` and `shape`.
+fn keys(text: &str) -> Option<(&str, Vec<u64>)> {
     let after = |key: &str| {
         let at = text.find(&format!("'{key}'"))? + key.len() + 2;
         text[at..]
@@ -130,8 +140,6 @@ fn parse(text: &str) -> Option<NpyHeader> {
             .map(str::trim_start)
     };
     let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0;
-    // `|` marks elements of one byte, which have no order. Big-endian elements (`>`) are not read.
-    let descr = descr.strip_prefix(['<', '|', '='])?;
     // Both orders are accepted: statistics do not depend on the order of the elements.
     after("fortran_order")?;
     let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
@@ -141,10 +149,7 @@ fn parse(text: &str) -> Option<NpyHeader> {
         .filter(|dim| !dim.is_empty())
         .map(|dim| dim.parse().ok())
         .collect::<Option<_>>()?;
-    Some(NpyHeader {
-        descr: descr.to_owned(),
-        shape,
-    })
+    Some((descr, shape))
 }
 
 #[cfg(test)]
@@ -171,19 +176,28 @@ mod tests {
             assert_eq!(
                 array,
                 NpyHeader {
-                    descr: "f2".into(),
+                    dtype: DType::F16,
                     shape: dims.to_vec()
                 }
             );
         }
-        assert_eq!(
-            parse("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }"),
-            None
-        );
-        assert_eq!(
-            parse("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}"),
-            None
-        );
+        for descr in [
+            "'>f4'",
+            "'<f3'",
+            "'f4'",
+            "'|O'",
+            "'<U3'",
+            "'|V2'",
+            "'<f4\\x1b'",
+            "'<f16'",
+            "''",
+        ] {
+            let text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}");
+            let reason = parse(&text).unwrap_err();
+            assert!(reason.starts_with("has dtype \""), "{descr}: {reason}");
+        }
+        let fields = "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}";
+        assert_eq!(parse(fields).unwrap_err(), CANNOT_BE_READ);
     }
 
     proptest! {

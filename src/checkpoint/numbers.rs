@@ -157,14 +157,14 @@ impl Numbers {
 
 fn npy_array(path: &Path) -> Result<FileArray> {
     let (_, array) = npy::read(path)?;
-    let dtype = DType::of_numpy(&format!("<{}", array.descr));
+    let dtype = array.dtype;
     Ok(FileArray {
         name: shown(Path::new(path.file_stem().unwrap_or_default())),
-        dtype: dtype.map_or(array.descr, |dtype| dtype.name().to_owned()),
-        made_as: dtype.filter(|dtype| dtype.is_drawn()),
+        dtype: dtype.name().to_owned(),
+        made_as: Some(dtype).filter(|dtype| dtype.is_drawn()),
         shape: array.shape,
         part_of: None,
-        decoder: dtype.and_then(decoder),
+        decoder: decoder(dtype),
     })
 }
 

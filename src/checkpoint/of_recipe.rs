@@ -12,7 +12,7 @@ use crate::fill::Fill;
 use crate::kernel::STREAM_VERSION;
 use crate::recipe::{Plan, Recipe};
 use crate::tensor::Slice;
-use crate::text::excerpt;
+use crate::text::{quoted, shown};
 
 /// Returns the metadata of the files of a model: the versions, the seed, and the recipe's name and hash.
 ///
@@ -49,7 +49,7 @@ pub fn recipe_metadata(recipe: &Recipe, seed: u64) -> Vec<(&'static str, String)
 pub fn recipe_of(weights: &Weights, folders: &[&Path]) -> Result<Recipe> {
     let unknown = |value: &str, accepted: String| Error::Unknown {
         kind: "recipe",
-        value: excerpt(value),
+        value: value.to_owned(),
         accepted: format!("{accepted}; give the recipe"),
     };
     let (name, hash) = (
@@ -74,7 +74,7 @@ pub fn recipe_of(weights: &Weights, folders: &[&Path]) -> Result<Recipe> {
                 if recipe.sha256() == hash {
                     return Ok(recipe);
                 }
-                other = Some(path.display().to_string());
+                other = Some(shown(&path));
             }
         }
     }
@@ -94,7 +94,11 @@ pub fn metadata_differences(weights: &Weights, recipe: &Recipe, seed: u64) -> Ve
     let messages = compared.into_iter().filter_map(|key| {
         let (_, given) = given.iter().find(|(known, _)| *known == key)?;
         let value = weights.metadata(key).filter(|value| value != given)?;
-        Some(format!("its metadata has {key} {value:?}, not {given:?}"))
+        Some(format!(
+            "its metadata has {key} {}, not {}",
+            quoted(value),
+            quoted(given)
+        ))
     });
     messages.collect()
 }

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::header::{Header, HeaderEntry};
-use super::json::MAX_SHAPE_BYTES;
+use super::header::HeaderEntry;
+use super::limits::MAX_SHAPE_BYTES;
+use super::metadata::Metadata;
 use crate::error::Result;
 use crate::fill::Fill;
 use crate::part::Part;
 use crate::read::format_error;
 use crate::tensor::{Shape, Slice};
-use crate::text::excerpt;
+use crate::text::{dims_text, excerpt, quoted};
 
 /// The key that every file which fanin writes has in its metadata: the version of fanin.
 pub(super) const FANIN: &str = "fanin";
@@ -64,14 +65,20 @@ pub(super) struct PartMetadata<'a> {
 }
 
 impl<'a> PartMetadata<'a> {
-    pub fn new(path: &'a Path, header: &'a Header) -> Self {
-        let mut by_key = HashMap::with_capacity(header.metadata.len());
-        for (key, value) in &header.metadata {
+    /// Looks at the metadata of a file with this number of tensors.
+    pub fn new(path: &'a Path, metadata: &'a Metadata, tensors: usize) -> Self {
+        let is_about_parts = |key: &str| {
+            [FANIN, "shape", "slice"].contains(&key)
+                || key.starts_with(SHAPE)
+                || key.starts_with(SLICE)
+        };
+        let mut by_key = HashMap::new();
+        for (key, value) in metadata.iter().filter(|(key, _)| is_about_parts(key)) {
             // As for all metadata, the first of several equal keys holds.
-            by_key.entry(key.as_str()).or_insert(value.as_str());
+            by_key.entry(key).or_insert(value);
         }
         // The keys are common words, which other programs may use for other things.
-        let of_only_tensor = header.entries.len() == 1
+        let of_only_tensor = tensors == 1
             && [FANIN, "shape", "slice"]
                 .iter()
                 .all(|key| by_key.contains_key(key));
@@ -123,21 +130,20 @@ impl<'a> PartMetadata<'a> {
             .and_then(|shape| serde_json::from_str(shape).ok());
         let Some(dims) = dims else {
             return refused(format!(
-                "has metadata of shape {:?}: it must be a list of whole numbers, as in [4096, 4096]",
-                excerpt(shape)
+                "has metadata of shape {}: it must be a list of whole numbers, as in [4096, 4096]",
+                quoted(shape)
             ));
         };
-        let whole = Shape::new(dims).map_err(|error| {
-            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
-        })?;
-        let part = Part::parse(slice, &whole).map_err(|error| {
-            format_error(self.path, Some(&entry.name), excerpt(&error.to_string()))
-        })?;
+        let whole = Shape::new(dims)
+            .map_err(|error| format_error(self.path, Some(&entry.name), error.to_string()))?;
+        let part = Part::parse(slice, &whole)
+            .map_err(|error| format_error(self.path, Some(&entry.name), error.to_string()))?;
         if part.dims() != entry.shape {
             return refused(format!(
-                "has shape {:?}, but the part {part} that its metadata names has {:?}",
-                entry.shape,
-                part.dims()
+                "has shape {}, but the part {} that its metadata names has {}",
+                dims_text(&entry.shape),
+                excerpt(&part.to_string()),
+                dims_text(&part.dims())
             ));
         }
         if part == Part::slice(Slice::full(&whole)) {

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use crate::text::quoted;
+
 /// The action that failed, for a message, and the error.
 type Failed = (&'static str, io::Error);
 
@@ -83,7 +85,10 @@ impl Partial {
                 Err(TryLockError::WouldBlock) => {
                     let error = io::Error::new(
                         ErrorKind::ResourceBusy,
-                        format!("another process is writing it, in {:?}", path.display()),
+                        format!(
+                            "another process is writing it, in {}",
+                            quoted(&path.to_string_lossy())
+                        ),
                     );
                     return Err(("write", error));
                 }

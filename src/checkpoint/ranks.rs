@@ -6,15 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::header;
+use super::limits::MAX_HEADERS_BYTES;
+use super::metadata::Metadata;
 use super::part_of::{FANIN, SHAPE, SLICE};
 use super::shards::{INDEX, SINGLE, rank_file_name, rank_of_file};
-use super::weights::{Held, MAX_HEADERS_BYTES, Place, StoredTensor, Weights};
+use super::weights::{Held, Place, StoredTensor, Weights};
 use crate::error::{Error, Result};
 use crate::job::Regions;
 use crate::part::Part;
 use crate::read::format_error;
 use crate::tensor::{Shape, Slice};
-use crate::text::excerpt;
+use crate::text::{dims_text, excerpt, quoted};
 
 /// Checks that a folder with rank files has no model in another form beside them, which would hide them.
 ///
@@ -41,12 +43,16 @@ pub(super) fn check_alone(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Format`] if its metadata has no rank, as after a program has written it anew.
+/// [`Error::Format`] if its metadata has no rank, as after a program has written it anew, or that of another
+/// file.
 pub(super) fn check_name(file: &Weights) -> Result<()> {
     let path = file.path();
     let name = path.file_name().and_then(|name| name.to_str());
-    if name.and_then(rank_of_file).is_none() || file.metadata("rank").is_some() {
+    let Some((rank, ranks)) = name.and_then(rank_of_file) else {
         return Ok(());
+    };
+    if file.metadata("rank").is_some() {
+        return check_rank(file, rank, ranks);
     }
     let reason = "has the name of a rank's file, but its metadata does not tell the parts that it holds: \
                   save it with the metadata of the file that fanin wrote, or rename it to read its \
@@ -107,9 +113,11 @@ pub(super) fn open(folder: &Path) -> Result<Option<Weights>> {
         .iter()
         .map(|tensor| assemble(tensor, &files));
     let tensors = tensors.collect::<Result<Vec<_>>>()?;
-    let metadata = model_metadata(first.all_metadata());
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let metadata = metadata.collect();
+    let mut metadata = Metadata::default();
+    for (key, value) in model_metadata(first.all_metadata().iter()) {
+        let refused = |reason| format_error(first.path(), None, reason);
+        metadata.push(key, value).map_err(refused)?;
+    }
     Weights::of_ranks(folder, tensors, metadata, files).map(Some)
 }
 
@@ -131,7 +139,7 @@ fn check_rank(file: &Weights, rank: u64, ranks: u64) -> Result<()> {
     for (key, expected) in [("rank", rank), ("ranks", ranks)] {
         let found = file.metadata(key);
         if found != Some(expected.to_string().as_str()) {
-            let found = found.map_or("no".to_owned(), |text| format!("{:?} as", excerpt(text)));
+            let found = found.map_or("no".to_owned(), |text| format!("{} as", quoted(text)));
             return Err(format_error(
                 file.path(),
                 None,
@@ -146,10 +154,10 @@ fn check_rank(file: &Weights, rank: u64, ranks: u64) -> Result<()> {
 }
 
 /// Returns the metadata that all rank files of a model share.
-fn model_metadata(metadata: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    let all = metadata.iter();
-    all.map(|(key, value)| (key.as_str(), value.as_str()))
-        .filter(|(key, _)| *key != "rank" && !key.starts_with(SHAPE) && !key.starts_with(SLICE))
+fn model_metadata<'a>(
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    metadata.filter(|(key, _)| *key != "rank" && !key.starts_with(SHAPE) && !key.starts_with(SLICE))
 }
 
 /// Returns true if the files of all ranks are in a folder, and are those of the model with this
@@ -166,7 +174,8 @@ pub(super) fn are_complete(
     }
     for rank in 0..ranks {
         match header::read(&folder.join(rank_file_name(rank, ranks))) {
-            Ok(header) if model_metadata(&header.metadata).eq(model_metadata(metadata)) => {}
+            Ok(header)
+                if model_metadata(header.metadata.iter()).eq(model_metadata(pairs(metadata))) => {}
             Ok(_) | Err(Error::Format { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -174,14 +183,20 @@ pub(super) fn are_complete(
     Ok(true)
 }
 
+/// Returns pairs of texts.
+fn pairs(metadata: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    let all = metadata.iter();
+    all.map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
 /// Checks that two rank files are of the same model: with the same metadata and the same tensors.
 fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
     let refused = |tensor: Option<&str>, reason| Err(format_error(file.path(), tensor, reason));
     let name = first.path().file_name().unwrap_or_default();
-    let name = name.to_string_lossy();
+    let name = excerpt(&name.to_string_lossy());
     // Another version of fanin makes the same bits: the key `stream` tells whether it does.
     let shared = |file: &'a Weights| -> BTreeMap<&'a str, &'a str> {
-        model_metadata(file.all_metadata())
+        model_metadata(file.all_metadata().iter())
             .filter(|(key, _)| *key != FANIN)
             .collect()
     };
@@ -189,7 +204,7 @@ fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
     let keys = a.keys().chain(b.keys());
     if let Some(key) = keys.into_iter().find(|key| a.get(*key) != b.get(*key)) {
         let shown = |value: Option<&&str>| match value {
-            Some(text) => format!("{:?}", excerpt(text)),
+            Some(text) => quoted(text),
             None => "none".to_owned(),
         };
         return refused(
@@ -217,9 +232,9 @@ fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
         if (tensor.dtype(), tensor.whole_shape()) != (other.dtype(), other.whole_shape()) {
             let of = |tensor: &StoredTensor| {
                 format!(
-                    "{} of shape {:?}",
+                    "{} of shape {}",
                     tensor.dtype_name(),
-                    tensor.whole_shape()
+                    dims_text(tensor.whole_shape())
                 )
             };
             let reason = format!("is {}, but {} in {name}", of(other), of(tensor));

@@ -9,15 +9,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
-use serde_json::Value;
-
 use super::contents::Contents;
 use super::folder_lock::FolderLock;
-use super::header::MAX_HEADER_BYTES;
+use super::header::json_text;
 use super::leftovers::Leftovers;
+use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS_BYTES};
 use super::partial::Partial;
 use super::space;
-use super::weights::MAX_HEADERS_BYTES;
 use super::write::{Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
@@ -320,27 +318,36 @@ pub(super) fn is_shard_name(name: &str) -> bool {
 
 /// Makes the index in the form that transformers reads, with tensors in the model's order.
 fn index(files: &[Shard<'_>], fills: &[Fill], metadata: &[(&str, String)]) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let parameters: u128 = fills.iter().map(|fill| u128::from(fill.elements())).sum();
     let bytes: u128 = fills.iter().map(|fill| u128::from(fill.bytes())).sum();
-    let mut about = vec![
-        format!("    \"total_parameters\": {parameters}"),
-        format!("    \"total_size\": {bytes}"),
-    ];
-    let given = metadata.iter();
-    about.extend(given.map(|(key, value)| format!("    {}: {}", quoted(key), quoted(value))));
     let file_of = files.iter().flat_map(|file| {
         let fills = file.contents.fills().iter();
         fills.map(|fill| (fill.name(), file.name.as_str()))
     });
     let file_of: HashMap<&str, &str> = file_of.collect();
-    let map: Vec<String> = fills
-        .iter()
-        .filter_map(|fill| {
-            let file = file_of.get(fill.name())?;
-            Some(format!("    {}: {}", quoted(fill.name()), quoted(file)))
-        })
-        .collect();
+    let map = fills.iter().filter_map(|fill| {
+        let file = file_of.get(fill.name())?;
+        Some((fill.name(), *file))
+    });
+    let metadata = metadata.iter().map(|(key, value)| (*key, value.as_str()));
+    index_text(parameters, bytes, metadata, map)
+}
+
+/// Returns the text of the index of a model with so many parameters and bytes, with the name of each
+/// tensor and that of its file.
+pub(super) fn index_text<'a>(
+    parameters: u128,
+    bytes: u128,
+    metadata: impl Iterator<Item = (&'a str, &'a str)>,
+    map: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let pair = |(key, value)| format!("    {}: {}", json_text(key), json_text(value));
+    let mut about = vec![
+        format!("    \"total_parameters\": {parameters}"),
+        format!("    \"total_size\": {bytes}"),
+    ];
+    about.extend(metadata.map(pair));
+    let map: Vec<String> = map.map(pair).collect();
     format!(
         "{{\n  \"metadata\": {{\n{}\n  }},\n  \"weight_map\": {{\n{}\n  }}\n}}\n",
         about.join(",\n"),

@@ -12,6 +12,7 @@ use crate::fill::Fill;
 use crate::job::Regions;
 use crate::read::format_error;
 use crate::recipe::{Assigned, Plan};
+use crate::text::dims_text;
 
 /// The files from which tensors are kept: one for a whole model, and others for single tensors.
 ///
@@ -163,10 +164,10 @@ impl Sources {
         })?;
         if stored.shape() != fill.shape().dims() {
             return Err(refused(format!(
-                "has shape {:?}, but is to be kept with shape {:?}: name another file, give it an \
-                 init, or skip it",
-                stored.shape(),
-                fill.shape().dims()
+                "has shape {}, but is to be kept with shape {}: name another file, give it an init, or \
+                 skip it",
+                dims_text(stored.shape()),
+                dims_text(fill.shape().dims())
             )));
         }
         Ok(stored)

@@ -29,6 +29,9 @@ use crate::job::Parts;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
     n: u64,
+    /// A power of two, in which the mean and the deviations are counted. It is 1 unless they are so
+    /// large or so small that their fourth powers are no binary64.
+    unit: f64,
     mean: f64,
     /// The sums of the second, third and fourth powers of the deviations from the mean.
     m2: f64,
@@ -43,6 +46,7 @@ impl Default for Moments {
     fn default() -> Self {
         Moments {
             n: 0,
+            unit: 1.0,
             mean: 0.0,
             m2: 0.0,
             m3: 0.0,
@@ -59,19 +63,22 @@ impl Moments {
     #[must_use]
     pub fn of(sample: &[f64]) -> Self {
         let n = sample.len() as f64;
+        let unit = unit(sample);
         let mean = match sample {
             [] => 0.0,
-            _ => sample.iter().sum::<f64>() / n,
+            _ => sample.iter().map(|x| x / unit).sum::<f64>() / n,
         };
         let mut moments = Moments {
             n: sample.len() as u64,
+            unit,
             mean,
             ..Moments::default()
         };
         for &x in sample {
-            let d2 = (x - mean) * (x - mean);
+            let d = x / unit - mean;
+            let d2 = d * d;
             moments.m2 += d2;
-            moments.m3 += d2 * (x - mean);
+            moments.m3 += d2 * d;
             moments.m4 += d2 * d2;
             moments.min = nan_wins(f64::min, moments.min, x);
             moments.max = nan_wins(f64::max, moments.max, x);
@@ -89,6 +96,9 @@ impl Moments {
             *self = *other;
             return;
         }
+        let unit = self.unit.max(other.unit);
+        let other = &other.counted_in(unit);
+        *self = self.counted_in(unit);
         let (a, b) = (self.n as f64, other.n as f64);
         let n = a + b;
         let delta = other.mean - self.mean;
@@ -108,11 +118,29 @@ impl Moments {
         self.zeros += other.zeros;
     }
 
+    /// Returns the same moments, counted in a unit that is not smaller. In a larger one, what was counted
+    /// in a smaller unit is next to nothing.
+    fn counted_in(&self, unit: f64) -> Moments {
+        let ratio = self.unit / unit;
+        Moments {
+            unit,
+            mean: self.mean * ratio,
+            m2: self.m2 * ratio.powi(2),
+            m3: self.m3 * ratio.powi(3),
+            m4: self.m4 * ratio.powi(4),
+            ..*self
+        }
+    }
+
     /// Returns the means of the powers 1 to 4 of the deviations from a point.
     pub(super) fn about(&self, point: f64) -> [f64; 4] {
         let n = self.n as f64;
         let d = self.mean() - point;
-        let [m2, m3, m4] = [self.m2 / n, self.m3 / n, self.m4 / n];
+        let Moments { m2, m3, m4, .. } = match self.unit {
+            1.0 => *self,
+            unit => self.counted_in(unit.max(1.0)).counted_in(1.0),
+        };
+        let [m2, m3, m4] = [m2 / n, m3 / n, m4 / n];
         [
             d,
             m2 + d * d,
@@ -130,14 +158,26 @@ impl Moments {
     /// The mean, or NaN without elements.
     #[must_use]
     pub fn mean(&self) -> f64 {
-        if self.n == 0 { f64::NAN } else { self.mean }
+        if self.n == 0 {
+            f64::NAN
+        } else {
+            self.mean * self.unit
+        }
     }
 
     /// The standard deviation of the sample itself: divided by n, as in `numpy.std`. NaN without
     /// elements.
     #[must_use]
     pub fn std(&self) -> f64 {
-        (self.m2 / self.n as f64).sqrt()
+        (self.m2 / self.n as f64).sqrt() * self.unit
+    }
+
+    /// Returns the distances of the smallest and the largest element from the mean, in standard
+    /// deviations.
+    pub(super) fn reach(&self) -> [f64; 2] {
+        let std = (self.m2 / self.n as f64).sqrt();
+        let [min, max] = [self.min / self.unit, self.max / self.unit];
+        [(self.mean - min) / std, (max - self.mean) / std]
     }
 
     /// The kurtosis, the fourth central moment divided by the squared variance: 3 for a normal
@@ -163,6 +203,21 @@ impl Moments {
     #[must_use]
     pub fn zeros(&self) -> u64 {
         self.zeros
+    }
+}
+
+/// Returns the unit of a sample, a power of two: 1 where the largest element is between 2^-200 and 2^200
+/// or no number, else one by which the elements become such numbers.
+fn unit(sample: &[f64]) -> f64 {
+    let largest = sample.iter().fold(0.0, |largest, x| x.abs().max(largest));
+    // The exponent of all that binary32 can hold is within these bounds.
+    match largest {
+        x if x == 0.0 || !x.is_finite() => 1.0,
+        x if x >= 2f64.powi(600) => 2f64.powi(800),
+        x if x >= 2f64.powi(200) => 2f64.powi(400),
+        x if x >= 2f64.powi(-200) => 1.0,
+        x if x >= 2f64.powi(-600) => 2f64.powi(-400),
+        _ => 2f64.powi(-800),
     }
 }
 
@@ -393,6 +448,39 @@ mod tests {
         assert_eq!(moments.mean(), f64::from(0.1f32));
         assert_eq!(moments.std(), 0.0);
         assert!(moments.kurtosis().is_nan());
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest_numbers_have_moments() {
+        for unit in [1e308, -1e300, 1e200, 1e100, 1e-100, 1e-200, 1e-300, 1e-308] {
+            let numbers: Vec<f64> = sample(10_000).iter().map(|x| x * unit).collect();
+            let mut moments = Moments::default();
+            for part in numbers.chunks(777) {
+                moments.merge(&Moments::of(part));
+            }
+            let whole = Moments::of(&sample(10_000));
+            let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
+            assert!(
+                near(moments.std(), whole.std() * unit.abs()),
+                "{unit:e}: {moments:?}"
+            );
+            assert!(
+                near(moments.mean(), whole.mean() * unit),
+                "{unit:e}: {moments:?}"
+            );
+            assert!(
+                near(moments.kurtosis(), whole.kurtosis()),
+                "{unit:e}: {moments:?}"
+            );
+            let [below, above] = moments.reach();
+            assert!(below.max(above) < 1.8, "{unit:e}: {moments:?}");
+        }
+        // Numbers of all sizes together: the largest decide.
+        let mut moments = Moments::of(&[1.0, 2.0]);
+        moments.merge(&Moments::of(&[1e308, -1e308]));
+        moments.merge(&Moments::of(&[1e-308; 4]));
+        assert_eq!(moments.std(), 0.5 * 1e308);
+        assert_eq!(moments.kurtosis(), 4.0);
     }
 
     #[test]

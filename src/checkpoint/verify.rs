@@ -18,6 +18,7 @@ use crate::init::{Distribution, DistributionKind};
 use crate::job::{Parts, Regions};
 use crate::read::format_error;
 use crate::tensor::{DType, E4M3, E5M2};
+use crate::text::dims_text;
 
 /// The result of [`verify`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -104,8 +105,11 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "element {:?} ({} in row-major order) is {}, not {}",
-            self.index, self.flat, self.stored, self.expected
+            "element {} ({} in row-major order) is {}, not {}",
+            dims_text(&self.index),
+            self.flat,
+            self.stored,
+            self.expected
         )
     }
 }
@@ -424,9 +428,10 @@ fn compared_with(stored: &StoredTensor, fill: Option<&Fill>) -> Result<Fill> {
     let refused = |reason: String| format_error(stored.file(), Some(stored.name()), reason);
     let fill = fill.ok_or_else(|| refused("is not one of the expected tensors".into()))?;
     let fill = narrowed(fill, stored.part_of()).map_err(refused)?;
-    let dims = fill.local().dims();
-    if dims != stored.shape() {
-        let reason = format!("has shape {:?}, but {dims:?} is expected", stored.shape());
+    let expected = fill.local().dims();
+    if expected != stored.shape() {
+        let (found, expected) = (dims_text(stored.shape()), dims_text(&expected));
+        let reason = format!("has shape {found}, but {expected} is expected");
         return Err(refused(reason));
     }
     if fill.is_kept() {

@@ -9,8 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::foreign;
-use super::header::{self, Header, HeaderEntry, MAX_HEADER_BYTES};
+use super::header::{self, Header, HeaderEntry};
 use super::json::{Json, listed, read_json};
+use super::limits::{MAX_HEADERS_BYTES, MAX_TENSORS};
+use super::metadata::Metadata;
 use super::part_of::{PartMetadata, PartOf};
 use super::pipeline;
 use super::ranks;
@@ -18,13 +20,9 @@ use super::shards::{INDEX, SINGLE};
 use crate::error::{Error, Result};
 use crate::job::Regions;
 use crate::part::Part;
-use crate::read::format_error;
-use crate::tensor::{DType, Shape, TensorList};
-use crate::text::excerpt;
-
-/// The limit in bytes for the headers of all shards together. They list the tensors of the index,
-/// which has at most [`MAX_HEADER_BYTES`], and have some more bytes for each tensor.
-pub(super) const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
+use crate::read::{format_error, open_regular};
+use crate::tensor::{DType, ListedTensor, Shape, TensorList};
+use crate::text::{quoted, shown};
 
 /// The weights of a model on disk: the tensors, with the file and the byte range of each.
 ///
@@ -54,7 +52,7 @@ pub(super) const MAX_HEADERS_BYTES: u64 = 4 * MAX_HEADER_BYTES;
 pub struct Weights {
     path: PathBuf,
     tensors: Vec<StoredTensor>,
-    metadata: Vec<(String, String)>,
+    metadata: Metadata,
     /// Indices of the tensors, sorted by name, so that `get` takes O(log n) without a copy of the
     /// names.
     by_name: Vec<usize>,
@@ -179,6 +177,17 @@ impl StoredTensor {
         }
     }
 
+    /// Returns the whole tensor as one of a list.
+    fn listed(&self) -> Result<ListedTensor> {
+        let shape = self.whole_shape().to_vec();
+        listed(
+            self.file(),
+            self.name.clone(),
+            shape,
+            Some(self.dtype.name()),
+        )
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -277,15 +286,18 @@ impl Weights {
 
     /// Opens a file, and returns the size of its header too.
     pub(super) fn of_file_with_size(path: &Path) -> Result<(Self, u64)> {
-        let header = header::read(path)?;
-        let size = header.data_start;
-        let metadata = PartMetadata::new(path, &header);
-        let slice_alone = metadata.slice_alone().map(str::to_owned);
+        let Header {
+            entries,
+            metadata,
+            data_start: size,
+        } = header::read(path)?;
+        let parts = PartMetadata::new(path, &metadata, entries.len());
+        let slice_alone = parts.slice_alone().map(str::to_owned);
         let file = Arc::from(path);
-        let entries = header.entries.iter();
-        let tensors = entries.map(|entry| stored(entry, &file, size, &metadata));
+        let entries = entries.into_iter();
+        let tensors = entries.map(|entry| stored(entry, &file, size, &parts));
         let tensors = tensors.collect::<Result<_>>()?;
-        let mut weights = Weights::new(path, tensors, header.metadata)?;
+        let mut weights = Weights::new(path, tensors, metadata)?;
         weights.slice_alone = slice_alone;
         Ok((weights, size))
     }
@@ -294,7 +306,7 @@ impl Weights {
     pub(super) fn of_ranks(
         folder: &Path,
         tensors: Vec<StoredTensor>,
-        metadata: Vec<(String, String)>,
+        metadata: Metadata,
         ranks: Vec<Weights>,
     ) -> Result<Self> {
         let mut weights = Weights::new(folder, tensors, metadata)?;
@@ -317,63 +329,77 @@ impl Weights {
                 && components.next().is_none()
                 && !file.contains(['/', '\\']);
             if !plain {
-                let reason =
-                    format!("is listed in shard {file:?}: a shard must lie beside its index");
+                let reason = format!(
+                    "is listed in shard {}: a shard must lie beside its index",
+                    quoted(file)
+                );
                 return Err(format_error(path, Some(name), reason));
             }
             files.push(file);
         }
         shards_are_there(path, folder, &files)?;
-        let mut shards: HashMap<&str, ShardHeader> = HashMap::new();
-        let mut metadata: Vec<(String, String)> = Vec::new();
-        let mut keys: HashSet<String> = HashSet::new();
-        let mut headers_bytes = 0;
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(map.len());
+        for (place, (name, _)) in map.iter().enumerate() {
+            if places.insert(name, place).is_some() {
+                return Err(Error::Duplicate {
+                    tensor: name.clone(),
+                });
+            }
+        }
+        let mut found: Vec<Option<StoredTensor>> = vec![None; map.len()];
+        let mut unlisted = Vec::new();
+        let mut metadata = Metadata::default();
+        let (mut headers_bytes, mut tensors) = (0, 0);
         let mut slice_alone = None;
-        for &file in &files {
+        for file in files {
             let shard_path = folder.join(file);
             let header = header::read(&shard_path)?;
             headers_bytes += header.data_start;
+            tensors += header.entries.len();
+            let refused = |reason: String| Err(format_error(path, None, reason));
             if headers_bytes > MAX_HEADERS_BYTES {
-                let reason = format!(
+                return refused(format!(
                     "names shards whose headers have more than {MAX_HEADERS_BYTES} bytes \
                      together, the most that is read"
-                );
-                return Err(format_error(path, None, reason));
+                ));
             }
-            for (key, value) in &header.metadata {
-                if keys.insert(key.clone()) {
-                    metadata.push((key.clone(), value.clone()));
+            if tensors > MAX_TENSORS {
+                return refused(format!(
+                    "names shards with more than {MAX_TENSORS} tensors together, the most that are \
+                     read"
+                ));
+            }
+            let parts = PartMetadata::new(&shard_path, &header.metadata, header.entries.len());
+            let alone = parts.slice_alone();
+            slice_alone = slice_alone.or(alone.map(str::to_owned));
+            let stored_in: Arc<Path> = Arc::from(shard_path.as_path());
+            for entry in header.entries {
+                match places.get(entry.name.as_str()) {
+                    Some(&place) if map[place].1 == file => {
+                        let tensor = stored(entry, &stored_in, header.data_start, &parts)?;
+                        found[place] = Some(tensor);
+                    }
+                    // The index lists the tensor of another shard.
+                    Some(_) => {}
+                    None => unlisted.push(entry.name),
                 }
             }
-            let alone = PartMetadata::new(&shard_path, &header).slice_alone();
-            slice_alone = slice_alone.or(alone.map(str::to_owned));
-            shards.insert(file, ShardHeader::new(shard_path, header)?);
+            let added = metadata.extend(&header.metadata);
+            added.map_err(|reason| format_error(path, None, format!("its shards: {reason}")))?;
         }
-        let tensors = map.iter().map(|(name, file)| {
-            let shard = shards.get(file.as_str());
-            let found = shard.and_then(|shard| shard.by_name.get(name));
-            found.cloned().ok_or_else(|| {
-                let reason = format!("is listed in shard {file:?}, which lacks it");
+        let tensors = found.into_iter().zip(map).map(|(found, (name, file))| {
+            found.ok_or_else(|| {
+                let reason = format!("is listed in shard {}, which lacks it", quoted(file));
                 format_error(path, Some(name), reason)
             })
         });
         let mut weights = Weights::new(path, tensors.collect::<Result<_>>()?, metadata)?;
         weights.slice_alone = slice_alone;
-        let listed: HashSet<&str> = map.iter().map(|(name, _)| name.as_str()).collect();
-        for file in files {
-            let names = shards.get(file).map(|shard| shard.names.as_slice());
-            let names = names.unwrap_or_default().iter();
-            let unlisted = names.filter(|name| !listed.contains(name.as_str()));
-            weights.unlisted.extend(unlisted.cloned());
-        }
+        weights.unlisted = unlisted;
         Ok(weights)
     }
 
-    fn new(
-        path: &Path,
-        tensors: Vec<StoredTensor>,
-        metadata: Vec<(String, String)>,
-    ) -> Result<Self> {
+    fn new(path: &Path, tensors: Vec<StoredTensor>, metadata: Metadata) -> Result<Self> {
         let name = |i: &usize| tensors[*i].name.as_str();
         let mut by_name: Vec<usize> = (0..tensors.len()).collect();
         by_name.sort_by(|a, b| name(a).cmp(name(b)));
@@ -419,14 +445,11 @@ impl Weights {
     /// wins. The text is untrusted input.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        let mut pairs = self.metadata.iter();
-        pairs
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
+        self.metadata.get(key)
     }
 
     /// The pairs of the metadata, in the order of the files.
-    pub(super) fn all_metadata(&self) -> &[(String, String)] {
+    pub(super) fn all_metadata(&self) -> &Metadata {
         &self.metadata
     }
 
@@ -447,9 +470,9 @@ impl Weights {
             count => format!("{count} tensors"),
         };
         Some(format!(
-            "{}: its shards hold {tensors} that it does not list, such as {:?}: not read",
-            self.path.display(),
-            excerpt(first),
+            "{}: its shards hold {tensors} that it does not list, such as {}: not read",
+            shown(&self.path),
+            quoted(first),
         ))
     }
 
@@ -488,14 +511,7 @@ impl Weights {
     ///
     /// [`Error::Format`], naming the tensor, for a shape with too many elements.
     pub fn tensor_list(&self) -> Result<TensorList> {
-        let tensors = self.tensors.iter().map(|tensor| {
-            listed(
-                tensor.file(),
-                tensor.name.clone(),
-                tensor.whole_shape().to_vec(),
-                Some(tensor.dtype.name()),
-            )
-        });
+        let tensors = self.tensors.iter().map(StoredTensor::listed);
         Ok(TensorList::new(tensors.collect::<Result<_>>()?)?.of_weights())
     }
 
@@ -546,45 +562,24 @@ fn shards_are_there(path: &Path, folder: &Path, files: &[&str]) -> Result<()> {
         path,
         None,
         format!(
-            "{found}: it names {shards}, and {first:?} is not beside it; download the shards into \
-             the same folder, or give a list of tensors with their shapes, {{\"tensors\": \
-             [{{\"name\": ..., \"shape\": [...]}}]}}"
+            "{found}: it names {shards}, and {} is not beside it; download the shards into the same \
+             folder, or give a list of tensors with their shapes, {{\"tensors\": [{{\"name\": ..., \
+             \"shape\": [...]}}]}}",
+            quoted(first)
         ),
     ))
 }
 
-/// The header of one shard of an index.
-struct ShardHeader {
-    /// The names of its tensors, in the header's order.
-    names: Vec<String>,
-    by_name: HashMap<String, StoredTensor>,
-}
-
-impl ShardHeader {
-    fn new(path: PathBuf, header: Header) -> Result<Self> {
-        let metadata = PartMetadata::new(&path, &header);
-        let file: Arc<Path> = Arc::from(path.as_path());
-        let mut by_name = HashMap::with_capacity(header.entries.len());
-        let mut names = Vec::with_capacity(header.entries.len());
-        for entry in &header.entries {
-            let tensor = stored(entry, &file, header.data_start, &metadata)?;
-            names.push(entry.name.clone());
-            by_name.insert(entry.name.clone(), tensor);
-        }
-        Ok(ShardHeader { names, by_name })
-    }
-}
-
 fn stored(
-    entry: &HeaderEntry,
+    entry: HeaderEntry,
     file: &Arc<Path>,
     data_start: u64,
     metadata: &PartMetadata<'_>,
 ) -> Result<StoredTensor> {
     Ok(StoredTensor {
-        part_of: metadata.part_of(entry)?.map(Box::new),
-        name: entry.name.clone(),
-        shape: entry.shape.clone(),
+        part_of: metadata.part_of(&entry)?.map(Box::new),
+        name: entry.name,
+        shape: entry.shape,
         dtype: entry.dtype,
         place: Place::One(Stretch {
             file: Arc::clone(file),
@@ -655,7 +650,7 @@ impl Reader {
             open => {
                 // Close the old file first: only one is open at a time.
                 *open = None;
-                let file = File::open(path).map_err(Error::io(path, "open"))?;
+                let file = open_regular(path)?;
                 &mut open.insert((Arc::clone(&stretch.file), file)).1
             }
         };

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Distribution, DistributionKind};
 use crate::job::Stored;
+use crate::text::quoted;
 
 use super::device::InitializerOptions;
 use super::device::map::read;
@@ -452,7 +453,7 @@ fn no_adapter(options: &Options, seen: &[String]) -> Error {
         format!("found {}", seen.join("; "))
     };
     let detail = match &options.adapter {
-        Some(text) => format!("no adapter matches {text:?}; {seen}"),
+        Some(text) => format!("no adapter matches {}; {seen}", quoted(text)),
         None => seen,
     };
     Error::NoAdapter { detail }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{FillTable, Jobs, PartJob};
+use crate::text::quoted;
 
 use super::batch::{self, Batch, Batching, Bindings, Turns};
 use super::dispatch::{self, Chunk};
@@ -248,7 +249,7 @@ fn chunks(
     jobs.check_runs(range.clone())?;
     if jobs.all().iter().any(PartJob::is_matrix) {
         return Err(Error::Device {
-            context: format!("filling tensor {:?}", fill.name()),
+            context: format!("filling tensor {}", quoted(fill.name())),
             detail: "one shader cannot make an orthogonal matrix: use Initializer, or the CPU"
                 .into(),
         });

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::fill::Fill;
 use crate::job::{Jobs, Stored};
 use crate::tensor::DType;
+use crate::text::quoted;
 
 use super::device::map::{Mapping, map, padded, take};
 use super::device::scope::{checked, device_error};
@@ -208,5 +209,5 @@ impl<'a> ReadBack<'a> {
 }
 
 fn context(fill: &Fill) -> String {
-    format!("reading tensor {:?} back", fill.name())
+    format!("reading tensor {} back", quoted(fill.name()))
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{Job, Piece};
+use crate::text::quoted;
 
 use super::batch::{self, Batch, Bindings};
 use super::device::FillDevice;
@@ -190,7 +191,7 @@ pub(super) fn written<'a>(
 
 /// Returns the context of errors in a fill.
 pub(super) fn context(fill: &Fill) -> String {
-    format!("filling tensor {:?}", fill.name())
+    format!("filling tensor {}", quoted(fill.name()))
 }
 
 /// Returns the context of errors in several fills at once.

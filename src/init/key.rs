@@ -1,6 +1,7 @@
 //! The keys of initializers: types, defaults and ranges.
 
 use crate::error::{Error, Result};
+use crate::text::quoted;
 
 /// The largest number of keys of an initializer.
 pub(super) const MAX_KEYS: usize = 7;
@@ -158,19 +159,20 @@ impl Key {
             KeyKind::Number(_) => text
                 .parse()
                 .map(Value::Number)
-                .map_err(|_| format!("{name}={text:?} is not a decimal number")),
+                .map_err(|_| format!("{name}={} is not a decimal number", quoted(text))),
             KeyKind::Count(least) => text
                 .parse()
                 .map(Value::Count)
-                .map_err(|_| format!("{name}={text:?} is not a whole number from {least}")),
+                .map_err(|_| format!("{name}={} is not a whole number from {least}", quoted(text))),
             KeyKind::Index => text
                 .parse()
                 .map(Value::Index)
-                .map_err(|_| format!("{name}={text:?} is not a whole number")),
+                .map_err(|_| format!("{name}={} is not a whole number", quoted(text))),
             KeyKind::Word(words) => match words.iter().find(|word| **word == text) {
                 Some(word) => Ok(Value::Word(word)),
                 None => Err(format!(
-                    "unknown {name} {text:?}; use one of {}",
+                    "unknown {name} {}; use one of {}",
+                    quoted(text),
                     words.join(", ")
                 )),
             },

@@ -7,7 +7,7 @@ use super::key::Key;
 use super::rule::Definition;
 use super::{CATALOGUE, Init, catalogue};
 use crate::error::{Error, Result};
-use crate::text::nearest;
+use crate::text::{nearest, quoted};
 
 /// Names that frameworks use for keys of the table.
 const KEY_ALIASES: [(&str, &str); 6] = [
@@ -63,7 +63,8 @@ impl<'a> Call<'a> {
         let Some(definition) = catalogue::find(&spelled) else {
             let names: Vec<_> = CATALOGUE.iter().flat_map(|d| d.names()).collect();
             return Err(format!(
-                "unknown name {name:?}{}; use one of {}",
+                "unknown name {}{}; use one of {}",
+                quoted(name),
                 did_you_mean(&spelled, &names),
                 names.join(", ")
             ));
@@ -71,7 +72,7 @@ impl<'a> Call<'a> {
         let mut arguments: Vec<(usize, &str)> = Vec::new();
         for part in parts(inner) {
             let Some((key, value)) = part.split_once('=') else {
-                return Err(format!("{:?} is not key=value", part.trim()));
+                return Err(format!("{} is not key=value", quoted(part.trim())));
             };
             let (key, value) = (key.trim(), value.trim());
             let Some(position) = position(definition.keys, key) else {
@@ -81,10 +82,13 @@ impl<'a> Call<'a> {
                     keys => format!("takes {}", keys.join(", ")),
                 };
                 let hint = did_you_mean(key, &keys);
-                return Err(format!("unknown key {key:?}{hint}; {spelled} {takes}"));
+                return Err(format!(
+                    "unknown key {}{hint}; {spelled} {takes}",
+                    quoted(key)
+                ));
             };
             if arguments.iter().any(|(seen, _)| *seen == position) {
-                return Err(format!("key {key:?} is given twice"));
+                return Err(format!("key {} is given twice", quoted(key)));
             }
             arguments.push((position, value));
         }

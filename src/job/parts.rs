@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::error::Result;
 use crate::fill::Fill;
+use crate::text::quoted;
 
 use super::{Core, Job, Regions};
 
@@ -103,7 +104,7 @@ impl Jobs {
             return Ok(());
         }
         Err(Error::Device {
-            context: format!("filling tensor {:?}", self.all[0].fill.name()),
+            context: format!("filling tensor {}", quoted(self.all[0].fill.name())),
             detail: format!(
                 "its parts with initializers of their own are scattered over more than {MAX_RUNS} runs of \
                  elements: fill a slice of fewer rows at a time, or fill it on the CPU"

@@ -49,6 +49,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::tensor::{Shape, check_rank, chunk};
+use crate::text::quoted;
 
 pub use flat::{FlatParameter, FlatPart, FlatShard};
 #[cfg(feature = "recipe")]
@@ -84,7 +85,7 @@ impl Mesh {
         let dims = dims.into_iter().map(|(name, size)| (name.into(), size));
         let mesh = Mesh(dims.collect());
         let refused = |reason: String| Error::Placement {
-            placement: format!("mesh {:?}", mesh.to_string()),
+            placement: format!("mesh {}", quoted(&mesh.to_string())),
             reason,
         };
         if mesh.0.is_empty() {
@@ -94,7 +95,8 @@ impl Mesh {
         for (name, _) in &mesh.0 {
             if name.is_empty() || !names.insert(name) {
                 return Err(refused(format!(
-                    "has dimension {name:?}: each needs a name of its own, which is not empty"
+                    "has dimension {}: each needs a name of its own, which is not empty",
+                    quoted(name)
                 )));
             }
         }
@@ -231,9 +233,9 @@ impl Mesh {
         Err(Error::Placement {
             placement: format!("[{}]", shown.join(", ")),
             reason: format!(
-                "has {} placements, mesh {:?} needs {}, one for each dimension",
+                "has {} placements, mesh {} needs {}, one for each dimension",
                 placements.len(),
-                self.to_string(),
+                quoted(&self.to_string()),
                 self.0.len()
             ),
         })
@@ -415,7 +417,7 @@ impl Local {
         let inner = (axis + 1..firsts.len()).any(|axis| several(&axis));
         if inner || self.dims()[..axis].iter().any(|&dim| dim > 1) {
             return Err(Error::Placement {
-                placement: format!("slice {:?}", shown(&self.indices)),
+                placement: format!("slice {}", quoted(&shown(&self.indices))),
                 reason: "has several slices that do not follow each other in memory: use strided \
                          shards along the first dimension, or a split that leaves one slice"
                     .to_owned(),

@@ -8,16 +8,9 @@ use toml::Spanned;
 use super::{Mesh, Placement};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::read::{Places, read_text, without_bom};
-use crate::recipe::{GlobTexts, Globs};
+use crate::read::{MAX_TOML_BYTES, Places, read_text, without_bom};
+use crate::recipe::{GlobCount, GlobTexts, Globs};
 use crate::text::one_line;
-
-/// The largest file in bytes, far larger than any sensible one.
-const MAX_BYTES: u64 = 4 << 20;
-/// The most globs in a file: each one takes memory when it is compiled.
-const MAX_GLOBS: usize = 10_000;
-/// The characters of a reason that a message shows: the parser may quote the whole file.
-const MAX_QUOTED: usize = 1000;
 
 /// A mesh of ranks, and rules that give each tensor of a model its placements on it.
 ///
@@ -160,9 +153,9 @@ impl ShardSpec {
     /// # Errors
     ///
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not UTF-8 or larger
-    /// than 4 MiB, and as [`ShardSpec::from_toml`].
+    /// than 3 MiB, and as [`ShardSpec::from_toml`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let (text, name) = read_text(path.as_ref(), MAX_BYTES, "a shard spec is TOML")?;
+        let (text, name) = read_text(path.as_ref(), MAX_TOML_BYTES, "a shard spec is TOML")?;
         ShardSpec::parse(&name, &text)
     }
 
@@ -171,8 +164,8 @@ impl ShardSpec {
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
             position: byte.map(|byte| Places::new(text).line_and_column(byte)),
-            // The parser may quote the file, whose line breaks must not get into the message.
-            reason: one_line(reason).chars().take(MAX_QUOTED).collect(),
+            // The parser may quote the file.
+            reason: one_line(reason),
         };
         let file: SpecFile = toml::from_str(text)
             .map_err(|error| refused(error.span().map(|span| span.start), error.message()))?;
@@ -183,15 +176,12 @@ impl ShardSpec {
         if file.rule.is_empty() {
             return Err(refused(None, "has no [[rule]]: it needs at least one"));
         }
-        let globs: usize = file
+        let globs = file
             .rule
             .iter()
-            .map(|rule| rule.globs.get_ref().0.len())
-            .sum();
-        if globs > MAX_GLOBS {
-            let reason = format!("has {globs} globs: at most {MAX_GLOBS} are read");
-            return Err(refused(None, &reason));
-        }
+            .flat_map(|rule| rule.globs.get_ref().iter());
+        let counted = GlobCount::default().add(globs);
+        counted.map_err(|reason| refused(None, &reason))?;
         let rule = |written: WrittenRule| {
             let at = written.placements.span().start;
             let placements = written.placements.into_inner().into_iter();

@@ -12,6 +12,7 @@ use super::template::Template;
 use crate::error::{Error, Result};
 use crate::init::{Fans, Init, Missing};
 use crate::tensor::{Layout, ListedTensor, Shape, Tensor, TensorList};
+use crate::text::{excerpt, quoted, quoted_list};
 
 /// A function that returns the layout of a tensor if neither its rule nor the recipe gives one.
 pub(super) type LayoutOf<'a> = &'a dyn Fn(&ListedTensor) -> Layout;
@@ -37,6 +38,9 @@ struct Found<'a> {
     count: u64,
     first: Option<&'a ListedTensor>,
 }
+
+/// The most names that a message shows.
+const SHOWN: usize = 8;
 
 impl<'a> Context<'a> {
     pub fn new(recipe: &'a Chain, list: &'a TensorList, layout_of: LayoutOf<'a>) -> Self {
@@ -108,7 +112,7 @@ impl<'a> Context<'a> {
         let key = if tied { "tied_to" } else { "same_as" };
         let names = names.of(&rule.texts, &listed.name);
         let refused =
-            |name: &str, reason: String| Error::context(format!("{key} {name:?}"), reason);
+            |name: &str, reason: String| Error::context(format!("{key} {}", quoted(name)), reason);
         let known = |name: &&String| self.by_name.contains_key(name.as_str());
         let itself = |name: &&String| **name == listed.name;
         let Some(name) = names.iter().find(|name| known(name) && !itself(name)) else {
@@ -120,7 +124,7 @@ impl<'a> Context<'a> {
                 }
                 [name] => refused(name, "names a tensor that is not in the list".to_owned()),
                 names => Error::context(
-                    format!("{key} {names:?}"),
+                    format!("{key} [{}]", quoted_list(names, SHOWN)),
                     "names only this tensor and tensors that are not in the list",
                 ),
             });
@@ -149,8 +153,8 @@ impl<'a> Context<'a> {
                 Err(refused(
                     name,
                     format!(
-                        "names a tensor that {is} {:?}: {both} a tensor that has an init",
-                        other.first().map_or("", String::as_str)
+                        "names a tensor that {is} {}: {both} a tensor that has an init",
+                        quoted(other.first().map_or("", String::as_str))
                     ),
                 ))
             }
@@ -215,7 +219,11 @@ impl<'a> Context<'a> {
             dim.map(|&dim| dim as f64).ok_or_else(|| {
                 refused(
                     variable,
-                    format!("finds no axis {axis} in shape {shape} of {name:?}"),
+                    format!(
+                        "finds no axis {axis} in shape {} of {}",
+                        excerpt(&shape.to_string()),
+                        quoted(name)
+                    ),
                 )
             })
         };
@@ -246,14 +254,17 @@ impl<'a> Context<'a> {
             Variable::Dim(axis) => dimension("dim", tensor.name(), tensor.shape(), *axis),
             Variable::Size(glob, axis) => {
                 let tensor = matching("size", glob)?.first.ok_or_else(|| {
-                    refused("size", format!("finds no tensor that matches {glob:?}"))
+                    refused(
+                        "size",
+                        format!("finds no tensor that matches {}", quoted(glob)),
+                    )
                 })?;
                 dimension("size", &tensor.name, &tensor.shape, *axis)
             }
             Variable::Sibling(name, axis) => {
                 let tensor = self.beside(listed, name).ok_or_else(|| {
-                    let wanted = name_beside(listed, name);
-                    refused("sibling", format!("finds no tensor {wanted:?} in the list"))
+                    let wanted = quoted(&name_beside(listed, name));
+                    refused("sibling", format!("finds no tensor {wanted} in the list"))
                 })?;
                 dimension("sibling", &tensor.name, &tensor.shape, *axis)
             }
@@ -314,8 +325,9 @@ impl<'a> Context<'a> {
         match layers.last() {
             Some(&last) if last + 1 == count => Ok(count),
             _ => Err(refused(format!(
-                "finds {count} layers under {prefix:?}, but numbers between 0 and {} are missing: list \
-                 the whole model, or write layers=N",
+                "finds {count} layers under {}, but numbers between 0 and {} are missing: list the whole \
+                 model, or write layers=N",
+                quoted(prefix),
                 layers.last().copied().unwrap_or(0)
             ))),
         }
@@ -325,7 +337,7 @@ impl<'a> Context<'a> {
 /// Returns the error of a tensor that is to have the weights of a kept one.
 pub(super) fn kept(key: &str, name: &str) -> Error {
     Error::context(
-        format!("{key} {name:?}"),
+        format!("{key} {}", quoted(name)),
         "names a tensor that is kept from a file: keep this one, too",
     )
 }

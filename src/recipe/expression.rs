@@ -10,6 +10,7 @@
 //! ```
 
 use super::glob::Globs;
+use crate::text::quoted;
 
 /// The most levels of parentheses and signs. The parser and `value` use recursion, so text from an
 /// untrusted recipe must not decide the depth of the stack.
@@ -68,7 +69,7 @@ impl Expression {
         let expression = parser.sum(0)?;
         match parser.peek() {
             None => Ok(expression),
-            Some(c) => Err(format!("{c:?} is out of place in {text:?}")),
+            Some(c) => Err(format!("{c:?} is out of place in {}", quoted(text))),
         }
     }
 
@@ -91,6 +92,21 @@ impl Expression {
                 }
             }
         })
+    }
+
+    /// Adds the globs of its variables to `globs`.
+    pub fn add_globs<'a>(&'a self, globs: &mut Vec<&'a str>) {
+        match self {
+            Expression::Variable(Variable::Size(glob, _) | Variable::Count(glob)) => {
+                globs.push(glob);
+            }
+            Expression::Number(_) | Expression::Variable(_) => {}
+            Expression::Negative(inner) | Expression::Sqrt(inner) => inner.add_globs(globs),
+            Expression::Binary(_, left, right) => {
+                left.add_globs(globs);
+                right.add_globs(globs);
+            }
+        }
     }
 
     /// Returns true if the value depends on the tensor's fans.
@@ -219,7 +235,7 @@ impl<'a> Parser<'a> {
         self.rest = rest;
         text.parse()
             .map(Expression::Number)
-            .map_err(|_| format!("{text:?} is not a decimal number"))
+            .map_err(|_| format!("{} is not a decimal number", quoted(text)))
     }
 
     fn name(&mut self, depth: usize) -> Result<Expression, String> {
@@ -286,8 +302,9 @@ impl<'a> Parser<'a> {
             }
             _ => {
                 return Err(format!(
-                    "unknown name {name:?}: use layers, layer, fan_in, fan_out, rank, dim(k), \
-                     size(\"glob\", k), sibling(\"name\", k), count(\"glob\"), sqrt(x), min(x, y) or max(x, y)"
+                    "unknown name {}: use layers, layer, fan_in, fan_out, rank, dim(k), \
+                     size(\"glob\", k), sibling(\"name\", k), count(\"glob\"), sqrt(x), min(x, y) or max(x, y)",
+                    quoted(name)
                 ));
             }
         };

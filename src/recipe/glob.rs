@@ -6,15 +6,62 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::text::quoted;
+
 /// The longest glob in bytes, far longer than any sensible one.
 const MAX_GLOB: usize = 4096;
 /// The deepest nesting of braces in a glob: globset parses them by recursion, so more could
 /// overflow the stack.
 const MAX_BRACES: usize = 16;
 
+/// The most globs of a file and of those that it extends. Each one may be compared with the name of each
+/// tensor, so the limit bounds the time for an untrusted file.
+const MAX_GLOBS: usize = 10_000;
+/// The most bytes of all these globs together. A compiled glob can take four hundred times the bytes of its
+/// text.
+const MAX_ALL_GLOBS: usize = 1 << 19;
+
+/// The number of globs and of their bytes, within limits.
+#[derive(Default)]
+pub(crate) struct GlobCount {
+    globs: usize,
+    bytes: usize,
+}
+
+impl GlobCount {
+    /// Counts globs, before any of them is compiled.
+    ///
+    /// # Errors
+    ///
+    /// A message, if these and those that were counted before are too many or too long.
+    pub fn add<'a>(&mut self, globs: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+        for glob in globs {
+            self.globs += 1;
+            self.bytes += glob.len();
+        }
+        let Self { globs, bytes } = self;
+        if *globs > MAX_GLOBS {
+            return Err(format!("has {globs} globs: at most {MAX_GLOBS} are read"));
+        }
+        if *bytes > MAX_ALL_GLOBS {
+            return Err(format!(
+                "has globs of {bytes} bytes together: at most {MAX_ALL_GLOBS} are read"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// The globs of a rule as text. They are compiled after the globs of the whole file are counted.
 #[derive(Clone, Debug)]
 pub(crate) struct GlobTexts(pub Vec<String>);
+
+impl GlobTexts {
+    /// Returns the texts.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
 
 /// One glob or several. A name matches if one of them matches all of it.
 #[derive(Clone, Debug)]
@@ -79,7 +126,7 @@ fn glob(text: &str) -> Result<globset::Glob, String> {
         .literal_separator(false)
         .backslash_escape(true)
         .build();
-    glob.map_err(|error| format!("{text:?} is not a glob: {}", error.kind()))
+    glob.map_err(|error| format!("{} is not a glob: {}", quoted(text), error.kind()))
 }
 
 impl<'de> Deserialize<'de> for GlobTexts {

@@ -190,13 +190,14 @@ use crate::fill::Fill;
 use crate::init::{Distribution, Fans, Init};
 use crate::read::without_bom;
 use crate::tensor::{DType, Layout, ListedTensor, Tensor, TensorList};
+use crate::text::excerpt;
 use context::Context;
 use rule::{Assignment, PartContent};
 use source::{Chain, Source};
 use template::Template;
 use values::Values;
 
-pub(crate) use glob::{GlobTexts, Globs};
+pub(crate) use glob::{GlobCount, GlobTexts, Globs};
 pub use plan::{Assigned, Plan, PlanEntry, PlanPart, PlanRule, SkippedTensor, select};
 pub use unused::UnusedRule;
 
@@ -266,7 +267,8 @@ impl Recipe {
     /// # Errors
     ///
     /// [`Error::Recipe`] with line and column, for text that is not TOML, for unknown keys, for
-    /// malformed globs and initializers, and for more than 10,000 globs.
+    /// malformed globs and initializers, for more than 10,000 globs, and for globs of
+    /// more than 512 KiB together.
     pub fn from_toml(text: &str) -> Result<Self> {
         Recipe::parse("recipe", text, false)
     }
@@ -277,7 +279,7 @@ impl Recipe {
     /// # Errors
     ///
     /// [`Error::Io`] if a file cannot be read. [`Error::Format`] if a file is not UTF-8 or is larger
-    /// than 4 MiB, or if an extended file is not a regular file. [`Error::Recipe`] as in
+    /// than 3 MiB, or if an extended file is not a regular file. [`Error::Recipe`] as in
     /// [`Recipe::from_toml`], and for a chain of more than 8 recipes or one with a cycle.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let chain = Chain::read(Source::read(path.as_ref())?)?;
@@ -676,9 +678,9 @@ impl Made {
             return Err(Error::shape(
                 tensor.shape(),
                 format!(
-                    "is not that of the rule's values, {:?}: nest them as the tensor's dimensions, or \
+                    "is not that of the rule's values, {}: nest them as the tensor's dimensions, or \
                      give one list",
-                    values.dims()
+                    excerpt(&format!("{:?}", values.dims()))
                 ),
             ));
         }

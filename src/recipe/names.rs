@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::glob::{GlobTexts, Globs};
+use crate::text::quoted;
 
 /// The names of tensors, of which the first that the list holds counts. A `*` stands for the text that
 /// the `*` at the same place of the rule's glob matches.
@@ -26,14 +27,17 @@ impl Names {
         for glob in globs {
             if glob.contains(['{', '\\']) || glob.contains("**") {
                 return Err(format!(
-                    "{name:?} has a *, so the globs of this rule cannot have braces, backslashes or **: \
-                     write a rule for each"
+                    "{} has a *, so the globs of this rule cannot have braces, backslashes or **: write a \
+                     rule for each",
+                    quoted(name)
                 ));
             }
             if stars(glob) < stars(name) {
                 return Err(format!(
-                    "{name:?} has more * than the glob {glob:?}: each one stands for the text that a * \
-                     of the glob matches"
+                    "{} has more * than the glob {}: each one stands for the text that a * of the glob \
+                     matches",
+                    quoted(name),
+                    quoted(glob)
                 ));
             }
         }
@@ -80,16 +84,17 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     };
     let start = fixed_length(first);
     let end = name.len().checked_sub(fixed_length(last))?;
-    if start > end || !matches(first, name.get(..start)?) || !matches(last, name.get(end..)?) {
+    if start > end || !matcher(first)?(name.get(..start)?) || !matcher(last)?(name.get(end..)?) {
         return None;
     }
     let mut found = Vec::new();
     let mut at = start;
     for part in middle {
         let length = fixed_length(part);
+        let matches = matcher(part)?;
         let next = (at..=end.checked_sub(length)?).find(|&from| {
             name.get(from..from + length)
-                .is_some_and(|text| matches(part, text))
+                .is_some_and(|text| matches(text))
         })?;
         found.push(name.get(at..next)?);
         at = next + length;
@@ -98,12 +103,17 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     Some(found)
 }
 
-/// Returns true if a glob without `*` matches a text.
-fn matches(part: &str, text: &str) -> bool {
-    if !part.contains(['?', '[']) {
-        return part == text;
-    }
-    Globs::new(&[part.to_owned()]).is_ok_and(|globs| globs.matches(text))
+/// Returns a function that tells whether a glob without `*` matches a text. It is made once for many
+/// texts, because a glob takes longer to compile than to match.
+fn matcher(part: &str) -> Option<impl Fn(&str) -> bool> {
+    let globs = match part.contains(['?', '[']) {
+        true => Some(Globs::new(&[part.to_owned()]).ok()?),
+        false => None,
+    };
+    Some(move |text: &str| match &globs {
+        Some(globs) => globs.matches(text),
+        None => part == text,
+    })
 }
 
 /// Returns the number of bytes that a glob without `*` and braces matches.

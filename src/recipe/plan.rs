@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::init::{Fans, Init};
 use crate::tensor::Slice;
-use crate::text::excerpt;
+use crate::text::{excerpt, quoted, quoted_list};
 
 /// The fills of all tensors of a model, made by [`Recipe::resolve`](super::Recipe::resolve).
 ///
@@ -179,11 +179,15 @@ impl Plan {
     /// most like them.
     #[must_use]
     pub fn unused_message(&self, unused: &UnusedRule) -> String {
+        /// The most globs and names that the message shows.
+        const SHOWN: usize = 8;
         let PlanRule { recipe, line, .. } = &self.rules[unused.rule];
-        let globs = quoted(&unused.globs);
-        let nearest = quoted(&unused.nearest);
-        let start =
-            format!("{recipe} line {line}: the rule with match = {globs} applies to no tensor");
+        let globs = quoted_list(&unused.globs, SHOWN);
+        let nearest = quoted_list(&unused.nearest, SHOWN);
+        let start = format!(
+            "{} line {line}: the rule with match = {globs} applies to no tensor",
+            excerpt(recipe)
+        );
         if unused.is_shadowed {
             return format!("{start}: earlier rules take all that it matches, such as {nearest}");
         }
@@ -204,12 +208,6 @@ impl Plan {
     pub fn bytes(&self) -> u128 {
         self.iter().map(|fill| u128::from(fill.bytes())).sum()
     }
-}
-
-/// Returns names for a message.
-fn quoted(names: &[String]) -> String {
-    let names = names.iter().map(|name| format!("{:?}", excerpt(name)));
-    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the indices of the names that a pattern selects. A pattern is one of the names, or else a
@@ -236,11 +234,7 @@ pub fn select(pattern: &str, names: &[&str]) -> Result<Vec<usize>> {
         .filter(|(_, name)| globs.matches(name));
     let selected: Vec<usize> = matching.map(|(i, _)| i).collect();
     if selected.is_empty() {
-        let some: Vec<String> = names
-            .iter()
-            .take(NAMED)
-            .map(|name| format!("{name:?}"))
-            .collect();
+        let some: Vec<String> = names.iter().take(NAMED).map(|name| quoted(name)).collect();
         return Err(refused(format!(
             "use a name or a glob that matches one of the {} tensors, as in {}",
             names.len(),

@@ -306,11 +306,19 @@ impl RawRule {
         Ok((rule, at))
     }
 
-    /// Returns the number of globs, which take time for each tensor.
-    pub fn count_globs(&self) -> usize {
+    /// Returns all globs, those of expressions included: each one takes memory, and time for each
+    /// tensor.
+    pub fn all_globs(&self) -> impl Iterator<Item = &str> {
         let conditions = [&self.with, &self.without].into_iter().flatten();
-        let conditions = conditions.map(|globs| globs.get_ref().0.len());
-        self.globs.get_ref().0.len() + conditions.sum::<usize>()
+        let texts = std::iter::once(&self.globs).chain(conditions);
+        let texts = texts.flat_map(|globs| globs.get_ref().iter());
+        let parts = self.parts.iter().flat_map(|parts| parts.get_ref());
+        let inits = parts.clone().filter_map(|part| part.init.as_ref());
+        let inits = inits.chain(&self.init).map(Spanned::get_ref);
+        let slices = parts.map(|part| part.slice.get_ref());
+        texts
+            .chain(inits.flat_map(Template::globs))
+            .chain(slices.flat_map(SliceTemplate::globs))
     }
 }
 

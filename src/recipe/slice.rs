@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::expression::{Expression, Variable};
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Slice};
+use crate::text::quoted;
 
 /// The longest text in bytes. It bounds the time and memory for an untrusted recipe.
 const MAX_LENGTH: usize = 4096;
@@ -36,7 +37,7 @@ impl SliceTemplate {
             ));
         }
         let expression = |text: &str| {
-            Expression::parse(text).map_err(|reason| format!("slice {text:?}: {reason}"))
+            Expression::parse(text).map_err(|reason| format!("slice {}: {reason}", quoted(text)))
         };
         let end = |text: &str| match text.trim() {
             "" => Ok(None),
@@ -48,7 +49,8 @@ impl SliceTemplate {
                 [start, stop] => RangeTemplate::Range(end(start)?, end(stop)?),
                 _ => {
                     return Err(format!(
-                        "slice has the range {range:?}: write start:end, or an index"
+                        "slice has the range {}: write start:end, or an index",
+                        quoted(range)
                     ));
                 }
             })
@@ -57,6 +59,21 @@ impl SliceTemplate {
             text: text.to_owned(),
             ranges: ranges.collect::<std::result::Result<_, String>>()?,
         })
+    }
+
+    /// Returns the globs of the expressions.
+    pub fn globs(&self) -> Vec<&str> {
+        let mut globs = Vec::new();
+        for range in &self.ranges {
+            let ends = match range {
+                RangeTemplate::Range(start, end) => [start.as_ref(), end.as_ref()],
+                RangeTemplate::Index(at) => [Some(at), None],
+            };
+            for expression in ends.into_iter().flatten() {
+                expression.add_globs(&mut globs);
+            }
+        }
+        globs
     }
 
     /// Returns the slice of a tensor of this shape. `look_up` gives the values of variables.

@@ -8,18 +8,14 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
+use super::glob::GlobCount;
 use super::presets;
 use super::rule::{Assignment, RawRule, Rule};
 use crate::error::{Error, Result};
-use crate::read::{Places, read_text};
+use crate::read::{MAX_TOML_BYTES, Places, format_error, open_regular, read_text};
 use crate::tensor::{DType, Layout};
-use crate::text::{excerpt, shown};
+use crate::text::{excerpt, one_line, quoted};
 
-/// The most bytes of a recipe file. The presets have less than 2 KiB each.
-const MAX_BYTES: u64 = 4 << 20;
-/// The most globs of a chain of recipes. Each glob may be compared with the name of each tensor, so
-/// the limit bounds the time for an untrusted recipe.
-const MAX_GLOBS: usize = 10_000;
 /// The most recipes of a chain, the first one included.
 const MAX_CHAIN: usize = 8;
 
@@ -51,7 +47,7 @@ impl Source {
     ///
     /// [`Error::Io`] and [`Error::Format`], as for [`Recipe::load`](super::Recipe::load).
     pub fn read(path: &Path) -> Result<Self> {
-        let (text, name) = read_text(path, MAX_BYTES, "a recipe is TOML")?;
+        let (text, name) = read_text(path, MAX_TOML_BYTES, "a recipe is TOML")?;
         Ok(Source {
             name,
             text,
@@ -77,7 +73,7 @@ impl Source {
             if error.message().contains("recurs") {
                 return self.refused(at, "nests arrays or tables too deep: 80 levels are read");
             }
-            self.refused(at, excerpt(error.message()))
+            self.refused(at, one_line(error.message()))
         })
     }
 
@@ -95,7 +91,8 @@ impl Source {
                 }),
                 None => {
                     let reason = format!(
-                        "extends {name:?}, which is not a preset: {}, or the path of a .toml file",
+                        "extends {}, which is not a preset: {}, or the path of a .toml file",
+                        quoted(name),
                         presets::accepted(name)
                     );
                     Err(self.refused(at, reason))
@@ -104,8 +101,9 @@ impl Source {
         }
         if self.path.is_none() {
             let reason = format!(
-                "extends {name:?}, but only a recipe that is a file itself can extend one: use a \
-                 preset's name"
+                "extends {}, but only a recipe that is a file itself can extend one: use a preset's \
+                 name",
+                quoted(name)
             );
             return Err(self.refused(at, reason));
         }
@@ -115,7 +113,8 @@ impl Source {
     /// Returns the path of a file that this recipe names, relative to its own folder. `verb` says what
     /// the recipe does with it.
     fn beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
-        let refused = |reason: String| self.refused(Some(byte), format!("{verb} {name:?}{reason}"));
+        let refused =
+            |reason: String| self.refused(Some(byte), format!("{verb} {}{reason}", quoted(name)));
         let Some(path) = &self.path else {
             let reason = ", but only a recipe that is a file itself has a folder with other files";
             return Err(refused(reason.to_owned()));
@@ -131,14 +130,10 @@ impl Source {
     /// Returns the path as [`Source::beside`], and checks that it leads to a regular file.
     fn file_beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
         let path = self.beside(name, byte, verb)?;
-        // Opening a pipe would wait for a writer.
         let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
         if !metadata.is_file() {
-            return Err(Error::Format {
-                path: shown(&path),
-                tensor: None,
-                reason: format!("is not a regular file: {} {verb} it", self.name),
-            });
+            let reason = format!("is not a regular file: {} {verb} it", excerpt(&self.name));
+            return Err(format_error(&path, None, reason));
         }
         Ok(path)
     }
@@ -199,7 +194,7 @@ impl Chain {
             rules: Vec::new(),
             places: Vec::new(),
         };
-        let mut globs = 0;
+        let mut globs = GlobCount::default();
         let mut seen = Vec::new();
         let mut next = Some(source);
         while let Some(source) = next.take() {
@@ -222,16 +217,9 @@ impl Chain {
                 chain.tensors.get_or_insert(path);
             }
 
-            globs += file
-                .rule
-                .iter()
-                .map(|rule| rule.get_ref().count_globs())
-                .sum::<usize>();
-            if globs > MAX_GLOBS {
-                let reason = format!(
-                    "has {globs} globs in its chain of recipes: at most {MAX_GLOBS} are read"
-                );
-                return Err(source.refused(None, reason));
+            for rule in &file.rule {
+                let counted = globs.add(rule.get_ref().all_globs());
+                counted.map_err(|reason| source.refused(None, reason))?;
             }
             let mut places = Places::new(&source.text);
             for rule in file.rule {
@@ -260,9 +248,9 @@ impl Chain {
             if let Some(extends) = &file.extends {
                 let at = Some(extends.span().start);
                 if chain.files.len() + 1 == MAX_CHAIN {
-                    let name = extends.get_ref();
+                    let name = quoted(extends.get_ref());
                     let reason =
-                        format!("extends {name:?}, but a chain has at most {MAX_CHAIN} recipes");
+                        format!("extends {name}, but a chain has at most {MAX_CHAIN} recipes");
                     return Err(source.refused(at, reason));
                 }
                 let base = source.base(extends)?;
@@ -271,9 +259,9 @@ impl Chain {
                     .as_ref()
                     .and_then(|path| fs::canonicalize(path).ok());
                 if canonical.is_some_and(|path| seen.contains(&path)) {
-                    let name = extends.get_ref();
+                    let name = quoted(extends.get_ref());
                     let reason = format!(
-                        "extends {name:?}, which extends this one: remove one of the two `extends`"
+                        "extends {name}, which extends this one: remove one of the two `extends`"
                     );
                     return Err(source.refused(at, reason));
                 }
@@ -298,7 +286,7 @@ pub(super) fn sha256(text: &str) -> String {
 
 /// Returns the SHA-256 of a file's contents, in hexadecimal.
 fn sha256_of_file(path: &Path) -> Result<String> {
-    let mut file = fs::File::open(path).map_err(Error::io(path, "open"))?;
+    let mut file = open_regular(path)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 16];
     loop {

@@ -86,6 +86,15 @@ impl Template {
         Ok(init)
     }
 
+    /// Returns the globs of the expressions.
+    pub fn globs(&self) -> Vec<&str> {
+        let mut globs = Vec::new();
+        for (_, expression) in &self.computed {
+            expression.add_globs(&mut globs);
+        }
+        globs
+    }
+
     /// Returns true if the value of an expression depends on the tensor's fans.
     pub fn uses_fans(&self) -> bool {
         self.computed

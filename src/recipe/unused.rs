@@ -8,8 +8,11 @@ use crate::tensor::TensorList;
 /// The number of names that a suggestion shows.
 const SHOWN: usize = 3;
 
-/// The most names that are compared with a glob, so that a large list takes no long time.
-const COMPARED: usize = 20_000;
+/// The most comparisons of a glob with a name, so that a large list takes no long time.
+const COMPARED: usize = 200_000;
+
+/// The longest globs and names in bytes that are compared. The time grows with both lengths.
+const LONGEST: usize = 256;
 
 /// A rule of a recipe that applies to no tensor of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +44,14 @@ pub(super) fn rules(
     let unused = (0..chain.rules.len()).filter(|&rule| {
         !used[rule] && context.is_active(rule) && !chain.files[chain.places[rule].file].is_preset
     });
+    let unused: Vec<usize> = unused.collect();
+    let globs: usize = unused
+        .iter()
+        .map(|&rule| chain.rules[rule].texts.len())
+        .sum();
+    let compared = COMPARED / globs.max(1);
     unused
+        .into_iter()
         .map(|index| {
             let rule = &chain.rules[index];
             let names = || list.tensors().iter().map(|tensor| tensor.name.as_str());
@@ -53,7 +63,7 @@ pub(super) fn rules(
             let matched = names().filter(|name| rule.globs.matches(name));
             let mut nearest: Vec<String> = matched.take(SHOWN).map(str::to_owned).collect();
             if nearest.is_empty() {
-                nearest = similar(&rule.texts, names().take(COMPARED));
+                nearest = similar(&rule.texts, names().take(compared));
             }
             UnusedRule {
                 rule: index,
@@ -67,15 +77,15 @@ pub(super) fn rules(
 
 /// Returns the names that are most like the globs: first those that contain the text of one.
 fn similar<'a>(globs: &[String], names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let literals: Vec<String> = globs
-        .iter()
-        .map(|glob| glob.replace(['*', '?'], ""))
-        .collect();
+    let short = |text: &&str| text.len() <= LONGEST;
+    let globs = globs.iter().map(String::as_str).filter(short);
+    let literals: Vec<String> = globs.map(|glob| glob.replace(['*', '?'], "")).collect();
     let within: Vec<Globs> = literals
         .iter()
         .filter_map(|literal| Globs::new(&[format!("*{literal}*")]).ok())
         .collect();
     let mut scored: Vec<(f64, &str)> = names
+        .filter(short)
         .map(|name| {
             let contains = within.iter().any(|globs| globs.matches(name));
             let likeness = literals

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Shape;
 use crate::error::{Error, Result};
+use crate::text::quoted;
 
 /// A rectangular part of a tensor: one range of indices for each dimension.
 ///
@@ -134,9 +135,9 @@ impl Slice {
                 .and_then(|(start, end)| Some(bound(start, 0)?..bound(end, dim)?));
             ranges.push(range.ok_or_else(|| {
                 refused(format!(
-                    "has the range {:?}: write start:end with whole numbers from 0; \
-                     either may be left out",
-                    part.trim()
+                    "has the range {}: write start:end with whole numbers from 0; either may be left \
+                     out",
+                    quoted(part.trim())
                 ))
             })?);
         }

@@ -252,12 +252,17 @@ fn only_files_can_be_extended() {
             "{error}"
         );
     }
-    // A device that the user names is read, but only up to a limit.
-    let error = load(&folder, "zero.toml").unwrap_err();
-    assert!(
-        error.ends_with("is larger than 4194304 bytes, the most that is read"),
-        "{error}"
-    );
+    // A device is not read either if the user names it, nor a pipe that no program writes.
+    for (name, expected) in [
+        ("zero.toml", "is not a regular file, but a device"),
+        (
+            "fifo.toml",
+            "is a pipe that no program writes: start the program first, or give a file",
+        ),
+    ] {
+        let error = load(&folder, name).unwrap_err();
+        assert!(error.ends_with(expected), "{error}");
+    }
 }
 
 #[test]

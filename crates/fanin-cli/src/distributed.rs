@@ -1,6 +1,7 @@
 //! The rank of this process among those that share the work, set by arguments or a launcher.
 
 use fanin::checkpoint::Share;
+use fanin::text::quoted;
 
 use crate::Failure;
 use crate::args::DistributedArguments;
@@ -72,7 +73,8 @@ impl ProcessRank {
             let number = text.trim().parse();
             number.map(Some).map_err(|_| {
                 Failure::Usage(format!(
-                    "environment variable {name}={text:?}: use a whole number from 0"
+                    "environment variable {name}={}: use a whole number from 0",
+                    quoted(&text)
                 ))
             })
         };

@@ -20,7 +20,8 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 
 use clap::Parser;
-use fanin::Error;
+use clap::error::{ContextKind, ContextValue};
+use fanin::{Error, text};
 
 use args::{Arguments, Command};
 use commands::{
@@ -73,6 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
+            let error = printable(error);
             // Help and version are errors with status 0 here. A failed write is ignored: standard
             // output or error is closed, so nobody reads the message.
             let _ = error.print();
@@ -110,5 +112,38 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// Prints the reason that a command failed.
 fn report(message: &str) {
     // Not `eprintln!`, which panics where standard error is closed.
-    let _ = writeln!(io::stderr(), "fanin: error: {message}");
+    let _ = writeln!(io::stderr(), "fanin: error: {}", text::message(message));
+}
+
+/// Returns an error of the arguments in which each text of theirs is escaped and cut.
+fn printable(mut error: clap::Error) -> clap::Error {
+    let texts: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter(|(kind, _)| is_of_the_user(*kind))
+        .filter_map(|(kind, value)| {
+            let value = match value {
+                ContextValue::String(text) => ContextValue::String(text::excerpt(text)),
+                ContextValue::Strings(texts) => {
+                    ContextValue::Strings(texts.iter().map(|text| text::excerpt(text)).collect())
+                }
+                _ => return None,
+            };
+            Some((kind, value))
+        })
+        .collect();
+    for (kind, value) in texts {
+        error.insert(kind, value);
+    }
+    error
+}
+
+/// Returns true for the parts of an error of the arguments that quote what was typed.
+fn is_of_the_user(kind: ContextKind) -> bool {
+    matches!(
+        kind,
+        ContextKind::InvalidArg
+            | ContextKind::InvalidSubcommand
+            | ContextKind::InvalidValue
+            | ContextKind::TrailingArg
+    )
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fanin::checkpoint::{self, Weights};
-use fanin::text::excerpt;
+use fanin::text::{excerpt, quoted_list};
 use fanin::{DType, Error, Fill, Plan, Recipe, ShardSpec, Slice, TensorList};
 
 use crate::Failure;
@@ -67,6 +67,9 @@ pub fn report_unused(plan: &Plan, strict: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The most globs of a rule that a message shows.
+const GLOBS_SHOWN: usize = 8;
+
 /// Warns about rules of a shard spec that apply to no tensor. With `strict`, the first one is an error.
 pub fn report_unused_placements(
     spec: &ShardSpec,
@@ -74,10 +77,10 @@ pub fn report_unused_placements(
     strict: bool,
 ) -> Result<(), Failure> {
     for globs in spec.unused(fills.iter().map(Fill::name)) {
-        let globs = quoted(globs);
+        let globs = quoted_list(globs, GLOBS_SHOWN);
         let message = format!(
             "{}: the rule with match = {globs} applies to no tensor",
-            spec.name()
+            excerpt(spec.name())
         );
         if strict {
             return Err(Failure::Run(message));
@@ -85,12 +88,6 @@ pub fn report_unused_placements(
         status(&format!("warning: {message}"));
     }
     Ok(())
-}
-
-/// Returns names for a message.
-fn quoted(names: &[String]) -> String {
-    let names = names.iter().map(|name| format!("{:?}", excerpt(name)));
-    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Resolves the recipe. A missing seed is an error of usage, because `--seed` can give it.
@@ -107,7 +104,8 @@ pub fn resolve(
                 Failure::Usage("no seed: give --seed N".to_owned())
             }
             Error::NoSeed { recipe } => Failure::Usage(format!(
-                "no seed: give --seed N, or write `seed = N` in {recipe}"
+                "no seed: give --seed N, or write `seed = N` in {}",
+                excerpt(&recipe)
             )),
             error => Failure::from(error),
         })
@@ -122,7 +120,7 @@ impl ModelArguments {
                 true => "no list of tensors: give --tensors SOURCE".to_owned(),
                 false => format!(
                     "no list of tensors: give --tensors SOURCE, or write `tensors = \"FILE\"` in {}",
-                    recipe.name()
+                    excerpt(recipe.name())
                 ),
             })
         })

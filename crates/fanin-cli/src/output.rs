@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use fanin::Error;
 use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
-use fanin::text::shown;
+use fanin::text::{message, printable_json, quoted, shown};
 use fanin_plot::Page;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -34,7 +34,7 @@ pub fn status(line: &str) {
         return;
     }
     // Not `eprintln!`, which panics where standard error is closed.
-    let _ = writeln!(io::stderr(), "fanin: {line}");
+    let _ = writeln!(io::stderr(), "fanin: {}", message(line));
 }
 
 /// Prints to standard output.
@@ -103,9 +103,32 @@ fn is_closed_stdout() -> bool {
 
 /// Prints JSON to standard output.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let json = serde_json::to_string_pretty(value)
+    let mut json = Vec::new();
+    write_json(&mut json, value)
         .map_err(|error| Failure::Run(format!("cannot write JSON: {error}")))?;
-    print(&(json + "\n"))
+    print(&String::from_utf8_lossy(&json))
+}
+
+/// Writes JSON and a line break, with the characters escaped that control a terminal.
+pub fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(Printable(&mut *out), value)?;
+    writeln!(out)
+}
+
+/// A writer that escapes JSON as [`printable_json`] does. serde_json writes whole characters at a
+/// time.
+struct Printable<'a>(&'a mut dyn Write);
+
+impl Write for Printable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_all(printable_json(text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The `--out` that makes weights without writing them.
@@ -132,8 +155,8 @@ impl Output {
             (_, Some("bin")) => Output::Raw(path.to_owned()),
             _ => {
                 return Err(Failure::Usage(format!(
-                    "--out {out:?}: use a path that ends in .npy, .safetensors or .bin, or -, or \
-                     null:"
+                    "--out {}: use a path that ends in .npy, .safetensors or .bin, or -, or null:",
+                    quoted(out)
                 )));
             }
         };
@@ -155,9 +178,7 @@ impl Output {
     /// Returns the name of the output in messages.
     pub fn name(&self) -> String {
         match self {
-            Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => {
-                path.display().to_string()
-            }
+            Output::Safetensors(path) | Output::Npy(path) | Output::Raw(path) => shown(path),
             Output::Stdout => STDOUT.to_owned(),
             Output::Null => NULL.to_owned(),
         }
@@ -167,12 +188,12 @@ impl Output {
 /// Refuses an output file whose folder does not exist, before any work is done for it.
 pub fn check_folder(path: &Path) -> Result<(), Failure> {
     match path.parent() {
-        Some(folder) if folder != Path::new("") && !folder.exists() => {
-            let (path, folder) = (shown(path), shown(folder));
-            Err(Failure::Run(format!(
-                "--out {path:?}: there is no folder {folder:?}: make it with mkdir -p {folder}"
-            )))
-        }
+        Some(folder) if folder != Path::new("") && !folder.exists() => Err(Failure::Run(format!(
+            "--out {}: there is no folder {}: make it with mkdir -p {}",
+            quoted(&path.to_string_lossy()),
+            quoted(&folder.to_string_lossy()),
+            shown(folder)
+        ))),
         _ => Ok(()),
     }
 }
@@ -197,8 +218,8 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
     };
     match is_source {
         true => Err(Failure::Usage(format!(
-            "--out {:?}: this file is the source of the tensors: use another path",
-            shown(out)
+            "--out {}: this file is the source of the tensors: use another path",
+            quoted(&out.to_string_lossy())
         ))),
         false => Ok(()),
     }
@@ -209,13 +230,14 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
 pub fn check_sources(sources: &Sources, out: &Path) -> Result<(), Failure> {
     match sources.read_in(out) {
         Some(file) => Err(Failure::Usage(format!(
-            "--out {:?}: tensors are kept from {}: use another path",
-            out.canonicalize()
-                .as_deref()
-                .unwrap_or(out)
-                .display()
-                .to_string(),
-            file.display()
+            "--out {}: tensors are kept from {}: use another path",
+            quoted(
+                &out.canonicalize()
+                    .as_deref()
+                    .unwrap_or(out)
+                    .to_string_lossy()
+            ),
+            shown(&file)
         ))),
         None => Ok(()),
     }
@@ -227,7 +249,7 @@ pub fn check_overwritten(sources: &Sources, list: &Path, out: &Path) -> Result<(
     match sources.read_beside(Some(list), out) {
         Some(file) => Err(Failure::Usage(format!(
             "--overwrite: {} is read, and would be replaced or removed: use another folder for --out",
-            file.display()
+            shown(&file)
         ))),
         None => Ok(()),
     }

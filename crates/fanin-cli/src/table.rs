@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use fanin::text::printable;
+use fanin::text::excerpt;
 use unicode_width::UnicodeWidthStr;
 
 /// The alignment of a column.
@@ -14,7 +14,7 @@ pub enum Align {
 
 /// Returns a line of headings and a line for each row, with two spaces between columns.
 ///
-/// Cells may hold untrusted text: control characters are escaped. Columns are aligned by the width
+/// Cells may hold untrusted text: it is escaped and cut, as in messages. Columns are aligned by the width
 /// of characters in a terminal, which is 2 for wide characters and 0 for combining marks.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let widths = widths(columns, rows.iter());
@@ -47,7 +47,7 @@ fn widths(
     let mut widths: Vec<usize> = columns.iter().map(|(heading, _)| heading.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row.as_ref()) {
-            *width = printable(cell).width().max(*width);
+            *width = excerpt(cell).width().max(*width);
         }
     }
     widths
@@ -64,7 +64,7 @@ fn headings(columns: &[(&str, Align)], widths: &[usize]) -> String {
 fn line(columns: &[(&str, Align)], widths: &[usize], cells: &[String]) -> String {
     let mut text = String::new();
     for (i, ((cell, (_, align)), width)) in cells.iter().zip(columns).zip(widths).enumerate() {
-        let cell = printable(cell);
+        let cell = excerpt(cell);
         let blanks = " ".repeat(width.saturating_sub(cell.width()));
         let (before, after) = match align {
             Align::Left => ("", blanks.as_str()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fanin::text::shown;
+use fanin::text::quoted;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A chart that cannot be drawn.
-    #[error("chart {chart:?}: {reason}")]
+    #[error("chart {}: {reason}", quoted(.chart))]
     Chart {
         /// The chart's title, or the label of the axis at fault.
         chart: String,
@@ -21,7 +21,7 @@ pub enum Error {
     },
 
     /// A path that ends in neither .svg nor .png.
-    #[error("{:?} is not a picture's path: use a path that ends in .svg or .png", shown(.path))]
+    #[error("{} is not a picture's path: use a path that ends in .svg or .png", quoted(&.path.to_string_lossy()))]
     Ending {
         /// The path as it was given.
         path: PathBuf,

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 
 use crate::error::{Error, Result};
 use crate::fill::{Fill, buffer_size};
+use crate::text::quoted;
 
 /// Runs `record` and returns the errors that wgpu found: validation errors (a buffer of another
 /// device, a range that does not fit) and a lack of memory. Without this they would go to the
@@ -35,7 +36,7 @@ pub(crate) fn new_buffer(
 ) -> Result<wgpu::Buffer> {
     checked(
         device,
-        || format!("making a buffer for tensor {:?}", fill.name()),
+        || format!("making a buffer for tensor {}", quoted(fill.name())),
         || {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(fill.name()),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fanin::Recipe;
 use fanin::checkpoint::{self, Change, Compared, Diff, Start, Weights, WithSources};
+use fanin::text::quoted;
 
 use crate::Failure;
 use crate::args::DiffArguments;
@@ -75,9 +76,9 @@ fn refuse_recipe_options(arguments: &DiffArguments) -> Result<(), Failure> {
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(Failure::Usage(format!(
-            "{name} needs a recipe, but {:?} is a file of weights: leave it out, or give a preset \
+            "{name} needs a recipe, but {} is a file of weights: leave it out, or give a preset \
              or a .toml file",
-            arguments.start
+            quoted(&arguments.start)
         ))),
         None => Ok(()),
     }

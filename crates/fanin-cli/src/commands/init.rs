@@ -8,6 +8,7 @@ use fanin::checkpoint::{
     Contents, Make, ModelFiles, Progress, Shards, Share, Sources, WithSources, Writer,
     recipe_metadata,
 };
+use fanin::text::{quoted, shown};
 
 use crate::Failure;
 use crate::args::InitArguments;
@@ -90,7 +91,7 @@ pub fn run(arguments: &InitArguments) -> Result<(), Failure> {
         }
     })?;
     let amount = amount(&backend, bytes, seconds);
-    let to = folder.map_or_else(|| NULL.to_owned(), |folder| folder.display().to_string());
+    let to = folder.map_or_else(|| NULL.to_owned(), |folder| shown(&folder));
     let who = process.map_or_else(String::new, |process| process.describe() + ": ");
     status(&match &files {
         ModelFiles::Shards(shards) if who.is_empty() => {
@@ -133,7 +134,7 @@ impl ModelOutput {
     fn parse(arguments: &InitArguments, process: Option<&ProcessRank>) -> Result<Self, Failure> {
         let out = arguments.out.as_str();
         let path = Path::new(out);
-        let refused = |what: &str| Err(Failure::Usage(format!("--out {out:?}: {what}")));
+        let refused = |what: &str| Err(Failure::Usage(format!("--out {}: {what}", quoted(out))));
         let has_spec = arguments.shard_spec.is_some();
         let has_shard_size = arguments.max_shard_size.is_some();
         if out == NULL {

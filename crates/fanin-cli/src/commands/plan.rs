@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::count;
 use crate::model::{recipe, report_unused, tensor_list};
-use crate::output::STDOUT;
+use crate::output::{STDOUT, write_json};
 use crate::table::{Align, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
@@ -55,7 +55,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     // Rows are written as they are made, because the text of a large model is larger than its plan.
     let mut out = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
-        report.write_json(&mut out)
+        write_json(&mut out, &report)
     } else {
         report.write_text(&mut out)
     };
@@ -192,11 +192,6 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
 }
 
 impl Report<'_> {
-    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *out, self)?;
-        writeln!(out)
-    }
-
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut columns = vec![
             ("name", Align::Left),

@@ -10,6 +10,7 @@ use std::path::Path;
 use fanin::Fill;
 use fanin::checkpoint::{self, Examined, Histogram};
 use fanin::init::Law;
+use fanin::text::shown;
 
 use crate::Failure;
 use crate::args::PlotArguments;
@@ -63,7 +64,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
              f32, f16 or bf16",
-            file.display()
+            shown(file)
         )));
     }
     match &arguments.out {
@@ -74,7 +75,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
                 arguments.overwrite,
             )?;
             let tensors = count(rows.len() as u128, "tensor");
-            status(&format!("{tensors}, to {}", out.display()));
+            status(&format!("{tensors}, to {}", shown(out)));
             Ok(())
         }
         None => print(&terminal::view(&rows, &details)),
@@ -117,22 +118,28 @@ fn details<'a>(
     Ok(details.collect())
 }
 
-/// Returns the range of a tensor's histogram, or `None` if its elements are all equal or not
-/// finite.
+/// Returns the range of a tensor's histogram, or `None` if its elements are all equal, not finite, or too
+/// large or small to be drawn.
 fn range(row: &Examined) -> Option<std::ops::Range<f64>> {
     let stats = &row.stats;
     let (mean, std) = (stats.mean?, stats.std?);
     let (min, max) = (stats.min?, stats.max?);
     let low = min.max(mean - REACH * std);
     let high = max.min(mean + REACH * std);
-    (std > 0.0 && (high - low).is_finite() && low < high).then_some(low..high)
+    (DRAWN.contains(&std) && DRAWN.contains(&(high - low))).then_some(low..high)
 }
 
-/// Returns number, in the file's order, and std of the tensors with a finite std.
+/// The standard deviations and the ranges that are drawn. Beyond them, the marks of an axis would be no
+/// binary64.
+const DRAWN: std::ops::Range<f64> = 1e-300..1e300;
+
+/// Returns number, in the file's order, and std of the tensors whose std can be drawn.
 fn spreads(rows: &[Examined]) -> Vec<(f64, f64)> {
     let numbered = (1..).map(f64::from).zip(rows);
     let spreads = numbered.filter_map(|(number, row)| Some((number, row.stats.std?)));
-    spreads.filter(|(_, std)| std.is_finite()).collect()
+    spreads
+        .filter(|(_, std)| *std == 0.0 || DRAWN.contains(std))
+        .collect()
 }
 
 /// Returns a line for each kind of tensor that is not drawn.
@@ -157,6 +164,10 @@ fn left_out(rows: &[Examined], detailed: usize) -> Vec<String> {
         (
             number(&|row| row.stats.std == Some(0.0)),
             "of equal elements: not drawn in detail",
+        ),
+        (
+            number(&|row| finite(row) && row.stats.std != Some(0.0) && range(row).is_none()),
+            "with elements too large or too small to be drawn",
         ),
     ];
     let mut lines: Vec<String> = kinds

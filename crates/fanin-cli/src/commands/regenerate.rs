@@ -2,6 +2,7 @@
 
 use fanin::Fill;
 use fanin::checkpoint::{Contents, Sources, Writer, recipe_metadata};
+use fanin::text::quoted;
 
 use crate::Failure;
 use crate::args::RegenerateArguments;
@@ -60,9 +61,9 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         (Output::Raw(_) | Output::Stdout, [fill]) => Contents::raw(fill),
         _ => {
             return Err(Failure::Usage(format!(
-                "--out {:?} holds one tensor, but --tensor selects {}: use a .safetensors file, \
+                "--out {} holds one tensor, but --tensor selects {}: use a .safetensors file, \
                  or null:",
-                arguments.out,
+                quoted(&arguments.out),
                 fills.len()
             )));
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fanin::Recipe;
 use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS, Weights};
+use fanin::text::excerpt;
 
 use crate::Failure;
 use crate::args::StatsArguments;
@@ -70,7 +71,7 @@ fn recipe_of_file(file: &Path) -> Option<Recipe> {
     let recipe = recipe_of(&Weights::open(file).ok()?).ok()?;
     status(&format!(
         "compared with recipe {}, which the file's metadata name",
-        recipe.name()
+        excerpt(recipe.name())
     ));
     Some(recipe)
 }

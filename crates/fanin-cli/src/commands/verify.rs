@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use fanin::Recipe;
 use fanin::checkpoint::{
-    self, Compared, StoredValue, Verification, VerifiedTensor, Weights, WithSources,
+    self, Compared, StoredValue, Verification, VerifiedTensor, Weights, WithSources, header_faults,
     metadata_differences,
 };
+use fanin::text::{excerpt, quoted, shown};
 use serde::Serialize;
 
 use crate::Failure;
@@ -26,6 +27,8 @@ struct Report<'a> {
     same: bool,
     /// Differences between the file's metadata and the arguments.
     hints: Vec<String>,
+    /// Faults of the headers and the index of files that fanin wrote.
+    header: Vec<String>,
     backend: String,
     seconds: f64,
     #[serde(flatten)]
@@ -46,9 +49,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         // Files of older versions give a slice without the shapes of the whole tensors.
         (None, Some(slice)) => {
             return Err(Failure::Usage(format!(
-                "{} has metadata slice {slice:?}: give --tensors, the list of the whole tensors with \
-                 their shapes",
-                weights.path().display()
+                "{} has metadata slice {}: give --tensors, the list of the whole tensors with their \
+                 shapes",
+                shown(weights.path()),
+                quoted(slice)
             )));
         }
         (None, None) => weights.tensor_list()?,
@@ -79,13 +83,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let found = found?;
 
     let hints = metadata_differences(&weights, &recipe, seed);
+    let faults = header_faults(&weights, &recipe, seed)?;
     if arguments.json {
         print_json(&Report {
             file: weights.path().display().to_string(),
             recipe: recipe.name(),
             seed,
-            same: found.is_same(),
+            same: found.is_same() && faults.is_empty(),
             hints: hints.clone(),
+            header: faults.clone(),
             backend: backend.describe(),
             seconds,
             found: &found,
@@ -95,8 +101,19 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         return Err(Failure::Run(format!(
             "{}: nothing was compared: {} kept from a source or skipped (--tensors SOURCE compares with \
              the source)",
-            weights.path().display(),
+            shown(weights.path()),
             count(found.passed_over.len() as u128, "tensor"),
+        )));
+    }
+    if let (true, [first, others @ ..]) = (found.is_same(), faults.as_slice()) {
+        let others = match others.len() {
+            0 => String::new(),
+            others => format!("; and {}", count(others as u128, "more fault")),
+        };
+        return Err(Failure::Run(format!(
+            "{}: it has {}, but is not as fanin wrote it: {first}{others}",
+            shown(weights.path()),
+            verdict(&found, &recipe, seed)
         )));
     }
     if found.is_same() {
@@ -137,25 +154,25 @@ fn of_metadata(weights: &Weights, seed: Option<u64>) -> Result<(Recipe, Option<u
     let of_seed = seed.map_or_else(String::new, |seed| format!(" and seed {seed}"));
     status(&format!(
         "recipe {}{of_seed}, which the file's metadata name",
-        recipe.name()
+        excerpt(recipe.name())
     ));
     Ok((recipe, seed))
 }
 
 /// Returns the message for weights that agree.
 fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
-    let of = format!("the weights of {} with seed {seed}", recipe.name());
+    let of = format!("the weights of {} with seed {seed}", excerpt(recipe.name()));
     let close: Vec<&VerifiedTensor> = found.tensors.iter().filter(|t| t.close > 0).collect();
     let [first, ..] = close.as_slice() else {
         return format!("{of}, to the bit");
     };
     let elements: u64 = close.iter().map(|tensor| tensor.close).sum();
     format!(
-        "{of}, to the bit except for {} in {} (such as {:?}), made on another device and equal \
+        "{of}, to the bit except for {} in {} (such as {}), made on another device and equal \
          within {:e}",
         count(elements.into(), "element"),
         count(close.len() as u128, "orthogonal tensor"),
-        first.name,
+        quoted(&first.name),
         first.tolerance.unwrap_or_default()
     )
 }
@@ -163,11 +180,11 @@ fn verdict(found: &Verification, recipe: &Recipe, seed: u64) -> String {
 /// Returns the message for tensors of the list that the file lacks.
 fn missing(found: &Verification) -> String {
     let others = found.missing.len() - 1;
-    let first = found.missing.first().map_or("", String::as_str);
+    let first = quoted(found.missing.first().map_or("", String::as_str));
     match others {
-        0 => format!("tensor {first:?} is not in the file"),
+        0 => format!("tensor {first} is not in the file"),
         _ => format!(
-            "tensor {first:?} and {} more of the list are not in the file",
+            "tensor {first} and {} more of the list are not in the file",
             count(others as u128, "tensor")
         ),
     }
@@ -186,16 +203,16 @@ fn message(
     };
     // A folder of files of ranks has no file that lists the tensors: name the one that is wrong.
     let place = match weights.path().is_dir() {
-        true => difference.file.display(),
-        false => weights.path().display(),
+        true => shown(&difference.file),
+        false => shown(weights.path()),
     };
     let differing = found.tensors.iter().filter(|tensor| tensor.differing > 0);
     let mut message = format!(
-        "{}: tensor {:?}: {difference} as {} gives with seed {seed}; {} of its {} and {} of {} \
+        "{}: tensor {}: {difference} as {} gives with seed {seed}; {} of its {} and {} of {} \
          differ",
         place,
-        tensor.name,
-        recipe.name(),
+        quoted(&tensor.name),
+        excerpt(recipe.name()),
         tensor.differing,
         count(tensor.elements.into(), "element"),
         differing.count(),

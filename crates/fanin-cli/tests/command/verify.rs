@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use fanin::checkpoint::{self, Contents, Verification, Weights, Writer, silent};
-use fanin::{DType, Error, Fill, Init, Recipe, Tensor, cpu};
+use fanin::{DType, Error, Fill, Init, Recipe, Tensor, TensorList, cpu};
 use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::devices::devices;
-use crate::run::{FILL, Fanin, Run, model, safetensors};
+use crate::run::{FILL, Fanin, Run, model, rule, safetensors};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -501,6 +501,140 @@ fn metadata_is_a_hint_and_no_proof() {
     verify("--recipe own.toml --threads 1").ok();
     run.write("own.toml", format!("seed = 44\n{text}"));
     verify("--recipe own.toml --threads 1").ends(1);
+}
+
+/// Verifies files as the command does, with the list of the model's tensors.
+fn is_as_written(path: &Path, list: &TensorList, recipe: &Recipe) -> bool {
+    let verified = || -> fanin::Result<bool> {
+        let weights = Weights::open(path)?;
+        let fills = recipe.resolve(list, Some(42), None)?.into_fills();
+        let found = checkpoint::verify(&weights, &fills, &mut cpu::fill_range, &mut silent)?;
+        let faults = checkpoint::header_faults(&weights, recipe, 42)?;
+        Ok(found.is_same() && found.missing.is_empty() && faults.is_empty())
+    };
+    verified().unwrap_or(false)
+}
+
+/// Flips every bit of a file of a model, and checks that verifying the model finds each.
+fn every_flipped_bit_is_found(file: &Path, model: &Path, list: &TensorList, recipe: &Recipe) {
+    assert!(is_as_written(model, list, recipe), "{model:?}");
+    let whole = fs::read(file).unwrap();
+    for byte in 0..whole.len() {
+        for bit in 0..8 {
+            let mut flipped = whole.clone();
+            flipped[byte] ^= 1 << bit;
+            fs::write(file, &flipped).unwrap();
+            assert!(
+                !is_as_written(model, list, recipe),
+                "bit {bit} of byte {byte} of {file:?}: {:?}",
+                String::from_utf8_lossy(&flipped)
+            );
+        }
+    }
+    fs::write(file, &whole).unwrap();
+}
+
+/// Constants prove neither seed nor name: only the header and the list do.
+#[test]
+fn every_flipped_bit_of_a_written_file_is_found() {
+    let run = Run::new();
+    run.write(
+        "Xn.toml",
+        [
+            rule("*.weight", "normal"),
+            rule("*.bias", "zeros"),
+            rule("*", "ones"),
+        ]
+        .concat(),
+    );
+    run.list(
+        "list.json",
+        &[
+            ("0.weight", &[2, 3]),
+            ("0.bias", &[2]),
+            ("empty.bias", &[0, 4]),
+            ("g\u{e9}\n", &[]),
+        ],
+    );
+    run.write(
+        "spec.toml",
+        "mesh = [{ name = 'tp', size = 2 }]\n[[rule]]\nmatch = '*.weight'\nplacements = ['shard(0)']\n\
+         [[rule]]\nmatch = '*'\nplacements = ['replicate']\n",
+    );
+    let list = checkpoint::read_tensor_list(run.path("list.json")).unwrap();
+    let recipe = Recipe::load(run.path("Xn.toml")).unwrap();
+    let init = run.cpu("init Xn.toml --tensors list.json --seed 42 --out");
+    init.clone().arg("one.safetensors").ok();
+    let one = run.path("one.safetensors");
+    every_flipped_bit_is_found(&one, &one, &list, &recipe);
+
+    init.clone().arg("shards/").and("--max-shard-size 12").ok();
+    let shards = run.path("shards");
+    for file in [
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ] {
+        every_flipped_bit_is_found(&shards.join(file), &shards, &list, &recipe);
+    }
+    init.arg("ranks/").and("--shard-spec spec.toml").ok();
+    let ranks = run.path("ranks");
+    let rank = ranks.join("model-rank-00001-of-00002.safetensors");
+    every_flipped_bit_is_found(&rank, &ranks, &list, &recipe);
+}
+
+#[test]
+fn the_command_names_a_fault_of_the_header() {
+    let run = with_model();
+    let whole = run.read("m.safetensors");
+    let damaged = |old: &str, new: &str| {
+        let at = whole
+            .windows(old.len())
+            .position(|text| text == old.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("{old}"));
+        let mut file = whole.clone();
+        file[at..at + old.len()].copy_from_slice(new.as_bytes());
+        run.write("m.safetensors", file);
+        command(&run, "m.safetensors", TORCH_42)
+    };
+    let start = "m.safetensors: it has the weights of torch with seed 42, to the bit, but is not as \
+                 fanin wrote it: ";
+    for (old, new, fault) in [
+        (
+            "\"seed\":\"42\"",
+            "\"seed\":\"43\"",
+            "its metadata has seed \"43\", not \"42\"",
+        ),
+        ("\"stream\":", "\"strean\":", "its metadata lacks stream"),
+        (
+            "\"pt\"",
+            "\"qt\"",
+            "its metadata has format \"qt\", not \"pt\"",
+        ),
+        (
+            ":\"torch\"",
+            ":\"tosch\"",
+            "its metadata has recipe \"tosch\", not \"torch\"",
+        ),
+        (
+            "\"fanin\":\"0",
+            "\"fanin\":\"1",
+            "its metadata has fanin \"1.",
+        ),
+    ] {
+        let verify = damaged(old, new);
+        verify.refused(1, &[start, fault]);
+        let json = verify.and("--json").ends(1).json();
+        assert_eq!(json["same"], false);
+        assert!(
+            json["header"][0].as_str().unwrap().starts_with(fault),
+            "{json}"
+        );
+    }
+    // Nothing is known of the header of another program.
+    let header = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}   "#;
+    run.write("w.safetensors", safetensors(header, 4));
+    run.recipe("zeros.toml", "zeros");
+    command(&run, "w.safetensors", "--recipe zeros.toml --seed 1").ok();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The view in the terminal: a histogram of block characters, and a bar for each tensor's std.
 
 use fanin::checkpoint::Examined;
-use fanin::text::printable;
+use fanin::text::excerpt;
 use unicode_width::UnicodeWidthStr;
 
 use super::page::laws;
@@ -41,7 +41,7 @@ fn histogram(detail: &Detail, width: usize) -> String {
     let bars = detail.histogram.bars(width);
     let bars = &bars[..bars.len().min(width)];
     let highest = bars.iter().map(|bar| bar.2).fold(0.0, f64::max);
-    let mut text = printable(&detail.row.stats.name) + "\n";
+    let mut text = excerpt(&detail.row.stats.name) + "\n";
     for line in (0..HEIGHT).rev() {
         let cells = bars.iter().map(|bar| {
             let eighths = (bar.2 / highest * (8 * HEIGHT) as f64).round() as usize;
@@ -65,7 +65,7 @@ fn histogram(detail: &Detail, width: usize) -> String {
     if detail.drawn_from.is_some() {
         for (name, law) in laws(detail) {
             let (mean, std) = (number_text(law.mean()), number_text(law.std()));
-            text += &format!("{}: mean {mean}, std {std}\n", printable(&name));
+            text += &format!("{}: mean {mean}, std {std}\n", excerpt(&name));
         }
     }
     for flag in &detail.row.flags {
@@ -86,13 +86,13 @@ fn spread(rows: &[Examined], width: usize) -> String {
     }
     let name_width = rows
         .iter()
-        .map(|(row, _)| printable(&row.stats.name).width())
+        .map(|(row, _)| excerpt(&row.stats.name).width())
         .max();
     let name_width = name_width.unwrap_or(0).min(width / 2);
     let room = width.saturating_sub(name_width + 14).max(8);
     let mut text = "\nstd of each tensor\n".to_owned();
     for (row, std) in rows {
-        let name = cut(&printable(&row.stats.name), name_width);
+        let name = cut(&excerpt(&row.stats.name), name_width);
         let pad = " ".repeat(name_width - name.width().min(name_width));
         let eighths = (std / most * (8 * room) as f64).round() as usize;
         let bar = "█".repeat(eighths / 8) + &HORIZONTAL[eighths % 8].to_string();
