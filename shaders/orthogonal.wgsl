@@ -34,10 +34,11 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> product: array<f32>;
 // The triangular factors of all blocks, 64 x 64 each.
 @group(0) @binding(3) var<storage, read_write> factors: array<f32>;
-// Inner products of the block's vectors with the product's columns: `parts` partial sums of 64 rows each.
-// After them come 64 rows of the sums times the factor.
-@group(0) @binding(4) var<storage, read_write> projections: array<f32>;
-@group(0) @binding(5) var<storage, read> gaussians: array<f32>;
+// First the Gaussian vectors, `rows` x `columns`, which only `reflectors` reads. They share the buffer with what
+// comes later, because some devices bind no more than four storage buffers.
+// Then the inner products of the block's vectors with the product's columns: `parts` partial sums of 64 rows
+// each. After them come 64 rows of the sums times the factor.
+@group(0) @binding(4) var<storage, read_write> scratch: array<f32>;
 
 var<workgroup> left: array<f32, 1024>;
 var<workgroup> right: array<f32, 1024>;
@@ -56,7 +57,7 @@ fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     var count = 0u;
     for (var row = quarter; row < shape.rows; row += 4u) {
         if ((row > column) && (column < shape.columns)) {
-            let x = gaussians[(row * shape.columns) + column];
+            let x = scratch[(row * shape.columns) + column];
             part += x * x;
         }
         count += 1u;
@@ -72,7 +73,7 @@ fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     var head = 0.0;
     if (column < shape.columns) {
         let below = (left[lane] + left[lane + 64u]) + (left[lane + 128u] + left[lane + 192u]);
-        let x = gaussians[(column * shape.columns) + column];
+        let x = scratch[(column * shape.columns) + column];
         let norm = sqrt((x * x) + below);
         // x + s |x|, of the same sign as x, so nothing cancels. A vector of zeros, which the last column of
         // a square matrix can have, counts as e1.
@@ -89,7 +90,7 @@ fn reflectors(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
             if (row == column) {
                 value = head * factor;
             } else if (row > column) {
-                value = gaussians[(row * shape.columns) + column] * factor;
+                value = scratch[(row * shape.columns) + column] * factor;
             }
         }
         vectors[(row * shape.stride) + column] = value;
@@ -163,30 +164,38 @@ fn inner_products(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_in
     }
 }
 
-var<workgroup> triangle: array<f32, 4096>;
+// The upper triangle of a block, row by row, without the zeros below it: 64 * 65 / 2 numbers. The whole block
+// would take 16,384 bytes, and some devices have 16,352 for a workgroup.
+var<workgroup> triangle: array<f32, 2080>;
+
+// Returns the index of an element of the upper triangle, row <= column.
+fn in_triangle(row: u32, column: u32) -> u32 {
+    return ((row * (127u - row)) / 2u) + column;
+}
 
 // Makes the triangular factor T of a block: the inverse of the upper triangle of V^T V with half of its
 // diagonal (Puglisi 1992), by back substitution. One workgroup for each block, one invocation for each column.
 @compute @workgroup_size(64)
 fn invert(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let base = workgroup.x * (BLOCK * BLOCK);
-    for (var row = 0u; row < BLOCK; row++) {
-        triangle[(row * BLOCK) + local] = 0.0;
-    }
     for (var up = 0u; up <= local; up++) {
         let row = local - up;
         var sum = select(0.0, 1.0, up == 0u);
         for (var k = row + 1u; k <= local; k++) {
-            sum -= factors[base + (row * BLOCK) + k] * triangle[(k * BLOCK) + local];
+            sum -= factors[base + (row * BLOCK) + k] * triangle[in_triangle(k, local)];
         }
         let diagonal = factors[base + (row * BLOCK) + row] / 2.0;
         // A vector of padding is zero and reflects nothing.
-        triangle[(row * BLOCK) + local] = select(sum / diagonal, 0.0, diagonal == 0.0);
+        triangle[in_triangle(row, local)] = select(sum / diagonal, 0.0, diagonal == 0.0);
     }
     storageBarrier();
     workgroupBarrier();
     for (var row = 0u; row < BLOCK; row++) {
-        factors[base + (row * BLOCK) + local] = triangle[(row * BLOCK) + local];
+        var value = 0.0;
+        if (row <= local) {
+            value = triangle[in_triangle(row, local)];
+        }
+        factors[base + (row * BLOCK) + local] = value;
     }
 }
 
@@ -210,7 +219,7 @@ fn project(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocatio
     let base = workgroup.y * (BLOCK * shape.stride);
     for (var i = 0u; i < 4u; i++) {
         for (var j = 0u; j < 4u; j++) {
-            projections[base + (((y * 4u) + i) * shape.stride) + first_column + (x * 4u) + j] = sums[i][j];
+            scratch[base + (((y * 4u) + i) * shape.stride) + first_column + (x * 4u) + j] = sums[i][j];
         }
     }
 }
@@ -231,7 +240,7 @@ fn transform(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
             var sum = 0.0;
             for (var part = 0u; part < shape.parts; part++) {
                 let at = (((part * BLOCK) + row + (i / BLOCK)) * shape.stride) + first_column + (i % BLOCK);
-                sum += projections[at];
+                sum += scratch[at];
             }
             right[i] = sum;
         }
@@ -242,7 +251,7 @@ fn transform(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
     let out = shape.parts * (BLOCK * shape.stride);
     for (var i = 0u; i < 4u; i++) {
         for (var j = 0u; j < 4u; j++) {
-            projections[out + (((y * 4u) + i) * shape.stride) + first_column + (x * 4u) + j] = sums[i][j];
+            scratch[out + (((y * 4u) + i) * shape.stride) + first_column + (x * 4u) + j] = sums[i][j];
         }
     }
 }
@@ -264,7 +273,7 @@ fn apply(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
             let column = i % DEPTH;
             let row = i / DEPTH;
             left[(column * BLOCK) + row] = vectors[((first_row + row) * shape.stride) + shape.start + k + column];
-            right[i] = projections[transformed + ((k + (i / BLOCK)) * shape.stride) + first_column + (i % BLOCK)];
+            right[i] = scratch[transformed + ((k + (i / BLOCK)) * shape.stride) + first_column + (i % BLOCK)];
         }
         workgroupBarrier();
         multiply(x, y, &sums);

@@ -302,7 +302,8 @@ impl Gpu {
 
     /// Copies bytes of a buffer of this device, made with `COPY_SRC`, to the host.
     ///
-    /// `offset` is in bytes, a multiple of 4. This waits for the device. In a browser use
+    /// A buffer of another device is an error, but one of another [`wgpu::Instance`] is
+    /// [not detected](Initializer#handles-of-one-device). `offset` is in bytes, a multiple of 4. This waits for the device. In a browser use
     /// [`read_async`](Gpu::read_async).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::OnceLock;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::job::{Job, Jobs, PartJob};
 
@@ -45,14 +45,32 @@ impl<'a> Target<'a> {
 /// then on.
 ///
 /// See the [module's example](crate::gpu).
+///
+/// # Handles of one device
+///
+/// An encoder, a pass or a buffer that is given to an initializer must belong to its device. wgpu does
+/// not tell the device of such a handle, so fanin cannot check it:
+///
+/// * a buffer of another device of the same [`wgpu::Instance`] is
+///   [`Error::Device`](crate::Error::Device), because wgpu compares the devices when it binds it;
+/// * a buffer of another instance is not detected: wgpu takes its number for that of a buffer of its
+///   own, or panics;
+/// * an encoder or a pass of another device takes the commands, and wgpu reports an error when the
+///   encoder is finished, to the encoder's own device. wgpu's default handler of such errors panics.
 #[derive(Debug)]
 pub struct Initializer {
     pub(super) device: FillDevice,
+    queue: wgpu::Queue,
     orthogonal: OnceLock<OrthogonalPipelines>,
 }
 
 impl Initializer {
-    /// Makes an initializer for a device, which needs no feature but is faster with `SHADER_INT64`.
+    /// Makes an initializer for a device, which needs no feature but is faster with `SHADER_INT64`, and
+    /// no more than the limits of [`wgpu::Limits::downlevel_defaults`].
+    ///
+    /// The queue must be the one that wgpu gave together with the device. wgpu does not tell the device
+    /// of a queue, so fanin cannot check it. With another queue wgpu's handler of errors is called, which
+    /// panics by default.
     ///
     /// It waits for a small probe of the device's floats. In a browser it cannot wait; use
     /// [`with_options_async`](Initializer::with_options_async) there.
@@ -76,7 +94,7 @@ impl Initializer {
         options: &InitializerOptions,
     ) -> Result<Initializer> {
         if options.exact_floats.is_none() && cfg!(target_family = "wasm") {
-            return Initializer::build(device, options, false);
+            return Initializer::build(device, queue, options, false);
         }
         pollster::block_on(Initializer::with_options_async(device, queue, options))
     }
@@ -96,16 +114,18 @@ impl Initializer {
             Some(exact) => exact,
             None => probe::run(device, queue, SHADER).await?,
         };
-        Initializer::build(device, options, exact_floats)
+        Initializer::build(device, queue, options, exact_floats)
     }
 
     fn build(
         device: &wgpu::Device,
+        queue: &wgpu::Queue,
         options: &InitializerOptions,
         exact_floats: bool,
     ) -> Result<Initializer> {
         Ok(Initializer {
             device: FillDevice::new(device, options, exact_floats)?,
+            queue: queue.clone(),
             orthogonal: OnceLock::new(),
         })
     }
@@ -126,6 +146,9 @@ impl Initializer {
     /// on. The offset counts elements of the fill's dtype and can be any number. Nothing outside that
     /// range changes.
     ///
+    /// The encoder and the buffer must belong to the initializer's device, which wgpu gives
+    /// [no way to check](Initializer#handles-of-one-device) for encoders and for other instances' buffers.
+    ///
     /// # Errors
     ///
     /// Nothing is recorded after an error:
@@ -137,8 +160,7 @@ impl Initializer {
     ///   host can convert to: [`ReadBack`](super::ReadBack) does;
     /// * [`Error::Kept`](crate::Error::Kept) for a tensor that is kept from a file;
     /// * [`Error::Device`](crate::Error::Device) if the device is lost or the buffer belongs to another
-    ///   device of the same [`wgpu::Instance`] (wgpu does not detect a buffer of another instance), or if
-    ///   the fill's [parts](crate::Fill::with_part) are scattered over more than 2^18 runs of elements.
+    ///   device of the same [`wgpu::Instance`], or if the fill's [parts](crate::Fill::with_part) are scattered over more than 2^18 runs of elements.
     pub fn fill(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -150,7 +172,8 @@ impl Initializer {
     }
 
     /// Records a fill into a compute pass, like [`fill`](Initializer::fill). The pass's pipeline
-    /// and bind group 0 are set.
+    /// and bind group 0 are set. The pass must belong to the initializer's device, which wgpu gives
+    /// [no way to check](Initializer#handles-of-one-device).
     ///
     /// # Errors
     ///
@@ -169,7 +192,8 @@ impl Initializer {
     ///
     /// They take one compute pass, and few dispatches if tensors share a buffer. The targets can be in
     /// any order, in one buffer or in many, side by side without a gap. The bits are those of
-    /// [`fill`](Initializer::fill) for each.
+    /// [`fill`](Initializer::fill) for each. The encoder and the buffers must belong to the initializer's
+    /// device, as in [`fill`](Initializer::fill).
     ///
     /// ```
     /// use fanin::gpu::{Gpu, Options, Target};
@@ -218,7 +242,9 @@ impl Initializer {
     }
 
     /// Records the fills of many tensors into a compute pass, like
-    /// [`fill_all`](Initializer::fill_all). The pass's pipeline and bind group 0 are set.
+    /// [`fill_all`](Initializer::fill_all). The pass's pipeline and bind group 0 are set. The pass must
+    /// belong to the initializer's device, which wgpu gives
+    /// [no way to check](Initializer#handles-of-one-device).
     ///
     /// # Errors
     ///
@@ -236,7 +262,8 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// The errors of [`fill_all`](Initializer::fill_all).
+    /// The errors of [`fill_all`](Initializer::fill_all), and [`Error::Device`](crate::Error::Device) if
+    /// the queue is not the initializer's. Then nothing is submitted.
     pub fn submit_all(
         &self,
         queue: &wgpu::Queue,
@@ -251,7 +278,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// The errors of [`fill`](Initializer::fill).
+    /// The errors of [`submit_all`](Initializer::submit_all).
     pub fn submit(
         &self,
         queue: &wgpu::Queue,
@@ -289,11 +316,22 @@ impl Initializer {
         steps: &[Step],
         context: impl Fn() -> String,
     ) -> Result<wgpu::SubmissionIndex> {
+        if *queue != self.queue {
+            return Err(Error::Device {
+                context: context(),
+                detail:
+                    "the queue belongs to another device: pass the queue that the initializer was \
+                         made with"
+                        .to_owned(),
+            });
+        }
         let device = &self.device.wgpu;
         checked(device, context, || {
             let mut encoder = device.create_command_encoder(&Default::default());
             record(steps, &mut encoder.begin_compute_pass(&Default::default()));
-            queue.submit([encoder.finish()])
+            // wgpu compares queues by numbers that are unique in an instance only. A queue of another
+            // instance with an equal number would panic.
+            self.queue.submit([encoder.finish()])
         })
     }
 

@@ -102,7 +102,6 @@ fn bind_group_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
             layout_entry(2, storage(false), false, 4),
             layout_entry(3, storage(false), false, 4),
             layout_entry(4, storage(false), false, 4),
-            layout_entry(5, storage(true), false, 4),
         ],
     })
 }
@@ -166,7 +165,7 @@ pub(super) fn matrix(
         wgpu::BufferUsages::UNIFORM,
         || context(fill),
     )?;
-    let scratch = |label, elements: u64| {
+    let buffer = |label, elements: u64| {
         checked(
             &device.wgpu,
             || context(fill),
@@ -180,14 +179,12 @@ pub(super) fn matrix(
             },
         )
     };
-    let vectors = scratch("fanin orthogonal vectors", padded_rows * stride)?;
-    let product = scratch("fanin orthogonal product", padded_rows * stride)?;
-    let factors = scratch("fanin orthogonal factors", blocks * BLOCK * BLOCK)?;
-    let projections = scratch(
-        "fanin orthogonal projections",
-        (u64::from(most_parts) + 1) * BLOCK * stride,
-    )?;
-    let gaussians = scratch("fanin orthogonal gaussians", rows * columns)?;
+    let vectors = buffer("fanin orthogonal vectors", padded_rows * stride)?;
+    let product = buffer("fanin orthogonal product", padded_rows * stride)?;
+    let factors = buffer("fanin orthogonal factors", blocks * BLOCK * BLOCK)?;
+    // The Gaussian vectors are read before the projections are written.
+    let projections = (u64::from(most_parts) + 1) * BLOCK * stride;
+    let scratch = buffer("fanin orthogonal scratch", projections.max(rows * columns))?;
 
     let tensor = Tensor::new(fill.name(), [rows, columns])?.with_stream_id(fill.stream());
     let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), fill.seed())?;
@@ -199,7 +196,7 @@ pub(super) fn matrix(
         length: gaussian.elements(),
     };
     let bindings = Bindings {
-        buffer: &gaussians,
+        buffer: &scratch,
         table: device.table(&job, || context(fill))?,
         turns: Turns::default(),
     };
@@ -237,11 +234,7 @@ pub(super) fn matrix(
                     },
                     wgpu::BindGroupEntry {
                         binding: 4,
-                        resource: projections.as_entire_binding(),
-                    },
-                    wgpu::BindGroupEntry {
-                        binding: 5,
-                        resource: gaussians.as_entire_binding(),
+                        resource: scratch.as_entire_binding(),
                     },
                 ],
             })

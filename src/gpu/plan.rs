@@ -32,7 +32,7 @@ impl Initializer {
     ///
     /// # Errors
     ///
-    /// The errors of [`fill_all`](Initializer::fill_all), and
+    /// The errors of [`submit_all`](Initializer::submit_all), and
     /// [`Error::Device`](crate::Error::Device) if the device has no room for a buffer.
     pub fn fill_plan(
         &self,

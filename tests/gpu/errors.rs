@@ -1,9 +1,9 @@
 //! Errors of the GPU fill: the message is one line, nothing is recorded or written, and nothing panics.
 
-use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options};
-use fanin::{DType, Error, Fill, Init, Tensor};
+use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options, Target};
+use fanin::{DType, Error, Fill, Init, Recipe, Tensor, TensorList, cpu};
 
-use crate::devices::devices;
+use crate::devices::{adapter_of, devices, open, read};
 
 fn fill(elements: u64) -> Fill {
     let tensor = Tensor::new("encoder.weight", [elements]).unwrap();
@@ -94,22 +94,9 @@ fn a_16_bit_fill_needs_whole_words() {
 /// instance has numbers of its own for its objects.
 #[test]
 fn a_buffer_of_another_device() {
-    for (name, gpu) in devices() {
-        let instance =
-            wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let backends = gpu.info().backend.into();
-        let adapters = pollster::block_on(instance.enumerate_adapters(backends));
-        let adapter = adapters
-            .iter()
-            .find(|adapter| adapter.get_info().name == gpu.info().name)
-            .unwrap_or_else(|| panic!("adapter {name} is missing"));
-        let open = || {
-            let descriptor = wgpu::DeviceDescriptor {
-                required_limits: adapter.limits(),
-                ..Default::default()
-            };
-            pollster::block_on(adapter.request_device(&descriptor)).unwrap()
-        };
+    for (_, gpu) in devices() {
+        let adapter = adapter_of(&gpu);
+        let open = || open(&adapter, adapter.limits());
         let ((device, queue), (other, _)) = (open(), open());
         let initializer = Initializer::new(&device, &queue).unwrap();
         let foreign = buffer(&other, 400, wgpu::BufferUsages::STORAGE);
@@ -120,6 +107,63 @@ fn a_buffer_of_another_device() {
         queue.submit([encoder.finish()]);
         assert!(matches!(error, Error::Device { .. }), "{error:?}");
         assert_one_line(&error, &["encoder.weight", "evice"]);
+    }
+}
+
+#[test]
+fn a_queue_of_another_device() {
+    for (name, gpu) in devices() {
+        let adapter = adapter_of(&gpu);
+        let open = || open(&adapter, adapter.limits());
+        let ((device, queue), (_, other)) = (open(), open());
+        let initializer = Initializer::new(&device, &queue).unwrap();
+        let own = buffer(&device, 400, wgpu::BufferUsages::STORAGE);
+        let refused = |result: fanin::Result<()>| {
+            let error = result.expect_err(&name);
+            assert!(matches!(error, Error::Device { .. }), "{error:?}");
+            assert_one_line(
+                &error,
+                &["encoder.weight", "queue belongs to another device"],
+            );
+        };
+        let matrix = Tensor::new("encoder.weight", [10, 10]).unwrap();
+        let orthogonal = Fill::new(&matrix, &Init::orthogonal(), 1).unwrap();
+        for fill in [fill(100), orthogonal] {
+            refused(initializer.submit(&other, &fill, &own, 0).map(drop));
+            let targets = [Target::new(&fill, &own, 0)];
+            refused(initializer.submit_all(&other, &targets).map(drop));
+        }
+        let tensors = TensorList::of_shapes([("encoder.weight", vec![10, 10])]).unwrap();
+        let recipe = Recipe::preset("kaiming").unwrap();
+        let plan = recipe.resolve(&tensors, Some(1), None).unwrap();
+        let usage = wgpu::BufferUsages::COPY_SRC;
+        refused(initializer.fill_plan(&other, &plan, usage).map(drop));
+        // A clone is the same queue.
+        initializer
+            .submit(&queue.clone(), &fill(100), &own, 0)
+            .unwrap();
+    }
+}
+
+/// wgpu compares queues by numbers that each instance counts anew, so the first queue of another instance
+/// counts as the own one. The fill must then go to the own one.
+#[test]
+fn a_queue_of_another_instance() {
+    for (name, gpu) in devices() {
+        let (adapter, elsewhere) = (adapter_of(&gpu), adapter_of(&gpu));
+        let (device, queue) = open(&adapter, adapter.limits());
+        let (_other, foreign) = open(&elsewhere, elsewhere.limits());
+        let initializer = Initializer::new(&device, &queue).unwrap();
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let own = buffer(&device, 400, usage);
+        match initializer.submit(&foreign, &fill(100), &own, 0) {
+            Err(error) => assert_one_line(&error, &["queue belongs to another device"]),
+            Ok(_) => {
+                let mut expected = vec![0; 400];
+                cpu::fill(&fill(100), &mut expected).unwrap();
+                assert_eq!(read(&device, &queue, &own), expected, "{name}");
+            }
+        }
     }
 }
 

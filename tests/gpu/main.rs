@@ -3,6 +3,7 @@
 
 mod dawn;
 mod devices;
+mod downlevel;
 mod empty_tensors;
 mod errors;
 mod gpt2;
