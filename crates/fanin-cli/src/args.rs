@@ -2,90 +2,223 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use fanin::{DType, Layout, Recipe};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use fanin::{DType, Layout};
 use fanin_signal::Activation;
 
 use crate::size::size;
+use crate::suggest::{self, preset_names};
 
 /// The most threads that can be asked for. More than the machine has cores only cost memory.
 const MAX_THREADS: i64 = 1024;
 
-/// Makes initial weights of neural networks: the same seed gives the same bits on every device.
+/// Makes initial weights of neural networks. The same seed gives the same bits on every device.
 #[derive(Parser)]
-#[command(name = "fanin", version)]
+#[command(
+    name = "fanin",
+    version,
+    after_help = "`fanin COMMAND -h` lists the options of a command, `fanin COMMAND --help` explains them."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
-    /// Print no status, warnings or progress. Errors and what is asked for are still printed.
-    #[arg(long, short, global = true)]
+    /// Print no status, warnings or progress.
+    ///
+    /// Errors and what is asked for are still printed.
+    #[arg(long, short, global = true, display_order = LAST)]
     pub quiet: bool,
 }
 
+/// The place of `--quiet` in the lists of options: before `--help`, which has 999.
+const LAST: usize = 998;
+
+// The first paragraph is printed by -h, in one line. All of it is printed by --help.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Initialize all tensors of a model and write them to a file, or to a folder of shards.
+    /// Write the initial weights of a model.
+    ///
+    /// A recipe gives each tensor its initializer. The weights go to one file, or to a folder of
+    /// shards.
+    #[command(after_long_help = "\
+Examples:
+  fanin init gpt2 --tensors list.json --seed 42 --out gpt2.safetensors
+  fanin init own.toml --tensors model/ --seed 42 --out start/
+  mpirun -n 8 fanin init gpt2 --tensors list.json --seed 42 \\
+    --out gpt2/ --distributed")]
     Init(InitArguments),
-    /// Show the initializer that a recipe gives each tensor, without filling any.
+    /// Show the initializer that a recipe gives each tensor.
+    ///
+    /// Nothing is filled or written.
+    #[command(after_long_help = "\
+Examples:
+  fanin plan llama --tensors model.safetensors.index.json
+  fanin plan own.toml --tensors list.json --json")]
     Plan(PlanArguments),
-    /// Initialize one tensor, or a slice of it.
+    /// Write one tensor, or a slice of it.
+    #[command(after_long_help = "\
+Examples:
+  fanin fill --init kaiming_normal --shape 512,784 --name fc.weight \\
+    --seed 42 --out fc.npy
+  fanin fill --init \"constant(1e-5)\" --shape 768 --name gamma --seed 0 \\
+    --out gamma.safetensors
+
+`fanin inits` lists the initializers.")]
     Fill(FillArguments),
-    /// List the adapters that fanin can fill on, best first.
+    /// List the GPUs and other adapters, best first.
     Devices(DevicesArguments),
-    /// Make some tensors of a model again from recipe and seed, whole or sliced.
+    /// Make some tensors of a model again, whole or sliced.
+    ///
+    /// Recipe, list and seed determine every weight, so weights of the start need not be stored.
+    #[command(after_long_help = "\
+Examples:
+  fanin regenerate gpt2 --tensors list.json --seed 42 --tensor \"*.mlp.*\" \\
+    --out part.safetensors
+  fanin regenerate gpt2 --tensors list.json --seed 42 \\
+    --tensor transformer.wte.weight --slice 0:100,: --out rows.npy")]
     Regenerate(RegenerateArguments),
-    /// Check that weights have exactly the bits that a recipe and a seed give.
+    /// Check weights against their recipe and seed, bit for bit.
+    ///
+    /// The exit status is 0 if all bits are those that recipe and seed give, and 1 if some differ. A
+    /// table then names the tensors that differ.
+    #[command(after_long_help = "\
+Examples:
+  fanin verify gpt2.safetensors
+  fanin verify gpt2/ --recipe gpt2 --seed 42")]
     Verify(VerifyArguments),
-    /// Show how far trained weights have moved from their start, with a row for each tensor.
+    /// Show how far training has moved the weights from their start.
+    ///
+    /// It prints a row for each tensor, and one for all together: the norm of the change, absolute and
+    /// relative to the norm of the start, the cosine between start and trained weights, and the share
+    /// of unchanged elements.
+    #[command(
+        allow_missing_positional = true,
+        after_long_help = "\
+Examples:
+  fanin diff gpt2 trained.safetensors --seed 42
+  fanin diff step-0.safetensors step-1000.safetensors"
+    )]
     Diff(DiffArguments),
     /// Show statistics of the tensors in a file, with a row for each.
+    ///
+    /// With a recipe, the expected statistics stand beside them, and those that differ by more than
+    /// chance are flagged.
+    #[command(after_long_help = "\
+Examples:
+  fanin stats model.safetensors
+  fanin stats model/ --recipe llama")]
     Stats(StatsArguments),
-    /// Draw the distribution of weights: a histogram, quantiles, and the std of each tensor.
+    /// Draw the distribution of weights in the terminal or as a picture.
+    ///
+    /// It draws histograms and quantiles of some tensors, and the std of each tensor. With a recipe,
+    /// the expected distributions are drawn, too.
+    #[command(after_long_help = "\
+Examples:
+  fanin plot model.safetensors
+  fanin plot model.safetensors --recipe gpt2 --out model.png
+  fanin plot model.safetensors --tensor \"*.mlp.*\" --out mlp.svg")]
     Plot(PlotArguments),
-    /// List the preset recipes, or print one, to read or as a starting point for your own.
+    /// List the preset recipes, or print one.
+    #[command(after_long_help = "\
+Examples:
+  fanin recipe
+  fanin recipe gpt2 > own.toml")]
     Recipe(RecipeArguments),
-    /// Time fills on this machine's CPU and adapters, and check that they make the same bits.
+    /// Time the devices of this machine, and compare their bits.
     Bench(BenchArguments),
     /// List the initializers, with their keys and defaults.
     Inits(InitsArguments),
-    /// Show how initializers change the signal of a deep network before any training.
+    /// Show how initializers change the signal of a deep network.
+    ///
+    /// Inputs go through the layers before any training, and gradients go back. The table says how the
+    /// variance grows or shrinks.
+    #[command(after_long_help = "\
+Examples:
+  fanin signal
+  fanin signal --activation relu --init \"kaiming_normal,normal(std=0.02)\" \\
+    --out signal.svg")]
     Signal(SignalArguments),
+    /// Print a script that completes commands in a shell.
+    ///
+    /// It completes commands, options, presets, initializers, dtypes and files.
+    #[command(after_long_help = "\
+Examples:
+  fanin completions bash > /etc/bash_completion.d/fanin
+  fanin completions zsh > ~/.zfunc/_fanin     # a folder of $fpath
+  fanin completions fish > ~/.config/fish/completions/fanin.fish
+  fanin completions powershell >> $PROFILE
+  fanin completions elvish > ~/.config/elvish/lib/fanin.elv")]
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them to a folder.
+    #[command(after_long_help = "\
+Examples:
+  fanin man init > fanin-init.1
+  fanin man --out ~/.local/share/man/man1")]
+    Man(ManArguments),
 }
 
 /// The model of init, plan and regenerate.
 #[derive(Args)]
 pub struct ModelArguments {
-    #[arg(help = format!("A preset's name ({}) or a .toml file", presets()))]
+    #[arg(
+        help = "A preset (`fanin recipe` lists them) or a .toml file",
+        long_help = format!("A preset ({}) or a .toml file with rules.", preset_names().join(", ")),
+        value_parser = suggest::presets(),
+        hide_possible_values = true
+    )]
     pub recipe: String,
-    /// The list of the model's tensors: a .safetensors file (only its header is read), a
-    /// model.safetensors.index.json, a folder that holds one of these or the files of all ranks, or
-    /// a JSON list {"tensors": [{"name", "shape", "dtype"?}]} [default: the recipe's tensors].
+    /// The model's tensors: a list, file or folder.
+    ///
+    /// A .safetensors file (only its header is read), a model.safetensors.index.json, a folder that
+    /// holds one of these or the files of all ranks, or a JSON list {"tensors": [{"name", "shape",
+    /// "dtype"?}]} [default: the recipe's tensors].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
-    /// The seed, decimal or 0x... [default: the recipe's seed].
+    /// The seed [default: the recipe's].
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a.
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The dtype of all tensors of floats: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. Tensors of whole
-    /// numbers, by the list or their rule, and tensors that are kept have their own [default: that
-    /// of the rule, recipe or list, else f32].
-    #[arg(long, value_parser = floats)]
+    /// The dtype of all tensors of floats.
+    ///
+    /// f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. Tensors of whole numbers, by the list or their rule, and
+    /// tensors that are kept have their own [default: that of the rule, recipe or list, else f32].
+    #[arg(long, value_parser = suggest::dtypes(floats), hide_possible_values = true)]
     pub dtype: Option<DType>,
-    /// Fail if a rule of the recipe applies to no tensor. Without it, this is a warning. Rules of
-    /// presets do not count.
+    /// Fail if a rule applies to no tensor.
+    ///
+    /// Without it, this is a warning. Rules of presets do not count.
     #[arg(long)]
     pub strict: bool,
 }
 
+/// The format of a table.
 #[derive(Args)]
+pub struct TableArguments {
+    /// Print all columns in full, whatever the width.
+    ///
+    /// Without it, a table is made to fit the terminal: long texts are cut, and the least important
+    /// columns are left out. A file or a pipe always gets all.
+    #[arg(long)]
+    pub wide: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Backend")]
 pub struct BackendArguments {
-    /// The backend that makes the weights. Every backend makes the same bits. auto takes a GPU if
-    /// there is one, else the CPU.
-    #[arg(long, value_enum, default_value = "auto")]
+    /// Where to fill: auto, gpu or cpu.
+    ///
+    /// Every backend makes the same bits. auto takes a GPU if there is one, else the CPU.
+    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true)]
     pub backend: BackendKind,
-    /// The GPU: words of its name, backend or driver, as `fanin devices` shows them.
+    /// The GPU: words of its name, backend or driver.
+    ///
+    /// `fanin devices` shows them.
     #[arg(long, value_name = "TEXT")]
     pub adapter: Option<String>,
-    /// The number of threads of the CPU backend [default: the number of cores].
+    /// The threads of the CPU backend [default: cores].
+    ///
+    /// Their number changes no bit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     pub threads: Option<u16>,
 }
@@ -101,29 +234,38 @@ pub enum BackendKind {
 pub struct InitArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// The output: a .safetensors file, a folder of shards with the names of Hugging Face (a path
-    /// without an extension, or with / at its end), or null: to measure without writing.
-    #[arg(long, value_name = "PATH")]
+    /// A .safetensors file, a folder, or null:.
+    ///
+    /// A path without an extension, or with / at its end, is a folder of shards with the names of
+    /// Hugging Face. null: measures without writing.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub out: String,
-    /// The maximum size of a shard, as in 5GB or 500MiB. A larger tensor gets a shard of its own
-    /// [default: 5GB].
+    /// The maximum size of a shard [default: 5GB].
+    ///
+    /// A number of bytes, as in 5GB or 500MiB. A larger tensor gets a shard of its own.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_shard_size: Option<u64>,
-    /// Write a file for each rank of a distributed training, with the rank's part of each tensor.
-    /// The .toml file gives the mesh, and placements by tensor names (see the library's type
-    /// ShardSpec).
+    /// Write a file for each rank, by a .toml file.
+    ///
+    /// Each file holds the rank's part of each tensor, for a distributed training. The .toml file gives
+    /// the mesh, and placements by tensor names (see the library's type ShardSpec).
     #[arg(long, value_name = "FILE")]
     pub shard_spec: Option<PathBuf>,
-    /// The memory for buffers of weights. It does not depend on the size of the model.
+    /// The memory for buffers.
+    ///
+    /// It does not depend on the size of the model.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
     pub memory: u64,
-    /// Continue an earlier run that was interrupted: keep the weights that are correct to the bit
-    /// and write the rest. If the run fails, its incomplete files stay for the next run.
+    /// Continue a run that was interrupted.
+    ///
+    /// The weights that are correct to the bit stay, and the rest is written. If the run fails, its
+    /// incomplete files stay for the next run.
     #[arg(long)]
     pub resume: bool,
-    /// Replace files that exist with other contents, and take the place of another model in the
-    /// folder that has other files, such as shards of another size or those of another number of
-    /// ranks. These are removed once the new model is complete, if fanin wrote them.
+    /// Replace files that have other contents.
+    ///
+    /// In a folder, files of another model, such as shards of another size or those of another number of
+    /// ranks, are removed once the new model is complete, if fanin wrote them.
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
@@ -133,12 +275,16 @@ pub struct InitArguments {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Several processes")]
 pub struct DistributedArguments {
-    /// Share the files of a folder among several processes, with the rank and the number of
-    /// processes that mpirun, torchrun or srun set. No process waits for another.
+    /// Share the files among all processes.
+    ///
+    /// mpirun, torchrun or srun set the rank and the number of processes. No process waits for another.
     #[arg(long)]
     pub distributed: bool,
-    /// The rank of this process, from 0, if no launcher sets it.
+    /// The rank of this process, from 0.
+    ///
+    /// It is needed if no launcher sets it.
     #[arg(long, value_name = "R", requires = "world_size")]
     pub rank: Option<u64>,
     /// The number of processes.
@@ -150,60 +296,89 @@ pub struct DistributedArguments {
 pub struct PlanArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// The maximum size of a shard, as for `fanin init`.
+    /// The maximum size of a shard.
+    ///
+    /// A number of bytes, as for `fanin init`. It determines the column file.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "5GB")]
     pub max_shard_size: u64,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
 #[derive(Args)]
 pub struct FillArguments {
-    /// The initializer, as in "kaiming_normal(mode=fan_out)" or "normal(mean=0,std=0.02)".
-    #[arg(long, value_name = "SPEC")]
+    /// The initializer, as in "normal(std=0.02)".
+    ///
+    /// A name, and values for some of its keys, as in "kaiming_normal(mode=fan_out)". `fanin inits`
+    /// lists names, keys and defaults.
+    #[arg(long, value_name = "SPEC", value_parser = suggest::inits(), hide_possible_values = true)]
     pub init: String,
-    /// The shape of the whole tensor, as in 4096,4096. The empty text is the shape of a scalar.
-    #[arg(long, value_parser = shape, allow_hyphen_values = true)]
+    /// The shape of the whole tensor, as in 512,784.
+    ///
+    /// The empty text is the shape of a scalar.
+    #[arg(long, value_name = "DIMS", value_parser = shape, allow_hyphen_values = true)]
     pub shape: Dims,
     /// The tensor's name, which determines the stream.
     #[arg(long, required_unless_present = "stream")]
     pub name: Option<String>,
-    /// The stream id, decimal or 0x..., instead of the one that the name determines.
+    /// The stream id, in place of a name.
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a.
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub stream: Option<u64>,
-    /// The seed, decimal or 0x....
+    /// The seed.
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a.
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: u64,
-    /// The output: a .npy, .safetensors or .bin (raw little-endian) file, - for raw bytes on
-    /// standard output, or null: to measure without writing.
-    #[arg(long, value_name = "PATH")]
+    /// A .npy, .safetensors or .bin file, -, or null:.
+    ///
+    /// A .bin file has raw little-endian numbers. - writes them to standard output. null: measures
+    /// without writing.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub out: String,
-    /// Replace a file that exists with other contents.
+    /// Replace a file that has other contents.
     #[arg(long)]
     pub overwrite: bool,
-    /// The dtype: f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers
-    /// only, such as zeros, also takes bool, u8 to u64 and i8 to i64.
-    #[arg(long, default_value_t)]
+    /// The dtype.
+    ///
+    /// f32, f16, bf16, f64, f8_e4m3 or f8_e5m2. An initializer that gives whole numbers only, such as
+    /// zeros, also takes bool, u8 to u64 and i8 to i64.
+    #[arg(long, default_value_t, value_parser = suggest::dtypes(suggest::read), hide_possible_values = true)]
     pub dtype: DType,
-    /// The order of output and input axes: out_in (torch) or in_out (Keras, JAX, numpy).
+    /// out_in (torch) or in_out (Keras).
+    ///
+    /// The order of output and input axes: out_in as in torch, or in_out as in Keras, JAX and numpy. It
+    /// determines the fans.
     #[arg(long, default_value_t)]
     pub layout: Layout,
-    /// The groups of a grouped convolution, which divide the outputs of the fans.
+    /// The groups of a grouped convolution.
+    ///
+    /// They divide the outputs of the fans.
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true, default_value = "1")]
     pub groups: u64,
-    /// The axes of the inputs, for the fans: a number, or several as in 0,1. Negative ones count from
-    /// the end. [default with one of the axes: -2]
+    /// The axes of the inputs, for the fans.
+    ///
+    /// A number, or several as in 0,1. Negative ones count from the end [default with one of the axes:
+    /// -2].
     #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
     pub in_axis: Option<Axes>,
-    /// The axes of the outputs, for the fans [default with one of the axes: -1].
+    /// The axes of the outputs, for the fans.
+    ///
+    /// As --in-axis [default with one of the axes: -1].
     #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
     pub out_axis: Option<Axes>,
-    /// The axes of independent weights, such as experts, which belong to no fan.
+    /// The axes of independent weights.
+    ///
+    /// They belong to no fan. Experts are an example.
     #[arg(long, value_name = "AXES", value_parser = axes, allow_hyphen_values = true, conflicts_with = "layout")]
     pub batch_axis: Option<Axes>,
-    /// The part to fill, as in 0:100,0:512. It has the bits that the whole tensor has there
-    /// [default: all].
+    /// The part to fill, as in 0:100,:.
+    ///
+    /// It has the bits that the whole tensor has there [default: all].
     #[arg(long, allow_hyphen_values = true)]
     pub slice: Option<String>,
     #[command(flatten)]
@@ -214,18 +389,23 @@ pub struct FillArguments {
 pub struct RegenerateArguments {
     #[command(flatten)]
     pub model: ModelArguments,
-    /// A tensor to make: a name, or a glob, as in "*.mlp.*" or "h.[0-3].*". It can be repeated.
+    /// A tensor to make: a name or a glob.
+    ///
+    /// A glob is a text such as "*.mlp.*" or "h.[0-3].*". The option can be repeated.
     #[arg(long, value_name = "NAME", required = true)]
     pub tensor: Vec<String>,
-    /// The part of each tensor to make, as in 0:100,:. It has the bits that the whole tensor has
-    /// there [default: all].
+    /// The part to make, as in 0:100,:.
+    ///
+    /// It has the bits that the whole tensor has there. It applies to each tensor [default: all].
     #[arg(long, allow_hyphen_values = true)]
     pub slice: Option<String>,
-    /// The output: a .safetensors file, or null: to measure without writing. One tensor can also go
-    /// to a .npy or .bin (raw little-endian) file, or with - to standard output.
-    #[arg(long, value_name = "PATH")]
+    /// A .safetensors, .npy or .bin file, -, or null:.
+    ///
+    /// Several tensors need a .safetensors file. A .bin file has raw little-endian numbers. - writes
+    /// them to standard output. null: measures without writing.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub out: String,
-    /// Replace a file that exists with other contents.
+    /// Replace a file that has other contents.
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
@@ -234,53 +414,75 @@ pub struct RegenerateArguments {
 
 #[derive(Args)]
 pub struct VerifyArguments {
-    /// The weights: a .safetensors file, a model.safetensors.index.json with its shards beside
-    /// it, or a folder that holds one of these or the files of all ranks. The file of one rank is
-    /// compared with the parts that it holds.
+    /// The weights: a file, an index or a folder.
+    ///
+    /// A .safetensors file, a model.safetensors.index.json with its shards beside it, or a folder that
+    /// holds one of these or the files of all ranks. The file of one rank is compared with the parts
+    /// that it holds.
     pub file: PathBuf,
-    /// The recipe: a preset's name, as for `fanin init`, or a .toml file [default: the recipe that
-    /// the file's metadata name, a preset or a .toml file here or beside the weights].
-    #[arg(long)]
+    /// A preset or a .toml file [default: the file's].
+    ///
+    /// Without it, the file's metadata name the recipe: a preset, or a .toml file here or beside the
+    /// weights.
+    #[arg(long, value_parser = suggest::presets(), hide_possible_values = true)]
     pub recipe: Option<String>,
-    /// The seed, decimal or 0x... [default: the recipe's seed, or without --recipe that of the file's
-    /// metadata].
+    /// The seed [default: that of recipe or file].
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a [default: the recipe's seed, or without
+    /// --recipe that of the file's metadata].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The list of the model's tensors, as for `fanin init`, if the file holds only some of them
-    /// [default: the recipe's tensors, else the file itself].
+    /// The model's tensors, if the file lacks some.
+    ///
+    /// A list, a file or a folder, as for `fanin init` [default: the recipe's tensors, else the file
+    /// itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
-    /// Print JSON on standard output, even if the weights differ.
+    /// Print JSON, even if the weights differ.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
     #[command(flatten)]
     pub backend: BackendArguments,
 }
 
 #[derive(Args)]
 pub struct DiffArguments {
-    /// The start of training: weights, as for B, or a recipe (a preset's name or a .toml file),
-    /// whose weights are made in memory.
-    #[arg(value_name = "A")]
-    pub start: String,
-    /// The trained weights: a .safetensors file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these or the files of all ranks.
-    #[arg(value_name = "B")]
+    /// The start: weights, a preset or a .toml file.
+    ///
+    /// The weights of a recipe are made in memory [default: the recipe that the metadata of B name].
+    #[arg(value_name = "A", value_parser = suggest::presets(), hide_possible_values = true)]
+    pub start: Option<String>,
+    /// The trained weights: a file, an index or a folder.
+    ///
+    /// A .safetensors file, a model.safetensors.index.json with its shards beside it, or a folder that
+    /// holds one of these or the files of all ranks.
+    #[arg(value_name = "B", required = true)]
     pub trained: PathBuf,
-    /// The seed, decimal or 0x... [default: the recipe's seed].
+    /// The seed of a recipe [default: the recipe's].
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a [default: the recipe's seed, or without A
+    /// that of B's metadata].
     #[arg(long, value_name = "N", value_parser = number, allow_negative_numbers = true)]
     pub seed: Option<u64>,
-    /// The list of the recipe's tensors, as for `fanin init` [default: the recipe's
-    /// tensors, else B itself].
+    /// The tensors of a recipe: a list, file or folder.
+    ///
+    /// As for `fanin init` [default: the recipe's tensors, else B itself].
     #[arg(long, value_name = "SOURCE")]
     pub tensors: Option<PathBuf>,
-    /// The dtype of the recipe's weights, as for `fanin init` [default: that of the rule, recipe or
-    /// list, else that of B].
-    #[arg(long, value_parser = floats)]
+    /// The dtype of a recipe's weights.
+    ///
+    /// As for `fanin init` [default: that of the rule, recipe or list, else that of B].
+    #[arg(long, value_parser = suggest::dtypes(floats), hide_possible_values = true)]
     pub dtype: Option<DType>,
-    /// Print JSON. Numbers that are not finite are null.
+    /// Print JSON.
+    ///
+    /// Numbers that are not finite are null.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
     #[command(flatten)]
     pub backend: BackendArguments,
 }
@@ -290,6 +492,8 @@ pub struct DevicesArguments {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
 #[derive(Args)]
@@ -297,72 +501,99 @@ pub struct BenchArguments {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// The devices to time. auto: the CPU and every adapter; gpu: only the adapters.
-    #[arg(long, value_enum, default_value = "auto")]
+    /// The devices: auto, gpu or cpu.
+    ///
+    /// auto times the CPU and every adapter, gpu only the adapters.
+    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true)]
     pub backend: BackendKind,
-    /// The adapters to time: words of their name, backend or driver, as `fanin devices` shows
-    /// them [default: all].
+    /// The adapters to time [default: all].
+    ///
+    /// Words of their name, backend or driver, as `fanin devices` shows them.
     #[arg(long, value_name = "TEXT")]
     pub adapter: Option<String>,
-    /// The number of CPU threads. One thread is timed as well [default: the number of cores].
+    /// The number of CPU threads [default: cores].
+    ///
+    /// One thread is timed as well.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     pub threads: Option<u16>,
-    /// The approximate total time. With less than 5 seconds, buffers are smaller too.
+    /// The approximate total time.
+    ///
+    /// With less than 5 seconds, buffers are smaller too.
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "20")]
     pub seconds: f64,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
 #[derive(Args)]
 pub struct StatsArguments {
-    /// The weights: a .safetensors or .npy file, a model.safetensors.index.json with its shards
-    /// beside it, or a folder that holds one of these or the files of all ranks.
+    /// The weights: a file, an index or a folder.
+    ///
+    /// A .safetensors or .npy file, a model.safetensors.index.json with its shards beside it, or a
+    /// folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
-    /// A preset's name, as for `fanin init`, or a .toml file. The recipe's expected statistics are
-    /// shown, and statistics that differ by more than chance are flagged. No seed is needed
-    /// [default: the recipe that the file's metadata name, if it is here].
-    #[arg(long)]
+    /// A preset or a .toml file to compare with.
+    ///
+    /// No seed is needed [default: the recipe that the file's metadata name, if it is here].
+    #[arg(long, value_parser = suggest::presets(), hide_possible_values = true)]
     pub recipe: Option<String>,
-    /// Print JSON. Numbers that are not finite are null.
+    /// Print JSON.
+    ///
+    /// Numbers that are not finite are null.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
 #[derive(Args)]
 pub struct PlotArguments {
-    /// The weights, as for `fanin stats`.
+    /// The weights: a file, an index or a folder.
+    ///
+    /// A .safetensors or .npy file, a model.safetensors.index.json with its shards beside it, or a
+    /// folder that holds one of these or the files of all ranks.
     pub file: PathBuf,
-    /// The tensors to draw: a name, or a glob, as in "*.mlp.*" [default: all]. The std of all of
-    /// them is drawn. At most three are drawn in detail: the first that are not constant and whose
-    /// distributions, by the recipe, differ.
+    /// The tensors: a name or a glob [default: all].
+    ///
+    /// A glob is a text such as "*.mlp.*". The std of all of them is drawn. At most three are drawn in
+    /// detail: the first that are not constant and whose distributions, by the recipe, differ.
     #[arg(long, value_name = "GLOB")]
     pub tensor: Option<String>,
-    /// A preset's name, as for `fanin init`, or a .toml file, whose distributions are drawn for
-    /// comparison. No seed is needed [default: a normal and a uniform distribution with the mean
-    /// and std of the weights].
-    #[arg(long)]
+    /// A preset or a .toml file to compare with.
+    ///
+    /// Its distributions are drawn. No seed is needed [default: the recipe that the file's metadata
+    /// name, if it is here, else a normal and a uniform distribution with the mean and std of the
+    /// weights].
+    #[arg(long, value_parser = suggest::presets(), hide_possible_values = true)]
     pub recipe: Option<String>,
-    /// The output: a .svg or .png file [default: a small view in the terminal].
+    /// A .svg or .png file [default: the terminal].
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
-    /// Replace a file that exists with other contents.
+    /// Replace a file that has other contents.
     #[arg(long)]
     pub overwrite: bool,
 }
 
 #[derive(Args)]
 pub struct SignalArguments {
-    /// The activations to compare, separated by commas: linear, tanh, sigmoid, relu, gelu, selu.
+    /// The activations to compare [default: all but linear].
+    ///
+    /// linear, tanh, sigmoid, relu, gelu or selu, separated by commas.
     #[arg(
         long,
         value_name = "NAME",
         value_delimiter = ',',
-        default_value = "tanh,sigmoid,relu,gelu,selu"
+        value_parser = suggest::activations(),
+        hide_possible_values = true,
+        default_value = "tanh,sigmoid,relu,gelu,selu",
+        hide_default_value = true
     )]
     pub activation: Vec<Activation>,
-    /// The initializers to compare, as for `fanin fill`. Separate them by commas, or repeat --init
-    /// [default: zeros, normal(std=1), normal(std=0.01), xavier_normal, kaiming_normal,
-    /// lecun_normal, orthogonal].
-    #[arg(long, value_name = "SPEC")]
+    /// The initializers to compare [default: seven].
+    ///
+    /// As for `fanin fill`. Separate them by commas, or repeat --init [default: zeros, normal(std=1),
+    /// normal(std=0.01), xavier_normal, kaiming_normal, lecun_normal, orthogonal].
+    #[arg(long, value_name = "SPEC", value_parser = suggest::inits(), hide_possible_values = true)]
     pub init: Vec<String>,
     /// The number of layers, 2 to 1000.
     #[arg(long, value_name = "N", default_value = "50")]
@@ -373,7 +604,9 @@ pub struct SignalArguments {
     /// The number of inputs, at least 2.
     #[arg(long, value_name = "N", default_value = "128")]
     pub batch: usize,
-    /// The seed of weights and inputs, decimal or 0x....
+    /// The seed of weights and inputs.
+    ///
+    /// A number of 64 bits, decimal or hexadecimal as in 0x2a.
     #[arg(
         long,
         value_name = "N",
@@ -382,20 +615,29 @@ pub struct SignalArguments {
         default_value = "42"
     )]
     pub seed: u64,
-    /// Also draw the variances of every layer to a .svg or .png file.
+    /// Also draw every layer to a .svg or .png file.
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
-    /// Replace a file that exists with other contents.
+    /// Replace a file that has other contents.
     #[arg(long)]
     pub overwrite: bool,
-    /// Print JSON with every layer. Numbers that are not finite are null.
+    /// Print JSON with every layer.
+    ///
+    /// Numbers that are not finite are null.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
 #[derive(Args)]
 pub struct RecipeArguments {
-    #[arg(help = format!("The preset to print: {} [default: a list of them]", presets()))]
+    #[arg(
+        help = "The preset to print [default: a list of them]",
+        long_help = format!("The preset to print: {} [default: a list of them].", preset_names().join(", ")),
+        value_parser = suggest::presets(),
+        hide_possible_values = true
+    )]
     pub name: Option<String>,
 }
 
@@ -404,11 +646,29 @@ pub struct InitsArguments {
     /// Print docs/INITIALIZERS.md, with sources and advice.
     #[arg(long)]
     pub markdown: bool,
+    #[command(flatten)]
+    pub table: TableArguments,
 }
 
-/// Returns the names of the presets, separated by commas.
-fn presets() -> String {
-    Recipe::presets().collect::<Vec<_>>().join(", ")
+#[derive(Args)]
+pub struct CompletionsArguments {
+    /// The shell.
+    pub shell: Shell,
+}
+
+#[derive(Args)]
+pub struct ManArguments {
+    /// The command to describe [default: fanin itself].
+    #[arg(value_parser = suggest::commands(), hide_possible_values = true)]
+    pub command: Option<String>,
+    /// Write all pages to this folder.
+    ///
+    /// They are fanin.1, fanin-init.1 and so on.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Replace files that have other contents.
+    #[arg(long, requires = "out")]
+    pub overwrite: bool,
 }
 
 /// A list of dimensions. It is a newtype, because clap reads a `Vec` from a repeated argument.
@@ -477,12 +737,61 @@ fn axes(text: &str) -> Result<Axes, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn arguments_are_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    /// Returns the commands, each for a terminal of 80 columns.
+    fn commands() -> Vec<clap::Command> {
+        let mut fanin = Arguments::command().term_width(80);
+        fanin.build();
+        let commands = fanin.get_subcommands().cloned().collect::<Vec<_>>();
+        let commands = commands
+            .into_iter()
+            .filter(|command| command.get_name() != "help");
+        commands.chain([fanin]).collect()
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for mut command in commands() {
+            let (short, long) = (command.render_help(), command.render_long_help());
+            for line in short.to_string().lines().chain(long.to_string().lines()) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
+    }
+
+    /// A manual page has margins of 9 columns.
+    #[test]
+    fn examples_fit_a_manual_page() {
+        let help = commands().into_iter().filter_map(|command| {
+            let help = command.get_after_long_help();
+            help.map(ToString::to_string)
+        });
+        let help: Vec<String> = help.collect();
+        assert!(help.len() > 10, "{help:?}");
+        for line in help.iter().flat_map(|help| help.lines()) {
+            assert!(line.chars().count() <= 71, "{line}");
+        }
+    }
+
+    #[test]
+    fn short_help_has_a_line_for_each_argument() {
+        for mut command in commands() {
+            let help = command.render_help().to_string();
+            let arguments = command
+                .get_arguments()
+                .filter(|a| !a.is_hide_short_help_set());
+            let entries = arguments.count() + command.get_subcommands().count();
+            let lines = help.lines().filter(|line| line.starts_with("  "));
+            assert_eq!(lines.count(), entries, "{help}");
+        }
     }
 
     #[test]

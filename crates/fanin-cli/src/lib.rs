@@ -12,6 +12,7 @@ mod model;
 mod output;
 mod signals;
 mod size;
+mod suggest;
 mod table;
 
 pub use size::size;
@@ -25,7 +26,8 @@ use fanin::{Error, text};
 
 use args::{Arguments, Command};
 use commands::{
-    bench, devices, diff, fill, init, inits, plan, plot, recipe, regenerate, signal, stats, verify,
+    bench, completions, devices, diff, fill, init, inits, man, plan, plot, recipe, regenerate,
+    signal, stats, verify,
 };
 
 /// The reason that a command ended early.
@@ -99,6 +101,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Recipe(arguments) => recipe::run(&arguments),
         Command::Inits(arguments) => inits::run(&arguments),
         Command::Signal(arguments) => signal::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return 0,

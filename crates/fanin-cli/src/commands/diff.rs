@@ -11,7 +11,7 @@ use crate::Failure;
 use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
-use crate::model::{recipe, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{of_metadata, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json};
 use crate::table::{Align, table};
 
@@ -23,19 +23,22 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         bar.inc(bytes);
         ControlFlow::Continue(())
     };
-    let diff = if is_recipe(&arguments.start) {
-        let compared = compared(arguments, &trained)?;
-        let backend = Backend::choose(&arguments.backend, 0)?;
-        let mut make = backend.maker();
-        let make = &mut WithSources::new(&mut *make, &compared.sources);
-        let start = Start::Fills(&compared.fills, make);
-        checkpoint::diff_some(start, &trained, &compared.skipped, &mut progress)
-    } else {
-        refuse_recipe_options(arguments)?;
-        let start = Weights::open(&arguments.start)?;
-        warn_of_unlisted(&start);
-        crate::backend::start_threads(arguments.backend.threads)?;
-        checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
+    let diff = match start(arguments, &trained)? {
+        Origin::Recipe(recipe, seed) => {
+            let compared = compared(arguments, &trained, &recipe, seed)?;
+            let backend = Backend::choose(&arguments.backend, 0)?;
+            let mut make = backend.maker();
+            let make = &mut WithSources::new(&mut *make, &compared.sources);
+            let start = Start::Fills(&compared.fills, make);
+            checkpoint::diff_some(start, &trained, &compared.skipped, &mut progress)
+        }
+        Origin::Weights(start) => {
+            refuse_recipe_options(arguments, &start)?;
+            let start = Weights::open(start)?;
+            warn_of_unlisted(&start);
+            crate::backend::start_threads(arguments.backend.threads)?;
+            checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
+        }
     };
     bar.finish_and_clear();
     let diff = diff?;
@@ -43,6 +46,25 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
         return print_json(&diff);
     }
     print(&table(&COLUMNS, &rows(&diff)))
+}
+
+/// The start of training.
+enum Origin<'a> {
+    /// The weights that a recipe gives, and the seed, if it is known.
+    Recipe(Box<Recipe>, Option<u64>),
+    /// The path of stored weights.
+    Weights(&'a str),
+}
+
+/// Returns the start that the arguments give, or else the recipe that the metadata of the trained
+/// weights name.
+fn start<'a>(arguments: &'a DiffArguments, trained: &Weights) -> Result<Origin<'a>, Failure> {
+    let (recipe, seed) = match &arguments.start {
+        None => of_metadata(trained, arguments.seed)?,
+        Some(start) if is_recipe(start) => (recipe(start)?, arguments.seed),
+        Some(start) => return Ok(Origin::Weights(start)),
+    };
+    Ok(Origin::Recipe(Box::new(recipe), seed))
 }
 
 /// Returns true if the start is a recipe: a preset's name or a .toml file. A folder that has a
@@ -56,19 +78,23 @@ fn is_recipe(start: &str) -> bool {
 }
 
 /// Returns the fills of the recipe that training started from.
-fn compared(arguments: &DiffArguments, trained: &Weights) -> Result<Compared, Failure> {
-    let recipe = recipe(&arguments.start)?;
+fn compared(
+    arguments: &DiffArguments,
+    trained: &Weights,
+    recipe: &Recipe,
+    seed: Option<u64>,
+) -> Result<Compared, Failure> {
     let source = arguments.tensors.as_deref().or(recipe.tensors());
     let list = match source {
         Some(source) => tensor_list(source)?,
         None => checkpoint::start_list(trained)?,
     };
-    let plan = resolve(&recipe, &list, arguments.seed, arguments.dtype)?;
+    let plan = resolve(recipe, &list, seed, arguments.dtype)?;
     Ok(Compared::new(plan, source)?)
 }
 
 /// Refuses options that apply to a recipe, when the start is stored weights.
-fn refuse_recipe_options(arguments: &DiffArguments) -> Result<(), Failure> {
+fn refuse_recipe_options(arguments: &DiffArguments, start: &str) -> Result<(), Failure> {
     let given = [
         ("--seed", arguments.seed.is_some()),
         ("--tensors", arguments.tensors.is_some()),
@@ -78,7 +104,7 @@ fn refuse_recipe_options(arguments: &DiffArguments) -> Result<(), Failure> {
         Some((name, _)) => Err(Failure::Usage(format!(
             "{name} needs a recipe, but {} is a file of weights: leave it out, or give a preset \
              or a .toml file",
-            quoted(&arguments.start)
+            quoted(start)
         ))),
         None => Ok(()),
     }

@@ -1,24 +1,17 @@
 //! `fanin stats` shows statistics of the tensors in a file, and flags values that cannot be chance.
 
-use std::path::Path;
-
-use fanin::Recipe;
-use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS, Weights};
-use fanin::text::excerpt;
+use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 
 use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
-use crate::model::{expected_fills, recipe, recipe_of, warn_of_unlisted_in};
+use crate::model::{expected_fills, recipe_to_compare, warn_of_unlisted_in};
 use crate::output::{print, print_json, status};
 use crate::table::{Align, table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     warn_of_unlisted_in(&arguments.file);
-    let recipe = match &arguments.recipe {
-        Some(name) => Some(recipe(name)?),
-        None => recipe_of_file(&arguments.file),
-    };
+    let recipe = recipe_to_compare(&arguments.file, arguments.recipe.as_deref())?;
     let fills = match &recipe {
         Some(recipe) => expected_fills(&arguments.file, recipe)?,
         None => Vec::new(),
@@ -63,17 +56,6 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
         ));
     }
     Ok(())
-}
-
-/// Returns the recipe that the metadata of a file name, and says so. It is `None` if they name none, or
-/// one that is not here.
-fn recipe_of_file(file: &Path) -> Option<Recipe> {
-    let recipe = recipe_of(&Weights::open(file).ok()?).ok()?;
-    status(&format!(
-        "compared with recipe {}, which the file's metadata name",
-        excerpt(recipe.name())
-    ));
-    Some(recipe)
 }
 
 /// A statistic's name, the function that reads its expected value, and the one that writes it.

@@ -14,7 +14,7 @@ use crate::Failure;
 use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
-use crate::model::{recipe, recipe_of, resolve, tensor_list, warn_of_unlisted};
+use crate::model::{of_metadata, recipe, resolve, tensor_list, warn_of_unlisted};
 use crate::output::{bytes_bar, print, print_json, status};
 use crate::table::{Align, table};
 
@@ -143,20 +143,6 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     Err(Failure::Run(message(
         &weights, &found, &hints, &recipe, seed,
     )))
-}
-
-/// Returns the recipe and the seed that the metadata of weights name, and says so. A given seed comes
-/// first.
-fn of_metadata(weights: &Weights, seed: Option<u64>) -> Result<(Recipe, Option<u64>), Failure> {
-    let recipe = recipe_of(weights).map_err(Failure::usage)?;
-    let named = weights.metadata("seed").and_then(|seed| seed.parse().ok());
-    let seed = seed.or(named);
-    let of_seed = seed.map_or_else(String::new, |seed| format!(" and seed {seed}"));
-    status(&format!(
-        "recipe {}{of_seed}, which the file's metadata name",
-        excerpt(recipe.name())
-    ));
-    Ok((recipe, seed))
 }
 
 /// Returns the message for weights that agree.

@@ -362,6 +362,102 @@ fn help_and_version_go_to_standard_output() {
     }
 }
 
+/// Returns the words that bash offers for the last of these words.
+#[cfg(unix)]
+fn completed(run: &Run, words: &str) -> Vec<String> {
+    const COMPLETE: &str = "
+        source ./fanin.bash
+        COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))
+        _fanin fanin \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"
+        echo \"${COMPREPLY[@]}\"";
+    let bash = std::process::Command::new("bash")
+        .args(["-c", COMPLETE, "bash"])
+        .args(words.split(' '))
+        .current_dir(run.path(""))
+        .output()
+        .expect("bash starts");
+    assert!(bash.stderr.is_empty(), "{bash:?}");
+    let offered = String::from_utf8(bash.stdout).unwrap();
+    offered.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_options_values_and_files() {
+    let run = Run::new();
+    run.write("fanin.bash", run.fanin("completions bash").ok().stdout);
+    run.write("own.json", "");
+    for (words, offered) in [
+        ("fanin reg", "regenerate"),
+        ("fanin init gp", "gpt2"),
+        ("fanin init gpt2 --dt", "--dtype"),
+        ("fanin init gpt2 --dtype b", "bf16"),
+        ("fanin init gpt2 --backend g", "gpu"),
+        ("fanin init gpt2 --tensors ow", "own.json"),
+        ("fanin verify f --recipe ll", "llama llama_torchtitan"),
+        ("fanin fill --init kaim", "kaiming_uniform kaiming_normal"),
+        ("fanin signal --activation g", "gelu"),
+        ("fanin man pl", "plan plot"),
+    ] {
+        let offered: Vec<&str> = offered.split(' ').collect();
+        assert_eq!(completed(&run, words), offered, "{words}");
+    }
+}
+
+#[test]
+fn every_shell_has_a_script_that_completes_presets_and_files() {
+    let run = Run::new();
+    for (shell, offers) in [
+        ("bash", "compgen -W \"bert buffers "),
+        ("zsh", ":{compadd bert buffers "),
+        (
+            "fish",
+            "-l recipe -d 'A preset or a .toml file to compare with' -r -F -a \"bert",
+        ),
+        ("powershell", "'--recipe'"),
+        ("elvish", "cand --recipe "),
+    ] {
+        let script = run.fanin("completions").arg(shell).ok();
+        assert!(script.text().contains(offers), "{shell}: {}", script.text());
+    }
+    run.fanin("completions tcsh")
+        .ends(2)
+        .says("bash, elvish, fish, powershell, zsh");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let run = Run::new();
+    std::fs::create_dir(run.path("man1")).unwrap();
+    run.fanin("man --out man1").ok();
+    let help = run.fanin("--help").ok();
+    let commands = help.text().lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("  ")?.split_once("  ")?;
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            .then_some(name)
+    });
+    let commands: Vec<&str> = commands.filter(|name| *name != "help").collect();
+    assert_eq!(commands.len(), 15, "{commands:?}");
+    for command in commands {
+        let page = run.fanin("man").arg(command).ok();
+        assert_eq!(run.read(&format!("man1/fanin-{command}.1")), page.stdout);
+        let name = format!("fanin\\-{command} \\- ");
+        assert!(page.text().contains(&name), "{}", page.text());
+    }
+    assert_eq!(run.read("man1/fanin.1"), run.fanin("man").ok().stdout);
+
+    run.write("man1/fanin.1", "another program's");
+    run.fanin("man --out man1")
+        .ends(1)
+        .says("fanin.1: cannot replace");
+    run.fanin("man --out man1 --overwrite").ok();
+    run.fanin("man --out none")
+        .refused(1, &["there is no folder \"none\""]);
+    run.fanin("man plam")
+        .ends(2)
+        .says("use one of init, plan, ");
+}
+
 /// The file holds the SHA-256 of the preset's text: a new comment in the preset changes the file.
 #[test]
 fn the_readme_has_the_hash_of_its_first_command() {
