@@ -3,7 +3,13 @@
 // Each target uses one of the functions.
 #![allow(dead_code)]
 
-use fanin::checkpoint::{Contents, parse_safetensors, parse_tensor_list};
+use std::fs;
+use std::path::Path;
+
+use fanin::checkpoint::{
+    self, Compared, Contents, Start, Weights, WithSources, parse_safetensors, parse_tensor_list,
+    silent,
+};
 use fanin::{Error, Fill, Init, Recipe, Tensor, TensorList, cpu};
 
 /// Names of every kind that presets and expressions look for. All tensors are small, so that they can be
@@ -23,15 +29,130 @@ const LIST: &str = r#"{"tensors": [
     {"name": "scalar", "shape": []}
 ]}"#;
 
-/// Checks that a message is one line of bounded length.
-fn check_message(error: &Error) {
+/// Checks that a message is one line of at most a few kilobytes.
+pub fn check_message(error: &Error) {
     let message = error.to_string();
-    assert!(!message.contains(char::is_control), "{message:?}");
+    let special = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}');
+    assert!(!message.contains(special), "{message:?}");
     assert!(
-        message.len() < 1 << 19,
-        "{} bytes of message",
+        message.len() < 6000,
+        "{} bytes of message: {message}",
         message.len()
     );
+}
+
+/// Checks that any text is an initializer or is refused, and that an initializer reads back from its
+/// text and fills tensors of several shapes, or is refused for them.
+pub fn init(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let init = match text.parse::<Init>() {
+        Ok(init) => init,
+        Err(error) => return check_message(&error),
+    };
+    let again = init.to_string().parse::<Init>();
+    assert_eq!(again.expect("its own text"), init, "{text:?}");
+    for shape in [&[][..], &[0, 3], &[7], &[12, 8], &[8, 12], &[4, 2, 3, 3]] {
+        let tensor = Tensor::new("w", shape).expect("a good shape");
+        let fill = match Fill::new(&tensor, &init, 1) {
+            Ok(fill) => fill,
+            Err(error) => {
+                check_message(&error);
+                continue;
+            }
+        };
+        let mut out = vec![0; fill.bytes() as usize];
+        if let Err(error) = cpu::fill(&fill, &mut out) {
+            check_message(&error);
+        }
+    }
+}
+
+/// Checks that any bytes are weights or are refused by all that reads weights: as a safetensors file, as
+/// the header of one, as a numpy file, and as an index of a good shard.
+pub fn weights(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let write = |name: &str, contents: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, contents).expect("a file in a temporary folder");
+        path
+    };
+    let list = parse_tensor_list(LIST.as_bytes()).expect("a good list");
+    let recipe = "seed = 1\n[[rule]]\nmatch = '*.weight'\ninit = 'normal'\n[[rule]]\nmatch = '*'\ninit = 'ones'";
+    let recipe = Recipe::from_toml(recipe).expect("a good recipe");
+    let fills = recipe
+        .resolve(&list, None, None)
+        .expect("a good plan")
+        .fills();
+    let metadata = checkpoint::recipe_metadata(&recipe, 1);
+    let contents = Contents::safetensors(&fills, &metadata).expect("a good file");
+    let good = folder.path().join("good.safetensors");
+    checkpoint::save(&good, &contents, &mut cpu::fill_range, &mut silent).expect("a new file");
+    let good = Weights::open(&good).expect("a good file");
+
+    check_weights(&write("any.safetensors", bytes), &good, &recipe);
+    check_weights(
+        &write("header.safetensors", &with_data(bytes)),
+        &good,
+        &recipe,
+    );
+    check_weights(&write("any.json", bytes), &good, &recipe);
+    let path = write("any.npy", bytes);
+    if let Err(error) = checkpoint::stats(&path) {
+        check_message(&error);
+    }
+}
+
+/// Returns a safetensors file with a header and the data that its offsets need, if they are few.
+fn with_data(header: &[u8]) -> Vec<u8> {
+    let numbers = header.split(|byte| !byte.is_ascii_digit());
+    let numbers = numbers.filter_map(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let data = numbers.filter(|&number: &usize| number < 1 << 12).max();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header);
+    file.resize(file.len() + data.unwrap_or(0), 1);
+    file
+}
+
+/// Checks that a file is read or refused by statistics, verification and comparison.
+fn check_weights(path: &Path, good: &Weights, recipe: &Recipe) {
+    let weights = match Weights::open(path) {
+        Ok(weights) => weights,
+        Err(error) => return check_message(&error),
+    };
+    let _ = weights.unlisted_message();
+    if let Err(error) = checkpoint::stats(path) {
+        check_message(&error);
+    }
+    let examined = || -> fanin::Result<()> {
+        let list = checkpoint::float_tensors(path)?;
+        let fills = recipe.resolve(&list, None, None)?.into_fills();
+        checkpoint::examine(path, &fills)?;
+        Ok(())
+    };
+    if let Err(error) = examined() {
+        check_message(&error);
+    }
+    let verified = || -> fanin::Result<()> {
+        let plan = recipe.resolve(&weights.tensor_list()?, None, None)?;
+        let compared = Compared::new(plan, None)?.narrowed_to(&weights)?;
+        let mut make = cpu::fill_range;
+        let make = &mut WithSources::new(&mut make, &compared.sources);
+        let skipped = &compared.skipped;
+        checkpoint::verify_some(&weights, &compared.fills, skipped, make, &mut silent)?;
+        let faults = checkpoint::header_faults(&weights, recipe, 1)?;
+        assert!(faults.iter().all(|fault| fault.len() < 6000));
+        Ok(())
+    };
+    if let Err(error) = verified() {
+        check_message(&error);
+    }
+    for (start, trained) in [(&weights, good), (good, &weights), (&weights, &weights)] {
+        if let Err(error) = checkpoint::diff(Start::Weights(start), trained, &mut silent) {
+            check_message(&error);
+        }
+    }
 }
 
 /// Checks that any text is a recipe or is refused, and that a recipe resolves to fills or is refused for the

@@ -1,4 +1,4 @@
-//! Any recipe or tensor list is read, or it is an error of one line. Each run tests the corpus of the fuzz targets
+//! Any recipe, tensor list, initializer or file of weights is read, or it is an error of one line. Each run tests the corpus of the fuzz targets
 //! and mutations of it. `fuzz/README.md` describes how to search for more inputs.
 
 // Not `required-features` in Cargo.toml: packages do not have this file, and could not have its target.
@@ -10,6 +10,7 @@ mod checks;
 use std::fs;
 use std::path::Path;
 
+use fanin::{DType, Error, Fill, Init, Mesh, Part, Placement, Recipe, Shape, Slice, Tensor, cpu};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -35,6 +36,12 @@ fn the_corpus_is_read_or_refused() {
     }
     for bytes in corpus("tensor_list") {
         checks::tensor_list(&bytes);
+    }
+    for bytes in corpus("init") {
+        checks::init(&bytes);
+    }
+    for bytes in corpus("weights") {
+        checks::weights(&bytes);
     }
 }
 
@@ -128,5 +135,75 @@ proptest! {
         mutations in proptest::collection::vec(mutation(), 1..4),
     ) {
         check("tensor_list", checks::tensor_list, inputs, mutations);
+    }
+
+    #[test]
+    fn mutated_initializers_are_read_or_refused(
+        inputs: (Index, Index),
+        mutations in proptest::collection::vec(mutation(), 1..4),
+    ) {
+        check("init", checks::init, inputs, mutations);
+    }
+}
+
+proptest! {
+    // Each case writes and reads several files.
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn mutated_weights_are_read_or_refused(
+        inputs: (Index, Index),
+        mutations in proptest::collection::vec(mutation(), 1..4),
+    ) {
+        check("weights", checks::weights, inputs, mutations);
+    }
+}
+
+/// Sizes that a fuzzer does not reach by itself.
+#[test]
+fn messages_about_a_mebibyte_are_short() {
+    let long = format!("\u{9b}\u{202e}{}", "x".repeat(1 << 20));
+    let refused = |text: &str| checks::check_message(&text.parse::<Init>().unwrap_err());
+    for text in [
+        long.clone(),
+        format!("{long}()"),
+        format!("normal({long}=1)"),
+        format!("normal(std={long})"),
+        format!("normal({long})"),
+        format!("kaiming_normal(mode={long})"),
+        format!("normal(std=1{})", "0".repeat(1 << 20)),
+    ] {
+        refused(&text);
+    }
+    checks::check_message(&text_error(long.parse::<DType>()));
+    let shape = Shape::new([4, 6]).unwrap();
+    let slices = [
+        long.clone(),
+        "0:1,".repeat(1 << 18),
+        format!("{},:", "1".repeat(1 << 20)),
+    ];
+    for text in slices {
+        checks::check_message(&Slice::parse(&text, &shape).unwrap_err());
+        checks::check_message(&Part::parse(&text, &shape).unwrap_err());
+    }
+    let huge = Shape::new(vec![2; 1 << 20]).unwrap_err();
+    checks::check_message(&huge.named(&long));
+    checks::check_message(&text_error(Recipe::preset(&long)));
+    let tensor = Tensor::with_shape(&long, shape);
+    let fill = Fill::new(&tensor, &"eye".parse().unwrap(), 0).unwrap();
+    checks::check_message(&cpu::fill(&fill, &mut [0; 3]).unwrap_err());
+    for mesh in [
+        vec![(long.clone(), 0)],
+        vec![(long.clone(), 2), (long.clone(), 2)],
+    ] {
+        checks::check_message(&text_error(Mesh::new(mesh)));
+    }
+    checks::check_message(&text_error(long.parse::<Placement>()));
+}
+
+fn text_error<T>(result: fanin::Result<T>) -> Error {
+    match result {
+        Ok(_) => panic!("this should be refused"),
+        Err(error) => error,
     }
 }

@@ -95,7 +95,11 @@ pub(super) fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
     if bytes.trim_ascii_start().starts_with(b"\"") {
         return Err(refused("it is a text, not an object or a list"));
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let reason = format!("it is not UTF-8 from byte {} on", error.valid_up_to());
+        refused(&reason)
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let read = (&mut reading)
         .deserialize(&mut json)
         .and_then(|()| json.end());

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -238,33 +237,28 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     differing.or((a.len() != b.len()).then_some(a.len().min(b.len())))
 }
 
-/// The values of an index that fanin writes.
-#[derive(Deserialize)]
-struct IndexFile<'a> {
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-    weight_map: Pairs,
-}
-
 /// Returns the fault of an index that fanin wrote.
 fn of_index(weights: &Weights) -> Result<Option<String>> {
     let path = weights.path();
     let text = fs::read(path).map_err(Error::io(path, "read"))?;
-    let Ok(index) = serde_json::from_slice::<IndexFile<'_>>(&text) else {
-        return Ok(Some(format!(
-            "{} is no index any more",
-            quoted(&path.to_string_lossy())
-        )));
-    };
-    // The metadata of fanin's indices are those of the shards, and two numbers.
+    // Whatever the name of its metadata has become.
+    type Values<'a> = BTreeMap<String, &'a RawValue>;
     type Keys = BTreeMap<String, IgnoredAny>;
-    let keys = index
-        .metadata
-        .map(|raw| serde_json::from_str::<Keys>(raw.get()));
-    let keys = keys.and_then(|keys| keys.ok()).unwrap_or_default();
-    if !is_of_fanin(keys.keys().map(String::as_str)) {
+    let Ok(values) = serde_json::from_slice::<Values<'_>>(&text) else {
+        return Ok(Some("its index has become another file".to_owned()));
+    };
+    let mut keys = values
+        .values()
+        .filter_map(|raw| serde_json::from_str::<Keys>(raw.get()).ok());
+    if !keys.any(|keys| is_of_fanin(keys.keys().map(String::as_str))) {
         return Ok(None);
     }
+    let map = values
+        .get("weight_map")
+        .map(|raw| serde_json::from_str(raw.get()));
+    let Some(Ok(Pairs(map))) = map else {
+        return Ok(Some("its index has become another file".to_owned()));
+    };
     let metadata: Vec<(&str, &str)> = recipe_keys()
         .filter_map(|key| Some((key, weights.metadata(key)?)))
         .collect();
@@ -274,7 +268,7 @@ fn of_index(weights: &Weights) -> Result<Option<String>> {
         .map(|tensor| u128::from(tensor.elements()))
         .sum();
     let bytes = tensors.map(|tensor| u128::from(tensor.total_bytes())).sum();
-    let map = index.weight_map.0.iter();
+    let map = map.iter();
     let map = map.map(|(name, file)| (name.as_str(), file.as_str()));
     let written = index_text(parameters, bytes, metadata.into_iter(), map);
     let at = first_difference(&text, written.as_bytes());

@@ -1,0 +1,7 @@
+//! Reads any bytes as an initializer.
+#![no_main]
+
+#[path = "../checks.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::init(bytes));
