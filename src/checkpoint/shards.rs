@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
-use std::thread::ScopedJoinHandle;
 
 use super::contents::Contents;
 use super::folder_lock::FolderLock;
@@ -15,8 +14,9 @@ use super::header::json_text;
 use super::leftovers::Leftovers;
 use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS_BYTES};
 use super::partial::Partial;
+use super::pipeline;
 use super::space;
-use super::write::{Make, Progress, Writer, has_form};
+use super::write::{CompleteFile, Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 
@@ -411,23 +411,18 @@ impl Writer {
         }
 
         // Waiting for the disk takes long, so a thread waits for one file while the next is made.
-        std::thread::scope(|scope| -> Result<()> {
-            let mut waiting: Option<ScopedJoinHandle<'_, Result<()>>> = None;
-            let wait = |waiting: Option<ScopedJoinHandle<'_, Result<()>>>| match waiting {
-                None => Ok(()),
-                Some(thread) => match thread.join() {
-                    Ok(persisted) => persisted,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                },
-            };
-            for file in &mine {
+        let mut to_write = mine.iter();
+        pipeline::write_behind(
+            |written: &mut Option<CompleteFile>| {
+                let Some(file) = to_write.next() else {
+                    return Ok(false);
+                };
                 let path = folder.join(&file.name);
-                let written = self.write_partial(&path, &file.contents, make, progress)?;
-                wait(waiting.take())?;
-                waiting = written.map(|written| scope.spawn(|| written.persist()));
-            }
-            wait(waiting)
-        })?;
+                *written = self.write_partial(&path, &file.contents, make, progress)?;
+                Ok(true)
+            },
+            |written| written.take().map_or(Ok(()), CompleteFile::persist),
+        )?;
 
         let missing = shards.missing(folder)?;
         let absent: HashSet<&str> = missing.iter().map(String::as_str).collect();

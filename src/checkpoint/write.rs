@@ -404,6 +404,10 @@ impl Writer {
                 };
                 ahead.announce(make)?;
                 let bytes = fill.dtype().bytes_of(range.end - range.start);
+                // Pieces are the largest buffers, and the caller chooses their size.
+                piece
+                    .try_reserve_exact((bytes as usize).saturating_sub(piece.len()))
+                    .map_err(|error| Error::io(path, "get memory for a piece of")(error.into()))?;
                 piece.resize(bytes as usize, 0);
                 make.make(fill, range.start, piece)?;
                 match progress(bytes) {

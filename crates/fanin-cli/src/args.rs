@@ -157,6 +157,22 @@ Examples:
     Man(ManArguments),
 }
 
+impl Command {
+    /// Returns the requested number of threads.
+    pub fn threads(&self) -> Option<u16> {
+        let backend = match self {
+            Command::Init(arguments) => &arguments.backend,
+            Command::Fill(arguments) => &arguments.backend,
+            Command::Regenerate(arguments) => &arguments.backend,
+            Command::Verify(arguments) => &arguments.backend,
+            Command::Diff(arguments) => &arguments.backend,
+            Command::Bench(arguments) => return arguments.threads,
+            _ => return None,
+        };
+        backend.threads
+    }
+}
+
 /// The model of init, plan and regenerate.
 #[derive(Args)]
 pub struct ModelArguments {

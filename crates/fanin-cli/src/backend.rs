@@ -23,7 +23,6 @@ impl Backend {
     /// reason on standard error. Among several equally good GPUs, `local_rank` picks one.
     pub fn choose(arguments: &BackendArguments, local_rank: u64) -> Result<Self, Failure> {
         no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
-        start_threads(arguments.threads)?;
         match arguments.backend {
             BackendKind::Cpu => Ok(Backend::cpu()),
             BackendKind::Gpu => Backend::gpu(arguments, local_rank),
@@ -128,17 +127,6 @@ pub fn no_adapter_for_the_cpu(backend: BackendKind, adapter: Option<&str>) -> Re
         )),
         _ => Ok(()),
     }
-}
-
-/// Starts the threads of the CPU backend: the given number, or one for each core.
-pub fn start_threads(threads: Option<u16>) -> Result<(), Failure> {
-    let Some(threads) = threads else {
-        return Ok(());
-    };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.into())
-        .build_global()
-        .map_err(|error| Failure::Run(format!("cannot start {threads} threads: {error}")))
 }
 
 /// Returns true if an adapter is a GPU, not a driver that computes on the CPU.

@@ -14,6 +14,7 @@ mod signals;
 mod size;
 mod suggest;
 mod table;
+mod threads;
 
 pub use size::size;
 
@@ -71,7 +72,7 @@ impl From<fanin_plot::Error> for Failure {
 /// program.
 ///
 /// It belongs to a process of its own: it writes to standard output and standard error, and may set the
-/// handlers of signals and the number of rayon's global threads.
+/// handlers of signals.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -87,23 +88,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         output::be_quiet();
     }
     signals::let_large_writes_fail();
-    let result = match arguments.command {
-        Command::Init(arguments) => init::run(&arguments),
-        Command::Plan(arguments) => plan::run(&arguments),
-        Command::Fill(arguments) => fill::run(&arguments),
-        Command::Devices(arguments) => devices::run(&arguments),
-        Command::Regenerate(arguments) => regenerate::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
-        Command::Diff(arguments) => diff::run(&arguments),
-        Command::Stats(arguments) => stats::run(&arguments),
-        Command::Plot(arguments) => plot::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Recipe(arguments) => recipe::run(&arguments),
-        Command::Inits(arguments) => inits::run(&arguments),
-        Command::Signal(arguments) => signal::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Man(arguments) => man::run(&arguments),
-    };
+    let command = arguments.command;
+    let result = threads::run(command.threads(), || run_command(&command));
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return 0,
         Err(Failure::Run(message)) => (message, 1),
@@ -111,6 +97,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     report(&message);
     status
+}
+
+fn run_command(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(arguments) => init::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Fill(arguments) => fill::run(arguments),
+        Command::Devices(arguments) => devices::run(arguments),
+        Command::Regenerate(arguments) => regenerate::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Stats(arguments) => stats::run(arguments),
+        Command::Plot(arguments) => plot::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Recipe(arguments) => recipe::run(arguments),
+        Command::Inits(arguments) => inits::run(arguments),
+        Command::Signal(arguments) => signal::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
+    }
 }
 
 /// Prints the reason that a command failed.

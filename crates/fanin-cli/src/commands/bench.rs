@@ -14,14 +14,13 @@ use self::measure::{CASES, ELEMENTS, affordable};
 use self::report::{AdapterTimes, COLUMNS, Machine, Report, Row, verdict};
 use crate::Failure;
 use crate::args::{BackendKind, BenchArguments};
-use crate::backend::{no_adapter_for_the_cpu, start_threads};
+use crate::backend::no_adapter_for_the_cpu;
 use crate::format::count;
 use crate::output::{print, print_json, progress_bar};
 use crate::table::table;
 
 pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
-    start_threads(arguments.threads)?;
     let devices = devices(arguments)?;
     let rows = devices.len() * CASES.len();
     let bar = progress_bar(rows as u64, "{wide_bar} {pos}/{len} {msg}");

@@ -36,7 +36,6 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
             refuse_recipe_options(arguments, &start)?;
             let start = Weights::open(start)?;
             warn_of_unlisted(&start);
-            crate::backend::start_threads(arguments.backend.threads)?;
             checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
         }
     };

@@ -13,6 +13,8 @@ mod diff;
 mod empty_tensors;
 #[cfg(unix)]
 mod faults;
+#[cfg(unix)]
+mod few_threads;
 mod fill;
 mod foreign_files;
 mod hostile_input;
