@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::arguments::Threads;
 use crate::error::ArgumentError;
@@ -15,8 +15,8 @@ const KEPT: usize = 4;
 struct Pools {
     /// The process that made them. Threads do not survive a fork.
     process: u32,
-    /// The requested number of threads, 0 for all cores, and the pool.
-    pools: Vec<(usize, Arc<ThreadPool>)>,
+    /// The requested number of threads, or none for all cores, and the pool.
+    pools: Vec<(Option<usize>, Arc<ThreadPool>)>,
 }
 
 static POOLS: Mutex<Pools> = Mutex::new(Pools {
@@ -32,8 +32,7 @@ static POOLS: Mutex<Pools> = Mutex::new(Pools {
 /// `_py` shows that the interpreter is locked. A fork by Python is, too, so no other thread can hold
 /// the lock of the pools at that time, and the child does not find it locked.
 pub fn pool(_py: Python<'_>, threads: Option<Threads>) -> PyResult<Arc<ThreadPool>> {
-    // Rayon takes the number of cores for 0.
-    let size = threads.map_or(0, |Threads(threads)| threads);
+    let size = threads.map(|Threads(threads)| threads);
     let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let Pools { process, pools } = &mut *guard;
     if *process != std::process::id() {
@@ -44,13 +43,11 @@ pub fn pool(_py: Python<'_>, threads: Option<Threads>) -> PyResult<Arc<ThreadPoo
     if let Some(i) = pools.iter().position(|(known, _)| *known == size) {
         pools[..=i].rotate_right(1);
     } else {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(size)
-            .thread_name(|i| format!("fanin-{i}"))
-            .build()
-            .map_err(|error| {
-                ArgumentError::new_err(format!("cannot start {size} threads: {error}"))
-            })?;
+        let pool = fanin_cli::start_threads(size);
+        let pool = pool.map_err(|error| {
+            let threads = size.map_or("a thread".to_owned(), |size| format!("{size} threads"));
+            ArgumentError::new_err(format!("cannot start {threads}: {error}"))
+        })?;
         pools.insert(0, (size, Arc::new(pool)));
         pools.truncate(KEPT);
     }

@@ -17,6 +17,7 @@ mod table;
 mod threads;
 
 pub use size::size;
+pub use threads::start_threads;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};

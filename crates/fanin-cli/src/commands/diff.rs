@@ -33,7 +33,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
             checkpoint::diff_some(start, &trained, &compared.skipped, &mut progress)
         }
         Origin::Weights(start) => {
-            refuse_recipe_options(arguments, &start)?;
+            refuse_recipe_options(arguments, start)?;
             let start = Weights::open(start)?;
             warn_of_unlisted(&start);
             checkpoint::diff(Start::Weights(&start), &trained, &mut progress)
