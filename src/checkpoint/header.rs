@@ -512,14 +512,18 @@ mod tests {
             (
                 one("F32", "[-2]", "[0, 8]"),
                 8,
-                "invalid value: integer `-2`",
+                "w: has shape [-2]: give a list of whole numbers from 0",
             ),
-            (one("F32", "[2.5]", "[0, 8]"), 8, "floating point `2.5`"),
-            (one("F32", "[2]", "[0, 8, 9]"), 8, "header is refused"),
+            (one("F32", "[2.5]", "[0, 8]"), 8, "w: has shape [2.5]: give"),
+            (
+                one("F32", "[2]", "[0, 8, 9]"),
+                8,
+                "w: has data_offsets [0, 8, 9]: give two whole numbers",
+            ),
             (
                 one("F32", "[2]", "[0, 99999999999999999999999]"),
                 8,
-                "header is refused",
+                "w: has data_offsets [0, 99999999999999999999999]",
             ),
             (
                 r#"{"w": {"dtype": "F32"}}"#.into(),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::error::Result;
 use crate::fill::Fill;
+#[cfg(feature = "raw")]
 use crate::text::quoted;
 
 use super::{Core, Job, Regions};

@@ -13,7 +13,8 @@ use crate::text::{excerpt, quoted, quoted_list};
 
 /// The fills of all tensors of a model, made by [`Recipe::resolve`](super::Recipe::resolve).
 ///
-/// It holds no weights. Its size is about half a kilobyte for each tensor.
+/// It holds no weights. Together with the list that it is made of, it takes about 0.9 kB of memory for each
+/// tensor (0.90 GB for 999,000 tensors with names of 50 bytes).
 ///
 /// ```
 /// use fanin::{ListedTensor, Recipe, Shape, TensorList};

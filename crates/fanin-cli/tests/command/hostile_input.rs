@@ -839,13 +839,13 @@ fn nothing_waits_for_what_is_no_file() {
     }
 }
 
-/// Runs a plan that must be refused in bounded time and half a GiB of address space. Without
-/// checks, the files below would take many times that.
+/// Runs a plan that must be refused in bounded time and 300 MiB of data, which bounds the memory that it
+/// takes. Without checks, the files below would take many times that.
 #[cfg(target_os = "linux")]
 fn refused_in_bounds(run: &Run, recipe: &str, list: &str, texts: &[&str]) {
     let start = std::time::Instant::now();
     let plan = run.fanin("plan").arg(recipe).tensors(list);
-    let ended = plan.after("ulimit -v 524288").run();
+    let ended = plan.after("ulimit -v 524288; ulimit -d 307200").run();
     let took = start.elapsed();
     assert_eq!(ended.status, 1, "{texts:?}: {:.2000}", ended.stderr);
     assert!(ended.stdout.is_empty());
@@ -948,10 +948,103 @@ fn recipes_cannot_exhaust_the_machine() {
     assert!(table.contains("most.toml:29998"), "{table}");
 }
 
+/// Returns files that would take ten times their own memory or more, if they were read whole: their
+/// names, their contents and what a message says.
+#[cfg(target_os = "linux")]
+fn large_files() -> impl Iterator<Item = (&'static str, Vec<u8>, &'static [&'static str])> {
+    const TENSORS: usize = (1 << 20) + 1;
+    let entry = r#"{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#;
+    let listed = |entry: &dyn Fn(usize) -> String, count: usize| {
+        (0..count).map(entry).collect::<Vec<_>>().join(",")
+    };
+    let make: [(&str, Box<dyn Fn() -> Vec<u8>>, &[&str]); 9] = [
+        (
+            "dimensions.safetensors",
+            Box::new(|| {
+                let shape = "1,".repeat(49_000_000);
+                let header =
+                    format!(r#"{{"w":{{"dtype":"F32","shape":[{shape}1],"data_offsets":[0,4]}}}}"#);
+                safetensors(&header, 4)
+            }),
+            &[
+                "tensor \"w\"",
+                "shape of 98000003 characters",
+                "at most 4096 are read",
+            ],
+        ),
+        (
+            "tensors.safetensors",
+            Box::new(move || {
+                let tensors = listed(&|i| format!(r#""{i:x}":{entry}"#), TENSORS);
+                safetensors(&format!("{{{tensors}}}"), 0)
+            }),
+            &["has more than 1048576 tensors, the most that are read"],
+        ),
+        (
+            "pairs.safetensors",
+            Box::new(move || {
+                let pairs = listed(&|i| format!(r#""{i:x}":"""#), 4 * TENSORS);
+                safetensors(&format!(r#"{{"__metadata__":{{{pairs}}}}}"#), 0)
+            }),
+            &["has more than 1048576 pairs of metadata"],
+        ),
+        (
+            "metadata.safetensors",
+            Box::new(|| {
+                let text = "x".repeat(84_000_000);
+                safetensors(&format!(r#"{{"__metadata__":{{"a":"{text}"}}}}"#), 0)
+            }),
+            &["has more than 67108864 bytes of metadata"],
+        ),
+        (
+            "nested.safetensors",
+            Box::new(|| safetensors(&format!(r#"{{"w":{}"#, "[".repeat(98_000_000)), 0)),
+            &["its header is refused: EOF"],
+        ),
+        (
+            "tensors.json",
+            Box::new(move || {
+                let tensors = listed(
+                    &|i| format!(r#"{{"name":"{i:x}","shape":[]}}"#),
+                    3 * TENSORS,
+                );
+                format!("[{tensors}]").into_bytes()
+            }),
+            &["has more than 1048576 tensors, the most that are read"],
+        ),
+        (
+            "index.json",
+            Box::new(move || {
+                let map = listed(&|i| format!(r#""{i:x}":"a""#), 4 * TENSORS);
+                format!(r#"{{"weight_map":{{{map}}}}}"#).into_bytes()
+            }),
+            &["has more than 1048576 tensors, the most that are read"],
+        ),
+        (
+            "globs.toml",
+            Box::new(|| rule(&"*a".repeat(1400), "zeros").repeat(1000).into_bytes()),
+            &["globs.toml: has globs of 5", "at most 524288 are read"],
+        ),
+        (
+            "set.toml",
+            Box::new(|| {
+                let globs: Vec<String> = (0..9000)
+                    .map(|i| format!("'{i}{}'", "*a".repeat(25)))
+                    .collect();
+                format!("[[rule]]\nmatch = [{}]\ninit = 'zeros'\n", globs.join(",")).into_bytes()
+            }),
+            &["set.toml line 2, column 9: cannot be used"],
+        ),
+    ];
+    make.into_iter()
+        .map(|(name, contents, texts)| (name, contents(), texts))
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn lists_cannot_exhaust_the_machine() {
     let run = with_recipe();
+    run.list("one.json", &[("w", &[4])]);
     let tensor = |shape: &str| format!(r#"{{"tensors": [{{"name": "w", "shape": {shape}}}]}}"#);
     let deep = 200_000;
     let numbers = "give a list of whole numbers from 0";
@@ -1038,6 +1131,16 @@ fn lists_cannot_exhaust_the_machine() {
         }
         run.write("list.json", json);
         refused_in_bounds(&run, "all.toml", "list.json", texts);
+    }
+
+    for (file, contents, texts) in large_files() {
+        let is_recipe = file.ends_with(".toml");
+        run.write(file, contents);
+        match is_recipe {
+            true => refused_in_bounds(&run, file, "one.json", texts),
+            false => refused_in_bounds(&run, "all.toml", file, texts),
+        }
+        std::fs::remove_file(run.path(file)).unwrap();
     }
 
     // A sparse file of a hundred megabytes, with a header of the maximum length, then one byte
