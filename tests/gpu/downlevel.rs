@@ -3,7 +3,8 @@
 use fanin::gpu::Initializer;
 use fanin::{DType, Fill, Init, Tensor, cpu};
 
-use crate::devices::{adapter_of, devices, open, read};
+use crate::devices::devices;
+use crate::own_devices::{adapter_of, open, read};
 
 /// An initializer for each kind of table and arithmetic.
 const INITS: [&str; 8] = [

@@ -3,7 +3,8 @@
 use fanin::gpu::{Gpu, Initializer, InitializerOptions, Options, Target};
 use fanin::{DType, Error, Fill, Init, Recipe, Tensor, TensorList, cpu};
 
-use crate::devices::{adapter_of, devices, open, read};
+use crate::devices::devices;
+use crate::own_devices::{adapter_of, open, read};
 
 fn fill(elements: u64) -> Fill {
     let tensor = Tensor::new("encoder.weight", [elements]).unwrap();

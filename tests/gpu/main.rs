@@ -10,6 +10,7 @@ mod gpt2;
 mod gpt2_fills;
 mod many;
 mod orthogonal;
+mod own_devices;
 mod parts;
 mod patterned;
 mod placements;

@@ -1,8 +1,8 @@
 //! Several processes under the launchers that people use write the same files as one process.
 //!
-//! `scripts/test-mpi` runs these tests. They need Open MPI's `mpirun`, and PyTorch's `torchrun` (or
-//! the program that TORCHRUN names), without which the script skips one test. The environment that
-//! launchers set is tested without them in `crates/fanin-cli/tests/command/shards.rs`.
+//! `scripts/test-launchers` runs these tests. They need Open MPI, MPICH, a Slurm of one machine, which the
+//! script starts, and PyTorch's `torchrun`. The environment that launchers set is tested without them in
+//! `crates/fanin-cli/src/distributed.rs` and `crates/fanin-cli/tests/command/shards.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,10 +42,15 @@ fn expected(run: &Run) -> BTreeMap<String, String> {
     hashes(&run.path("alone"))
 }
 
-fn mpirun<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
-    let processes = processes.to_string();
-    let mpirun = [
-        "mpirun",
+/// Returns the program of a launcher: the name that the script found, or the usual one.
+fn program(variable: &str, usual: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| usual.to_owned())
+}
+
+fn open_mpi<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
+    let (mpirun, processes) = (program("OPEN_MPI", "mpirun"), processes.to_string());
+    let words = [
+        &mpirun[..],
         "--oversubscribe",
         "--bind-to",
         "none",
@@ -53,39 +58,85 @@ fn mpirun<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
         &processes,
     ];
     command
-        .under(mpirun)
+        .under(words)
         // The user of a container is root, which mpirun refuses by default.
         .env("OMPI_ALLOW_RUN_AS_ROOT", 1)
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", 1)
 }
 
-#[test]
-#[ignore = "needs Open MPI: scripts/test-mpi"]
-fn processes_under_mpirun_write_the_files_of_one() {
-    let run = Run::new();
-    let expected = expected(&run);
-    for (name, hash) in &expected {
-        println!("{hash}  {name}");
-    }
-    for processes in [1, 2, 3, 8] {
-        let folder = format!("mpi{processes}");
-        let ended = mpirun(processes, init(&run, &folder).and("--distributed")).ok();
+fn mpich<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
+    let (mpiexec, processes) = (program("MPICH", "mpiexec.mpich"), processes.to_string());
+    command.under([&mpiexec[..], "-n", &processes])
+}
+
+fn slurm<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
+    // Processes can outnumber the cores of a small machine.
+    command.under(["srun", "--overcommit", "-n", &processes.to_string()])
+}
+
+fn torchrun<'a>(processes: u32, command: Fanin<'a>) -> Fanin<'a> {
+    let (torchrun, processes) = (program("TORCHRUN", "torchrun"), processes.to_string());
+    command.under([
+        &torchrun[..],
+        "--standalone",
+        "--nproc-per-node",
+        &processes,
+        "--no-python",
+    ])
+}
+
+/// Compares the files of several processes with those of one. Each process must have its rank from the
+/// variables of the launcher with this name.
+fn compare<'a>(
+    run: &'a Run,
+    name: &str,
+    launch: impl Fn(u32, Fanin<'a>) -> Fanin<'a>,
+    counts: &[u32],
+) {
+    let expected = expected(run);
+    for &processes in counts {
+        let folder = format!("shared{processes}");
+        let ended = launch(processes, init(run, &folder).and("--distributed")).ok();
         for rank in 0..processes {
-            ended.says(&format!("rank {rank} of {processes} (Open MPI): "));
+            ended.says(&format!("rank {rank} of {processes} ({name}): "));
         }
-        assert_eq!(
-            hashes(&run.path(&folder)),
-            expected,
-            "{processes} processes"
+        let seen = hashes(&run.path(&folder));
+        assert_eq!(seen, expected, "{name}, {processes} processes");
+        println!(
+            "{name}, {processes} processes: the same {} files",
+            seen.len()
         );
-        println!("mpirun -n {processes}: the same {} files", expected.len());
         fs::remove_dir_all(run.path(&folder)).unwrap();
     }
 }
 
 #[test]
-#[ignore = "needs Open MPI: scripts/test-mpi"]
-fn a_killed_rank_can_be_run_again() {
+#[ignore = "needs Open MPI: scripts/test-launchers"]
+fn open_mpi_writes_the_files_of_one_process() {
+    compare(&Run::new(), "Open MPI", open_mpi, &[1, 2, 3, 8]);
+}
+
+#[test]
+#[ignore = "needs MPICH: scripts/test-launchers"]
+fn mpich_writes_the_files_of_one_process() {
+    compare(&Run::new(), "MPI (PMI)", mpich, &[1, 3]);
+}
+
+#[test]
+#[ignore = "needs Slurm: scripts/test-launchers"]
+fn slurm_writes_the_files_of_one_process() {
+    compare(&Run::new(), "Slurm", slurm, &[1, 3]);
+}
+
+#[test]
+#[ignore = "needs torchrun: scripts/test-launchers"]
+fn torchrun_writes_the_files_of_one_process() {
+    compare(&Run::new(), "torchrun", torchrun, &[3]);
+}
+
+#[test]
+#[ignore = "needs Open MPI: scripts/test-launchers"]
+fn open_mpi_runs_a_killed_rank_again() {
     let run = Run::new();
     let expected = expected(&run);
 
@@ -98,7 +149,7 @@ fn a_killed_rank_can_be_run_again() {
                       kill -9 $child\n\
                   fi\n\
                   wait $child";
-    let killed = mpirun(3, distributed.clone().under(["sh", "-c", script])).run();
+    let killed = open_mpi(3, distributed.clone().under(["sh", "-c", script])).run();
     assert_ne!(killed.status, 0, "{}", killed.stderr);
     let left = hashes(&run.path("shared"));
     assert!(!left.contains_key("model.safetensors.index.json"));
@@ -106,29 +157,6 @@ fn a_killed_rank_can_be_run_again() {
         assert_eq!(hash, &expected[name], "{name}");
     }
 
-    mpirun(3, distributed.and("--resume")).ok();
+    open_mpi(3, distributed.and("--resume")).ok();
     assert_eq!(hashes(&run.path("shared")), expected);
-}
-
-#[test]
-#[ignore = "needs torchrun: scripts/test-mpi"]
-fn processes_under_torchrun_write_the_files_of_one() {
-    let torchrun = std::env::var("TORCHRUN").unwrap_or_else(|_| "torchrun".to_owned());
-    let run = Run::new();
-    let expected = expected(&run);
-    let ended = init(&run, "shared")
-        .and("--distributed")
-        .under([
-            &torchrun[..],
-            "--standalone",
-            "--nproc-per-node",
-            "3",
-            "--no-python",
-        ])
-        .ok();
-    for rank in 0..3 {
-        ended.says(&format!("rank {rank} of 3 (torchrun): "));
-    }
-    assert_eq!(hashes(&run.path("shared")), expected);
-    println!("torchrun --nproc-per-node 3: the same files");
 }
