@@ -92,10 +92,8 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     for part in middle {
         let length = fixed_length(part);
         let matches = matcher(part)?;
-        let next = (at..=end.checked_sub(length)?).find(|&from| {
-            name.get(from..from + length)
-                .is_some_and(|text| matches(text))
-        })?;
+        let next = (at..=end.checked_sub(length)?)
+            .find(|&from| name.get(from..from + length).is_some_and(&matches))?;
         found.push(name.get(at..next)?);
         at = next + length;
     }

@@ -513,21 +513,49 @@ fn weights_are_read_from_files_indices_and_folders() {
     );
 }
 
+/// What would not be read back is refused before anything is written.
+#[test]
+fn what_is_beyond_the_limits_of_reading_is_not_written() {
+    let refused = |name: &str, dims: Vec<u64>, metadata: &[(&str, String)]| {
+        let tensor = Tensor::new(name, dims).unwrap();
+        let fills = [Fill::new(&tensor, &Init::zeros(), 1).unwrap()];
+        let error = Contents::safetensors(&fills, metadata).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+        error.to_string()
+    };
+    let long = refused(&"n".repeat(65_537), vec![1], &[]);
+    assert!(
+        long.contains("a longer name than the 65536 bytes that are read"),
+        "{long}"
+    );
+    let shape = refused("w", vec![1; 1400], &[]);
+    assert!(
+        shape.contains("a shape of more than the 4096 characters"),
+        "{shape}"
+    );
+    let metadata = refused("w", vec![1], &[("k", "x".repeat(1 << 26))]);
+    assert!(
+        metadata.contains("more than 67108864 bytes of metadata"),
+        "{metadata}"
+    );
+}
+
 /// An index that would not be read back is refused before anything is written.
 #[test]
 fn an_index_above_the_limit_of_reading_is_refused() {
-    let split = |bytes: usize| {
-        let fills: Vec<Fill> = (0..51u8)
+    // Names that are nearly as long as those that are read.
+    let split = |tensors: usize| {
+        let fills: Vec<Fill> = (0..tensors)
             .map(|i| {
-                let name = format!("{}{i:02}", "n".repeat(bytes));
+                let name = format!("{}{i:04}", "n".repeat(60_000));
                 let tensor = Tensor::new(name, [1]).unwrap();
                 Fill::new(&tensor, &Init::zeros(), 1).unwrap()
             })
             .collect();
         Shards::split(&fills, 4, &[]).map(|shards| shards.index().map(str::len))
     };
-    assert!(split(1_900_000).unwrap().unwrap() < 100_000_000);
-    let error = split(2_000_000).unwrap_err();
+    assert!(split(1600).unwrap().unwrap() < 100_000_000);
+    let error = split(1700).unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }));
     let error = error.to_string();
     assert!(error.contains("a folder of shards cannot hold its model, with an index of 102"));
