@@ -60,7 +60,7 @@ fn the_files_are_the_same_with_few_threads() {
         limited(init(&folder).and("--max-shard-size 1MB")).ok();
         let names = fs::read_dir(run.path("shards-expected")).unwrap();
         let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names.len(), 4 + 1, "shards and an index");
+        assert_eq!(names.len(), 3 + 1, "shards and an index");
         for name in names {
             let [got, expected] = [&folder, "shards-expected/"]
                 .map(|folder| fs::read(run.path(folder).join(&name)).unwrap());
