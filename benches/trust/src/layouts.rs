@@ -22,7 +22,7 @@ pub struct Layout {
 /// Elements that are made at a time.
 const CHUNK: u64 = 1 << 16;
 /// The elements of the tensors: more than any battery reads.
-const ELEMENTS: u64 = 1 << 46;
+const ELEMENTS: u64 = 1 << 49;
 
 /// Numbers of `uniform(0, 1)` are multiples of 2^-24.
 const UNIFORM_BITS: u32 = 24;
