@@ -1,4 +1,5 @@
 //! Layouts: ways to take words from fills, so that batteries see what users see.
+#![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 use fanin::kernel::philox::{counter, philox};
 use fanin::{DType, Fill, Init, Tensor, cpu, stream_id};
