@@ -1,4 +1,5 @@
 //! Layouts: ways to take words from fills, so that batteries see what users see.
+#![allow(clippy::single_range_in_vec_init)] // a slice of a tensor with one dimension
 
 use fanin::kernel::philox::{counter, philox};
 use fanin::{DType, Fill, Init, Tensor, cpu, stream_id};
@@ -22,7 +23,7 @@ pub struct Layout {
 /// Elements that are made at a time.
 const CHUNK: u64 = 1 << 16;
 /// The elements of the tensors: more than any battery reads.
-const ELEMENTS: u64 = 1 << 46;
+const ELEMENTS: u64 = 1 << 49;
 
 /// Numbers of `uniform(0, 1)` are multiples of 2^-24.
 const UNIFORM_BITS: u32 = 24;

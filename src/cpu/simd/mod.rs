@@ -226,6 +226,14 @@ mod tests {
         "log_uniform(low=1e-3,high=1e-1)",
     ];
 
+    /// Every processor of this architecture has NEON, and must use it.
+    #[cfg(target_arch = "aarch64")]
+    #[test]
+    fn neon_is_chosen() {
+        assert_eq!(Set::available(), [Set::Neon, Set::Portable]);
+        assert_eq!(Set::best(), Set::Neon);
+    }
+
     #[test]
     fn every_instruction_set_makes_the_scalar_bits() {
         let sets = Set::available();
