@@ -14,8 +14,8 @@ def main() -> None:
     _open_standard_streams()
     _leave_out_device_select()
     # Python's handler would only note the signal and never be asked. The command line sets its own
-    # handler where a file is written, and elsewhere Ctrl-C ends the process at once. A signal that was
-    # ignored when Python started stays ignored, as `command &` of a script asks for.
+    # handler where a file is written, and elsewhere Ctrl-C ends the process at once. A signal that
+    # was ignored when Python started stays ignored, as `command &` of a script asks for.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(command(["fanin", *sys.argv[1:]]))

@@ -98,8 +98,10 @@ class Verification:
     Attributes:
         recipe: The name of the recipe.
         seed: The seed.
-        same: True if no element differs. Tensors that the file lacks do not count.
+        same: True if no element differs and `header` is empty. Tensors that the file lacks do not
+            count.
         hints: Differences between the metadata of the file and the arguments.
+        header: Damage of a header or an index that fanin wrote, such as a flipped bit.
         tensors: The tensors that were compared, in the order of the file.
         missing: The tensors of the recipe that the file lacks.
         passed_over: The tensors that were not compared: skipped ones, and those kept from an
@@ -111,6 +113,7 @@ class Verification:
     seed: int
     same: bool
     hints: list[str]
+    header: list[str]
     tensors: list[VerifiedTensor]
     missing: list[str]
     passed_over: list[str]

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use fanin::checkpoint::{
-    self, Compared, Start, Verification, Weights, WithSources, metadata_differences,
+    self, Compared, Start, Verification, Weights, WithSources, header_faults, metadata_differences,
 };
 use fanin::{Recipe, cpu};
 use pyo3::prelude::*;
@@ -48,6 +48,7 @@ struct Report<'a> {
     seed: u64,
     same: bool,
     hints: Vec<String>,
+    header: &'a [String],
     #[serde(flatten)]
     found: &'a Verification,
 }
@@ -100,12 +101,16 @@ pub fn verify(
             found.passed_over.len()
         )));
     }
+    let faults = py
+        .detach(|| header_faults(&weights, &recipe.0, seed))
+        .map_err(raised)?;
     let files = found.tensors.iter();
     let files = files.map(|tensor| tensor.first.as_ref().map(|first| first.file.clone()));
     let report = json(&Report {
         recipe: recipe.0.name(),
         seed,
-        same: found.is_same(),
+        same: found.is_same() && faults.is_empty(),
+        header: &faults,
         hints: metadata_differences(&weights, &recipe.0, seed),
         found: &found,
     })?;

@@ -86,8 +86,8 @@ def running_init(*options: str) -> subprocess.Popen[str]:
     Path("list.json").write_text('[{"name": "w", "shape": [10000, 100000]}]')
     Path("own.toml").write_text('[[rule]]\nmatch = "w"\ninit = "trunc_normal"\n')
     command = [*FANIN, "init", "own.toml", "--tensors", "list.json", "--seed", "1", *options]
-    # A shell that runs the tests in the background starts them with SIGINT ignored, and so the command.
-    # One that is handled here has its default there.
+    # A shell that runs the tests in the background starts them with SIGINT ignored, and so the
+    # command. One that is handled here has its default there.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, handler)

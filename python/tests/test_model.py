@@ -252,8 +252,17 @@ def test_verify() -> None:
     found = fanin.verify("w.safetensors", "kaiming", 42)
     assert found.same
     assert found.hints == found.missing == found.passed_over == found.differing == []
+    assert found.header == []
     assert found.bytes == 2 * 6 * (64 * 48 + 64)
     assert repr(found) == "<fanin.Verification of 12 tensors by 'kaiming', seed 42: same>"
+
+    damaged = bytearray(Path("w.safetensors").read_bytes())
+    damaged[damaged.index(b'"seed":"42"') + len('"seed":"')] ^= 1
+    Path("damaged.safetensors").write_bytes(damaged)
+    found = fanin.verify("damaged.safetensors", "kaiming", 42)
+    assert not found.same
+    assert found.differing == []
+    assert len(found.header) == 1 and "seed" in found.header[0]
 
     found = fanin.verify(Path("w.safetensors"), fanin.Recipe.preset("kaiming"), 43)
     assert not found.same
