@@ -62,8 +62,8 @@ const PREFACE: &str = "\
 This page lists the initializers that `fanin fill --init`, recipes and `Init`'s `FromStr` accept.
 `fanin inits --markdown` prints it, and a test compares the two.
 
-A title is `name(key=default,...)`. A key without `=` must be given. A key in brackets can be left
-out: a recipe finds `layers` and the `fan_in` of a bias, `gain` follows from `nonlinearity`, `groups`
+A title is `name(key=default,...)`. A key without `=` must be given, with its name or as
+in `constant(1e-5)`. A key in brackets can be left out: a recipe finds `layers` and the `fan_in` of a bias, `gain` follows from `nonlinearity`, `groups`
 are those of the tensor, and without `padding_idx` no row is 0.
 
 The class names of Keras (`HeNormal`) and the function names of torch (`kaiming_normal_`) are

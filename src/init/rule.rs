@@ -92,7 +92,8 @@ impl Definition {
 /// # As text
 ///
 /// The text is `name` or `name(key=value,...)`, both on the command line and in recipes. Blanks
-/// around the parts are allowed, every key may be given once, and numbers are decimal.
+/// around the parts are allowed, every key may be given once, and numbers are decimal. A key that must be given needs no name:
+/// `constant(1e-5)` is `constant(value=1e-5)`.
 /// `docs/INITIALIZERS.md` of the repository and the output of `fanin inits` list all names, with
 /// keys, defaults, formulas and sources. The class names of Keras (`HeNormal`) and the function
 /// names of torch (`kaiming_normal_`) are accepted too.

@@ -1,4 +1,5 @@
-//! Initializers as text: `name` or `name(key=value,...)`.
+//! Initializers as text: `name` or `name(key=value,...)`. Required keys can be left out, as in
+//! `constant(1e-5)`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +8,7 @@ use super::key::Key;
 use super::rule::Definition;
 use super::{CATALOGUE, Init, catalogue};
 use crate::error::{Error, Result};
-use crate::text::{nearest, quoted};
+use crate::text::{excerpt, nearest, quoted};
 
 /// Names that frameworks use for keys of the table.
 const KEY_ALIASES: [(&str, &str); 6] = [
@@ -70,11 +71,12 @@ impl<'a> Call<'a> {
             ));
         };
         let mut arguments: Vec<(usize, &str)> = Vec::new();
+        let mut required = definition.keys.iter().filter(|key| key.required);
         for part in parts(inner) {
-            let Some((key, value)) = part.split_once('=') else {
-                return Err(format!("{} is not key=value", quoted(part.trim())));
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (key.trim(), value.trim()),
+                None => (bare(part.trim(), &mut required, definition)?, part.trim()),
             };
-            let (key, value) = (key.trim(), value.trim());
             let Some(position) = position(definition.keys, key) else {
                 let keys: Vec<&str> = definition.keys.iter().map(|key| key.name).collect();
                 let takes = match &keys[..] {
@@ -127,6 +129,32 @@ impl<'a> Call<'a> {
             None => Ok(init),
         }
     }
+}
+
+/// Returns the key of a value that stands without one: the next of the required keys, which a signature
+/// such as `constant(value)` shows without a default.
+///
+/// # Errors
+///
+/// A message, if the text is empty or no required key is left.
+fn bare(
+    value: &str,
+    required: &mut dyn Iterator<Item = &'static Key>,
+    definition: &Definition,
+) -> Result<&'static str, String> {
+    let key = Some(value).filter(|value| !value.is_empty());
+    if let Some(key) = key.and_then(|_| required.next()) {
+        return Ok(key.name);
+    }
+    let example = definition.keys.first().filter(|_| !value.is_empty());
+    let example = example.map_or_else(String::new, |key| {
+        format!(
+            ": write a key before it, as in {}={}",
+            key.name,
+            excerpt(value)
+        )
+    });
+    Err(format!("{} is not key=value{example}", quoted(value)))
 }
 
 /// Returns the table's spelling of a name such as `HeNormal` or `kaiming_normal_`, and true if the
@@ -202,6 +230,7 @@ impl fmt::Display for Init {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::KeyKind;
     use super::*;
     use crate::Tensor;
     use crate::init::{Family, FanMode, Nonlinearity};
@@ -263,7 +292,14 @@ mod tests {
             ),
             ("zeros(value=1)", "zeros takes no keys"),
             ("normal(std=1,std=2)", "key \"std\" is given twice"),
-            ("normal(0,1)", "\"0\" is not key=value"),
+            (
+                "normal(0,1)",
+                "\"0\" is not key=value: write a key before it, as in mean=0",
+            ),
+            ("constant(1,2)", "\"2\" is not key=value"),
+            ("constant(1,value=2)", "key \"value\" is given twice"),
+            ("constant(one)", "value=\"one\" is not a decimal number"),
+            ("zeros(1)", "\"1\" is not key=value"),
             ("normal(std=1", "parenthesis is not closed"),
             ("normal(std=1) x", "parenthesis is not closed"),
             ("normal(std=1,,mean=0)", "\"\" is not key=value"),
@@ -319,6 +355,38 @@ mod tests {
                 error.starts_with(&format!("{spec:?} is not an initializer: ")),
                 "{error}"
             );
+        }
+    }
+
+    /// Each signature is a call whose required keys have no names.
+    #[test]
+    fn required_keys_need_no_names() {
+        assert_eq!(parse("constant(1e-5)"), parse("constant(value=1e-5)"));
+        assert_eq!(parse("Constant( -2 , )"), parse("constant(value=-2)"));
+        assert_eq!(
+            parse("wang_init(768, 12)"),
+            parse("wang_init(dim=768,layers=12)")
+        );
+        for definition in CATALOGUE.iter() {
+            let required = definition.keys.iter().filter(|key| key.required);
+            let given = required.map(|key| match key.kind {
+                KeyKind::Word(words) => (key.name, words[0]),
+                _ => (key.name, "2"),
+            });
+            let given: Vec<(&str, &str)> = given.collect();
+            let call = |texts: Vec<String>| format!("{}({})", definition.name, texts.join(","));
+            let named = call(
+                given
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect(),
+            );
+            let bare = call(given.iter().map(|(_, value)| (*value).to_owned()).collect());
+            let read = |text: &str| {
+                text.parse::<Init>()
+                    .map_err(|error| error.to_string().replace(text, ""))
+            };
+            assert_eq!(read(&bare), read(&named), "{bare}");
         }
     }
 

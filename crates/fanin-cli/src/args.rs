@@ -9,6 +9,7 @@ use fanin_signal::Activation;
 
 use crate::size::size;
 use crate::suggest::{self, preset_names};
+use crate::table::terminal_width;
 
 /// The most threads that can be asked for. More than the machine has cores only cost memory.
 const MAX_THREADS: i64 = 1024;
@@ -60,8 +61,8 @@ Examples:
 Examples:
   fanin fill --init kaiming_normal --shape 512,784 --name fc.weight \\
     --seed 42 --out fc.npy
-  fanin fill --init \"constant(1e-5)\" --shape 768 --name gamma --seed 0 \\
-    --out gamma.safetensors
+  fanin fill --init \"constant(1e-5)\" --shape 768 --name gamma \\
+    --seed 0 --out gamma.safetensors
 
 `fanin inits` lists the initializers.")]
     Fill(FillArguments),
@@ -72,8 +73,8 @@ Examples:
     /// Recipe, list and seed determine every weight, so weights of the start need not be stored.
     #[command(after_long_help = "\
 Examples:
-  fanin regenerate gpt2 --tensors list.json --seed 42 --tensor \"*.mlp.*\" \\
-    --out part.safetensors
+  fanin regenerate gpt2 --tensors list.json --seed 42 \\
+    --tensor \"*.mlp.*\" --out part.safetensors
   fanin regenerate gpt2 --tensors list.json --seed 42 \\
     --tensor transformer.wte.weight --slice 0:100,: --out rows.npy")]
     Regenerate(RegenerateArguments),
@@ -135,8 +136,8 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   fanin signal
-  fanin signal --activation relu --init \"kaiming_normal,normal(std=0.02)\" \\
-    --out signal.svg")]
+  fanin signal --activation relu --out signal.svg \\
+    --init \"kaiming_normal,normal(std=0.02)\"")]
     Signal(SignalArguments),
     /// Print a script that completes commands in a shell.
     ///
@@ -216,7 +217,14 @@ pub struct TableArguments {
     /// Without it, a table is made to fit the terminal: long texts are cut, and the least important
     /// columns are left out. A file or a pipe always gets all.
     #[arg(long)]
-    pub wide: bool,
+    wide: bool,
+}
+
+impl TableArguments {
+    /// Returns the width that a table must fit, if there is one.
+    pub fn width(&self) -> Option<usize> {
+        if self.wide { None } else { terminal_width() }
+    }
 }
 
 #[derive(Args)]

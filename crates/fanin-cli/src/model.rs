@@ -148,11 +148,17 @@ pub fn recipe_of(weights: &Weights) -> fanin::Result<Recipe> {
 
 /// Returns the recipe and the seed that the metadata of weights name, and says so. A given seed comes
 /// first.
-pub fn of_metadata(weights: &Weights, seed: Option<u64>) -> Result<(Recipe, Option<u64>), Failure> {
+pub fn of_metadata(
+    weights: &Weights,
+    given: Option<u64>,
+) -> Result<(Recipe, Option<u64>), Failure> {
     let recipe = recipe_of(weights).map_err(Failure::usage)?;
     let named = weights.metadata("seed").and_then(|seed| seed.parse().ok());
-    let seed = seed.or(named);
-    let of_seed = seed.map_or_else(String::new, |seed| format!(" and seed {seed}"));
+    let seed = given.or(named);
+    let of_seed = match (given, seed) {
+        (None, Some(seed)) => format!(" and seed {seed}"),
+        _ => String::new(),
+    };
     status(&format!(
         "recipe {}{of_seed}, which the file's metadata name",
         excerpt(recipe.name())
@@ -161,20 +167,13 @@ pub fn of_metadata(weights: &Weights, seed: Option<u64>) -> Result<(Recipe, Opti
 }
 
 /// Returns the recipe that a file is compared with: the given one, or else the one that the metadata of
-/// the file name, and says so. It is `None` if they name none, or one that is not here.
+/// the file name. It is `None` if they name none, or one that is not here.
 pub fn recipe_to_compare(file: &Path, given: Option<&str>) -> Result<Option<Recipe>, Failure> {
     if let Some(given) = given {
         return recipe(given).map(Some);
     }
     let named = Weights::open(file).and_then(|weights| recipe_of(&weights));
-    let named = named.ok();
-    if let Some(recipe) = &named {
-        status(&format!(
-            "compared with recipe {}, which the file's metadata name",
-            excerpt(recipe.name())
-        ));
-    }
-    Ok(named)
+    Ok(named.ok())
 }
 
 /// Returns the slice of the fill that the text describes.

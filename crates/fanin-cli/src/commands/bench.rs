@@ -16,8 +16,8 @@ use crate::Failure;
 use crate::args::{BackendKind, BenchArguments};
 use crate::backend::no_adapter_for_the_cpu;
 use crate::format::count;
-use crate::output::{print, print_json, progress_bar};
-use crate::table::table;
+use crate::output::{print_json, progress_bar};
+use crate::table::print_table;
 
 pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     no_adapter_for_the_cpu(arguments.backend, arguments.adapter.as_deref())?;
@@ -38,10 +38,8 @@ pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
         print_json(&report)?;
         verdict(&report.rows)
     } else {
-        print(&table(
-            &COLUMNS,
-            &rows.iter().map(Row::cells).collect::<Vec<_>>(),
-        ))?;
+        let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+        print_table(&COLUMNS, &cells, arguments.table.width())?;
         verdict(&rows)
     }
 }

@@ -5,8 +5,8 @@ use crate::args::DevicesArguments;
 
 #[cfg(feature = "gpu")]
 pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
-    use crate::output::{print, print_json, status};
-    use crate::table::{Align, table};
+    use crate::output::{print_json, status};
+    use crate::table::{Column, print_table};
 
     let adapters = fanin::gpu::adapters();
     if arguments.json {
@@ -35,20 +35,18 @@ pub fn run(arguments: &DevicesArguments) -> Result<(), Failure> {
             ]
         })
         .collect();
-    print(&table(
-        &[
-            ("name", Align::Left),
-            ("backend", Align::Left),
-            ("type", Align::Left),
-            ("driver", Align::Left),
-            ("int64", Align::Left),
-            ("timestamps", Align::Left),
-            ("max binding", Align::Right),
-            ("max buffer", Align::Right),
-            ("workgroup", Align::Right),
-        ],
-        &rows,
-    ))
+    let columns = [
+        Column::left("name").name(),
+        Column::left("backend").rank(1),
+        Column::left("type").rank(2),
+        Column::left("driver").text().rank(3),
+        Column::left("int64").rank(4),
+        Column::left("timestamps").rank(7),
+        Column::right("max binding").rank(5),
+        Column::right("max buffer").rank(6),
+        Column::right("workgroup").rank(8),
+    ];
+    print_table(&columns, &rows, arguments.table.width())
 }
 
 /// Returns a limit in MiB, because most limits are powers of two.

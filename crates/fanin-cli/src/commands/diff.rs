@@ -12,8 +12,8 @@ use crate::args::DiffArguments;
 use crate::backend::Backend;
 use crate::format::number_text;
 use crate::model::{of_metadata, recipe, resolve, tensor_list, warn_of_unlisted};
-use crate::output::{bytes_bar, print, print_json};
-use crate::table::{Align, table};
+use crate::output::{bytes_bar, print_json};
+use crate::table::{Column, print_table};
 
 pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     let trained = Weights::open(&arguments.trained)?;
@@ -44,7 +44,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
     if arguments.json {
         return print_json(&diff);
     }
-    print(&table(&COLUMNS, &rows(&diff)))
+    print_table(&COLUMNS, &rows(&diff), arguments.table.width())
 }
 
 /// The start of training.
@@ -109,17 +109,17 @@ fn refuse_recipe_options(arguments: &DiffArguments, start: &str) -> Result<(), F
     }
 }
 
-const COLUMNS: [(&str, Align); 10] = [
-    ("name", Align::Left),
-    ("shape", Align::Left),
-    ("dtype", Align::Left),
-    ("n", Align::Right),
-    ("change", Align::Right),
-    ("relative", Align::Right),
-    ("cosine", Align::Right),
-    ("untouched", Align::Right),
-    ("largest", Align::Right),
-    ("note", Align::Left),
+const COLUMNS: [Column; 10] = [
+    Column::left("name").name(),
+    Column::left("shape").rank(6),
+    Column::left("dtype").rank(8),
+    Column::right("n").rank(7),
+    Column::right("change").rank(2),
+    Column::right("relative").rank(1),
+    Column::right("cosine").rank(3),
+    Column::right("untouched").rank(4),
+    Column::right("largest").rank(5),
+    Column::left("note").rank(1),
 ];
 
 fn rows(diff: &Diff) -> Vec<Vec<String>> {

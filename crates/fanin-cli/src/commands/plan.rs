@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use fanin::checkpoint::{Shards, Sources};
-use fanin::init::Distribution;
+use fanin::init::{Distribution, DistributionKind};
 use fanin::recipe::{PlanEntry, PlanRule};
 use fanin::text::excerpt;
 use fanin::{DType, Error, Fill, Plan, Shape};
@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 
 use crate::Failure;
 use crate::args::PlanArguments;
-use crate::format::count;
+use crate::format::{count, short_text};
 use crate::model::{recipe, report_unused, tensor_list};
-use crate::output::{STDOUT, write_json};
-use crate::table::{Align, write_table};
+use crate::output::{STDOUT, status, write_json};
+use crate::table::{self, Column, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let model = &arguments.model;
@@ -55,17 +55,20 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     // Rows are written as they are made, because the text of a large model is larger than its plan.
     let mut out = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
-        write_json(&mut out, &report)
+        write_json(&mut out, &report).map(|()| None)
     } else {
-        report.write_text(&mut out)
+        report.write_text(&mut out, arguments.table.width())
     };
-    written.and_then(|()| out.flush()).map_err(|source| {
+    let unfit = written.and_then(|unfit| out.flush().map(|()| unfit));
+    let unfit = unfit.map_err(|source| {
         Failure::from(Error::Io {
             path: STDOUT.to_owned(),
             action: "write",
             source,
         })
-    })
+    })?;
+    unfit.into_iter().for_each(|line| status(&line));
+    Ok(())
 }
 
 /// The output, in the order of its JSON keys.
@@ -192,40 +195,47 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
 }
 
 impl Report<'_> {
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// Writes a table that fits the width, if there is one. It returns a line about the columns that do
+    /// not fit.
+    fn write_text(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<Option<String>> {
+        // A terminal has no room for the same numbers twice.
+        let (heading, numbers): (_, fn(&Distribution) -> String) = match width {
+            Some(_) => ("numbers", numbers),
+            None => ("drawn from", Distribution::to_string),
+        };
         let mut columns = vec![
-            ("name", Align::Left),
-            ("shape", Align::Left),
-            ("dtype", Align::Left),
-            ("init", Align::Left),
-            ("drawn from", Align::Left),
-            ("fan_in", Align::Right),
-            ("fan_out", Align::Right),
-            ("bytes", Align::Right),
-            ("rule", Align::Left),
-            ("file", Align::Left),
+            Column::left("name").name(),
+            Column::left("shape").rank(3),
+            Column::left("dtype").rank(5),
+            Column::left("init").text().rank(1),
+            Column::left(heading).text().rank(2),
+            Column::right("fan_in").rank(8),
+            Column::right("fan_out").rank(9),
+            Column::right("bytes").rank(7),
+            Column::left("rule").name().rank(6),
+            Column::left("file").name().rank(10),
         ];
         // These columns appear only if a tensor has the weights of another one.
         let tied = self.tensors.iter().any(|row| row.tied_to.is_some());
-        columns.extend(tied.then_some(("tied to", Align::Left)));
+        columns.extend(tied.then_some(Column::left("tied to").name().rank(4)));
         let same = self.tensors.iter().any(|row| row.same_as.is_some());
-        columns.extend(same.then_some(("same as", Align::Left)));
+        columns.extend(same.then_some(Column::left("same as").name().rank(4)));
         // A tensor's row, and one for each of its parts.
         let cells = |row: Row<'_>| {
             let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
             let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-            let width = columns.len();
+            let cells_of_row = columns.len();
             let parts = row.parts.iter().map(|part| {
                 let mut cells = vec![
                     format!("  [{}]", part.slice),
                     String::new(),
                     String::new(),
                     part.init.clone(),
-                    part.distribution.to_string(),
+                    numbers(part.distribution),
                     number(part.fan_in),
                     number(part.fan_out),
                 ];
-                cells.resize(width, String::new());
+                cells.resize(cells_of_row, String::new());
                 cells
             });
             let parts: Vec<Vec<String>> = parts.collect();
@@ -234,7 +244,7 @@ impl Report<'_> {
                 row.shape.to_string(),
                 row.dtype.to_string(),
                 row.init,
-                row.distribution.to_string(),
+                numbers(row.distribution),
                 number(row.fan_in),
                 number(row.fan_out),
                 row.bytes.to_string(),
@@ -248,7 +258,7 @@ impl Report<'_> {
             cells.extend(same.then(|| or_none(row.same_as)));
             std::iter::once(cells).chain(parts)
         };
-        write_table(out, &columns, || self.tensors.iter().flat_map(cells))?;
+        let fit = write_table(out, &columns, || self.tensors.iter().flat_map(cells), width)?;
         if let [first, ..] = self.skipped.as_slice() {
             writeln!(
                 out,
@@ -266,6 +276,30 @@ impl Report<'_> {
             count(self.total.tensors as u128, "tensor"),
             count(self.total.parameters, "parameter"),
             count(self.total.bytes, "byte"),
-        )
+        )?;
+        Ok(table::unfit(&columns, &fit))
     }
+}
+
+/// Returns the numbers of a distribution with four digits, such as `std 0.4019, ±0.8039`, where `±` and
+/// `to` give its bounds. Its name follows from the initializer.
+fn numbers(distribution: &Distribution) -> String {
+    let Some(law) = distribution.law() else {
+        return match distribution.kind() {
+            DistributionKind::Constant { value } => short_text((*value).into()),
+            _ => distribution.to_string(),
+        };
+    };
+    // The mean of a symmetric distribution is 0 except for rounding.
+    let is_zero = |x: f64| x.abs() < 1e-9 * law.std();
+    let mean = match law.mean() {
+        mean if is_zero(mean) => String::new(),
+        mean => format!("mean {}, ", short_text(mean)),
+    };
+    let bounds = match law.support() {
+        (low, high) if low.is_infinite() && high.is_infinite() => String::new(),
+        (low, high) if is_zero(low + high) => format!(", ±{}", short_text(high)),
+        (low, high) => format!(", {} to {}", short_text(low), short_text(high)),
+    };
+    format!("{mean}std {}{bounds}", short_text(law.std()))
 }

@@ -7,15 +7,15 @@ mod terminal;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use fanin::Fill;
 use fanin::checkpoint::{self, Examined, Histogram};
 use fanin::init::Law;
 use fanin::text::shown;
+use fanin::{Fill, Recipe};
 
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::{expected_fills, recipe, warn_of_unlisted_in};
+use crate::model::{expected_fills, recipe_to_compare, warn_of_unlisted_in};
 use crate::output::{check_picture, print, save_picture, status};
 
 /// The maximum number of tensors that are drawn in detail.
@@ -39,8 +39,9 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     let file = &arguments.file;
     warn_of_unlisted_in(file);
-    let fills = match &arguments.recipe {
-        Some(name) => expected_fills(file, &recipe(name)?)?,
+    let recipe = recipe_to_compare(file, arguments.recipe.as_deref())?;
+    let fills = match &recipe {
+        Some(recipe) => expected_fills(file, recipe)?,
         None => Vec::new(),
     };
     let mut rows = checkpoint::examine(file, &fills)?;
@@ -57,9 +58,6 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     let fills: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
     let details = details(file, &rows, &fills)?;
-    for line in left_out(&rows, details.len()) {
-        status(&line);
-    }
     if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
@@ -67,19 +65,26 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
             shown(file)
         )));
     }
-    match &arguments.out {
+    let recipe = recipe.as_ref().map(Recipe::name);
+    let (detailed, more) = match &arguments.out {
         Some(out) => {
-            save_picture(
-                &page::page(arguments, &rows, &details),
-                out,
-                arguments.overwrite,
-            )?;
-            let tensors = count(rows.len() as u128, "tensor");
-            status(&format!("{tensors}, to {}", shown(out)));
-            Ok(())
+            let page = page::page(file, recipe, &rows, &details);
+            save_picture(&page, out, arguments.overwrite)?;
+            (details.len(), format!(", to {}", shown(out)))
         }
-        None => print(&terminal::view(&rows, &details)),
-    }
+        None => {
+            print(&terminal::view(&rows, &details))?;
+            let more = "; --out FILE.svg or FILE.png draws a picture".to_owned();
+            (details.len().min(terminal::DETAILED), more)
+        }
+    };
+    // A recipe that was not asked for is named.
+    let against = match (recipe, &arguments.recipe) {
+        (Some(name), None) => format!(", against recipe {name} of the file's metadata"),
+        _ => String::new(),
+    };
+    status(&format!("{}{against}{more}", drawn(&rows, detailed)));
+    Ok(())
 }
 
 /// Returns the first tensors whose elements vary. Of tensors with the same expected distribution,
@@ -142,46 +147,43 @@ fn spreads(rows: &[Examined]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Returns a line for each kind of tensor that is not drawn.
-fn left_out(rows: &[Examined], detailed: usize) -> Vec<String> {
+/// Says how many tensors are drawn and how many are not, for example "1 of 50 tensors drawn in detail
+/// (--tensor selects others), and the std of 148 tensors; without 1 tensor of integers".
+fn drawn(rows: &[Examined], detailed: usize) -> String {
     let number = |holds: &dyn Fn(&Examined) -> bool| rows.iter().filter(|row| holds(row)).count();
     let is_float = |row: &Examined| row.stats.std.is_some();
     let finite = |row: &Examined| row.stats.std.is_some_and(f64::is_finite);
     let empty = |row: &Examined| row.stats.n == 0;
+    let varied = count(number(&|row| range(row).is_some()) as u128, "tensor");
+    let mut text = format!("{detailed} of {varied} with differing elements drawn in detail");
+    if number(&|row| range(row).is_some()) > detailed {
+        text += " (--tensor selects others)";
+    }
+    if rows.len() > 1 {
+        let spreads = count(spreads(rows).len() as u128, "tensor");
+        text += &format!(", and the std of {spreads}");
+    }
     let kinds = [
-        (
-            number(&|row| !is_float(row)),
-            "of integers, or floats of a byte: not drawn",
-        ),
+        (number(&|row| !is_float(row)), "of integers or bytes"),
         (
             number(&|row| is_float(row) && empty(row)),
-            "without elements: not drawn",
+            "without elements",
         ),
         (
             number(&|row| is_float(row) && !empty(row) && !finite(row)),
-            "with NaN or infinities: not drawn",
-        ),
-        (
-            number(&|row| row.stats.std == Some(0.0)),
-            "of equal elements: not drawn in detail",
+            "with NaN or infinities",
         ),
         (
             number(&|row| finite(row) && row.stats.std != Some(0.0) && range(row).is_none()),
             "with elements too large or too small to be drawn",
         ),
     ];
-    let mut lines: Vec<String> = kinds
-        .iter()
-        .filter(|(tensors, _)| *tensors > 0)
+    let kinds = kinds.iter().filter(|(tensors, _)| *tensors > 0);
+    let kinds: Vec<String> = kinds
         .map(|(tensors, what)| format!("{} {what}", count(*tensors as u128, "tensor")))
         .collect();
-    let varied = number(&|row| range(row).is_some());
-    if varied > detailed {
-        lines.push(format!(
-            "{} of {} drawn in detail: --tensor selects others",
-            detailed,
-            count(varied as u128, "tensor")
-        ));
+    if !kinds.is_empty() {
+        text += &format!("; not drawn: {}", kinds.join(", "));
     }
-    lines
+    text
 }

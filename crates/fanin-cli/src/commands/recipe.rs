@@ -5,15 +5,16 @@ use fanin::Recipe;
 use crate::Failure;
 use crate::args::RecipeArguments;
 use crate::output::print;
-use crate::table::{Align, table};
+use crate::table::{Column, print_table, terminal_width};
 
 pub fn run(arguments: &RecipeArguments) -> Result<(), Failure> {
     match &arguments.name {
         Some(name) => print(Recipe::preset(name).map_err(Failure::usage)?.text()),
-        None => print(&table(
-            &[("preset", Align::Left), ("for", Align::Left)],
+        None => print_table(
+            &[Column::left("preset"), Column::left("for").folded()],
             &rows()?,
-        )),
+            terminal_width(),
+        ),
     }
 }
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::Failure;
 use crate::args::SignalArguments;
 use crate::format::count;
-use crate::output::{check_picture, print, print_json, progress_bar, save_picture, status};
-use crate::table::{Align, table};
+use crate::output::{check_picture, print_json, progress_bar, save_picture, status};
+use crate::table::{Column, print_table};
 
 /// The initializers that are compared by default, and their names in a picture. They are constant,
 /// have a fixed std, or scale it with the size of the layer.
@@ -54,7 +54,8 @@ pub fn run(arguments: &SignalArguments) -> Result<(), Failure> {
             signals: &runs,
         });
     }
-    print(&table(&COLUMNS, &runs.iter().map(row).collect::<Vec<_>>()))?;
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    print_table(&COLUMNS, &rows, arguments.table.width())?;
     status(&format!(
         "{}, {} inputs, seed {}; x a layer: the factor of the variance in each layer; at the last, \
          at the first: the variance there; of inputs: the share of the variance that differs \
@@ -166,16 +167,16 @@ fn propagate<'a>(
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
-const COLUMNS: [(&str, Align); 9] = [
-    ("activation", Align::Left),
-    ("init", Align::Left),
-    ("x a layer", Align::Right),
-    ("at the last", Align::Right),
-    ("of inputs", Align::Right),
-    ("activations", Align::Left),
-    ("x a layer", Align::Right),
-    ("at the first", Align::Right),
-    ("gradients", Align::Left),
+const COLUMNS: [Column; 9] = [
+    Column::left("activation"),
+    Column::left("init").text().rank(1),
+    Column::right("x a layer").rank(3),
+    Column::right("at the last").rank(5),
+    Column::right("of inputs").rank(4),
+    Column::left("activations").rank(1),
+    Column::right("x a layer").rank(3),
+    Column::right("at the first").rank(5),
+    Column::left("gradients").rank(2),
 ];
 
 fn row(run: &Run<'_>) -> Vec<String> {

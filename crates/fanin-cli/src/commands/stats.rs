@@ -6,12 +6,18 @@ use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
 use crate::model::{expected_fills, recipe_to_compare, warn_of_unlisted_in};
-use crate::output::{print, print_json, status};
-use crate::table::{Align, table};
+use crate::output::{print_json, status};
+use crate::table::{Column, print_table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     warn_of_unlisted_in(&arguments.file);
     let recipe = recipe_to_compare(&arguments.file, arguments.recipe.as_deref())?;
+    if let (Some(recipe), None) = (&recipe, &arguments.recipe) {
+        let name = recipe.name();
+        status(&format!(
+            "compared with recipe {name}, which the file's metadata name"
+        ));
+    }
     let fills = match &recipe {
         Some(recipe) => expected_fills(&arguments.file, recipe)?,
         None => Vec::new(),
@@ -23,19 +29,19 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     let compared = recipe.is_some();
     let flagged = rows.iter().filter(|row| !row.flags.is_empty()).count();
     let mut columns = vec![
-        ("name", Align::Left),
-        ("shape", Align::Left),
-        ("dtype", Align::Left),
-        ("n", Align::Right),
+        Column::left("name").name(),
+        Column::left("shape").rank(LEAST - 2),
+        Column::left("dtype").rank(LEAST),
+        Column::right("n").rank(LEAST - 1),
     ];
-    for (statistic, ..) in STATISTICS {
-        columns.push((statistic, Align::Right));
+    for Statistic { name, rank, .. } in STATISTICS {
+        columns.push(Column::right(name).rank(rank));
         if compared {
-            columns.push(("expected", Align::Right));
+            columns.push(Column::right("expected").rank(rank + 1));
         }
     }
     if compared || flagged > 0 {
-        columns.push(("flags", Align::Left));
+        columns.push(Column::left("flags").folded().rank(1));
     }
     // A tensor's row, and one for each of its parts.
     let all = rows
@@ -46,7 +52,8 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
         cells.truncate(columns.len());
         cells
     });
-    print(&table(&columns, &cells.collect::<Vec<_>>()))?;
+    let cells: Vec<_> = cells.collect();
+    print_table(&columns, &cells, arguments.table.width())?;
     if compared || flagged > 0 {
         status(&format!(
             "{} of {} flagged; one file in {:.0} has a flag by chance",
@@ -58,23 +65,41 @@ pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A statistic's name, the function that reads its expected value, and the one that writes it.
-type Statistic = (&'static str, fn(&Expected) -> &Bounds, fn(f64) -> String);
+/// A statistic that is compared with a recipe.
+struct Statistic {
+    name: &'static str,
+    /// Reads its expected value.
+    of: fn(&Expected) -> &Bounds,
+    /// Writes its expected value.
+    text: fn(f64) -> String,
+    /// The place in the order in which columns are left out. The next one is that of the expected value.
+    rank: u8,
+}
 
-/// The statistics that are compared with a recipe.
+/// The highest rank: that of the column that is left out first.
+const LEAST: u8 = 15;
+
 const STATISTICS: [Statistic; 6] = [
-    ("mean", |expected| &expected.mean, short_text),
-    ("std", |expected| &expected.std, short_text),
-    ("min", |expected| &expected.min, short_text),
-    ("max", |expected| &expected.max, short_text),
-    ("kurtosis", |expected| &expected.kurtosis, short_text),
-    // Zeros are counted.
-    (
-        "zeros",
-        |expected| &expected.zeros,
-        |zeros| format!("{zeros:.0}"),
-    ),
+    statistic("mean", |expected| &expected.mean, 3),
+    statistic("std", |expected| &expected.std, 1),
+    statistic("min", |expected| &expected.min, 5),
+    statistic("max", |expected| &expected.max, 7),
+    statistic("kurtosis", |expected| &expected.kurtosis, 11),
+    Statistic {
+        // Zeros are counted.
+        text: |zeros| format!("{zeros:.0}"),
+        ..statistic("zeros", |expected| &expected.zeros, 9)
+    },
 ];
+
+const fn statistic(name: &'static str, of: fn(&Expected) -> &Bounds, rank: u8) -> Statistic {
+    Statistic {
+        name,
+        of,
+        text: short_text,
+        rank,
+    }
+}
 
 fn cells(row: &Examined, compared: bool) -> Vec<String> {
     let missing = || "-".to_owned();
@@ -100,7 +125,7 @@ fn cells(row: &Examined, compared: bool) -> Vec<String> {
         stats.dtype.clone(),
         stats.n.to_string(),
     ];
-    for (seen, (_, of, text)) in seen.into_iter().zip(STATISTICS) {
+    for (seen, Statistic { of, text, .. }) in seen.into_iter().zip(STATISTICS) {
         cells.push(seen);
         if compared {
             let expected = row.expected.as_ref().map(|expected| of(expected).expected);

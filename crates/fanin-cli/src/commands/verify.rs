@@ -15,8 +15,8 @@ use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
 use crate::model::{of_metadata, recipe, resolve, tensor_list, warn_of_unlisted};
-use crate::output::{bytes_bar, print, print_json, status};
-use crate::table::{Align, table};
+use crate::output::{bytes_bar, print_json, status};
+use crate::table::{Column, print_table};
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -138,7 +138,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         return Ok(());
     }
     if !arguments.json {
-        print(&table(&COLUMNS, &rows(&found)))?;
+        print_table(&COLUMNS, &rows(&found), arguments.table.width())?;
     }
     Err(Failure::Run(message(
         &weights, &found, &hints, &recipe, seed,
@@ -211,16 +211,16 @@ fn message(
     message
 }
 
-const COLUMNS: [(&str, Align); 9] = [
-    ("name", Align::Left),
-    ("shape", Align::Left),
-    ("dtype", Align::Left),
-    ("n", Align::Right),
-    ("differ", Align::Right),
-    ("close", Align::Right),
-    ("first", Align::Left),
-    ("has", Align::Right),
-    ("expected", Align::Right),
+const COLUMNS: [Column; 9] = [
+    Column::left("name").name(),
+    Column::left("shape").rank(6),
+    Column::left("dtype").rank(7),
+    Column::right("n").rank(5),
+    Column::right("differ").rank(1),
+    Column::right("close").rank(8),
+    Column::left("first").rank(4),
+    Column::right("has").rank(3),
+    Column::right("expected").rank(2),
 ];
 
 /// Returns a row for each tensor that differs.

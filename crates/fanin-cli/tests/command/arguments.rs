@@ -362,6 +362,79 @@ fn help_and_version_go_to_standard_output() {
     }
 }
 
+#[test]
+fn a_signature_is_a_call() {
+    let run = Run::new();
+    let fill = |init: &str| {
+        let fill = run.cpu("fill --shape 3 --name w --seed 0 --out - --init");
+        fill.arg(init)
+    };
+    let inits = run.fanin("inits").ok();
+    assert!(
+        inits
+            .text()
+            .lines()
+            .any(|line| line.starts_with("constant(value) "))
+    );
+    assert_eq!(
+        fill("constant(1e-5)").ok().stdout,
+        1e-5f32.to_le_bytes().repeat(3)
+    );
+    fill("normal(0,1)").refused(2, &["write a key before it, as in mean=0"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn lists_fold_in_a_terminal() {
+    let run = Run::new();
+    for command in ["inits", "recipe"] {
+        let command = run.fanin(command);
+        let piped = command.ok();
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        for width in [80, 120] {
+            let lines = command.on_terminal(width);
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| line.chars().count() <= width.into()),
+                "{lines:?}"
+            );
+            // No word is lost.
+            let shown = words(&lines.join("\n"));
+            for word in words(piped.text().split_once('\n').unwrap().1) {
+                let parts = word.split_inclusive(',');
+                for part in parts {
+                    assert!(shown.iter().any(|shown| shown.contains(part)), "{part}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let run = Run::new();
+    let help = run
+        .fanin("--help")
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "")
+        .env("CLICOLOR", "1");
+    let has_colours = |lines: Vec<String>| lines.iter().any(|line| line.contains('\u{1b}'));
+    assert!(has_colours(help.on_terminal(80)));
+    assert!(!has_colours(
+        help.clone().env("NO_COLOR", "1").on_terminal(80)
+    ));
+    assert!(!has_colours(
+        help.clone().env("CLICOLOR", "0").on_terminal(80)
+    ));
+    assert!(!help.ok().text().contains('\u{1b}'));
+}
+
 /// Returns the words that bash offers for the last of these words.
 #[cfg(unix)]
 fn completed(run: &Run, words: &str) -> Vec<String> {

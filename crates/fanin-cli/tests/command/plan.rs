@@ -204,3 +204,29 @@ fn a_closed_reader_is_no_error() {
         assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{json:?}");
     }
 }
+
+/// Columns that do not fit a terminal are cut or left out. A pipe gets all.
+#[cfg(unix)]
+#[test]
+fn a_table_fits_the_terminal() {
+    let run = with_recipe();
+    let plan = run.fanin(PLAN);
+    let piped = plan.ok();
+    let piped: Vec<&str> = piped.text().lines().collect();
+    assert_eq!(plan.on_terminal(0), piped[..], "no width is known");
+    assert_eq!(plan.clone().and("--wide").on_terminal(80), piped[..]);
+    let narrow = [
+        "name          shape     init                    numbers             tied to",
+        "head.weight   [50, 16]  normal(std=0.125)       std 0.125           embed.weight",
+    ];
+    assert_eq!(plan.on_terminal(80)[..2], narrow);
+    for width in [1, 20, 40, 60, 80, 100, 120, 200] {
+        let lines = plan.on_terminal(width);
+        assert_eq!(lines.len(), piped.len(), "{lines:?}");
+        for line in &lines[..6] {
+            assert!(line.chars().count() <= width.into(), "{width}: {line:?}");
+        }
+        let given = plan.clone().env("COLUMNS", width).on_terminal(0);
+        assert_eq!(given, lines);
+    }
+}

@@ -45,10 +45,12 @@ fn has(texts: &[String], part: &str) {
 fn a_model_is_drawn_against_its_recipe() {
     let run = with_model();
     let plot = run.fanin("plot m.safetensors --recipe gpt2 --out m.svg");
-    plot.ok()
-        .says("1 tensor without elements")
-        .says("2 tensors of equal elements")
-        .says("2 of 4 tensors drawn in detail");
+    let ended = plot.ok();
+    assert_eq!(
+        ended.stderr,
+        "fanin: 2 of 4 tensors with differing elements drawn in detail (--tensor selects others), and \
+         the std of 6 tensors; not drawn: 1 tensor without elements, to m.svg\n"
+    );
     let texts = texts(&run, "m.svg");
     for part in [
         "m.safetensors",
@@ -79,6 +81,13 @@ fn a_model_is_drawn_against_its_recipe() {
 #[test]
 fn without_a_recipe_curves_are_called_fitted() {
     let run = with_model();
+    // A file without metadata names no recipe.
+    let file = run.read("m.safetensors");
+    let named = b"\"recipe\":";
+    let at = file.windows(named.len()).position(|bytes| bytes == named);
+    let mut file = file;
+    file[at.expect("metadata") + 1] = b'R';
+    run.write("m.safetensors", file);
     run.fanin("plot m.safetensors --tensor *.attn.*.weight --out m.svg")
         .ok();
     let texts = texts(&run, "m.svg");
@@ -110,7 +119,12 @@ fn one_array_is_drawn_alone() {
 #[test]
 fn the_terminal_has_a_view() {
     let run = with_model();
-    let ended = run.fanin("plot m.safetensors --recipe gpt2").ok();
+    let ended = run.fanin("plot m.safetensors").ok();
+    ended.says("fanin: 1 of 4 tensors with differing elements drawn in detail");
+    ended.says(
+        "against recipe gpt2 of the file's metadata; --out FILE.svg or FILE.png draws a picture",
+    );
+    assert_eq!(ended.stderr.lines().count(), 1);
     let view = ended.text();
     for part in [
         "wte.weight",
@@ -163,11 +177,9 @@ fn hostile_files_are_drawn() {
     }
     run.write("bad.safetensors", file);
     let plot = |more: &str| run.fanin("plot bad.safetensors").and(more);
-    plot("--out bad.svg")
-        .ok()
-        .says("1 tensor of integers")
-        .says("1 tensor with NaN")
-        .says("1 tensor of equal elements");
+    plot("--out bad.svg").ok().says(
+        "not drawn: 1 tensor of integers or bytes, 1 tensor with NaN or infinities, to bad.svg",
+    );
     has(&texts(&run, "bad.svg"), "<script>");
     plot("--out bad.png").ok();
     let ended = plot("").ok();

@@ -149,6 +149,46 @@ impl Fanin<'_> {
         ended(self.command().output().expect("the command starts"))
     }
 
+    /// Runs the command with standard output on a terminal of this width, and returns the lines that it
+    /// prints there. 0 is a terminal that does not know its width.
+    #[cfg(unix)]
+    pub fn on_terminal(&self, columns: u16) -> Vec<String> {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use rustix::termios::{Winsize, tcsetwinsize};
+        use std::io::Read;
+        use std::os::unix::ffi::OsStrExt;
+
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&ours)
+            .and_then(|()| unlockpt(&ours))
+            .expect("a terminal");
+        let name = ptsname(&ours, Vec::new()).expect("the terminal's name");
+        let terminal = rustix::fs::open(
+            OsStr::from_bytes(name.as_bytes()),
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY,
+            rustix::fs::Mode::empty(),
+        );
+        let terminal = terminal.expect("the terminal opens");
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&terminal, size).expect("a size");
+        let mut command = self.command();
+        command.stdout(terminal).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the command starts");
+        // Its copy of the terminal is closed, so that reading ends with the child.
+        drop(command);
+        let mut printed = Vec::new();
+        // Linux ends the output of a terminal with an error.
+        let _ = fs::File::from(ours).read_to_end(&mut printed);
+        child.wait().expect("the command ends");
+        let printed = String::from_utf8(printed).expect("the output is UTF-8");
+        printed.lines().map(str::to_owned).collect()
+    }
+
     /// Runs a command that must end with this status.
     pub fn ends(&self, status: i32) -> Ended {
         let ended = self.run();

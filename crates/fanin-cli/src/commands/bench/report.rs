@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::measure::{Case, Clock, Difference, Measured, Timing, hexadecimal};
 use crate::Failure;
 use crate::output::status;
-use crate::table::Align;
+use crate::table::Column;
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -122,18 +122,18 @@ impl Row {
     }
 }
 
-pub const COLUMNS: [(&str, Align); 11] = [
-    ("device", Align::Left),
-    ("fill", Align::Left),
-    ("elements", Align::Right),
-    ("time", Align::Right),
-    ("ns/element", Align::Right),
-    ("GB/s", Align::Right),
-    ("plain GB/s", Align::Right),
-    ("of plain", Align::Right),
-    ("first fill", Align::Right),
-    ("clock", Align::Left),
-    ("SHA-256", Align::Left),
+pub const COLUMNS: [Column; 11] = [
+    Column::left("device").name(),
+    Column::left("fill").rank(1),
+    Column::right("elements").rank(7),
+    Column::right("time").rank(3),
+    Column::right("ns/element").rank(6),
+    Column::right("GB/s").rank(1),
+    Column::right("plain GB/s").rank(8),
+    Column::right("of plain").rank(2),
+    Column::right("first fill").rank(5),
+    Column::left("clock").rank(9),
+    Column::left("SHA-256").rank(4),
 ];
 
 /// Reports that all rows have the CPU's bits, or fails with the first difference.

@@ -1,23 +1,21 @@
 //! The page that `fanin plot` saves: histograms, quantiles, and the std of each tensor.
 
+use std::path::Path;
+
 use fanin::checkpoint::Examined;
 use fanin::init::Law;
 use fanin_plot::{Axis, Page, Panel};
 
 use super::probability::{Probability, quantile, spaced};
 use super::{Detail, REACH, range, spreads};
-use crate::args::PlotArguments;
 use crate::format::{count, short_text};
 
 /// Returns the page with two panels for each tensor in detail, and one with the std of all tensors.
-pub fn page(arguments: &PlotArguments, rows: &[Examined], details: &[Detail]) -> Page {
-    let name = arguments
-        .file
-        .file_name()
-        .unwrap_or(arguments.file.as_os_str());
+pub fn page(file: &Path, recipe: Option<&str>, rows: &[Examined], details: &[Detail]) -> Page {
+    let name = file.file_name().unwrap_or(file.as_os_str());
     let elements: u128 = rows.iter().map(|row| u128::from(row.stats.n)).sum();
     let flagged = rows.iter().filter(|row| !row.flags.is_empty()).count();
-    let against = match &arguments.recipe {
+    let against = match recipe {
         Some(recipe) => format!(
             ", against recipe {recipe}: {}",
             match flagged {

@@ -7,10 +7,14 @@ use unicode_width::UnicodeWidthStr;
 use super::page::laws;
 use super::{Detail, range};
 use crate::format::number_text;
+use crate::table::{cut_middle, terminal_width};
 
 /// Block characters by the number of eighths that they fill, from below and from the left.
 const VERTICAL: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HORIZONTAL: [char; 9] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+/// The number of tensors that are drawn in detail: a screen has room for one histogram.
+pub const DETAILED: usize = 1;
 
 /// The number of lines of a histogram.
 const HEIGHT: usize = 8;
@@ -19,12 +23,9 @@ const WIDTHS: (usize, usize) = (40, 120);
 
 /// Returns the view, as wide as the terminal.
 pub fn view(rows: &[Examined], details: &[Detail]) -> String {
-    let size = console::Term::stdout().size_checked();
-    let width = size.map_or(80, |(_, columns)| usize::from(columns));
-    let width = width.clamp(WIDTHS.0, WIDTHS.1);
+    let width = terminal_width().unwrap_or(80).clamp(WIDTHS.0, WIDTHS.1);
     let mut text = String::new();
-    // A screen has room for one histogram.
-    if let Some(detail) = details.first() {
+    for detail in &details[..details.len().min(DETAILED)] {
         text += &histogram(detail, width);
     }
     if rows.len() > 1 {
@@ -92,7 +93,7 @@ fn spread(rows: &[Examined], width: usize) -> String {
     let room = width.saturating_sub(name_width + 14).max(8);
     let mut text = "\nstd of each tensor\n".to_owned();
     for (row, std) in rows {
-        let name = cut(&excerpt(&row.stats.name), name_width);
+        let name = cut_middle(&excerpt(&row.stats.name), name_width);
         let pad = " ".repeat(name_width - name.width().min(name_width));
         let eighths = (std / most * (8 * room) as f64).round() as usize;
         let bar = "█".repeat(eighths / 8) + &HORIZONTAL[eighths % 8].to_string();
@@ -104,20 +105,4 @@ fn spread(rows: &[Examined], width: usize) -> String {
         );
     }
     text
-}
-
-/// Shortens a name to a width. It keeps the end, which is more specific than the beginning.
-fn cut(name: &str, width: usize) -> String {
-    if name.width() <= width {
-        return name.to_owned();
-    }
-    let mut rest = name;
-    while rest.width() + 1 > width {
-        let mut chars = rest.chars();
-        if chars.next().is_none() {
-            break;
-        }
-        rest = chars.as_str();
-    }
-    format!("…{rest}")
 }
