@@ -32,7 +32,7 @@ pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
             checkpoint::diff_some(start, &trained, &compared.skipped, &mut progress)
         }
         Origin::Weights(start) => {
-            refuse_recipe_options(arguments, &start)?;
+            refuse_recipe_options(arguments, start)?;
             let start = Weights::open(start)?;
             warn_of_unlisted(&start);
             crate::backend::start_threads(arguments.backend.threads)?;
