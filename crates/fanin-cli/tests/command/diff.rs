@@ -423,3 +423,22 @@ fn invalid_requests_are_refused() {
     );
     diff("gpt2 w.safetensors --seed 1").refused(1, &["tensor \"w\"", "matched by no rule of gpt2"]);
 }
+
+#[test]
+fn without_a_start_the_metadata_name_it() {
+    let run = Run::new();
+    run.list("list.json", &[("fc.weight", &[4, 3])]);
+    run.cpu("init kaiming --tensors list.json --seed 42 --out m.safetensors")
+        .ok();
+    let diff = |more: &str| run.cpu("diff m.safetensors --json").and(more).ok();
+    let named = diff("");
+    named.says("recipe kaiming and seed 42, which the file's metadata name");
+    assert_eq!(named.json()["total"]["untouched_share"], 1.0);
+    let other = diff("--seed 43");
+    other.says("recipe kaiming, which the file's metadata name");
+    assert_ne!(other.json()["total"]["untouched_share"], 1.0);
+
+    run.cpu("fill --init zeros --shape 3 --name w --seed 1 --out none.safetensors")
+        .ok();
+    run.cpu("diff none.safetensors").ends(2);
+}
