@@ -1,6 +1,6 @@
 //! The command line's arguments. Scripts depend on their names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -92,13 +92,10 @@ Examples:
     /// It prints a row for each tensor, and one for all together: the norm of the change, absolute and
     /// relative to the norm of the start, the cosine between start and trained weights, and the share
     /// of unchanged elements.
-    #[command(
-        allow_missing_positional = true,
-        after_long_help = "\
+    #[command(after_long_help = "\
 Examples:
   fanin diff gpt2 trained.safetensors --seed 42
-  fanin diff step-0.safetensors step-1000.safetensors"
-    )]
+  fanin diff step-0.safetensors step-1000.safetensors")]
     Diff(DiffArguments),
     /// Show statistics of the tensors in a file, with a row for each.
     ///
@@ -473,17 +470,19 @@ pub struct VerifyArguments {
 
 #[derive(Args)]
 pub struct DiffArguments {
-    /// The start: weights, a preset or a .toml file.
+    /// The start: weights, a preset or a .toml file; alone, it is B.
     ///
-    /// The weights of a recipe are made in memory [default: the recipe that the metadata of B name].
+    /// The weights of a recipe are made in memory. The start of B alone is the recipe that its metadata
+    /// name.
+    // An optional position before a required one could not be apart from it, as in `A --seed 1 B`.
     #[arg(value_name = "A", value_parser = suggest::presets(), hide_possible_values = true)]
-    pub start: Option<String>,
+    first: String,
     /// The trained weights: a file, an index or a folder.
     ///
     /// A .safetensors file, a model.safetensors.index.json with its shards beside it, or a folder that
     /// holds one of these or the files of all ranks.
-    #[arg(value_name = "B", required = true)]
-    pub trained: PathBuf,
+    #[arg(value_name = "B")]
+    second: Option<PathBuf>,
     /// The seed of a recipe [default: the recipe's].
     ///
     /// A number of 64 bits, decimal or hexadecimal as in 0x2a [default: the recipe's seed, or without A
@@ -509,6 +508,18 @@ pub struct DiffArguments {
     pub table: TableArguments,
     #[command(flatten)]
     pub backend: BackendArguments,
+}
+
+impl DiffArguments {
+    /// Returns the start of training, if it is given.
+    pub fn start(&self) -> Option<&str> {
+        self.second.is_some().then_some(&self.first)
+    }
+
+    /// Returns the trained weights.
+    pub fn trained(&self) -> &Path {
+        self.second.as_deref().unwrap_or(Path::new(&self.first))
+    }
 }
 
 #[derive(Args)]

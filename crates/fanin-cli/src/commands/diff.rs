@@ -16,7 +16,7 @@ use crate::output::{bytes_bar, print_json};
 use crate::table::{Column, print_table};
 
 pub fn run(arguments: &DiffArguments) -> Result<(), Failure> {
-    let trained = Weights::open(&arguments.trained)?;
+    let trained = Weights::open(arguments.trained())?;
     warn_of_unlisted(&trained);
     let bar = bytes_bar(trained.total_bytes());
     let mut progress = |bytes| {
@@ -58,7 +58,7 @@ enum Origin<'a> {
 /// Returns the start that the arguments give, or else the recipe that the metadata of the trained
 /// weights name.
 fn start<'a>(arguments: &'a DiffArguments, trained: &Weights) -> Result<Origin<'a>, Failure> {
-    let (recipe, seed) = match &arguments.start {
+    let (recipe, seed) = match arguments.start() {
         None => of_metadata(trained, arguments.seed)?,
         Some(start) if is_recipe(start) => (recipe(start)?, arguments.seed),
         Some(start) => return Ok(Origin::Weights(start)),

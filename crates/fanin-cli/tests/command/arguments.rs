@@ -322,7 +322,7 @@ fn an_interrupted_run_leaves_no_file() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args(["-TERM", &child.id().to_string()])
         .status();
     assert!(kill.unwrap().success());
     let ended = ended(child.wait_with_output().unwrap());
