@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(ranks_of("dp=2,tp=4"), Some(8));
         assert_eq!((ranks_of("dp=2,tp"), ranks_of("dp=x")), (None, None));
         assert!(is_hash(&"0a".repeat(32)) && !is_hash(&"0A".repeat(32)));
-        assert_eq!(first_difference(b"abc", b"abd"), Some(2));
+        assert_eq!(first_difference(b"abc", b"abx"), Some(2));
         assert_eq!(first_difference(b"abc", b"ab"), Some(2));
         assert_eq!(first_difference(b"abc", b"abc"), None);
     }

@@ -611,7 +611,7 @@ fn the_command_names_a_fault_of_the_header() {
             "\"seed\":\"43\"",
             "its metadata has seed \"43\", not \"42\"",
         ),
-        ("\"stream\":", "\"strean\":", "its metadata lacks stream"),
+        ("\"stream\":", "\"strexm\":", "its metadata lacks stream"),
         (
             "\"pt\"",
             "\"qt\"",
