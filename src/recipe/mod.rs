@@ -595,10 +595,15 @@ impl Recipe {
         self.chain
             .places
             .iter()
-            .map(|place| PlanRule {
+            .zip(&self.chain.rules)
+            .map(|(place, rule)| PlanRule {
                 recipe: self.chain.files[place.file].name.clone(),
                 line: place.rule.0,
                 column: place.rule.1,
+                init: match &rule.assignment {
+                    Assignment::Init(init) => Some(init.text()),
+                    _ => None,
+                },
             })
             .collect()
     }

@@ -134,6 +134,8 @@ pub struct PlanRule {
     pub line: usize,
     /// Its column, from 1.
     pub column: usize,
+    /// Its initializer as the recipe has it, before numbers are computed. `None` if the rule gives none.
+    pub init: Option<String>,
 }
 
 impl Plan {

@@ -13,6 +13,8 @@ const MAX_LENGTH: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     init: Init,
+    /// The text, if it has expressions. Another initializer prints as it was written.
+    text: Option<String>,
     /// The positions of the keys with expressions, and the expressions.
     computed: Vec<(usize, Expression)>,
 }
@@ -59,6 +61,7 @@ impl Template {
         let position = |(name, expression)| (init.definition().position(name), expression);
         Ok(Template {
             init,
+            text: (!computed.is_empty()).then(|| text.to_owned()),
             computed: computed.into_iter().map(position).collect(),
         })
     }
@@ -84,6 +87,12 @@ impl Template {
         let checked = init.check();
         checked.map_err(|error| Error::spec(&init.to_string(), error.to_string()))?;
         Ok(init)
+    }
+
+    /// Returns the text as the recipe has it.
+    pub fn text(&self) -> String {
+        let text = self.text.clone();
+        text.unwrap_or_else(|| self.init.to_string())
     }
 
     /// Returns the globs of the expressions.

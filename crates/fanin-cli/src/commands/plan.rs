@@ -119,6 +119,9 @@ struct Row<'a> {
     shape: &'a Shape,
     dtype: DType,
     init: String,
+    /// The initializer as the recipe has it, before numbers are computed.
+    #[serde(skip)]
+    init_of_rule: Option<&'a str>,
     distribution: &'a Distribution,
     fan_in: Option<u64>,
     fan_out: Option<u64>,
@@ -168,6 +171,7 @@ fn row<'a>(plan: &'a Plan, entry: &'a PlanEntry, seed: Option<u64>, file: &'a st
         shape: fill.shape(),
         dtype: fill.dtype(),
         init: entry.init.to_string(),
+        init_of_rule: entry.rule.and_then(|rule| plan.rules[rule].init.as_deref()),
         distribution: fill.distribution(),
         fan_in: entry.fans.map(|fans| fans.fan_in),
         fan_out: entry.fans.map(|fans| fans.fan_out),
@@ -243,7 +247,7 @@ impl Report<'_> {
                 row.name.to_owned(),
                 row.shape.to_string(),
                 row.dtype.to_string(),
-                row.init,
+                row.init_of_rule.map_or(row.init, str::to_owned),
                 numbers(row.distribution),
                 number(row.fan_in),
                 number(row.fan_out),

@@ -49,12 +49,12 @@ fn a_plan_has_a_row_for_each_tensor_and_a_total() {
     assert_eq!(
         run.fanin(PLAN).ok().text(),
         "\
-name          shape     dtype  init                     drawn from                                                            fan_in  fan_out  bytes  rule         file               tied to
-head.weight   [50, 16]  f32    normal(std=0.125)        normal(mean=0,std=0.125)                                                   -        -   3200  own.toml:1   model.safetensors  embed.weight
-embed.weight  [50, 16]  bf16   normal(std=0.125)        normal(mean=0,std=0.125)                                                   -        -   1600  own.toml:5   model.safetensors  -
-fc.weight     [32, 16]  f32    he_normal                truncated_normal(mean=0,std=0.4019362,low=-0.8038724,high=0.8038724)      16       32   2048  own.toml:14  model.safetensors  -
-fc.bias       [32]      f32    bias_uniform(fan_in=16)  uniform(low=-0.25,high=0.25)                                               -        -    128  own.toml:10  model.safetensors  -
-none          [0, 4]    f32    he_normal                constant(value=0)                                                          4        0      0  own.toml:14  model.safetensors  -
+name          shape     dtype  init                           drawn from                                                            fan_in  fan_out  bytes  rule         file               tied to
+head.weight   [50, 16]  f32    normal(std=0.125)              normal(mean=0,std=0.125)                                                   -        -   3200  own.toml:1   model.safetensors  embed.weight
+embed.weight  [50, 16]  bf16   normal(std=0.5/sqrt(dim(-1)))  normal(mean=0,std=0.125)                                                   -        -   1600  own.toml:5   model.safetensors  -
+fc.weight     [32, 16]  f32    he_normal                      truncated_normal(mean=0,std=0.4019362,low=-0.8038724,high=0.8038724)      16       32   2048  own.toml:14  model.safetensors  -
+fc.bias       [32]      f32    bias_uniform                   uniform(low=-0.25,high=0.25)                                               -        -    128  own.toml:10  model.safetensors  -
+none          [0, 4]    f32    he_normal                      constant(value=0)                                                          4        0      0  own.toml:14  model.safetensors  -
 total: 5 tensors, 2,144 parameters, 6,976 bytes; seed -
 "
     );
