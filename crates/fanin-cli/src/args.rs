@@ -156,6 +156,20 @@ Examples:
 }
 
 impl Command {
+    /// Returns true if it computes on all cores. The others print what is at hand, and a shell may run them
+    /// whenever it starts.
+    pub fn uses_threads(&self) -> bool {
+        !matches!(
+            self,
+            Command::Plan(_)
+                | Command::Devices(_)
+                | Command::Recipe(_)
+                | Command::Inits(_)
+                | Command::Completions(_)
+                | Command::Man(_)
+        )
+    }
+
     /// Returns the requested number of threads.
     pub fn threads(&self) -> Option<u16> {
         let backend = match self {
@@ -227,7 +241,7 @@ impl TableArguments {
 #[derive(Args)]
 #[command(next_help_heading = "Backend")]
 pub struct BackendArguments {
-    /// Where to fill: auto, gpu or cpu.
+    /// The backend: auto, gpu or cpu.
     ///
     /// Every backend makes the same bits. auto takes a GPU if there is one, else the CPU.
     #[arg(long, value_enum, default_value = "auto", hide_possible_values = true)]

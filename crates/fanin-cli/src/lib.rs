@@ -90,7 +90,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
     signals::let_large_writes_fail();
     let command = arguments.command;
-    let result = threads::run(command.threads(), || run_command(&command));
+    let result = match command.uses_threads() {
+        true => threads::run(command.threads(), || run_command(&command)),
+        false => run_command(&command),
+    };
     let (message, status) = match result {
         Ok(()) | Err(Failure::Closed) => return 0,
         Err(Failure::Run(message)) => (message, 1),
