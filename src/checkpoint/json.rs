@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::foreign::{self, FIRST_BYTES};
 use super::header::read_dims;
 use super::limits::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, long_name};
-use super::metadata::Text;
+use super::metadata::{Text, read_pairs};
 use crate::error::{Error, Result};
 use crate::read::{BOM, format_error, read_limited};
 use crate::tensor::{DType, ListedTensor, Shape};
@@ -44,26 +44,15 @@ pub(super) struct Pairs(pub Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Pairs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object whose values are texts")
+        let mut pairs = Vec::new();
+        read_pairs(deserializer, |key, value| {
+            if pairs.len() == MAX_TENSORS {
+                return Err(too_many());
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Text(key), Text(value))) = map.next_entry()? {
-                    if pairs.len() == MAX_TENSORS {
-                        return Err(A::Error::custom(too_many()));
-                    }
-                    pairs.push((key.into_owned(), value.into_owned()));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(Texts)
+            pairs.push((key.into_owned(), value.into_owned()));
+            Ok(())
+        })?;
+        Ok(Pairs(pairs))
     }
 }
 

@@ -73,24 +73,34 @@ impl Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Metadata;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object whose values are texts")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let mut metadata = Metadata::default();
-                while let Some((Text(key), Text(value))) = map.next_entry()? {
-                    metadata.push(&key, &value).map_err(A::Error::custom)?;
-                }
-                Ok(metadata)
-            }
-        }
-        deserializer.deserialize_map(Pairs)
+        let mut metadata = Metadata::default();
+        read_pairs(deserializer, |key, value| metadata.push(&key, &value))?;
+        Ok(metadata)
     }
+}
+
+/// Reads a JSON object of texts. `push` gets each pair in the file's order, also keys that stand twice, and
+/// can refuse it by a message.
+pub(super) fn read_pairs<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    push: impl FnMut(Cow<'de, str>, Cow<'de, str>) -> Result<(), String>,
+) -> Result<(), D::Error> {
+    struct Pairs<F>(F);
+    impl<'de, F: FnMut(Cow<'de, str>, Cow<'de, str>) -> Result<(), String>> Visitor<'de> for Pairs<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object whose values are texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((Text(key), Text(value))) = map.next_entry()? {
+                (self.0)(key, value).map_err(A::Error::custom)?;
+            }
+            Ok(())
+        }
+    }
+    deserializer.deserialize_map(Pairs(push))
 }
 
 /// A text of JSON, which is borrowed if it has no escapes.
