@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::tensor::DType;
+#[cfg(feature = "recipe")]
+use crate::tensor::Shape;
 use crate::text::{bounded, excerpt, one_line, quoted, quoted_list};
 
 /// The result of every function of this crate that can fail.
@@ -144,10 +146,12 @@ pub enum Error {
     },
 
     /// Tensors that no rule of the recipe or of the shard spec matches.
-    #[error("{}", unmatched(.tensors, .recipe, .key))]
+    #[error("{}", unmatched(.tensors, *.count, .recipe, .key))]
     Unmatched {
-        /// The name and the shape of each tensor.
+        /// The name and the shape of each tensor, of the first 1,000 at most.
         tensors: Vec<(String, String)>,
+        /// The number of all such tensors.
+        count: usize,
         /// The recipe's name.
         recipe: String,
         /// The key that a rule for them needs besides `match`.
@@ -337,6 +341,32 @@ impl Error {
         }
     }
 
+    /// Returns [`Error::Unmatched`] unless these tensors are none. It is made in one pass, and its size is
+    /// bounded: a list may have a million tensors.
+    #[cfg(feature = "recipe")]
+    pub(crate) fn refuse_unmatched<'a>(
+        mut tensors: impl Iterator<Item = (&'a str, &'a Shape)>,
+        recipe: &str,
+        key: &'static str,
+    ) -> Result<()> {
+        /// The tensors that the error holds.
+        const HELD: usize = 1000;
+        let held: Vec<(String, String)> = tensors
+            .by_ref()
+            .take(HELD)
+            .map(|(name, shape)| (name.to_owned(), shape.to_string()))
+            .collect();
+        match held.len() + tensors.count() {
+            0 => Ok(()),
+            count => Err(Error::Unmatched {
+                tensors: held,
+                count,
+                recipe: recipe.to_owned(),
+                key,
+            }),
+        }
+    }
+
     /// Returns the error without the tensor and the rule of a recipe that it concerns.
     #[must_use]
     pub fn fault(&self) -> &Error {
@@ -406,10 +436,10 @@ fn of(tensor: &Option<String>) -> String {
 }
 
 /// The message about tensors without a rule, with globs that would match them.
-fn unmatched(tensors: &[(String, String)], recipe: &str, key: &str) -> String {
+fn unmatched(tensors: &[(String, String)], count: usize, recipe: &str, key: &str) -> String {
     /// The tensors, and the globs, that the message shows.
     const SHOWN: usize = 8;
-    let (subject, verb) = match tensors.len() {
+    let (subject, verb) = match count {
         1 => ("tensor".to_owned(), "is"),
         count => (format!("{count} tensors"), "are"),
     };
@@ -417,8 +447,8 @@ fn unmatched(tensors: &[(String, String)], recipe: &str, key: &str) -> String {
     let mut named: Vec<String> = named
         .map(|(name, shape)| format!("{} of shape {}", quoted(name), excerpt(shape)))
         .collect();
-    if tensors.len() > SHOWN {
-        named.push(format!("and {} more", tensors.len() - SHOWN));
+    if count > SHOWN {
+        named.push(format!("and {} more", count - SHOWN));
     }
     // Names of one module in many layers differ before their last part.
     let mut globs: Vec<String> = Vec::new();

@@ -1,6 +1,7 @@
 //! Comparison: how far trained weights have moved from their start.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -256,7 +257,7 @@ impl StartTensor<'_> {
                 Ok(Some(Regions::new(&part.whole, &part.part)))
             }
             (Some(_), part, start) if part != start => {
-                let what = |part: Option<&PartOf>, shape: &[u64]| match part {
+                let what = |part: Option<&Arc<PartOf>>, shape: &[u64]| match part {
                     Some(of) => format!(
                         "part {} of shape {}",
                         excerpt(&of.part.to_string()),

@@ -18,6 +18,18 @@ pub(super) const MAX_NAME_BYTES: usize = 1 << 16;
 /// The longest text of a shape in bytes, blanks included.
 pub(super) const MAX_SHAPE_BYTES: usize = 4096;
 
+/// The most different parts of tensors in a file, where tensors of one shape share a part.
+pub(super) const MAX_FILE_PARTS: usize = 1 << 16;
+
+/// The most bytes of the header of each rank's file, where the files of all ranks are read together.
+pub(super) const MAX_RANK_HEADER_BYTES: usize = 32_000_000;
+
+/// The most parts of tensors in the files of all ranks together, without those of the same elements.
+pub(super) const MAX_RANK_PARTS: usize = 1 << 21;
+
+/// The most different parts in the files of all ranks together.
+pub(super) const MAX_DIFFERENT_RANK_PARTS: usize = 1 << 17;
+
 /// The most pairs of the metadata of a file, and of all shards together.
 pub(super) const MAX_METADATA_PAIRS: usize = 1 << 20;
 

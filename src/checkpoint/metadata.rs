@@ -55,12 +55,16 @@ impl Metadata {
 
     /// Returns the pairs in their order. Keys can be there twice.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        (0..self.ends.len()).map(|i| {
-            let start = i.checked_sub(1).map_or(0, |before| self.ends[before][1]);
-            let [end_of_key, end] = self.ends[i];
-            let part = |range: Range<u32>| &self.text[range.start as usize..range.end as usize];
-            (part(start..end_of_key), part(end_of_key..end))
-        })
+        (0..self.ends.len()).map(|index| self.pair(index))
+    }
+
+    /// Returns the pair with this index. There must be one.
+    pub fn pair(&self, index: usize) -> (&str, &str) {
+        let before = index.checked_sub(1);
+        let start = before.map_or(0, |before| self.ends[before][1]);
+        let [end_of_key, end] = self.ends[index];
+        let part = |range: Range<u32>| &self.text[range.start as usize..range.end as usize];
+        (part(start..end_of_key), part(end_of_key..end))
     }
 
     /// Returns the value of a key: that of the first pair, if several have it.

@@ -20,6 +20,7 @@
 //! # Ok::<(), fanin::Error>(())
 //! ```
 
+mod assembly;
 mod contents;
 mod diff;
 mod examine;

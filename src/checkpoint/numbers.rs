@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::{bf16, f16};
 
@@ -29,7 +30,7 @@ pub(super) struct FileArray {
     pub name: String,
     pub shape: Vec<u64>,
     /// The whole tensor, if the file holds a part of it.
-    pub part_of: Option<PartOf>,
+    pub part_of: Option<Arc<PartOf>>,
     /// The dtype in the file, in lower case.
     pub dtype: String,
     /// The dtype in which fanin would fill it, if it is one of floats.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::header::HeaderEntry;
-use super::limits::MAX_SHAPE_BYTES;
+use super::limits::{MAX_FILE_PARTS, MAX_SHAPE_BYTES};
 use super::metadata::Metadata;
 use crate::error::Result;
 use crate::fill::Fill;
@@ -20,12 +21,12 @@ pub(super) const FANIN: &str = "fanin";
 pub(super) const SHAPE: &str = "shape:";
 pub(super) const SLICE: &str = "slice:";
 
-/// A whole tensor, and the part of it that a file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A whole tensor, and the part of it that a file holds, which can be the whole.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PartOf {
     /// The shape of the whole tensor.
     pub whole: Shape,
-    /// The part, which is not the whole.
+    /// The part.
     pub part: Part,
 }
 
@@ -49,7 +50,7 @@ impl PartOf {
 }
 
 /// Returns the fill that a file's tensor, whole or a part, is compared with.
-pub(super) fn narrowed(fill: &Fill, part: Option<&PartOf>) -> Result<Fill, String> {
+pub(super) fn narrowed(fill: &Fill, part: Option<&Arc<PartOf>>) -> Result<Fill, String> {
     match part {
         Some(part) => part.narrow(fill),
         None => Ok(fill.clone()),
@@ -59,7 +60,12 @@ pub(super) fn narrowed(fill: &Fill, part: Option<&PartOf>) -> Result<Fill, Strin
 /// The metadata of a file, in which the parts of its tensors are looked up.
 pub(super) struct PartMetadata<'a> {
     path: &'a Path,
-    by_key: HashMap<&'a str, &'a str>,
+    metadata: &'a Metadata,
+    /// The indices of the pairs about parts, sorted by key. A file can have a million.
+    by_key: Vec<usize>,
+    /// The parts by the texts of their whole shape and their slice. Tensors of one shape share a part,
+    /// because a model has far more tensors than shapes.
+    known: HashMap<(&'a str, &'a str), Arc<PartOf>>,
     /// True if `shape` and `slice` describe the file's only tensor, as `fanin fill` writes them.
     of_only_tensor: bool,
 }
@@ -72,28 +78,40 @@ impl<'a> PartMetadata<'a> {
                 || key.starts_with(SHAPE)
                 || key.starts_with(SLICE)
         };
-        let mut by_key = HashMap::new();
-        for (key, value) in metadata.iter().filter(|(key, _)| is_about_parts(key)) {
-            // As for all metadata, the first of several equal keys holds.
-            by_key.entry(key).or_insert(value);
-        }
-        // The keys are common words, which other programs may use for other things.
-        let of_only_tensor = tensors == 1
-            && [FANIN, "shape", "slice"]
-                .iter()
-                .all(|key| by_key.contains_key(key));
-        PartMetadata {
+        let pairs = metadata.iter().enumerate();
+        let pairs = pairs.filter(|(_, (key, _))| is_about_parts(key));
+        let mut by_key: Vec<usize> = pairs.map(|(index, _)| index).collect();
+        // Stable: as for all metadata, the first of several equal keys holds.
+        by_key.sort_by_key(|&index| metadata.pair(index).0);
+        let mut parts = PartMetadata {
             path,
+            metadata,
             by_key,
-            of_only_tensor,
-        }
+            known: HashMap::new(),
+            of_only_tensor: false,
+        };
+        // The keys are common words, which other programs may use for other things.
+        let mut keys = [FANIN, "shape", "slice"].iter();
+        parts.of_only_tensor = tensors == 1 && keys.all(|key| parts.get(key).is_some());
+        parts
+    }
+
+    /// Returns the value of a key about parts.
+    fn get(&self, key: &str) -> Option<&'a str> {
+        let metadata = self.metadata;
+        let first = self
+            .by_key
+            .partition_point(|&index| metadata.pair(index).0 < key);
+        let (found, value) = metadata.pair(*self.by_key.get(first)?);
+        (found == key).then_some(value)
     }
 
     /// Returns the metadata's `slice` if it is all that is known of the parts that a file holds,
     /// without the shapes of the whole tensors.
     pub fn slice_alone(&self) -> Option<&'a str> {
-        let shapes = self.by_key.keys().any(|key| key.starts_with(SHAPE));
-        let slice = self.by_key.get("slice").copied();
+        let mut keys = self.by_key.iter().map(|&index| self.metadata.pair(index).0);
+        let shapes = keys.any(|key| key.starts_with(SHAPE));
+        let slice = self.get("slice");
         slice.filter(|_| !shapes && !self.of_only_tensor)
     }
 
@@ -105,12 +123,12 @@ impl<'a> PartMetadata<'a> {
     /// # Errors
     ///
     /// [`Error::Format`](crate::Error::Format), naming the tensor, if it does not.
-    pub fn part_of(&self, entry: &HeaderEntry) -> Result<Option<PartOf>> {
-        let refused = |reason: String| Err(format_error(self.path, Some(&entry.name), reason));
+    pub fn part_of(&mut self, entry: &HeaderEntry) -> Result<Option<Arc<PartOf>>> {
+        let path = self.path;
+        let refused = |reason: String| Err(format_error(path, Some(&entry.name), reason));
         let text = |prefix: &str, alone: &str| {
-            let own = self.by_key.get(format!("{prefix}{}", entry.name).as_str());
-            let own = own.or_else(|| self.by_key.get(alone).filter(|_| self.of_only_tensor));
-            own.copied()
+            let own = self.get(&format!("{prefix}{}", entry.name));
+            own.or_else(|| self.get(alone).filter(|_| self.of_only_tensor))
         };
         let (shape, slice) = match (text(SHAPE, "shape"), text(SLICE, "slice")) {
             (None, None) => return Ok(None),
@@ -125,30 +143,46 @@ impl<'a> PartMetadata<'a> {
                 ));
             }
         };
-        let dims: Option<Vec<u64>> = Some(shape)
-            .filter(|shape| shape.len() <= MAX_SHAPE_BYTES)
-            .and_then(|shape| serde_json::from_str(shape).ok());
-        let Some(dims) = dims else {
-            return refused(format!(
-                "has metadata of shape {}: it must be a list of whole numbers, as in [4096, 4096]",
-                quoted(shape)
-            ));
+        let of = match self.known.get(&(shape, slice)) {
+            Some(known) => Arc::clone(known),
+            None if self.known.len() == MAX_FILE_PARTS => {
+                return refused(format!(
+                    "is one of more than {MAX_FILE_PARTS} different parts, the most that are read of a file"
+                ));
+            }
+            None => {
+                let of = parse(shape, slice);
+                let of = of.map_err(|reason| format_error(path, Some(&entry.name), reason))?;
+                let of = Arc::new(of);
+                self.known.insert((shape, slice), Arc::clone(&of));
+                of
+            }
         };
-        let whole = Shape::new(dims)
-            .map_err(|error| format_error(self.path, Some(&entry.name), error.to_string()))?;
-        let part = Part::parse(slice, &whole)
-            .map_err(|error| format_error(self.path, Some(&entry.name), error.to_string()))?;
-        if part.dims() != entry.shape {
+        if of.part.dims() != entry.shape {
             return refused(format!(
                 "has shape {}, but the part {} that its metadata names has {}",
                 dims_text(&entry.shape),
-                excerpt(&part.to_string()),
-                dims_text(&part.dims())
+                excerpt(&of.part.to_string()),
+                dims_text(&of.part.dims())
             ));
         }
-        if part == Part::slice(Slice::full(&whole)) {
-            return Ok(None);
-        }
-        Ok(Some(PartOf { whole, part }))
+        let is_whole = of.part == Part::slice(Slice::full(&of.whole));
+        Ok((!is_whole).then_some(of))
     }
+}
+
+/// Reads the texts of a whole shape and of a slice. Returns the reason if they are invalid.
+fn parse(shape: &str, slice: &str) -> Result<PartOf, String> {
+    let dims: Option<Vec<u64>> = Some(shape)
+        .filter(|shape| shape.len() <= MAX_SHAPE_BYTES)
+        .and_then(|shape| serde_json::from_str(shape).ok());
+    let dims = dims.ok_or_else(|| {
+        format!(
+            "has metadata of shape {}: it must be a list of whole numbers, as in [4096, 4096]",
+            quoted(shape)
+        )
+    })?;
+    let whole = Shape::new(dims).map_err(|error| error.to_string())?;
+    let part = Part::parse(slice, &whole).map_err(|error| error.to_string())?;
+    Ok(PartOf { whole, part })
 }

@@ -1,21 +1,18 @@
 //! A folder with a file for each rank of a training, read as one model.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
+use super::assembly::Assembly;
 use super::header;
-use super::limits::MAX_HEADERS_BYTES;
+use super::limits::MAX_RANK_HEADER_BYTES;
 use super::metadata::Metadata;
 use super::part_of::{FANIN, SHAPE, SLICE};
 use super::shards::{INDEX, SINGLE, rank_file_name, rank_of_file};
-use super::weights::{Held, Place, StoredTensor, Weights};
+use super::weights::{StoredTensor, Weights};
 use crate::error::{Error, Result};
-use crate::job::Regions;
-use crate::part::Part;
 use crate::read::format_error;
-use crate::tensor::{Shape, Slice};
 use crate::text::{dims_text, excerpt, quoted};
 
 /// Checks that a folder with rank files has no model in another form beside them, which would hide them.
@@ -87,38 +84,42 @@ pub(super) fn open(folder: &Path) -> Result<Option<Weights>> {
             rank_file_name(missing, ranks)
         ));
     }
-    let mut files = Vec::new();
-    let mut headers_bytes = 0;
-    for rank in 0..ranks {
-        let path = folder.join(rank_file_name(rank, ranks));
-        let (file, header_bytes) = Weights::of_file_with_size(&path)?;
-        headers_bytes += header_bytes;
-        if headers_bytes > MAX_HEADERS_BYTES {
-            return refused(format!(
-                "holds rank files whose headers have more than {MAX_HEADERS_BYTES} bytes together, \
-                 the most that is read: read single files"
-            ));
-        }
-        check_rank(&file, rank, ranks)?;
-        if let Some(first) = files.first() {
-            same_model(first, &file)?;
-        }
-        files.push(file);
+    let first = open_rank(folder, 0, ranks)?;
+    let mut model = Assembly::new(folder, first.tensors().len());
+    model.add(&first, &first)?;
+    // One file at a time: a folder can have thousands, and each lists all tensors.
+    for rank in 1..ranks {
+        let file = open_rank(folder, rank, ranks)?;
+        same_model(&first, &file)?;
+        model.add(&first, &file)?;
     }
-    let Some(first) = files.first() else {
-        return Ok(None);
-    };
-    let tensors = first
-        .tensors()
-        .iter()
-        .map(|tensor| assemble(tensor, &files));
-    let tensors = tensors.collect::<Result<Vec<_>>>()?;
+    let bytes = model.bytes;
+    let tensors = model.into_tensors(&first, ranks)?;
     let mut metadata = Metadata::default();
     for (key, value) in model_metadata(first.all_metadata().iter()) {
         let refused = |reason| format_error(first.path(), None, reason);
         metadata.push(key, value).map_err(refused)?;
     }
-    Weights::of_ranks(folder, tensors, metadata, files).map(Some)
+    Weights::of_ranks(folder, tensors, metadata, ranks, bytes).map(Some)
+}
+
+/// Opens the file of a rank, which is read together with those of all ranks.
+fn open_rank(folder: &Path, rank: u64, ranks: u64) -> Result<Weights> {
+    let path = folder.join(rank_file_name(rank, ranks));
+    let (text, data_bytes) = header::read_text(&path)?;
+    if text.len() > MAX_RANK_HEADER_BYTES {
+        let reason = format!(
+            "has a header of {} bytes: of the files of all ranks, at most {MAX_RANK_HEADER_BYTES} are read: \
+             give the path of a file",
+            text.len()
+        );
+        return Err(format_error(&path, None, reason));
+    }
+    let header = header::parse(&text, data_bytes).map_err(|fault| fault.in_file(&path))?;
+    drop(text);
+    let file = Weights::of_header(&path, header)?;
+    check_rank(&file, rank, ranks)?;
+    Ok(file)
 }
 
 /// Returns the ranks whose files a folder holds, by the number of ranks in their names.
@@ -242,145 +243,4 @@ fn same_model<'a>(first: &'a Weights, file: &'a Weights) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes the whole tensor of the parts that the files hold.
-fn assemble(first: &StoredTensor, files: &[Weights]) -> Result<StoredTensor> {
-    let refused = |reason: &str| Err(format_error(first.file(), Some(first.name()), reason));
-    let stored = files.iter().filter_map(|file| file.get(first.name()));
-    // Every rank may hold the whole tensor. The first file is read then.
-    if let Some(whole) = stored.clone().find(|stored| stored.part_of().is_none()) {
-        return Ok(whole.clone());
-    }
-    if !first.dtype().bits().is_multiple_of(8) {
-        return refused("is stored in parts, and its elements are not whole bytes");
-    }
-    let mut seen = HashSet::new();
-    let mut held = Vec::new();
-    let mut shape = None;
-    for stored in stored {
-        let (Some(of), Place::One(stretch)) = (stored.part_of(), stored.place()) else {
-            continue;
-        };
-        shape.get_or_insert(&of.whole);
-        // Ranks with the same part hold the same elements, of which the first file is read.
-        if of.part.elements() == 0 || !seen.insert(&of.part) {
-            continue;
-        }
-        held.push(Held {
-            stretch: stretch.clone(),
-            regions: Regions::new(&of.whole, &of.part),
-        });
-    }
-    let Some(shape) = shape else {
-        return refused("is in no file");
-    };
-    // The order of the files, so that messages do not depend on that of a hash.
-    let parts: Vec<&Part> = seen.into_iter().collect();
-    if !make_up(shape, &parts, files.len()) {
-        return refused(&format!(
-            "does not have every element of shape {shape} exactly once in the parts that the files \
-             of all ranks hold"
-        ));
-    }
-    Ok(first.assembled(shape, Arc::from(held)))
-}
-
-/// Returns true if every element of a tensor is in exactly one of the parts, which have elements.
-/// `ranks` is the number of files, which bounds the work for untrusted metadata.
-fn make_up(shape: &Shape, parts: &[&Part], ranks: usize) -> bool {
-    if parts.iter().any(|part| part.flat().is_some()) {
-        let runs = parts.iter().map(|part| part.flat());
-        let Some(mut runs) = runs.collect::<Option<Vec<_>>>() else {
-            return false;
-        };
-        runs.sort_unstable_by_key(|run| run.start);
-        let mut end = 0;
-        for run in runs {
-            if run.start != end {
-                return false;
-            }
-            end = run.end;
-        }
-        return end == shape.elements();
-    }
-    let boxes: Vec<&Slice> = parts.iter().flat_map(|part| part.slices()).collect();
-    // Only dimensions that some box cuts have to be compared.
-    let dims = shape.dims().iter().enumerate();
-    let cut: Vec<(usize, u64)> = dims
-        .map(|(axis, &dim)| (axis, dim))
-        .filter(|&(axis, dim)| boxes.iter().any(|it| it.ranges()[axis] != (0..dim)))
-        .collect();
-    // The ranks form a grid, which cuts each of its dimensions at least once.
-    if cut.len() >= usize::BITS as usize || 1 << cut.len() > ranks.max(1) {
-        return false;
-    }
-    // The number of boxes around each element is 1 everywhere if its differences are those of the
-    // whole. The differences of a box along all dimensions are at its corners: +1 or -1, as the
-    // number of its upper ends is even or odd.
-    let mut corners: HashMap<Vec<u64>, i64> = HashMap::new();
-    let mut add = |ends: &[[u64; 2]], sign: i64| {
-        for corner in 0..1usize << ends.len() {
-            let is_upper = |axis: usize| corner >> axis & 1;
-            let at = ends.iter().enumerate().map(|(i, ends)| ends[is_upper(i)]);
-            let odd = corner.count_ones() % 2 == 1;
-            *corners.entry(at.collect()).or_default() += if odd { -sign } else { sign };
-        }
-    };
-    for ranges in boxes.iter().map(|it| it.ranges()) {
-        let ends: Vec<[u64; 2]> = cut
-            .iter()
-            .map(|&(axis, _)| [ranges[axis].start, ranges[axis].end])
-            .collect();
-        if ends.iter().all(|[start, end]| start < end) {
-            add(&ends, 1);
-        }
-    }
-    let whole: Vec<[u64; 2]> = cut.iter().map(|&(_, dim)| [0, dim]).collect();
-    if shape.elements() > 0 {
-        add(&whole, -1);
-    }
-    corners.values().all(|&sum| sum == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_make_up_a_tensor_exactly_once() {
-        let shape = Shape::new([4, 6]).unwrap();
-        let holds = |texts: &[&str]| {
-            let parts: Vec<Part> = texts
-                .iter()
-                .map(|text| Part::parse(text, &shape).unwrap())
-                .collect();
-            make_up(&shape, &parts.iter().collect::<Vec<_>>(), 5)
-        };
-        assert!(holds(&["0:2,:", "2:4,:"]));
-        assert!(holds(&["0:1,:;2:3,:", "1:2,:;3:4,:"]));
-        assert!(holds(&["0:2,0:3", "0:2,3:6", "2:4,0:1", "2:4,1:6"]));
-        assert!(holds(&["flat 0:5", "flat 20:24", "flat 5:20"]));
-        // A pinwheel around the middle.
-        assert!(holds(&[
-            "0:1,0:4", "0:3,4:6", "3:4,2:6", "1:4,0:2", "1:3,2:4"
-        ]));
-        for wrong in [
-            &[][..],
-            &["0:2,:"],
-            &["0:2,:", "1:4,:"],
-            &["0:2,:", "3:4,:"],
-            // As many elements as the whole has: two twice, two missing.
-            &["0:2,:", "1:3,:"],
-            &["0:2,0:3", "2:4,3:6", "0:2,3:6", "1:3,0:3"],
-            &["flat 0:5", "flat 6:24"],
-            &["flat 0:12", "2:4,:"],
-        ] {
-            assert!(!holds(wrong), "{wrong:?}");
-        }
-        // Fewer ranks than a grid with two cut dimensions has.
-        let quarters = ["0:2,0:3", "0:2,3:6", "2:4,0:3", "2:4,3:6"];
-        let parts = quarters.map(|text| Part::parse(text, &shape).unwrap());
-        assert!(!make_up(&shape, &parts.iter().collect::<Vec<_>>(), 3));
-    }
 }

@@ -316,6 +316,7 @@ pub fn verify_some(
     }
     let mut bytes = 0;
     for file in weights.files() {
+        let file = &*file?;
         let mut compared = Vec::with_capacity(file.tensors().len());
         for stored in file.tensors() {
             let Some(&place) = places.get(stored.name()) else {

@@ -1,6 +1,7 @@
 //! Existing weights: one safetensors file, the shards of an index or the files of all ranks, read
 //! piece by piece.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -16,12 +17,12 @@ use super::metadata::Metadata;
 use super::part_of::{PartMetadata, PartOf};
 use super::pipeline;
 use super::ranks;
-use super::shards::{INDEX, SINGLE};
+use super::shards::{INDEX, SINGLE, rank_file_name};
 use crate::error::{Error, Result};
 use crate::job::Regions;
 use crate::part::Part;
 use crate::read::{format_error, open_regular};
-use crate::tensor::{DType, ListedTensor, Shape, TensorList};
+use crate::tensor::{DType, ListedTensor, TensorList};
 use crate::text::{quoted, shown};
 
 /// The weights of a model on disk: the tensors, with the file and the byte range of each.
@@ -59,8 +60,11 @@ pub struct Weights {
     /// The metadata `slice` of a file that does not give the shapes of the whole tensors.
     slice_alone: Option<String>,
     unlisted: Vec<String>,
-    /// The files of all ranks, if the tensors are put together from them.
-    ranks: Vec<Weights>,
+    /// The number of ranks whose files hold the tensors together, or 0. Their files are opened one at a
+    /// time, because each lists all tensors.
+    ranks: u64,
+    /// The bytes of all tensors in all files.
+    stored_bytes: u64,
 }
 
 /// A tensor of [`Weights`].
@@ -70,8 +74,8 @@ pub struct StoredTensor {
     shape: Vec<u64>,
     dtype: DType,
     place: Place,
-    /// The whole tensor that this one is a part of. Boxed, because most tensors are whole.
-    part_of: Option<Box<PartOf>>,
+    /// The whole tensor that this one is a part of, shared by the tensors of one shape.
+    part_of: Option<Arc<PartOf>>,
 }
 
 /// The place of a tensor's elements.
@@ -94,7 +98,7 @@ pub(super) struct Stretch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub stretch: Stretch,
-    pub regions: Regions,
+    pub regions: Arc<Regions>,
 }
 
 impl StoredTensor {
@@ -129,8 +133,8 @@ impl StoredTensor {
     }
 
     /// The part, with the shape of the whole tensor.
-    pub(super) fn part_of(&self) -> Option<&PartOf> {
-        self.part_of.as_deref()
+    pub(super) fn part_of(&self) -> Option<&Arc<PartOf>> {
+        self.part_of.as_ref()
     }
 
     /// The dtype.
@@ -200,13 +204,13 @@ impl StoredTensor {
         }
     }
 
-    /// Returns the whole tensor of the same name and dtype, with its elements in these parts.
-    pub(super) fn assembled(&self, whole: &Shape, parts: Arc<[Held]>) -> StoredTensor {
+    /// Returns the whole tensor of the same name and dtype, with its elements in another place.
+    pub(super) fn whole_at(&self, place: Place) -> StoredTensor {
         StoredTensor {
             name: self.name.clone(),
-            shape: whole.dims().to_vec(),
+            shape: self.whole_shape().to_vec(),
             dtype: self.dtype,
-            place: Place::Parts(parts),
+            place,
             part_of: None,
         }
     }
@@ -281,37 +285,41 @@ impl Weights {
     }
 
     fn of_file(path: &Path) -> Result<Self> {
-        Weights::of_file_with_size(path).map(|(weights, _)| weights)
+        Weights::of_header(path, header::read(path)?)
     }
 
-    /// Opens a file, and returns the size of its header too.
-    pub(super) fn of_file_with_size(path: &Path) -> Result<(Self, u64)> {
+    /// Makes the weights of a file with this header.
+    pub(super) fn of_header(path: &Path, header: Header) -> Result<Self> {
         let Header {
             entries,
             metadata,
-            data_start: size,
-        } = header::read(path)?;
-        let parts = PartMetadata::new(path, &metadata, entries.len());
+            data_start,
+        } = header;
+        let mut parts = PartMetadata::new(path, &metadata, entries.len());
         let slice_alone = parts.slice_alone().map(str::to_owned);
         let file = Arc::from(path);
         let entries = entries.into_iter();
-        let tensors = entries.map(|entry| stored(entry, &file, size, &parts));
+        let tensors = entries.map(|entry| stored(entry, &file, data_start, &mut parts));
         let tensors = tensors.collect::<Result<_>>()?;
         let mut weights = Weights::new(path, tensors, metadata)?;
         weights.slice_alone = slice_alone;
-        Ok((weights, size))
+        Ok(weights)
     }
 
-    /// Makes weights of tensors that are put together from the files of ranks.
+    /// Makes weights of tensors that are put together from the files of this number of ranks, which have
+    /// this number of bytes of tensors.
     pub(super) fn of_ranks(
         folder: &Path,
         tensors: Vec<StoredTensor>,
         metadata: Metadata,
-        ranks: Vec<Weights>,
+        ranks: u64,
+        stored_bytes: u64,
     ) -> Result<Self> {
-        let mut weights = Weights::new(folder, tensors, metadata)?;
-        weights.ranks = ranks;
-        Ok(weights)
+        Ok(Weights {
+            ranks,
+            stored_bytes,
+            ..Weights::new(folder, tensors, metadata)?
+        })
     }
 
     /// Finds the tensors that an index names in the headers of its shards.
@@ -369,14 +377,14 @@ impl Weights {
                      read"
                 ));
             }
-            let parts = PartMetadata::new(&shard_path, &header.metadata, header.entries.len());
+            let mut parts = PartMetadata::new(&shard_path, &header.metadata, header.entries.len());
             let alone = parts.slice_alone();
             slice_alone = slice_alone.or(alone.map(str::to_owned));
             let stored_in: Arc<Path> = Arc::from(shard_path.as_path());
             for entry in header.entries {
                 match places.get(entry.name.as_str()) {
                     Some(&place) if map[place].1 == file => {
-                        let tensor = stored(entry, &stored_in, header.data_start, &parts)?;
+                        let tensor = stored(entry, &stored_in, header.data_start, &mut parts)?;
                         found[place] = Some(tensor);
                     }
                     // The index lists the tensor of another shard.
@@ -410,12 +418,13 @@ impl Weights {
         }
         Ok(Weights {
             path: path.to_owned(),
+            stored_bytes: tensors.iter().map(StoredTensor::total_bytes).sum(),
             tensors,
             metadata,
             by_name,
             slice_alone: None,
             unlisted: Vec::new(),
-            ranks: Vec::new(),
+            ranks: 0,
         })
     }
 
@@ -493,15 +502,17 @@ impl Weights {
     /// several ranks hold the same elements.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
-        self.files().iter().map(Weights::total_bytes).sum()
+        self.stored_bytes
     }
 
-    /// Returns the files of all ranks, or else the weights themselves.
-    pub(super) fn files(&self) -> &[Weights] {
-        match self.ranks.as_slice() {
-            [] => std::slice::from_ref(self),
-            ranks => ranks,
-        }
+    /// Opens the files of all ranks, one after the other, or else returns the weights themselves.
+    pub(super) fn files(&self) -> impl Iterator<Item = Result<Cow<'_, Weights>>> {
+        let itself = (self.ranks == 0).then_some(Ok(Cow::Borrowed(self)));
+        let files = (0..self.ranks).map(|rank| {
+            let path = self.path.join(rank_file_name(rank, self.ranks));
+            Weights::of_file(&path).map(Cow::Owned)
+        });
+        itself.into_iter().chain(files)
     }
 
     /// Returns the tensors as a list that a recipe can be resolved against, with the shapes of the
@@ -574,10 +585,10 @@ fn stored(
     entry: HeaderEntry,
     file: &Arc<Path>,
     data_start: u64,
-    metadata: &PartMetadata<'_>,
+    metadata: &mut PartMetadata<'_>,
 ) -> Result<StoredTensor> {
     Ok(StoredTensor {
-        part_of: metadata.part_of(&entry)?.map(Box::new),
+        part_of: metadata.part_of(&entry)?,
         name: entry.name,
         shape: entry.shape,
         dtype: entry.dtype,

@@ -61,6 +61,7 @@ pub fn header_faults(weights: &Weights, recipe: &Recipe, seed: u64) -> Result<Ve
     let expected = recipe_metadata(recipe, seed);
     let mut faults = Vec::new();
     for file in weights.files() {
+        let file = &*file?;
         let mut paths: Vec<&Path> = file.tensors().iter().map(StoredTensor::file).collect();
         paths.extend(Some(file.path()).filter(|path| is_safetensors(path)));
         paths.sort_unstable();

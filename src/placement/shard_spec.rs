@@ -294,16 +294,8 @@ impl ShardSpec {
             .collect();
         let unmatched = fills.iter().zip(&placements);
         let unmatched = unmatched.filter(|(_, placements)| placements.is_none());
-        let unmatched: Vec<(String, String)> = unmatched
-            .map(|(fill, _)| (fill.name().to_owned(), fill.shape().to_string()))
-            .collect();
-        if !unmatched.is_empty() {
-            return Err(Error::Unmatched {
-                tensors: unmatched,
-                recipe: self.name.clone(),
-                key: "placements",
-            });
-        }
+        let unmatched = unmatched.map(|(fill, _)| (fill.name(), fill.shape()));
+        Error::refuse_unmatched(unmatched, &self.name, "placements")?;
         let part = |(fill, placements): (&Fill, &[Placement])| {
             if !fill.is_whole() {
                 return Err(Error::Slice {

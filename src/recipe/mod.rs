@@ -414,6 +414,13 @@ impl Recipe {
             .iter()
             .map(|listed| context.rule_of(listed))
             .collect();
+        let without_rule = tensors.iter().zip(&rules).filter_map(|(listed, rule)| {
+            let is_unmatched = rule.is_none() && !is_carried_over(list, listed);
+            is_unmatched.then_some((listed.name.as_str(), &listed.shape))
+        });
+        let key = "an init, or skip = true to leave them out";
+        Error::refuse_unmatched(without_rule, self.name(), key)?;
+
         let mut plan = Plan {
             seed,
             entries: Vec::with_capacity(tensors.len()),
@@ -421,14 +428,9 @@ impl Recipe {
             rules: self.plan_rules(),
             unused: unused::rules(&self.chain, &context, list, &rules),
         };
-        let mut unmatched = Vec::new();
         for (listed, &index) in tensors.iter().zip(&rules) {
             let Some(index) = index else {
-                if is_carried_over(list, listed) {
-                    plan.entries.push(carried_over(listed, seed));
-                } else {
-                    unmatched.push((listed.name.clone(), listed.shape.to_string()));
-                }
+                plan.entries.push(carried_over(listed, seed));
                 continue;
             };
             match self.chain.rules[index].assignment {
@@ -436,19 +438,10 @@ impl Recipe {
                     name: listed.name.clone(),
                     rule: index,
                 }),
-                // The entries of a plan that fails need not be made.
-                _ if !unmatched.is_empty() => {}
                 _ => plan
                     .entries
                     .push(self.entry(&context, listed, index, seed, dtype)?),
             }
-        }
-        if !unmatched.is_empty() {
-            return Err(Error::Unmatched {
-                tensors: unmatched,
-                recipe: self.name().to_owned(),
-                key: "an init, or skip = true to leave them out",
-            });
         }
         Ok(plan)
     }

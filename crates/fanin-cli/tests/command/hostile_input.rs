@@ -959,7 +959,7 @@ fn large_files() -> impl Iterator<Item = (&'static str, Vec<u8>, &'static [&'sta
     };
     // One at a time: together they would take a gigabyte.
     type Make<'a> = Box<dyn Fn() -> Vec<u8> + 'a>;
-    let make: [(&str, Make<'_>, &[&str]); 9] = [
+    let make: [(&str, Make<'_>, &[&str]); 10] = [
         (
             "dimensions.safetensors",
             Box::new(|| {
@@ -997,6 +997,18 @@ fn large_files() -> impl Iterator<Item = (&'static str, Vec<u8>, &'static [&'sta
                 safetensors(&format!(r#"{{"__metadata__":{{"a":"{text}"}}}}"#), 0)
             }),
             &["has more than 67108864 bytes of metadata"],
+        ),
+        (
+            "parts.safetensors",
+            Box::new(move || {
+                let parts = listed(
+                    &|i| format!(r#""shape:{i:x}":"[{i}]","slice:{i:x}":"0:0""#),
+                    (1 << 16) + 1,
+                );
+                let tensors = listed(&|i| format!(r#""{i:x}":{entry}"#), (1 << 16) + 1);
+                safetensors(&format!(r#"{{"__metadata__":{{{parts}}},{tensors}}}"#), 0)
+            }),
+            &["is one of more than 65536 different parts"],
         ),
         (
             "nested.safetensors",
@@ -1040,6 +1052,52 @@ fn large_files() -> impl Iterator<Item = (&'static str, Vec<u8>, &'static [&'sta
     ];
     make.into_iter()
         .map(|(name, contents, texts)| (name, contents(), texts))
+}
+
+/// Returns the header of the file of one of two ranks. It has as many tensors, each cut into halves.
+#[cfg(target_os = "linux")]
+fn header_of_rank(rank: usize, tensors: usize, name: &dyn Fn(usize) -> String) -> Vec<u8> {
+    let listed = |entry: &dyn Fn(usize) -> String| {
+        let entries: Vec<String> = (0..tensors).map(entry).collect();
+        entries.join(",")
+    };
+    let slice = format!("{rank}:{}", rank + 1);
+    let parts = listed(&|i| format!(r#""shape:{0}":"[2]","slice:{0}":"{slice}""#, name(i)));
+    let entries = listed(&|i| {
+        let at = 4 * i;
+        let bytes = format!("[{at},{}]", at + 4);
+        format!(
+            r#""{}":{{"dtype":"F32","shape":[1],"data_offsets":{bytes}}}"#,
+            name(i)
+        )
+    });
+    let metadata = format!(r#"{{"rank":"{rank}","ranks":"2",{parts}}}"#);
+    safetensors(
+        &format!(r#"{{"__metadata__":{metadata},{entries}}}"#),
+        4 * tensors,
+    )
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_of_ranks_cannot_exhaust_the_machine() {
+    let run = with_recipe();
+    std::fs::create_dir(run.path("ranks")).unwrap();
+    let path = |rank: usize| format!("ranks/model-rank-{rank:05}-of-00002.safetensors");
+    let name = |i: usize| format!("layers.{i:06}.weight");
+    // Just below the limit of a rank's header. The last name of the second file is another.
+    let tensors = 205_000;
+    run.write(&path(0), header_of_rank(0, tensors, &name));
+    let other = |i: usize| match i + 1 == tensors {
+        true => "other".to_owned(),
+        false => name(i),
+    };
+    run.write(&path(1), header_of_rank(1, tensors, &other));
+    let texts = [&path(1) as &str, "tensor \"other\"", "is not in"];
+    refused_in_bounds(&run, "all.toml", "ranks", &texts);
+    run.write(&path(1), header_of_rank(1, 215_000, &name));
+    let texts = [&path(1) as &str, "at most 32000000 are read"];
+    refused_in_bounds(&run, "all.toml", "ranks", &texts);
 }
 
 #[cfg(target_os = "linux")]
