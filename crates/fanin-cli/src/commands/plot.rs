@@ -61,8 +61,10 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
-             f32, f16 or bf16",
-            shown(file)
+             f32, f16 or bf16, with a std and a range from {:e} to {:e}",
+            shown(file),
+            DRAWN.start,
+            DRAWN.end
         )));
     }
     let recipe = recipe.as_ref().map(Recipe::name);

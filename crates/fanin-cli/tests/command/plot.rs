@@ -191,7 +191,7 @@ fn hostile_files_are_drawn() {
         plot("--out none.svg --tensor")
             .arg(tensor)
             .ends(1)
-            .says("no selected tensor can be drawn");
+            .says("f64, f32, f16 or bf16, with a std and a range from 1e-300 to 1e300");
     }
 }
 
