@@ -1,4 +1,9 @@
-"""Keras reads its backend once, so each backend has a process of its own."""
+"""Keras reads its backend once, so each backend has a process of its own.
+
+TensorFlow is too large for the test environment. Where it is installed, this runs the same checks:
+
+    KERAS_BACKEND=tensorflow python tests/keras/program.py
+"""
 
 from __future__ import annotations
 
