@@ -3,8 +3,6 @@
 use std::fmt;
 
 use crate::tensor::DType;
-#[cfg(feature = "recipe")]
-use crate::tensor::Shape;
 use crate::text::{bounded, excerpt, one_line, quoted, quoted_list};
 
 /// The result of every function of this crate that can fail.
@@ -341,11 +339,11 @@ impl Error {
         }
     }
 
-    /// Returns [`Error::Unmatched`] unless these tensors are none. It is made in one pass, and its size is
+    /// Returns [`Error::Unmatched`] unless these tensors, names and shapes, are none. It is made in one pass, and its size is
     /// bounded: a list may have a million tensors.
     #[cfg(feature = "recipe")]
-    pub(crate) fn refuse_unmatched<'a>(
-        mut tensors: impl Iterator<Item = (&'a str, &'a Shape)>,
+    pub(crate) fn refuse_unmatched<'a, S: fmt::Display>(
+        mut tensors: impl Iterator<Item = (&'a str, S)>,
         recipe: &str,
         key: &'static str,
     ) -> Result<()> {

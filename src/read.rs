@@ -178,17 +178,17 @@ pub(crate) fn read_text(path: &Path, limit: u64, expected: &str) -> Result<(Stri
 /// Finds the lines and columns of bytes of a text, both counted from 1. Columns count characters.
 ///
 /// Asking for ascending bytes takes one pass over the text in all.
-pub(crate) struct Places<'a> {
+pub(crate) struct Positions<'a> {
     text: &'a str,
     byte: usize,
     line: usize,
     column: usize,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Positions<'a> {
     /// Starts at the beginning of a text.
     pub fn new(text: &'a str) -> Self {
-        Places {
+        Positions {
             text,
             byte: 0,
             line: 1,
@@ -200,7 +200,7 @@ impl<'a> Places<'a> {
     pub fn line_and_column(&mut self, byte: usize) -> (usize, usize) {
         let byte = byte.min(self.text.len());
         if byte < self.byte {
-            *self = Places::new(self.text);
+            *self = Positions::new(self.text);
         }
         for b in &self.text.as_bytes()[self.byte..byte] {
             (self.line, self.column) = match b {
@@ -217,11 +217,11 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Places;
+    use super::Positions;
 
     #[test]
     fn places_are_lines_and_characters() {
-        let mut places = Places::new("aé\nö b\n\nc");
+        let mut places = Positions::new("aé\nö b\n\nc");
         let bytes = [0, 1, 3, 4, 6, 8, 9, 10, 100, 0, 1];
         let expected = [
             (1, 1),

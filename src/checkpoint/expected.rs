@@ -143,7 +143,7 @@ impl Check {
                 let fixed = self.fixed_zeros(fill);
                 return Ok(self.compare_random(distribution, &law, fixed, dtype, seen));
             }
-            _ => match Matrix::of(fill) {
+            _ => match RandomMatrix::of(fill) {
                 Some(matrix) => self.orthogonal(distribution.to_string(), &matrix),
                 None => self.made(fill)?,
             },
@@ -221,7 +221,7 @@ impl Check {
     /// The square of a coordinate has a beta distribution, and the probability of a coordinate
     /// beyond t is at most 2 exp(-(dimensions - 1) t^2 / 2). The sum over some rows and columns,
     /// divided by the root of their number, is such a coordinate too.
-    fn orthogonal(&self, distribution: String, matrix: &Matrix) -> Expected {
+    fn orthogonal(&self, distribution: String, matrix: &RandomMatrix) -> Expected {
         /// The tolerance of orthogonality, with room for other libraries.
         const TOLERANCE: f64 = 2e-3;
         let gain = matrix.gain.abs();
@@ -613,7 +613,7 @@ fn holds_all_rows(fill: &Fill, rows: u64) -> bool {
 }
 
 /// A random orthogonal matrix, and the parts of it that a fill makes.
-struct Matrix {
+struct RandomMatrix {
     gain: f64,
     rows: f64,
     columns: f64,
@@ -622,9 +622,9 @@ struct Matrix {
     blocks: Vec<[f64; 2]>,
 }
 
-impl Matrix {
+impl RandomMatrix {
     /// Returns the matrix of an orthogonal fill, or `None` for another one.
-    fn of(fill: &Fill) -> Option<Matrix> {
+    fn of(fill: &Fill) -> Option<RandomMatrix> {
         let DistributionKind::Orthogonal {
             gain,
             rows,
@@ -678,7 +678,7 @@ impl Matrix {
                     .collect()
             }
         };
-        Some(Matrix {
+        Some(RandomMatrix {
             gain: gain.into(),
             rows: rows as f64,
             columns: columns as f64,
@@ -786,7 +786,7 @@ mod tests {
             let init: Init = spec.parse().unwrap();
             Fill::new(&Tensor::new("w", dims).unwrap(), &init, 1).unwrap()
         };
-        let blocks = |fill: Fill| Matrix::of(&fill).unwrap().blocks;
+        let blocks = |fill: Fill| RandomMatrix::of(&fill).unwrap().blocks;
         let matrix = whole("orthogonal", &[6, 4]);
         assert_eq!(blocks(matrix.clone()), [[6.0, 4.0]]);
         let slice = |ranges: &[Range<u64>]| blocks(matrix.clone().slice(ranges).unwrap());
@@ -807,7 +807,7 @@ mod tests {
 
     #[test]
     fn whole_vectors_have_known_squares() {
-        let matrix = |rows, columns, blocks: &[[f64; 2]]| Matrix {
+        let matrix = |rows, columns, blocks: &[[f64; 2]]| RandomMatrix {
             gain: 1.0,
             rows,
             columns,

@@ -167,7 +167,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
     if !text.starts_with('{') {
         return Err(HeaderFault::new("its header does not begin with \"{\""));
     }
-    let mut reading = Reading::new(data_bytes);
+    let mut reading = HeaderReading::new(data_bytes);
     let mut json = serde_json::Deserializer::from_str(text);
     let read = (&mut reading)
         .deserialize(&mut json)
@@ -359,7 +359,7 @@ pub(super) fn read_dims(raw: &RawValue) -> Result<Vec<u64>, String> {
 
 /// The contents of a header while it is read. The tensors are a list, because a map would hide a name
 /// that is listed twice.
-struct Reading {
+struct HeaderReading {
     data_bytes: u64,
     entries: Vec<HeaderEntry>,
     metadata: Metadata,
@@ -367,9 +367,9 @@ struct Reading {
     fault: Option<HeaderFault>,
 }
 
-impl Reading {
+impl HeaderReading {
     fn new(data_bytes: u64) -> Self {
-        Reading {
+        HeaderReading {
             data_bytes,
             entries: Vec::new(),
             metadata: Metadata::default(),
@@ -403,7 +403,7 @@ impl Reading {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Reading {
+impl<'de> DeserializeSeed<'de> for &mut HeaderReading {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -411,7 +411,7 @@ impl<'de> DeserializeSeed<'de> for &mut Reading {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Reading {
+impl<'de> Visitor<'de> for &mut HeaderReading {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -74,7 +74,7 @@ pub(super) fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
     // Editors on Windows begin a file with a byte order mark, which is not JSON.
     let bytes = bytes.strip_prefix(BOM.as_bytes()).unwrap_or(bytes);
     let refused = |reason: &str| format_error(path, None, format!("is refused: {reason}"));
-    let mut reading = Reading {
+    let mut reading = ListReading {
         path,
         tensors: None,
         weight_map: None,
@@ -113,7 +113,7 @@ pub(super) fn parse_json(path: &Path, bytes: &[u8]) -> Result<Json> {
 }
 
 /// A file of either kind while it is read: its keys decide which kind it is. An array is a list.
-struct Reading<'a> {
+struct ListReading<'a> {
     path: &'a Path,
     tensors: Option<Vec<ListedTensor>>,
     weight_map: Option<Pairs>,
@@ -121,7 +121,7 @@ struct Reading<'a> {
     fault: Option<Error>,
 }
 
-impl Reading<'_> {
+impl ListReading<'_> {
     /// Adds a tensor, given by its JSON.
     fn add(&mut self, raw: &RawValue) -> Result<()> {
         let tensors = self.tensors.get_or_insert_default();
@@ -159,7 +159,7 @@ impl Reading<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Reading<'_> {
+impl<'de> DeserializeSeed<'de> for &mut ListReading<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -167,7 +167,7 @@ impl<'de> DeserializeSeed<'de> for &mut Reading<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Reading<'_> {
+impl<'de> Visitor<'de> for &mut ListReading<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,7 +196,7 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
                 }
                 "tensors" => {
                     let raw: &RawValue = map.next_value()?;
-                    Reading::check(&key, raw, '[')?;
+                    ListReading::check(&key, raw, '[')?;
                     let mut json = serde_json::Deserializer::from_str(raw.get());
                     (&mut *self)
                         .deserialize(&mut json)
@@ -204,7 +204,7 @@ impl<'de> Visitor<'de> for &mut Reading<'_> {
                 }
                 "weight_map" => {
                     let raw: &RawValue = map.next_value()?;
-                    Reading::check(&key, raw, '{')?;
+                    ListReading::check(&key, raw, '{')?;
                     let pairs = serde_json::from_str(raw.get());
                     self.weight_map = Some(pairs.map_err(A::Error::custom)?);
                 }

@@ -11,12 +11,12 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::file_names::{INDEX, SINGLE, is_shard_name, rank_of_file};
 use super::header;
 use super::json::Pairs;
 use super::limits::MAX_HEADER_BYTES;
 use super::part_of::FANIN;
 use super::partial::{self, Partial};
-use super::shards::{INDEX, SINGLE, is_shard_name, rank_of_file};
 use crate::error::{Error, Result};
 use crate::read::{format_error, read_limited};
 
@@ -192,7 +192,7 @@ impl OldIndex {
             weight_map: Pairs,
         }
         #[derive(Deserialize)]
-        struct Metadata<'a> {
+        struct FaninKey<'a> {
             #[serde(borrow)]
             fanin: Option<&'a RawValue>,
         }
@@ -208,7 +208,7 @@ impl OldIndex {
             return Ok(OldIndex::default());
         };
         let metadata = index.metadata.map(RawValue::get);
-        let metadata: Option<Metadata<'_>> =
+        let metadata: Option<FaninKey<'_>> =
             metadata.and_then(|text| serde_json::from_str(text).ok());
         // A name in an index must not lead out of its folder.
         let is_beside = |name: &String| {

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::shards::SINGLE;
+use super::file_names::SINGLE;
 use super::sources::Sources;
 use super::weights::{StoredTensor, Weights};
 use crate::error::{Error, Result};

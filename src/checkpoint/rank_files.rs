@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use super::contents::Contents;
+use super::file_names::{rank_file_name, rank_of_file};
 use super::folder_lock::FolderLock;
 use super::leftovers::Leftovers;
 use super::ranks;
-use super::shards::{Saved, Share, lost, rank_file_name, rank_of_file};
+use super::shards::{Saved, Share, lost};
 use super::space;
 use super::write::{Make, Progress, Writer};
 use crate::error::{Error, Result};

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use super::assembly::Assembly;
+use super::file_names::{INDEX, SINGLE, rank_file_name, rank_of_file};
 use super::header;
 use super::limits::MAX_RANK_HEADER_BYTES;
 use super::metadata::Metadata;
 use super::part_of::{FANIN, SHAPE, SLICE};
-use super::shards::{INDEX, SINGLE, rank_file_name, rank_of_file};
 use super::weights::{StoredTensor, Weights};
 use crate::error::{Error, Result};
 use crate::read::format_error;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::weights::{Reader, StoredTensor, Weights};
+use super::reader::Reader;
+use super::weights::{StoredTensor, Weights};
 use super::write::Make;
 use crate::error::{Error, Result};
 use crate::fill::Fill;

@@ -10,7 +10,8 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::part_of::narrowed;
-use super::weights::{Reader, StoredTensor, TensorPiece, Weights, pieces, read_pieces_ahead};
+use super::reader::{Reader, TensorPiece, pieces, read_pieces_ahead};
+use super::weights::{StoredTensor, Weights};
 use super::write::{Ahead, Make, PIECE_BYTES, Progress};
 use crate::error::{Error, Result};
 use crate::fill::{Fill, FillPart};
@@ -330,7 +331,7 @@ pub fn verify_some(
             let of_whole = weights.get(stored.name());
             let of_whole = of_whole.is_some_and(|tensor| tensor.part().is_none());
             let part_of = stored.part_of().filter(|_| of_whole);
-            compared.push(Some(Compared {
+            compared.push(Some(ComparedTensor {
                 stored,
                 tolerances: Tolerances::new(&fill),
                 fill,
@@ -352,7 +353,7 @@ pub fn verify_some(
 }
 
 /// A tensor of a file that is compared.
-struct Compared<'a> {
+struct ComparedTensor<'a> {
     stored: &'a StoredTensor,
     /// The fill of what is stored.
     fill: Fill,
@@ -367,13 +368,13 @@ struct Compared<'a> {
 /// entry for each tensor of the file, `None` for one that is passed over.
 fn compare_file(
     file: &Weights,
-    compared: &[Option<Compared<'_>>],
+    compared: &[Option<ComparedTensor<'_>>],
     tensors: &mut [VerifiedTensor],
     make: &mut dyn Make,
     progress: &mut Progress<'_>,
 ) -> Result<()> {
     let order = file.front_to_back().into_iter();
-    let compared: Vec<&Compared<'_>> = order.filter_map(|i| compared[i].as_ref()).collect();
+    let compared: Vec<&ComparedTensor<'_>> = order.filter_map(|i| compared[i].as_ref()).collect();
     // Pieces count the tensors of `compared`.
     let cut = || {
         pieces(compared.iter().enumerate().map(|(i, tensor)| {
@@ -390,7 +391,7 @@ fn compare_file(
     let mut ahead = Ahead::new(fills_to_come, make);
     let mut reader = Reader::new();
     let read = |piece: &TensorPiece, buffer: &mut Vec<u8>| {
-        let Compared { stored, fill, .. } = compared[piece.tensor];
+        let ComparedTensor { stored, fill, .. } = compared[piece.tensor];
         buffer.resize(fill.dtype().bytes_of(piece.elements) as usize, 0);
         reader.read(stored, fill.dtype().bytes_of(piece.start), buffer)
     };

@@ -13,7 +13,7 @@ use super::device::InitializerOptions;
 use super::device::map::read;
 use super::device::scope::{device_error, new_buffer};
 use super::initializer::{Initializer, Target};
-use super::steps::{FillPiece, Matrix};
+use super::steps::{DeviceMatrix, FillPiece};
 
 /// The most bytes that are read back at a time, which bounds the memory on both sides.
 const READ_BACK_BYTES: u64 = 64 << 20;
@@ -59,7 +59,7 @@ struct CachedMatrix {
     seed: u64,
     stream: u64,
     distribution: Distribution,
-    matrix: Matrix,
+    matrix: DeviceMatrix,
 }
 
 impl Gpu {
@@ -276,7 +276,7 @@ impl Gpu {
 
     /// Returns the matrix of an orthogonal fill, made once for all of its pieces, or nothing for other
     /// fills.
-    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<Matrix>> {
+    pub(super) fn matrix(&self, fill: &Fill) -> Result<Option<DeviceMatrix>> {
         let (seed, stream, distribution) = (fill.seed(), fill.stream(), fill.distribution());
         if !matches!(distribution.kind(), DistributionKind::Orthogonal { .. }) {
             return Ok(None);

@@ -15,7 +15,7 @@ use super::dispatch;
 use super::orthogonal::{self, OrthogonalPipelines};
 use super::overlap;
 use super::probe::SHADER;
-use super::steps::{FillPiece, Matrix, Step, context, context_of_all, record, written};
+use super::steps::{DeviceMatrix, FillPiece, Step, context, context_of_all, record, written};
 
 /// A fill, with the buffer and offset it goes to: one of many in [`Initializer::fill_all`].
 #[derive(Clone, Copy, Debug)]
@@ -290,7 +290,11 @@ impl Initializer {
     }
 
     /// Submits the work that makes the matrix of an orthogonal fill. Returns nothing for other fills.
-    pub(super) fn submit_matrix(&self, queue: &wgpu::Queue, fill: &Fill) -> Result<Option<Matrix>> {
+    pub(super) fn submit_matrix(
+        &self,
+        queue: &wgpu::Queue,
+        fill: &Fill,
+    ) -> Result<Option<DeviceMatrix>> {
         let Some((matrix, steps)) = orthogonal::matrix(&self.device, &self.orthogonal, fill)?
         else {
             return Ok(None);
@@ -346,7 +350,7 @@ impl Initializer {
             let jobs = Jobs::for_device(piece.fill)?;
             jobs.check_runs(piece.range.clone())?;
             // The matrices and tables of the fill's jobs, made when a piece first needs them.
-            let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
+            let mut sources: BTreeMap<usize, BoundJob> = BTreeMap::new();
             let cut = dispatch::pieces(&jobs, piece.range.clone(), piece.offset);
             for (part, piece_turn) in cut {
                 let PartJob { job, fill, .. } = &jobs.all()[part.owner];
@@ -360,14 +364,14 @@ impl Initializer {
                             None => orthogonal::matrix(device, &self.orthogonal, fill)?,
                         };
                         open.insert(match made {
-                            None => Source {
+                            None => BoundJob {
                                 job: job.clone(),
                                 table: device.table(job, context)?,
                                 is_matrix: false,
                             },
                             Some((matrix, made)) => {
                                 steps.extend(made);
-                                Source {
+                                BoundJob {
                                     job: job.clone().with_stride(matrix.stride),
                                     table: matrix.buffer,
                                     is_matrix: true,
@@ -402,7 +406,7 @@ impl Initializer {
 }
 
 /// A job with the buffer that its dispatches read: a lookup table, or a matrix.
-struct Source {
+struct BoundJob {
     job: Job,
     table: wgpu::Buffer,
     is_matrix: bool,

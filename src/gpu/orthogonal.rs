@@ -13,7 +13,7 @@ use super::batch::{Bindings, Turns};
 use super::device::FillDevice;
 use super::device::pipeline::layout_entry;
 use super::device::scope::checked;
-use super::steps::{Matrix, Step, context};
+use super::steps::{DeviceMatrix, Step, context};
 
 /// The number of reflections that are applied together: `BLOCK` of the shader.
 const BLOCK: u64 = 64;
@@ -112,7 +112,7 @@ pub(super) fn matrix(
     device: &FillDevice,
     pipelines: &OnceLock<OrthogonalPipelines>,
     fill: &Fill,
-) -> Result<Option<(Matrix, Vec<Step>)>> {
+) -> Result<Option<(DeviceMatrix, Vec<Step>)>> {
     let DistributionKind::Orthogonal {
         gain,
         rows,
@@ -258,7 +258,7 @@ pub(super) fn matrix(
         step(&pipelines.transform, block, tiles, 1);
         step(&pipelines.apply, block, tiles, padded_rows / BLOCK - block);
     }
-    let matrix = Matrix {
+    let matrix = DeviceMatrix {
         buffer: product,
         stride: stride as u32,
     };

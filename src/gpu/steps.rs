@@ -23,12 +23,12 @@ pub(super) struct FillPiece<'a> {
     /// The element of the buffer that the first one goes to.
     pub offset: u64,
     /// The matrix of an orthogonal fill, if it is already made.
-    pub matrix: Option<Matrix>,
+    pub matrix: Option<DeviceMatrix>,
 }
 
 /// A matrix on the device, from which an orthogonal fill takes its elements.
 #[derive(Clone, Debug)]
-pub(super) struct Matrix {
+pub(super) struct DeviceMatrix {
     /// The matrix or its transpose as binary32 numbers, rows not fewer than columns.
     pub buffer: wgpu::Buffer,
     /// Elements from one row to the next.

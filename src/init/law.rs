@@ -21,7 +21,7 @@ use super::{Distribution, DistributionKind};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Law {
     kind: Kind,
-    moments: Moments,
+    moments: ExactMoments,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ enum Kind {
 
 /// The mean, the standard deviation, and the moments 0 to 8 of the standardized element.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Moments {
+struct ExactMoments {
     mean: f64,
     std: f64,
     standardized: [f64; 9],
@@ -130,7 +130,7 @@ impl Law {
     pub fn normal(mean: f64, std: f64) -> Self {
         Law {
             kind: Kind::Normal { mean, std },
-            moments: Moments {
+            moments: ExactMoments {
                 mean,
                 std,
                 standardized: NORMAL,
@@ -144,7 +144,7 @@ impl Law {
         Law {
             kind: Kind::Uniform { low, high },
             // Halves are added, because a sum or a difference of the bounds could overflow.
-            moments: Moments {
+            moments: ExactMoments {
                 mean: low / 2.0 + high / 2.0,
                 std: (high / 2.0 - low / 2.0) / 3f64.sqrt(),
                 standardized: UNIFORM,
@@ -191,7 +191,7 @@ impl Law {
         }
         Some(Law {
             kind: Kind::Mixture(laws),
-            moments: Moments {
+            moments: ExactMoments {
                 mean,
                 std,
                 standardized,
@@ -209,7 +209,7 @@ impl Law {
         for (power, moment) in (0..).zip(&mut standardized) {
             *moment = expect(&|d| ((d - offset) / std).powi(power));
         }
-        let moments = Moments {
+        let moments = ExactMoments {
             mean: kind.origin() + kind.unit() * offset,
             std: kind.unit() * std,
             standardized,

@@ -1,5 +1,6 @@
 //! A [`Fill`] reduced to the numbers that the kernels of both backends take.
 
+mod of_fill;
 mod parts;
 #[cfg(feature = "program")]
 pub mod program;

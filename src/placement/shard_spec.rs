@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Mesh, Placement};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
-use crate::read::{MAX_TOML_BYTES, Places, read_text, without_bom};
+use crate::read::{MAX_TOML_BYTES, Positions, read_text, without_bom};
 use crate::recipe::{GlobCount, GlobTexts, Globs};
 use crate::text::one_line;
 
@@ -163,7 +163,7 @@ impl ShardSpec {
         let text = without_bom(text);
         let refused = |byte: Option<usize>, reason: &str| Error::Recipe {
             recipe: name.to_owned(),
-            position: byte.map(|byte| Places::new(text).line_and_column(byte)),
+            position: byte.map(|byte| Positions::new(text).line_and_column(byte)),
             // The parser may quote the file.
             reason: one_line(reason),
         };

@@ -193,7 +193,7 @@ use crate::tensor::{DType, Layout, ListedTensor, Tensor, TensorList};
 use crate::text::excerpt;
 use context::Context;
 use rule::{Assignment, PartContent};
-use source::{Chain, Source};
+use source::{Chain, RecipeText};
 use template::Template;
 use values::Values;
 
@@ -282,12 +282,12 @@ impl Recipe {
     /// than 3 MiB, or if an extended file is not a regular file. [`Error::Recipe`] as in
     /// [`Recipe::from_toml`], and for a chain of more than 8 recipes or one with a cycle.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let chain = Chain::read(Source::read(path.as_ref())?)?;
+        let chain = Chain::read(RecipeText::read(path.as_ref())?)?;
         Ok(Recipe { chain })
     }
 
     fn parse(name: &str, text: &str, is_preset: bool) -> Result<Self> {
-        let chain = Chain::read(Source {
+        let chain = Chain::read(RecipeText {
             name: name.to_owned(),
             text: without_bom(text).to_owned(),
             path: None,

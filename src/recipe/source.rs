@@ -12,7 +12,7 @@ use super::glob::GlobCount;
 use super::presets;
 use super::rule::{Assignment, RawRule, Rule};
 use crate::error::{Error, Result};
-use crate::read::{MAX_TOML_BYTES, Places, format_error, open_regular, read_text};
+use crate::read::{MAX_TOML_BYTES, Positions, format_error, open_regular, read_text};
 use crate::tensor::{DType, Layout};
 use crate::text::{excerpt, one_line, quoted};
 
@@ -33,14 +33,14 @@ struct RawRecipe {
 }
 
 /// A recipe's text, its name in messages, and its path if it is a file.
-pub(super) struct Source {
+pub(super) struct RecipeText {
     pub name: String,
     pub text: String,
     pub path: Option<PathBuf>,
     pub is_preset: bool,
 }
 
-impl Source {
+impl RecipeText {
     /// Reads a file.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Source {
     /// [`Error::Io`] and [`Error::Format`], as for [`Recipe::load`](super::Recipe::load).
     pub fn read(path: &Path) -> Result<Self> {
         let (text, name) = read_text(path, MAX_TOML_BYTES, "a recipe is TOML")?;
-        Ok(Source {
+        Ok(RecipeText {
             name,
             text,
             path: Some(path.to_owned()),
@@ -60,7 +60,7 @@ impl Source {
     fn refused(&self, byte: Option<usize>, reason: impl Into<String>) -> Error {
         Error::Recipe {
             recipe: self.name.clone(),
-            position: byte.map(|byte| Places::new(&self.text).line_and_column(byte)),
+            position: byte.map(|byte| Positions::new(&self.text).line_and_column(byte)),
             reason: reason.into(),
         }
     }
@@ -78,12 +78,12 @@ impl Source {
     }
 
     /// Returns the recipe that this one extends.
-    fn base(&self, extends: &Spanned<String>) -> Result<Source> {
+    fn base(&self, extends: &Spanned<String>) -> Result<RecipeText> {
         let name = extends.get_ref();
         let at = Some(extends.span().start);
         if !name.ends_with(".toml") {
             return match presets::text(name) {
-                Some(text) => Ok(Source {
+                Some(text) => Ok(RecipeText {
                     name: name.clone(),
                     text: text.to_owned(),
                     path: None,
@@ -107,7 +107,7 @@ impl Source {
             );
             return Err(self.refused(at, reason));
         }
-        Source::read(&self.file_beside(name, extends.span().start, "extends")?)
+        RecipeText::read(&self.file_beside(name, extends.span().start, "extends")?)
     }
 
     /// Returns the path of a file that this recipe names, relative to its own folder. `verb` says what
@@ -127,7 +127,7 @@ impl Source {
         Ok(path.parent().unwrap_or(Path::new("")).join(name))
     }
 
-    /// Returns the path as [`Source::beside`], and checks that it leads to a regular file.
+    /// Returns the path as [`RecipeText::beside`], and checks that it leads to a regular file.
     fn file_beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
         let path = self.beside(name, byte, verb)?;
         let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
@@ -150,7 +150,7 @@ pub(super) struct ChainFile {
 
 /// The position of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct RulePosition {
     /// The index of its recipe in the chain.
     pub file: usize,
     /// The line and column of the rule, from 1.
@@ -176,14 +176,14 @@ pub(super) struct Chain {
     /// The rules of the whole chain, in the order in which they are tried.
     pub rules: Vec<Rule>,
     /// The position of each rule in its file.
-    pub places: Vec<Place>,
+    pub places: Vec<RulePosition>,
 }
 
 impl Chain {
     /// Reads a recipe and the recipes that it extends. The rules of an extending recipe come before the
     /// rules of its base, and its seed, dtype, layout and tensors have
     /// precedence.
-    pub fn read(source: Source) -> Result<Self> {
+    pub fn read(source: RecipeText) -> Result<Self> {
         let mut chain = Chain {
             files: Vec::new(),
             seed: None,
@@ -221,7 +221,7 @@ impl Chain {
                 let counted = globs.add(rule.get_ref().all_globs());
                 counted.map_err(|reason| source.refused(None, reason))?;
             }
-            let mut places = Places::new(&source.text);
+            let mut places = Positions::new(&source.text);
             for rule in file.rule {
                 let start = rule.span().start;
                 let (mut rule, assignment) = rule
@@ -237,7 +237,7 @@ impl Chain {
                     }
                 }
                 let parts = rule.parts.iter().map(|part| part.at);
-                chain.places.push(Place {
+                chain.places.push(RulePosition {
                     file: chain.files.len(),
                     rule: places.line_and_column(start),
                     assignment: places.line_and_column(assignment),

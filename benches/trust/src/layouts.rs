@@ -46,8 +46,8 @@ layouts! {
     "far", "all 24 bits, from element 2^40 on", |seed| whole(seed, 1 << 40);
     "lane-0", "every 4th element, from 0 on", |seed| strided(seed, 4, 0);
     "lane-3", "every 4th element, from 3 on", |seed| strided(seed, 4, 3);
-    "column", "a column of a tensor [n, 768]", |seed| strided(seed, 768, 5);
-    "column-2^20", "a column of a tensor [n, 2^20]", |seed| strided(seed, 1 << 20, 77);
+    "column", "columns of a tensor [n, 768]", |seed| strided(seed, 768, 5);
+    "column-2^20", "columns of a tensor [n, 2^20]", |seed| strided(seed, 1 << 20, 77);
     "transposed", "matrices of 1024 x 1024, column by column", transposed;
     "names", "64 elements of each of layers.0.weight, layers.1.weight, ...", names;
     "seeds", "16 elements of each of the seeds s, s + 1, ...", |seed| seeds(seed, 0);
@@ -75,16 +75,21 @@ fn elements<T: cpu::Element>(fill: &Fill) -> Result<Vec<T>, Failure> {
 }
 
 /// Returns a source of the elements of a tensor [n, `stride`] in a column, or of all of them for stride 1.
+/// The next column follows a column's end.
 fn chunks<T: cpu::Element>(
     init: Init,
     dtype: DType,
     seed: u64,
-    [stride, column]: [u64; 2],
+    [stride, mut column]: [u64; 2],
     start: u64,
 ) -> impl FnMut() -> Result<Vec<T>, Failure> {
+    let rows = ELEMENTS / stride;
     let mut row = start;
     move || {
-        let whole = fill("trust", &[ELEMENTS / stride, stride], &init, seed)?.with_dtype(dtype);
+        if row + CHUNK > rows {
+            (row, column) = (0, column + 1);
+        }
+        let whole = fill("trust", &[rows, stride], &init, seed)?.with_dtype(dtype);
         let part = whole.slice([row..row + CHUNK, column..column + 1])?;
         row += CHUNK;
         elements(&part)
