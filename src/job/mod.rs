@@ -19,9 +19,11 @@ use crate::kernel::pattern::{MATRIX, MATRIX_TAPS_FIRST, MATRIX_TAPS_LAST, MATRIX
 use crate::kernel::value::FLOAT_EXPONENTS;
 use crate::tensor::DType;
 
+#[cfg(feature = "checkpoint")]
+pub(crate) use parts::Parts;
 #[cfg(feature = "raw")]
 pub(crate) use parts::Piece;
-pub(crate) use parts::{Jobs, PartJob, Parts};
+pub(crate) use parts::{Jobs, PartJob};
 #[cfg(feature = "raw")]
 pub(crate) use regions::OuterDimension;
 pub(crate) use regions::Regions;
