@@ -1,42 +1,13 @@
-// Tests the page in headless Chromium. Its hashes are compared with the command line's. CHROMIUM is the program; SHOTS, if
-// set, is a folder for screenshots of the page.
+// Tests the page in headless Chromium. Its hashes are compared with the command line's. SHOTS, if set, is a
+// folder for screenshots of the page.
 
 import assert from 'node:assert/strict';
-import { createReadStream, existsSync, statSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { extname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { address, browser, close as closeBrowser } from './browser.mjs';
 import { commandLine, sha256 } from './requests.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm' };
-
-const server = createServer((request, response) => {
-  const path = join(root, normalize(new URL(request.url, 'http://localhost').pathname));
-  const file = path.endsWith('/') ? join(path, 'index.html') : path;
-  if (!file.startsWith(root) || !existsSync(file) || !statSync(file).isFile()) {
-    response.writeHead(404).end();
-    return;
-  }
-  response.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' });
-  createReadStream(file).pipe(response);
-});
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-const address = `http://localhost:${server.address().port}/`;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  args: [
-    '--headless', '--no-sandbox', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync', '--disable-quic', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
-  ],
-});
-after(async () => {
-  await browser.close();
-  server.close();
-});
+after(closeBrowser);
 
 async function open(options, withoutWebGpu = false) {
   const context = await browser.newContext(options);

@@ -1,12 +1,13 @@
 """Makes each distribution in each dtype in every way, and prints a table with a hash of each.
 
+    web/build && (cd web && npm install)
     cd python
     python -m tests.oracle.ways > ../benches/results/ways.md
 
 The ways are the CPU, the WGSL shaders on the adapter of the environment variable FANIN_ADAPTER
 (words, as for `fanin --adapter`; by default the best one), torch's operations, the Triton kernel in
-Triton's interpreter, and XLA on the CPU with a traced seed. It ends with an error if hashes differ.
-Browsers are compared by `scripts/test-web`, with hashes of the same kind.
+Triton's interpreter, XLA on the CPU with a traced seed, and WebGPU in headless Chromium (CHROMIUM is
+the program). It ends with an error if hashes differ.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import fanin
 
 from ..torch.device_cases import CASES, SEED
 
+ROOT = Path(__file__).parents[3]
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 Hash = Callable[[str, tuple[int, ...], str], str]
 
@@ -72,6 +75,27 @@ def by_xla(init: str, shape: tuple[int, ...], dtype: str) -> str:
     return _hash(np.asarray(make(jax.random.wrap_key_data(words))["w"]).tobytes())
 
 
+def by_the_browser(init: str, shape: tuple[int, ...], dtype: str) -> str:
+    """Returns the hash of a fill in Chromium."""
+    return _of_the_browser()[init, shape, dtype]
+
+
+@cache
+def _of_the_browser() -> dict[tuple[str, tuple[int, ...], str], str]:
+    """Returns the hashes of all cases in Chromium."""
+    cases = [(*case, dtype) for case in CASES.values() for dtype in DTYPES]
+    requests = [
+        {"init": init, "shape": shape, "dtype": dtype, "name": "w", "seed": str(SEED)}
+        for init, shape, dtype in cases
+    ]
+    call = ["node", str(ROOT / "web/tests/ways.mjs")]
+    made = subprocess.run(
+        call, check=True, input=json.dumps(requests), stdout=subprocess.PIPE, text=True
+    ).stdout
+    hashes = (digest[:16] for digest in json.loads(made))
+    return dict(zip(cases, hashes, strict=True))
+
+
 @cache
 def _of_torch(way: str) -> dict[str, str]:
     """Returns the hashes of a way of `fanin.torch`, which the environment selects at its start."""
@@ -92,6 +116,7 @@ WAYS: dict[str, Hash] = {
     "torch operations": _by("operations"),
     "Triton interpreter": _by("triton"),
     "XLA": by_xla,
+    "browser": by_the_browser,
 }
 
 
