@@ -28,6 +28,7 @@ pub fn normal_table() -> Arc<Vec<[u32; 2]>> {
     static TABLE: OnceLock<Arc<Vec<[u32; 2]>>> = OnceLock::new();
     Arc::clone(TABLE.get_or_init(|| {
         // r = sqrt(-2 ln u): Box and Muller, 1958.
+        // w >= 2^-32, so the rounding of 1 - w by at most 2^-54 changes the radius by less than 2^-38.
         let radii = quadratics(|w| (-2.0 * ln(w)).sqrt(), |w| (-2.0 * ln(1.0 - w)).sqrt());
         let mut table = Vec::with_capacity(TABLE_ENTRIES);
         table.extend(entries(&radii, RADIUS_BITS));
@@ -50,11 +51,14 @@ fn point(k: usize) -> [u32; 2] {
     let (cosine, sine) = if place < QUARTER / 2 {
         cos_sin(angle(place as f64 + 0.5 + HALF_STEP))
     } else {
+        // In points, this angle is QUARTER - (place + 1/2 + HALF_STEP).
         let (sine, cosine) = cos_sin(angle((QUARTER - 1 - place) as f64 + 0.5 - HALF_STEP));
         (cosine, sine)
     };
+    // No value is within 2^-13 of a tie, so the last bits of `cos_sin` cannot change a result.
     let fixed = |x: f64| (x * power_of_two(30)).round() as i32;
     let (cosine, sine) = (fixed(cosine), fixed(sine));
+    // Quarter turns only swap and negate, so all four quadrants have the same roundings.
     match k / QUARTER {
         0 => [cosine, sine],
         1 => [-sine, cosine],

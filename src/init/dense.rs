@@ -134,6 +134,7 @@ fn layer(
     biases: &Init,
     seed: u64,
 ) -> Result<DenseLayer> {
+    // The sizes give the fan_in that text leaves out. In a model, only a recipe can find it.
     let biases = match biases.missing() {
         Some(Missing::FanIn) if inputs > 0 => biases.completed(Missing::FanIn, inputs),
         // As torch.nn.Linear.reset_parameters: biases are 0 if fan_in is 0.

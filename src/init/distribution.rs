@@ -282,6 +282,7 @@ impl Distribution {
     /// [`Error::Parameter`] if one of the two is not finite in binary32, or `std` is negative.
     pub fn normal(mean: f64, std: f64) -> Result<Self> {
         let (mean32, std32) = (finite("mean", mean)?, finite("std", std)?);
+        // The given number is compared: a negative one can round to -0, which is not below 0.
         if std < 0.0 {
             return Err(Error::parameter("std", std, "it must be at least 0"));
         }
@@ -375,10 +376,13 @@ impl Distribution {
                 "it must be a finite or an infinite number",
             );
         }
+        // Far from the mean, both bounds can be the same number of standard deviations. `width` then shows
+        // that the interval is not empty.
         if low >= high || lower >= upper && width <= 0.0 {
             return refused(0, "the lower bound must be below the upper bound");
         }
         let (low32, high32) = (at_least(low), at_most(high));
+        // A finite bound beyond the range of binary32 gives an infinity here.
         if low32 > high32 || low32.is_infinite() || high32.is_infinite() {
             return refused(
                 0,
@@ -492,6 +496,7 @@ impl Distribution {
     pub(super) fn arange(start: f64, step: f64, columns: u64) -> Result<Self> {
         table_columns(columns)?;
         finite("start", start)?;
+        // The numbers are monotone, so all of them are finite if the first and the last are.
         let end = start + step * (columns - 1) as f64;
         finite("step", step)?;
         finite("start + step * (columns - 1)", end)?;
@@ -791,6 +796,7 @@ impl FrequencyScaling {
 fn fits_multiples(start: f64, step: f64, end: f64) -> bool {
     let mut largest = start.abs().max(end.abs());
     let (mut start, mut step) = (start, step);
+    // Common factors of two go into the exponent of binary32. Halving is exact in binary64.
     while largest > 16_777_216.0 && start % 2.0 == 0.0 && step % 2.0 == 0.0 {
         (start, step, largest) = (start / 2.0, step / 2.0, largest / 2.0);
     }
@@ -815,6 +821,7 @@ impl fmt::Display for Short {
 /// Returns the smallest binary32 that is not below a number. For minus infinity it is the lowest
 /// finite one.
 fn at_least(bound: f64) -> f32 {
+    // `as` rounds to nearest, so the result is at most one step below the bound.
     let near = (bound as f32).max(f32::MIN);
     if f64::from(near) < bound {
         near.next_up()

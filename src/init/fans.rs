@@ -147,6 +147,7 @@ impl Fans {
         match mode {
             FanMode::FanIn => self.fan_in as f64,
             FanMode::FanOut => self.fan_out as f64,
+            // The sum is at most 2^51, so its half is exact.
             FanMode::FanAvg => (self.fan_in + self.fan_out) as f64 / 2.0,
         }
     }
@@ -166,6 +167,7 @@ fn sizes_of_axes(dims: &[u64], axes: &FanAxes) -> Result<(u64, u64, u64), String
                 .ok_or_else(|| {
                     format!("has no axis {axis}: its axes are {} to {}", -rank, rank - 1)
                 })?;
+            // A taken axis is marked, so a second use is found, also under its negative number.
             let dim = slot.take().ok_or_else(|| {
                 format!("has axis {axis} named twice: an axis is input, output or batch")
             })?;

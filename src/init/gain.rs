@@ -96,6 +96,7 @@ impl Nonlinearity {
             "relu" => Nonlinearity::Relu,
             "leaky_relu" => Nonlinearity::LeakyRelu { negative_slope: a },
             "selu" => Nonlinearity::Selu,
+            // `linear` and the convolutions. `Key::read` has refused words that are not in `NAMES`.
             _ => Nonlinearity::Linear,
         }
     }

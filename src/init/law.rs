@@ -158,6 +158,7 @@ impl Law {
     pub fn mixture(laws: impl IntoIterator<Item = (f64, Law)>) -> Option<Self> {
         let laws: Vec<(f64, Law)> = laws
             .into_iter()
+            // A law without weight would widen the support.
             .filter(|(weight, _)| *weight > 0.0)
             .collect();
         let sum: f64 = laws.iter().map(|(weight, _)| weight).sum();
@@ -174,6 +175,7 @@ impl Law {
         // The moments of a law about the common mean follow from those about its own.
         let about = |law: &Law, power: usize| -> f64 {
             let shift = law.mean() - mean;
+            // The binomial theorem: `term` is the binomial coefficient of `power` over k.
             let mut term = 1.0;
             (0..=power)
                 .map(|k| {
@@ -202,6 +204,7 @@ impl Law {
     /// Returns the distribution of a kind whose moments are computed as integrals.
     fn new(kind: Kind) -> Self {
         let expect = |f: &dyn Fn(f64) -> f64| kind.expect(f);
+        // Central moments are integrals of their own, because E d^2 - (E d)^2 would lose its digits.
         let offset = expect(&|d| d);
         let variance = expect(&|d| (d - offset) * (d - offset));
         let std = variance.sqrt();
@@ -308,6 +311,7 @@ impl Law {
         }
         match self.kind {
             Kind::Mixture(ref laws) => weighted(laws, |law| law.below(x)),
+            // `erfc` keeps the digits of a small tail, where 1 + erf would cancel.
             Kind::Normal { mean, std } => 0.5 * libm::erfc((mean - x) / std * FRAC_1_SQRT_2),
             Kind::Uniform { low, high } => (x - low) / (high - low),
             Kind::Truncated {
@@ -316,6 +320,7 @@ impl Law {
                 lower,
                 width,
             } => {
+                // Rounding can take d past an end, which would give a probability outside of 0..1.
                 let d = ((x - mean) / std - lower).clamp(0.0, width);
                 let normal = Truncated::new(lower, width);
                 normal.mass(0.0, d) / normal.mass(0.0, width)
@@ -330,6 +335,7 @@ impl Law {
     #[must_use]
     pub fn above(&self, x: f64) -> f64 {
         let (low, high) = self.support();
+        // Not `x <= low`: time steps at the floor are equal to `low`, with a positive probability.
         if x < low {
             return 1.0;
         }
@@ -441,6 +447,7 @@ impl Kind {
                 let normal = Truncated::new(lower, width);
                 let (from, to) = normal.range(0.0, width);
                 let weighted = integral(from, to, |d| normal.weight(d) * f(d - normal.mode));
+                // The weight is relative to the mode, so its own integral is the norm.
                 weighted / integral(from, to, |d| normal.weight(d))
             }
             Kind::LogUniform { low, high } => {

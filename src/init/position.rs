@@ -50,6 +50,7 @@ fn table(columns: u64, number: impl Fn(u64) -> f64) -> Vec<[u32; 2]> {
     let bits = |column| (number(column) as f32).to_bits();
     (0..columns)
         .step_by(2)
+        // With an odd number of columns, the last entry has a second number that no element reads.
         .map(|column| [bits(column), bits(column + 1)])
         .collect()
 }
@@ -66,12 +67,14 @@ pub(crate) fn frequency_table(
 ) -> Vec<[u32; 2]> {
     let size = dim as f64;
     let log_theta = ln(theta);
+    // The stream defines this order, product before quotient. Another one would change last bits.
     let power = |log_base: f64, column: u64| exp(-(log_base * (2 * column) as f64 / size));
     let plain = |column| power(log_theta, column);
     match scaling {
         FrequencyScaling::None => table(columns, plain),
         FrequencyScaling::Linear { factor } => table(columns, |column| plain(column) / factor),
         FrequencyScaling::Dynamic { stretch } => {
+            // NTK-aware scaling multiplies theta by stretch^(dim / (dim - 2)), which is a sum of logarithms.
             let log_base = log_theta + ln(stretch) * (size / (size - 2.0));
             table(columns, |column| power(log_base, column))
         }
@@ -106,6 +109,7 @@ pub(crate) fn frequency_table(
                 (low, high) = (low.floor(), high.ceil());
             }
             (low, high) = (low.max(0.0), high.min(size - 1.0));
+            // As in `linear_ramp_factor` of transformers, against a division by 0.
             if low == high {
                 high += 0.001;
             }

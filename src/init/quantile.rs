@@ -62,9 +62,11 @@ impl Quantile {
         if let Some(table) = lock().get(&key) {
             return Arc::clone(table);
         }
+        // The lock is free during the build. Two threads that build the same table get the same bits.
         let table = Arc::new(normalized.build());
         let mut known = lock();
         if known.len() >= MAX_TABLES {
+            // Tables in use stay alive by their `Arc`. A dropped one has the same bits when it is rebuilt.
             known.clear();
         }
         known.insert(key, Arc::clone(&table));
@@ -81,6 +83,7 @@ impl Quantile {
                 width: _,
             } if lower <= 0.0 && upper >= 0.0 => {
                 let (lower, upper) = (lower.max(-TAIL), upper.min(TAIL));
+                // Set so that equal bounds have equal keys. The density of such bounds does not read it.
                 let width = upper - lower;
                 Quantile::TruncatedNormal {
                     lower,
@@ -133,6 +136,7 @@ impl Quantile {
             }
             Quantile::LogUniform { low, high } => {
                 let span = high - low;
+                // The upper half counts down from `high`: 1 - p would lose the digits of a small p.
                 table(|p| ln(low + span * p), |p| ln(high - span * p))
             }
             Quantile::TimeStep { min, max } => {
@@ -182,6 +186,7 @@ fn table(below: impl Fn(f64) -> f64, above: impl Fn(f64) -> f64) -> Table {
                 && square.abs() <= MAX_COEFFICIENT
         })
     };
+    // Coefficients shrink with the fraction bits, so the first number that fits is the largest one.
     while fraction_bits > 0 && !fits(fraction_bits) {
         fraction_bits -= 1;
     }
@@ -221,6 +226,7 @@ impl Quadratic {
     /// of its step, t + 1/2, which adds b / 2^16. Rounding the square down loses 1/2 on average, which
     /// is c / 2^15. Rounding the sum down loses 1/2.
     fn coefficients(&self, fraction_bits: i32) -> [f64; 3] {
+        // A power of two scales exactly, so only the sum for c0 and `round` have rounding errors.
         let unit = power_of_two(fraction_bits);
         let (a, b, c) = (self.a * unit, self.b * unit, self.c * unit);
         [
@@ -252,10 +258,12 @@ pub(super) fn quadratics(
                 if zeros == 0 && (half == 0 || segment > 0) {
                     continue;
                 }
+                // A distance with n leading zeros stands for a probability in [2^(-1-n), 2^-n).
                 let octave = power_of_two(-1 - zeros as i32);
                 let at = |s: f64| octave * (1.0 + (segment as f64 + (s + 1.0) / 2.0) / 64.0);
                 // The order of `kernel::curve::place`: (30 - zeros) mod 32.
                 let index = (half * OCTAVES + (62 - zeros) % 32) * SEGMENTS + segment;
+                // Each half counts from its own end, which keeps the digits of small probabilities.
                 made[index] = Some(if half == 0 {
                     Quadratic::new(|s| below(at(s)))
                 } else {
@@ -272,6 +280,7 @@ pub(super) fn quadratics(
 pub(super) fn entries(quadratics: &[Option<Quadratic>], fraction_bits: i32) -> Vec<[u32; 2]> {
     let entry = |quadratic: &Quadratic| {
         let [constant, linear, square] = quadratic.coefficients(fraction_bits);
+        // They fit in 16 bits: `table` searches for such fraction bits, and RADIUS_BITS is such a number.
         let halves = (linear as i16 as u16, square as i16 as u16);
         [
             constant as i32 as u32,
@@ -328,6 +337,7 @@ impl Density {
     /// if rounding makes two neighbouring numbers alternate.
     fn quantile_below(&self, p: f64) -> f64 {
         let wanted = p * self.below[PANELS];
+        // The last edge is not searched, so a share that rounds up to the whole mass still has a panel.
         let panel = self.below[1..PANELS].partition_point(|&mass| mass <= wanted);
         let (start, end) = (self.edges[panel], self.edges[panel + 1]);
         let rest = wanted - self.below[panel];
@@ -335,6 +345,7 @@ impl Density {
         let mut d = start + (end - start) * share;
         for _ in 0..12 {
             let next = d - (mass(self.from, start, d) - rest) / self.at(d);
+            // `max` and `min` also turn NaN, which a panel without mass gives, into an end of the panel.
             let next = next.max(start).min(end);
             if next == d {
                 break;
@@ -406,14 +417,17 @@ pub(super) fn exp(x: f64) -> f64 {
     for degree in (1..=14).rev() {
         sum = 1.0 + rest / f64::from(degree) * sum;
     }
+    // The power is between -1010 and 1010, so the factor is a normal number and the product is exact.
     sum * power_of_two(power as i32)
 }
 
 /// Returns the natural logarithm of a normal number above 0.
 pub(crate) fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
+    // The sign bit is 0 and the number is normal, so these bits are its biased exponent.
     let mut power = (bits >> 52) as i32 - 1023;
     let mut mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));
+    // Without this step, the logarithm of a number just below 1 would be the difference of two close numbers.
     if mantissa > std::f64::consts::SQRT_2 {
         mantissa /= 2.0;
         power += 1;
@@ -425,6 +439,7 @@ pub(crate) fn ln(x: f64) -> f64 {
     for k in (0..=12).rev() {
         sum = sum * square + 1.0 / f64::from(2 * k + 1);
     }
+    // The small terms are added first, so only the last sum is rounded at the magnitude of the result.
     f64::from(power) * LN_2.0 + (f64::from(power) * LN_2.1 + 2.0 * s * sum)
 }
 

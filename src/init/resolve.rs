@@ -21,6 +21,7 @@ impl Init {
     /// if the rule needs fans and the shape has none, [`Error::Shape`] if the rule cannot fill the
     /// shape, and [`Error::Context`] if a number is missing that only a recipe can find.
     pub fn resolve(&self, tensor: &Tensor) -> Result<Distribution> {
+        // The values are checked before the shape, so an empty tensor does not hide a faulty rule.
         let resolved = self.computation().and_then(|computation| {
             // Rules of an empty tensor would divide by a fan of 0, or make a matrix without rows.
             if tensor.shape().elements() == 0 {
@@ -42,6 +43,7 @@ impl Init {
                 let fan = Fans::of(tensor)?.get(mode);
                 match family {
                     Family::Normal => Distribution::normal(0.0, (scale / fan).sqrt()),
+                    // U(-b, b) has the variance b^2 / 3.
                     Family::Uniform => Distribution::around_zero((3.0 * scale / fan).sqrt()),
                     Family::TruncatedNormal => two_stds((scale / fan).sqrt()),
                 }

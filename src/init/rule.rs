@@ -49,6 +49,7 @@ impl Definition {
     /// Returns the guarantee about the bits of the elements.
     #[must_use]
     pub fn exactness(&self) -> &'static str {
+        // Only `orthogonal` and `delta_orthogonal` make elements in floating point.
         if self.name.ends_with("orthogonal") {
             "1e-5 across devices; same bits on one device; a slice computes the whole matrix"
         } else {

@@ -60,12 +60,15 @@ impl Scaling {
         let (low, high) = (f64::from(low), f64::from(high));
         // |p| <= 2^24, so every p is a binary32.
         let exponent = exponent(low.abs().max(high.abs()), 24);
+        // Scaling by a power of two is exact in binary64, so `ceil` has the exact quotient.
         let steps = power_of_two(-exponent);
         // The first multiple of the step in the range, and the first one beyond it: half-open by
         // construction.
         let first = (low * steps).ceil();
         Scaling {
             exponent,
+            // At least 1: the end of larger magnitude is a multiple of the step, and its neighbours in
+            // binary32 are at least one step away.
             multiplier: ((high * steps).ceil() - first) as u32,
             shift: 0,
             offset: first as i32,
@@ -113,6 +116,7 @@ impl Scaling {
         let mut exponent = finest;
         // Values of the table have `fraction_bits`, and the product removes 32 bits.
         let unit = |exponent: i32| scale * power_of_two(32 - table.fraction_bits - exponent);
+        // The kernels multiply it with the signed curve, so it must be below 2^31.
         while unit(exponent) >= f64::from(1u32 << 31) {
             exponent += 1;
         }
@@ -139,6 +143,7 @@ impl Scaling {
 
 /// Returns the smallest exponent e of at least -149 with `bound <= 2^(bits + e)`.
 fn exponent(bound: f64, bits: i32) -> i32 {
+    // Comparisons with powers of two are exact. A logarithm could be rounded to the other side of one.
     let mut exponent = MIN_EXPONENT;
     while bound > power_of_two(bits + exponent) {
         exponent += 1;
@@ -152,6 +157,7 @@ fn multiplier(unit: f64, least: u32) -> (u32, u32) {
     let scaled = |shift: u32| unit * power_of_two(shift as i32);
     let shift = (0..MAX_SHIFT).find(|&shift| scaled(shift) >= f64::from(least));
     let shift = shift.unwrap_or(MAX_SHIFT);
+    // It fits in 32 bits: with shift 0 the callers bound `unit`, and else the number is below 2 * `least`.
     (scaled(shift).round_ties_even() as u32, shift)
 }
 

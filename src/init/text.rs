@@ -55,6 +55,7 @@ impl<'a> Call<'a> {
         let text = text.trim();
         let (name, inner) = match text.split_once('(') {
             None => (text, ""),
+            // The last parenthesis closes the call, because expressions of recipes have their own.
             Some((name, rest)) => match rest.strip_suffix(')') {
                 Some(inner) => (name.trim_end(), inner),
                 None => return Err("its parenthesis is not closed: end it with ')'".to_owned()),
@@ -113,6 +114,7 @@ impl<'a> Call<'a> {
     ) -> Result<Init, String> {
         let keys = self.definition.keys;
         let mut init = Init::with_defaults(self.definition);
+        // The defaults of Keras come first, so that given values replace them.
         for (position, key) in keys.iter().enumerate() {
             if let Some(value) = key.keras_default.filter(|_| self.keras) {
                 init = init.with(position, value);

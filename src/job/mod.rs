@@ -194,6 +194,7 @@ impl Job {
                 job.with_quantile(fill, quantile, anchor, std, bounds)?
             }
             DistributionKind::LogUniform { low, high } => {
+                // The exact curve ends at these bounds. The clamp removes errors of the quadratics.
                 let bounds = [ln(low), ln(high)].map(|bound| bound as f32);
                 job.with_quantile(fill, Quantile::LogUniform { low, high }, 0.0, 1.0, bounds)?
             }
@@ -245,6 +246,7 @@ impl Job {
                     mask: Mask::Sparse {
                         rows: rows as u32,
                         zeros: zeros as u32,
+                        // At most 15 and 16 bits, as rows are below 2^31. `permute` has room for 16.
                         left: bits / 2,
                         right: bits - bits / 2,
                     },
@@ -274,6 +276,7 @@ impl Job {
                 taps_last,
                 ..
             } => {
+                // Products are below 2^31. With one tap, the quotient of every element is 0, the middle tap.
                 let (mode, divisor) = match (taps, taps_last) {
                     (1, _) => (MATRIX, rows * columns),
                     (_, true) => (MATRIX_TAPS_LAST, taps),
@@ -448,6 +451,7 @@ fn not_below(dtype: DType, bound: f32) -> f32 {
     // The next number up: a smaller magnitude if negative, and after -0 the smallest above 0.
     from(match bits {
         0x8000 => 1,
+        // Minus infinity becomes the lowest finite number.
         bits if bits & 0x8000 != 0 => bits - 1,
         bits => bits + 1,
     })

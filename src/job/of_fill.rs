@@ -17,6 +17,7 @@ impl Fill {
         }
         let parts = Parts::new(self);
         let mut counts = vec![0u64; 1 + self.parts().len()];
+        // Counted in the slice of this fill, which can leave out parts.
         for piece in parts.pieces(0..self.elements()) {
             counts[piece.owner] += piece.length;
         }

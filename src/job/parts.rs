@@ -101,6 +101,7 @@ impl Jobs {
     /// [`Error::Device`] for more than [`MAX_RUNS`] of them.
     #[cfg(feature = "raw")]
     pub fn check_runs(&self, range: Range<u64>) -> Result<()> {
+        // The iterator is lazy, so this stops at the limit, however many runs there are.
         if self.pieces(range).nth(MAX_RUNS).is_none() {
             return Ok(());
         }
@@ -190,6 +191,7 @@ impl Parts {
                 run = element..element + length;
             }
             let (owner, end) = self.owner(run.start);
+            // The owner is found in the whole tensor, so its stretch can go on after the run of the slice.
             let end = end.min(run.end);
             let piece = Piece {
                 owner,
@@ -208,6 +210,7 @@ impl Parts {
                 let next = found.next();
                 match (&mut open, next) {
                     (Some(piece), Some(next))
+                        // `at` is always continuous. `start` is not, for a part with positions of its own.
                         if next.owner == piece.owner
                             && next.start == piece.start + piece.length =>
                     {
@@ -229,6 +232,7 @@ impl Parts {
         let mut end = u64::MAX;
         for (owner, part) in (1..).zip(&self.boxes) {
             let (inside, part_end) = stretch(&self.dims, &part.ranges, element);
+            // An earlier part that begins within the stretch applies from there on: the nearest end counts.
             end = end.min(part_end);
             if inside {
                 return (owner, end);
@@ -247,6 +251,7 @@ impl Parts {
         }
         let (mut rest, mut stride, mut at) = (element, 1, 0);
         for (&dim, range) in self.dims.iter().zip(&part.ranges).rev() {
+            // No underflow: the owner of an element holds it.
             at += (rest % dim - range.start) * stride;
             rest /= dim;
             stride *= range.end - range.start;
@@ -272,6 +277,7 @@ impl PartJob {
 /// Returns whether an element of a tensor lies in a box, and the end of the elements from there on of
 /// which the same is true.
 fn stretch(dims: &[u64], ranges: &[Range<u64>], element: u64) -> (bool, u64) {
+    // The search below would find a first element even in an empty box.
     if ranges.iter().any(Range::is_empty) {
         return (false, u64::MAX);
     }
@@ -303,6 +309,7 @@ fn stretch(dims: &[u64], ranges: &[Range<u64>], element: u64) -> (bool, u64) {
     if index[outside] < ranges[outside].start {
         index[outside] = ranges[outside].start;
     } else {
+        // The box has no further index along this axis, so its next element has a larger outer index.
         let next = (0..outside)
             .rev()
             .find(|&axis| index[axis] + 1 < ranges[axis].end);

@@ -150,6 +150,7 @@ impl Program {
             offset: scaling.offset,
             constant: gain.to_bits(),
             table: normal_table(),
+            // `matrix` has these numbers. The pattern of a matrix job also has the stride of a backend.
             pattern: [0; 4],
             matrix: Some(Matrix {
                 rows,

@@ -42,7 +42,9 @@ impl Region {
             if region.outer.is_empty() && region.row_length == stride {
                 region.row_length *= size;
             } else if size != 1 {
+                // A dimension with a single index counts no rows. It only moves the base.
                 match region.outer.last_mut() {
+                    // The dimension before is whole, so a step along this one continues its steps.
                     Some(last) if last.size * last.stride == stride => last.size *= size,
                     _ => region.outer.push(OuterDimension { size, stride }),
                 }
@@ -170,6 +172,7 @@ impl Regions {
         parts
             .take_while(move |(start, _)| *start < range.end)
             .flat_map(move |(start, region)| {
+                // No underflow: `take_while` leaves only regions that start before `range.end`.
                 let end = region.elements().min(range.end - start);
                 region.runs(range.start.saturating_sub(*start)..end)
             })

@@ -59,6 +59,7 @@ impl Stored {
     #[cfg(feature = "gpu")]
     pub fn on_device(fill: &Fill) -> Result<(Cow<'_, Fill>, Option<Jobs>)> {
         let jobs = Jobs::new(fill)?;
+        // All jobs of a fill have the same dtype, so the first one decides.
         if jobs.all()[0].job.stored.is_none() {
             return Ok((Cow::Borrowed(fill), None));
         }
@@ -89,6 +90,7 @@ impl Stored {
             DType::F8E4M3 => self.each(values, out, |x| [E4M3.of_f32(x)]),
             DType::F8E5M2 => self.each(values, out, |x| [E5M2.of_f32(x)]),
             // `check` has found whole numbers in range.
+            // Casts of negative floats to unsigned numbers give 0, so a wider signed number is in between.
             _ => match self.dtype.size() {
                 1 => self.each(values, out, |x| (x as i16 as u8).to_le_bytes()),
                 2 => self.each(values, out, |x| (x as i32 as u16).to_le_bytes()),
@@ -107,6 +109,7 @@ impl Stored {
         let values = values.as_chunks::<4>().0.iter();
         for (&value, out) in values.zip(out.as_chunks_mut::<SIZE>().0) {
             let value = f32::from_le_bytes(value);
+            // The bounds are numbers of the dtype, so the rounding after the clamp stays within them.
             *out = store(match self.bounds {
                 Some([low, high]) => value.clamp(low, high),
                 None => value,

@@ -76,6 +76,7 @@ impl FlatParameter {
         let mut end = 0u64;
         let mut tensors = Vec::new();
         for numel in numels {
+            // `checked_next_multiple_of` has no result for 0.
             let start = end.checked_next_multiple_of(align.max(1));
             let range = start.and_then(|start| Some(start..start.checked_add(numel)?));
             let range = range.filter(|range| range.end < 1 << 63);

@@ -103,6 +103,7 @@ impl Mesh {
         let sizes = mesh.0.iter().map(|(_, size)| *size);
         let ranks = sizes.clone().try_fold(1u64, u64::checked_mul);
         match ranks {
+            // This case comes first: a product with 0 would pass as a small mesh.
             _ if sizes.clone().any(|size| size == 0) => Err(refused(
                 "has a dimension of 0 ranks: every size must be at least 1".into(),
             )),
@@ -176,6 +177,7 @@ impl Mesh {
             let (dim, split_factor) = match *placement {
                 Placement::Replicate => continue,
                 Placement::Flat => {
+                    // Only noted here, because it applies to the elements that all other placements leave.
                     if flat.replace((at, *ranks)).is_some() {
                         return Err(refused(
                             "is used twice: a tensor can be flattened over one dimension of the \
@@ -206,6 +208,7 @@ impl Mesh {
             sizes[axis] = all.flat_map(|&size| cut.sizes(size)).collect();
         }
         let padding = indices.iter().zip(&sizes).map(|(held, sizes)| {
+            // The sets are sorted, so this is the largest size that any rank has.
             let largest = sizes.last().copied().unwrap_or(0);
             largest - length(held)
         });
@@ -460,6 +463,7 @@ impl Local {
             });
         }
         let cut = chunk(elements, at, ranks);
+        // The first rank has the longest piece.
         let padding = chunk(elements, 0, ranks).end - (cut.end - cut.start);
         Ok(Local {
             flat: true,
@@ -493,6 +497,7 @@ impl Cut {
     /// Cuts n indices into chunks. Returns the number of full chunks, their length, and the length
     /// of the last, shorter one.
     fn chunks(self, n: u64) -> (u64, u64, u64) {
+        // At least 1, because it divides. With n = 0 there is no full chunk.
         let full = n.div_ceil(self.split_factor).max(1);
         (n / full, full, n % full)
     }
@@ -524,6 +529,8 @@ impl Cut {
     fn sizes(self, n: u64) -> impl Iterator<Item = u64> {
         let (_, full, rest) = self.chunks(n);
         let changes = [full, rest].into_iter().flat_map(move |length| {
+            // The number of full pieces is the first rank without one. The number of indices changes only at
+            // this rank and at the next one.
             let shorter = length / length.div_ceil(self.ranks).max(1);
             [shorter, shorter + 1]
         });
@@ -561,6 +568,7 @@ fn select(
                     _ => selected.push(piece),
                 }
             }
+            // The range may also hold positions of the next wanted range, so it stays the current one.
             if wanted.end < after {
                 break;
             }

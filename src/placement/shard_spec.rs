@@ -180,6 +180,7 @@ impl ShardSpec {
             .rule
             .iter()
             .flat_map(|rule| rule.globs.get_ref().iter());
+        // Counted before any glob is compiled, because compiled globs take far more memory than their texts.
         let counted = GlobCount::default().add(globs);
         counted.map_err(|reason| refused(None, &reason))?;
         let rule = |written: WrittenRule| {
@@ -287,6 +288,7 @@ impl ShardSpec {
     /// [`Mesh::local`] and [`Local::fill`](crate::placement::Local::fill). [`Error::Unmatched`] for
     /// a tensor without a rule. [`Error::Slice`] for a fill that is a part of its tensor.
     pub fn local_fills(&self, fills: &[Fill], rank: u64) -> Result<Vec<LocalPart>> {
+        // The rank is checked here, because without fills no call of `Mesh::local` would check it.
         self.mesh.coordinate(rank)?;
         let placements: Vec<Option<&[Placement]>> = fills
             .iter()

@@ -144,6 +144,7 @@ impl<'a> Context<'a> {
             ));
         };
         match &self.recipe.rules[index].assignment {
+            // Refused, because a chain of such rules could be a cycle.
             Assignment::Other { names, tied } => {
                 let other = names.of(&self.recipe.rules[index].texts, &source.name);
                 let (is, both) = match tied {
@@ -237,6 +238,7 @@ impl<'a> Context<'a> {
             let mut matches = all.filter(|tensor| globs.matches(&tensor.name));
             let first = matches.next();
             let found = Found {
+                // `next` has already taken the first match from the iterator.
                 count: u64::from(first.is_some()) + matches.count() as u64,
                 first,
             };
@@ -323,6 +325,7 @@ impl<'a> Context<'a> {
         };
         let count = layers.len() as u64;
         match layers.last() {
+            // Distinct numbers up to count - 1 have no gap. A list with a gap holds only a part of the model.
             Some(&last) if last + 1 == count => Ok(count),
             _ => Err(refused(format!(
                 "finds {count} layers under {}, but numbers between 0 and {} are missing: list the whole \

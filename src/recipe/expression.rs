@@ -181,6 +181,8 @@ impl<'a> Parser<'a> {
                 return Ok(left);
             };
             let right = self.product(depth)?;
+            // A chain of n operators makes a tree of depth n, which MAX_DEPTH does not count. The callers
+            // bound the length of the text.
             left = Expression::Binary(operation, Box::new(left), Box::new(right));
         }
     }
@@ -224,6 +226,7 @@ impl<'a> Parser<'a> {
         let bytes = self.rest.as_bytes();
         let mut end = 0;
         while let Some(&byte) = bytes.get(end) {
+            // After the e of an exponent a sign is part of the number, elsewhere it is an operator.
             let sign =
                 matches!(byte, b'+' | b'-') && end > 0 && matches!(bytes[end - 1], b'e' | b'E');
             if !(byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E') || sign) {

@@ -414,6 +414,7 @@ impl Recipe {
             .iter()
             .map(|listed| context.rule_of(listed))
             .collect();
+        // One error names all tensors without a rule, before a rule can fail for a single tensor.
         let without_rule = tensors.iter().zip(&rules).filter_map(|(listed, rule)| {
             let is_unmatched = rule.is_none() && !is_carried_over(list, listed);
             is_unmatched.then_some((listed.name.as_str(), &listed.shape))
@@ -465,6 +466,7 @@ impl Recipe {
             Assignment::Other { names, tied } => {
                 let other = context.other(listed, rule, names, *tied);
                 let (source, source_index) = other.map_err(at_rule)?;
+                // One level of recursion: `other` refuses tensors that have the weights of another one.
                 let entry = self.entry(context, source, source_index, seed, dtype)?;
                 if entry.fill.is_kept() {
                     let key = if *tied { "tied_to" } else { "same_as" };
@@ -473,6 +475,7 @@ impl Recipe {
                 let name = Some(source.name.clone());
                 let (tied_to, same_as) = if *tied { (name, None) } else { (None, name) };
                 PlanEntry {
+                    // The renamed fill keeps its stream, so both tensors have the same bits.
                     fill: entry.fill.renamed(&listed.name),
                     rule: Some(index),
                     tied_to,
@@ -486,6 +489,7 @@ impl Recipe {
             },
         };
         if entry.fill.is_kept() {
+            // A kept tensor is copied bit for bit, so the dtype that the caller asks for does not count.
             entry.fill = entry.fill.with_dtype(listed.dtype.unwrap_or_default());
             return Ok(entry);
         }

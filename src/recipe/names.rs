@@ -25,6 +25,7 @@ impl Names {
             return Ok(());
         }
         for glob in globs {
+            // `captures` splits a glob at its stars and counts the bytes between, which needs plain globs.
             if glob.contains(['{', '\\']) || glob.contains("**") {
                 return Err(format!(
                     "{} has a *, so the globs of this rule cannot have braces, backslashes or **: write a \
@@ -56,6 +57,7 @@ impl Names {
             let mut filled = String::new();
             for (i, part) in name.split('*').enumerate() {
                 if i > 0 {
+                    // Without a match the star stays in the name, and the error shows it.
                     filled.push_str(texts.next().copied().unwrap_or("*"));
                 }
                 filled.push_str(part);
@@ -84,6 +86,7 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     };
     let start = fixed_length(first);
     let end = name.len().checked_sub(fixed_length(last))?;
+    // The two ends must not overlap: `a*a` does not match `a`. `get` is `None` within a character.
     if start > end || !matcher(first)?(name.get(..start)?) || !matcher(last)?(name.get(end..)?) {
         return None;
     }
@@ -92,6 +95,7 @@ fn captures<'a>(glob: &str, name: &'a str) -> Option<Vec<&'a str>> {
     for part in middle {
         let length = fixed_length(part);
         let matches = matcher(part)?;
+        // The first place of each part is enough: a later one leaves less text for the parts that follow.
         let next = (at..=end.checked_sub(length)?)
             .find(|&from| name.get(from..from + length).is_some_and(&matches))?;
         found.push(name.get(at..next)?);

@@ -203,6 +203,7 @@ impl Plan {
     /// Returns the number of elements of all tensors together.
     #[must_use]
     pub fn elements(&self) -> u128 {
+        // A million tensors of 2^50 elements have more elements than 64 bits can count.
         self.iter().map(|fill| u128::from(fill.elements())).sum()
     }
 

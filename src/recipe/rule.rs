@@ -252,6 +252,7 @@ impl RawRule {
         let parts: Vec<RulePart> = parts.map(RawPart::part).collect::<Result<_, _>>()?;
 
         let (key, at, assignment) = match (given.len(), parts_at) {
+            // An empty list of parts gives no element a value, so it is the same as no list.
             (0, Some(at)) if !parts.is_empty() => ("parts", at, Assignment::Parts),
             (0, _) => {
                 let reason = "missing field `init`, or `tied_to`, `same_as`, `values`, `parts`, `keep` \

@@ -108,6 +108,7 @@ impl SliceTemplate {
                 } else {
                     value
                 };
+                // binary64 holds every index up to 2^50. The fraction of NaN and infinity is NaN.
                 if index.fract() == 0.0 && (0.0..=dim as f64).contains(&index) {
                     return Ok(index as u64);
                 }
@@ -178,6 +179,7 @@ pub(super) fn check_cover<'a>(
                         rest.push(piece);
                     }
                 }
+                // The pieces of later axes stay within the slice along this one, so pieces do not overlap.
                 open[axis] = range.start.max(taken.start)..range.end.min(taken.end);
             }
         }

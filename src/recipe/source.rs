@@ -119,6 +119,7 @@ impl RecipeText {
             let reason = ", but only a recipe that is a file itself has a folder with other files";
             return Err(refused(reason.to_owned()));
         };
+        // On Windows, a path such as `\x` has a root but is not absolute.
         if Path::new(name).has_root() || Path::new(name).is_absolute() {
             let reason = ": the path must be relative to the folder of this file, so that both can be \
                           moved together";
@@ -130,6 +131,7 @@ impl RecipeText {
     /// Returns the path as [`RecipeText::beside`], and checks that it leads to a regular file.
     fn file_beside(&self, name: &str, byte: usize, verb: &str) -> Result<PathBuf> {
         let path = self.beside(name, byte, verb)?;
+        // `read_text` also reads pipes and waits for their writers, so a path from a recipe is checked first.
         let metadata = fs::metadata(&path).map_err(Error::io(&path, "open"))?;
         if !metadata.is_file() {
             let reason = format!("is not a regular file: {} {verb} it", excerpt(&self.name));
@@ -231,6 +233,7 @@ impl Chain {
                 if let Assignment::Keep(Some(path)) = &mut rule.assignment {
                     let name = path.to_string_lossy();
                     *path = source.file_beside(&name, assignment, "keeps tensors of")?;
+                    // Many rules can keep tensors of the same file, which may be large, so it is hashed once.
                     if !chain.kept_files.iter().any(|(known, _)| known == path) {
                         let hash = sha256_of_file(path)?;
                         chain.kept_files.push((path.clone(), hash));
@@ -247,6 +250,7 @@ impl Chain {
             }
             if let Some(extends) = &file.extends {
                 let at = Some(extends.span().start);
+                // This recipe is not yet in `files`, hence the + 1.
                 if chain.files.len() + 1 == MAX_CHAIN {
                     let name = quoted(extends.get_ref());
                     let reason =

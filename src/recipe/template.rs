@@ -55,6 +55,7 @@ impl Template {
             }
         });
         let init = init.map_err(refused)?;
+        // A computed key has no value yet, so `init` checks it for each tensor.
         if computed.is_empty() {
             init.check().map_err(|error| refused(error.to_string()))?;
         }

@@ -49,6 +49,7 @@ pub(super) fn rules(
         .iter()
         .map(|&rule| chain.rules[rule].texts.len())
         .sum();
+    // All unused rules share one limit, so that many of them do not multiply the time.
     let compared = COMPARED / globs.max(1);
     unused
         .into_iter()
@@ -92,6 +93,7 @@ fn similar<'a>(globs: &[String], names: impl Iterator<Item = &'a str>) -> Vec<St
                 .iter()
                 .map(|literal| strsim::jaro_winkler(literal, name))
                 .fold(0.0, f64::max);
+            // A Jaro-Winkler similarity is at most 1, so names that contain the text come first.
             (likeness + f64::from(u8::from(contains)), name)
         })
         .collect();

@@ -70,6 +70,7 @@ impl<'de> Deserialize<'de> for Read {
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Read, E> {
+                // Converted directly: by way of binary64, a large number would be rounded twice.
                 Ok(Read::number(number as f32))
             }
 

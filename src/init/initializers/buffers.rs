@@ -42,6 +42,7 @@ pub(in crate::init) static BUFFERS: &[Definition] = &[
         source: "Radford et al. 2019 (GPT-2), model.py, attention_mask",
         when: "masks of causal attention",
         compute: |init| {
+            // Checks the value as soon as the rule is read, without a tensor.
             Distribution::constant(init.number("value"))?;
             Ok(Computation::OfShape(causal_mask))
         },
@@ -97,6 +98,8 @@ pub(in crate::init) static BUFFERS: &[Definition] = &[
                 let accepted = "it must be at least 1, the original length";
                 return Err(Error::parameter("length", length, accepted));
             }
+            // At least 1 without rounding. The difference of two large numbers can be 0, which has no
+            // logarithm.
             if factor * length - (factor - 1.0) < 1e-30 {
                 let accepted = "factor * length - factor + 1 must be above 0";
                 return Err(Error::parameter("factor", factor, accepted));

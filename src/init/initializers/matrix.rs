@@ -128,6 +128,7 @@ fn embedding(init: &Init, tensor: &Tensor) -> Result<Distribution> {
     // As in torch, -1 is the last row.
     let index = init.index_if_given("padding_idx").unwrap_or(0);
     let row = if index < 0 {
+        // The negative of i64::MIN does not fit in i64.
         rows.checked_sub(index.unsigned_abs())
     } else {
         Some(index.unsigned_abs()).filter(|&row| row < rows)
@@ -180,6 +181,7 @@ fn dirac(init: &Init, tensor: &Tensor) -> Result<Distribution> {
             ),
         ));
     }
+    // A row is an output, with a run of `taps` elements for each input. Row r of a group has its 1 in run r.
     let taps = kernel.iter().product::<u64>();
     let rows = outputs / groups;
     let middle = kernel.iter().fold(0, |at, &size| at * size + size / 2);
@@ -195,6 +197,7 @@ fn orthogonal(init: &Init, tensor: &Tensor) -> Result<Distribution> {
             "is not a matrix: orthogonal needs rank 2 or more",
         ));
     };
+    // No dimension is 0, because `Init::resolve` handles empty tensors before.
     let elements = tensor.shape().elements();
     let (rows, columns) = match tensor.layout() {
         Layout::OutIn => (first, elements / first),

@@ -26,6 +26,7 @@ pub(in crate::init) static SIREN: &[Definition] = &[
         when: "the other layers of a network with sine activations",
         compute: |init| {
             variance(
+                // A uniform bound is sqrt(3 scale / fan).
                 2.0 / square(init.number("omega")),
                 FanMode::FanIn,
                 Family::Uniform,

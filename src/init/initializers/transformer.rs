@@ -22,6 +22,7 @@ pub(in crate::init) static TRANSFORMER: &[Definition] = &[
         when: "projections that add to the residual stream",
         compute: |init| {
             let std = init.number("std");
+            // Checked without the number of layers, which a recipe may find later.
             Distribution::normal(0.0, std)?;
             match init.count_if_given("layers") {
                 Some(layers) => fixed_normal(std / (2.0 * layers as f64).sqrt()),

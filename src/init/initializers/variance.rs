@@ -158,6 +158,7 @@ pub(in crate::init) static VARIANCE: &[Definition] = &[
         frameworks: "torch Linear and Conv: kaiming_uniform_(a=sqrt(5)); peft's lora_A",
         source: "torch.nn.Linear.reset_parameters; LoRA: Hu et al. 2021, arXiv:2106.09685",
         when: "PyTorch's default weights",
+        // The squared gain of a leaky ReLU with a = sqrt(5) is 2 / (1 + 5).
         compute: |_| variance(1.0 / 3.0, FanMode::FanIn, Family::Uniform),
     },
     Definition {
