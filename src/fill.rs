@@ -130,6 +130,7 @@ impl Fill {
             tensor,
             distribution,
         };
+        // Copied, because clones of this fill share the list.
         let parts = self.parts().iter().cloned().chain([part]);
         self.parts = Some(parts.collect());
         self
@@ -299,6 +300,7 @@ impl Fill {
                 ..self.without_parts()
             };
         }
+        // Whole, even if this fill is narrowed: the job of such a part counts positions within the part.
         Fill::from_distribution(&part.tensor, part.distribution.clone(), self.seed)
             .with_dtype(self.dtype)
     }
@@ -356,6 +358,7 @@ impl Fill {
     pub(crate) fn check_range(&self, start: u64, bytes: u64) -> Result<()> {
         let bits = self.dtype.bits();
         let available = self.elements().saturating_sub(start);
+        // Saturation is safe: 2^64 bits are more than any tensor has, so such a length is refused.
         let elements = bytes.saturating_mul(8) / bits;
         let is_whole = bytes.saturating_mul(8).is_multiple_of(bits);
         // Elements of 4 and 6 bits may start within a byte, which no piece can.

@@ -206,12 +206,14 @@ fn make_up(shape: &[u64], parts: &[&Part], ranks: u64) -> bool {
         .filter(|&(axis, dim)| boxes.iter().any(|it| it.ranges()[axis] != (0..dim)))
         .collect();
     // The ranks form a grid, which cuts each of its dimensions at least once.
+    // The limit also keeps the corners of a box, 2^cut, within the number of files.
     if cut.len() >= u64::BITS as usize || 1 << cut.len() > ranks {
         return false;
     }
     // The number of boxes around each element is 1 everywhere if its differences are those of the
     // whole. The differences of a box along all dimensions are at its corners: +1 or -1, as the
     // number of its upper ends is even or odd.
+    // Sums over the differences give the counts back, so equal differences mean equal counts.
     let mut corners: HashMap<Vec<u64>, i64> = HashMap::new();
     let mut add = |ends: &[[u64; 2]], sign: i64| {
         for corner in 0..1usize << ends.len() {

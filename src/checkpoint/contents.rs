@@ -51,6 +51,7 @@ impl<'a> Contents<'a> {
         }
         check_readable(fills, metadata)?;
         let mut fills: Vec<&Fill> = fills.iter().collect();
+        // A stable sort: tensors with elements of one size keep the given order.
         fills.sort_by_key(|fill| std::cmp::Reverse(fill.dtype().bits()));
 
         let mut members = Vec::with_capacity(fills.len());

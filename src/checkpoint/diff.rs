@@ -368,6 +368,7 @@ impl<'a> Matched<'a> {
         let order = order.filter_map(|i| place.get(self.weights.tensors()[i].name()).copied());
         let cut = pieces(order.map(|i| {
             let pair = &pairs[i];
+            // By the larger element, so that neither buffer exceeds a piece.
             let largest = pair.start.size.max(pair.end.size);
             (i, pair.trained.elements(), (PIECE_BYTES / largest) as u64)
         }));
@@ -384,6 +385,7 @@ impl<'a> Matched<'a> {
         read_pieces_ahead(cut, read_both, |piece, [start, trained]| {
             let pair = &pairs[piece.tensor];
             make(pair, piece, &mut made)?;
+            // `read` leaves its buffer empty where `make` makes the start.
             let start = if start.is_empty() { &made } else { start };
             sums[piece.tensor].add(pair, start, trained);
             if progress(trained.len() as u64).is_break() {
@@ -451,6 +453,7 @@ impl Sums {
                 lane.max_change = nan_wins(f64::max, lane.max_change, (b - a).abs());
             }
         }
+        // The lanes are added in a fixed order, because a sum of rounded numbers depends on it.
         let mut sums = Sums::default();
         for lane in &lanes {
             sums.merge(lane);

@@ -164,6 +164,7 @@ pub fn examine_with(
     let owners = parts
         .iter()
         .map(|parts| parts.as_ref().map_or(1, Parts::count));
+    // A tensor without a fill counts as one owner, because it can be flagged, too.
     let alpha = FALSE_ALARMS / (COMPARISONS * owners.sum::<usize>().max(1) as f64);
     let rows: Result<Vec<Examined>> = numbers
         .arrays()
@@ -209,6 +210,7 @@ fn examined(
     let fill = fill.filter(|_| !is_kept);
     if let (Some(fill), Some(dtype)) = (fill, array.made_as) {
         let fill = fill.clone().with_dtype(dtype);
+        // NaN or an infinity spoils the other statistics, so its flag stays alone.
         let is_finite = row.flags.is_empty();
         if owners.is_empty() {
             let (expected, flags) = compare(&fill, array, seen, alpha)?;

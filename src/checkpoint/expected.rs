@@ -231,21 +231,25 @@ impl Check {
             return self.all_zeros(distribution);
         }
         let beyond = |probability: f64| {
+            // Solves 2 exp(-(dimensions - 1) t^2 / 2) = probability for t.
             let t = (2.0 * (2.0 / probability).ln() / (dimensions - 1.0)).sqrt();
             t.min(1.0)
         };
         let blocks = matrix.blocks.iter();
         let sum: f64 = blocks.map(|[rows, columns]| (rows * columns).sqrt()).sum();
+        // The blocks share alpha evenly, so that all of their sums are within their bounds at once.
         let off = gain * sum * beyond(self.alpha / matrix.blocks.len() as f64) / self.n;
         let square = gain * gain / self.n;
         let [low, high] = matrix.squares(self.alpha);
         let slack = TOLERANCE + self.grain.relative;
         let std = Bounds {
             expected: (square * matrix.mean_squares()).sqrt(),
+            // The variance is the mean square less the square of the mean, which is at most off^2.
             low: (square * low - off * off).max(0.0).sqrt() * (1.0 - slack) - self.grain.absolute,
             high: (square * high).sqrt() * (1.0 + slack) + self.grain.absolute,
         };
         let largest = gain * beyond(self.alpha / held) * (1.0 + slack);
+        // In many dimensions a coordinate is nearly normal, with the variance 1 / dimensions.
         let entry = Law::normal(0.0, gain / dimensions.sqrt());
         let typical = entry
             .quantile_above((0.5f64.ln() / -held).min(0.5))
@@ -266,6 +270,8 @@ impl Check {
                 high: largest,
             },
             kurtosis: Bounds {
+                // A coordinate x of a unit vector in d dimensions has E[x^4] = 3 / (d (d + 2)) and
+                // E[x^2] = 1 / d. The zeros around the matrix raise the ratio by n / held.
                 expected: 3.0 * dimensions / (dimensions + 2.0) * self.n / held,
                 low: 1.0,
                 high: f64::INFINITY,
@@ -352,11 +358,13 @@ impl Check {
             low: bounds.low.clamp(-largest, largest),
             high: bounds.high.clamp(-largest, largest),
         };
+        // In standard deviations: an element of about |mean| + std changes in proportion to its size.
         let slack =
             self.grain.relative * (1.0 + mean.abs() / std) + self.grain.absolute / std + COARSEST;
 
         // From here on in standard deviations from the mean.
         let (low, high) = ((mean - lowest) / std, (highest - mean) / std);
+        // The inequality of one side takes the largest deviation of a draw on that side.
         let off_mean = std
             * (self
                 .deviation(n, 1.0, low)
@@ -367,6 +375,7 @@ impl Check {
         } else {
             off_mean
         };
+        // z^2 has the mean 1 and the variance E[z^4] - 1, and is never negative.
         let square = Moment {
             variance: kurtosis - 1.0,
             above: low.max(high).powi(2) - 1.0,
@@ -384,12 +393,14 @@ impl Check {
         // The kurtosis k is compared by the mean of z^4 - 2 k z^2, which is -k. Its derivative by
         // the std is 0, so a small error of the std does not show as one of the kurtosis.
         let shape = |z: f64| z.powi(4) - 2.0 * kurtosis * z * z;
+        // z^4 - 2 k z^2 falls to its minimum of -k^2 at z^2 = k.
         let least = if low.max(high) > kurtosis.sqrt() {
             -kurtosis * kurtosis
         } else {
             shape(low.max(high))
         };
         let fourth = Moment {
+            // E[(z^4 - 2 k z^2)^2] - k^2, where E[z^4] = k.
             variance: law.standardized(8) - 4.0 * kurtosis * law.standardized(6)
                 + 4.0 * kurtosis.powi(3)
                 - kurtosis * kurtosis,
@@ -403,6 +414,7 @@ impl Check {
         };
         // The extremes of n draws: `inner` is exceeded by at least one draw, except with a
         // probability of `tail`.
+        // This is 1 - tail^(1/n), by exp_m1: for large n, the plain difference would lose its digits.
         let inner = -(tail.ln() / n).exp_m1();
         let median = -(0.5f64.ln() / n).exp_m1();
         let min = held(Bounds {
@@ -424,6 +436,7 @@ impl Check {
             let sums = all.about(point);
             let mut powers = [0.0; 4];
             for (i, power) in powers.iter_mut().enumerate() {
+                // Each fixed zero deviates by -point.
                 *power = (self.n * sums[i] - fixed * (-point).powi(i as i32 + 1)) / n;
             }
             powers
@@ -446,6 +459,7 @@ impl Check {
         let kurtosis_bounds = Bounds::around(kurtosis, off_shape);
         let z2 = m2 / (std * std);
         let z4 = m4 / (std * std * std * std);
+        // Shifted by 2 k, so that a sample with kurtosis k gives k.
         let by_shape = kurtosis_bounds.flag("kurtosis", z4 - 2.0 * kurtosis * z2 + 2.0 * kurtosis);
         if by_shape.is_some() {
             flags.extend(kurtosis_bounds.flag("kurtosis", own_m4 / (own_m2 * own_m2)));
@@ -509,6 +523,7 @@ impl Check {
         // rises with u.
         let h = |u: f64| (1.0 + u) * u.ln_1p() - u;
         let wanted = needed * most * most / variance;
+        // By Bernstein, h(u) >= u^2 / (2 + 2 u / 3), which is not below `wanted` at this upper end.
         let (mut low, mut high) = (0.0, 2.0 * wanted + 2.0 * wanted.sqrt());
         for _ in 0..80 {
             let middle = 0.5 * (low + high);
@@ -519,6 +534,7 @@ impl Check {
             }
         }
         // A mean cannot deviate more than a single draw.
+        // `high` is the outer end of the last interval, so the bound is never too narrow.
         (high * variance / most).min(most)
     }
 
@@ -586,6 +602,7 @@ fn share_beyond(p: f64, needed: f64, above: bool) -> f64 {
             far = middle;
         }
     }
+    // The outer end of the last interval, so that the bound is never too narrow.
     far
 }
 
@@ -640,6 +657,8 @@ impl RandomMatrix {
         let blocks = match fill.local().flat() {
             Some(run) => {
                 // The elements of the matrix that lie before an index of the tensor.
+                // Element m of the matrix is element m * taps + middle, or
+                // middle * matrix + m, of the tensor.
                 let before = |index: u64| match taps_last {
                     true => index.saturating_sub(middle).div_ceil(taps),
                     false => index.saturating_sub(middle * matrix).min(matrix),
@@ -667,6 +686,7 @@ impl RandomMatrix {
                                 return None;
                             }
                         } else {
+                            // Rows are `columns` elements apart, so a smaller stride is that of a column.
                             let axis = usize::from(within < columns);
                             sizes[axis] *= (range.end - range.start) as f64;
                         }
@@ -718,6 +738,7 @@ impl RandomMatrix {
         };
         let all: f64 = self.blocks.iter().map(|&block| vectors(block).0).sum();
         // Each of the two ways to bound the sum has half of the probability.
+        // Each vector has four bounds, each exceeded with a probability of exp(-x): alpha / 2 together.
         let x = (8.0 * all / alpha).ln();
         let low = |k: f64| (k - 2.0 * (k * x).sqrt()).max(0.0);
         let high = |k: f64| k + 2.0 * (k * x).sqrt() + 2.0 * x;
@@ -743,8 +764,10 @@ impl RandomMatrix {
         }
         if dimensions > 2.0 {
             let variance = 4.0 / (dimensions - 2.0);
+            // Solves 2 exp(-(d - 2) t^2 / 8) = alpha / 2 for t, with the variance 4 / (d - 2).
             let off = (2.0 * variance * (4.0 / alpha).ln()).sqrt();
             let mean = self.mean_squares();
+            // E[root]^2 is at most the mean of the squares, and at least that less the variance of the root.
             let low = (mean - variance).max(0.0).sqrt() - off;
             bounds[0] = bounds[0].max(low.max(0.0).powi(2));
             bounds[1] = bounds[1].min((mean.sqrt() + off).powi(2));

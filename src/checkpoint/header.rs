@@ -97,11 +97,13 @@ pub(super) fn read_text(path: &Path) -> Result<(Vec<u8>, u64)> {
         .take(FIRST_BYTES as u64)
         .read_to_end(&mut first)
         .map_err(io())?;
+    // Before the size is checked, so that a short file of another format is named as such.
     foreign::refuse(path, &first)?;
     check_size(file_bytes).map_err(|fault| fault.in_file(path))?;
     let in_file = |fault: HeaderFault| fault.in_file(path);
     let (length, rest) = first.split_first_chunk().ok_or_else(|| cut_short(path))?;
     let (length, data_bytes) = lengths(*length, file_bytes).map_err(in_file)?;
+    // `lengths` has checked the length against the limit and the file, so it is safe to allocate.
     let mut header = vec![0; length];
     let known = rest.len().min(length);
     header[..known].copy_from_slice(&rest[..known]);
@@ -172,6 +174,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
     let read = (&mut reading)
         .deserialize(&mut json)
         .and_then(|()| json.end());
+    // The error of serde says only that the reading was stopped, so the fault comes first.
     if let Some(fault) = reading.fault {
         return Err(fault);
     }
@@ -189,6 +192,7 @@ pub(super) fn parse(header: &[u8], data_bytes: u64) -> Result<Header, HeaderFaul
         ));
     }
     let mut by_offset = by_name;
+    // By start, then by end: an empty tensor comes before the one that begins at the same byte.
     by_offset.sort_by_key(|entry| (entry.bytes.start, entry.bytes.end));
     let mut end = 0;
     for entry in by_offset {
@@ -245,6 +249,7 @@ pub(super) fn json<'a>(
         (!pairs.is_empty()).then(|| format!("{}:{{{}}}", json_text(METADATA), pairs.join(",")));
     let members: Vec<String> = metadata.into_iter().chain(tensors).collect();
     let mut json = format!("{{{}}}", members.join(","));
+    // After the 8 bytes of the length, the data begin at a multiple of 8, the largest element size.
     let padded = json.len().next_multiple_of(8);
     json.extend(std::iter::repeat_n(' ', padded - json.len()));
     json
@@ -292,6 +297,7 @@ fn entry(name: &str, value: &RawValue, data_bytes: u64) -> Result<HeaderEntry, H
     }
     let info: Info<'_> = serde_json::from_str(value.get())
         .map_err(|error| fault(format!("is refused: {}", one_line(&error.to_string()))))?;
+    // A text in a header can have 100 MB, which parsing would copy.
     let short = |raw: &'_ RawValue| raw.get().len() <= MAX_VALUE_BYTES;
     let dtype = Some(info.dtype).filter(|raw| short(raw));
     let dtype = dtype.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());

@@ -90,6 +90,8 @@ impl Histogram {
         for (bin, &count) in self.counts.iter().enumerate() {
             let count = count as f64;
             if count > 0.0 && before + count >= wanted {
+                // Elements are taken to lie evenly within a bin. A share below
+                // all bins gives the lowest edge.
                 let part = ((wanted - before) / count).clamp(0.0, 1.0);
                 return self.low + width * (bin as f64 + part);
             }
@@ -168,6 +170,7 @@ pub fn histograms(
                 }
                 counted
             });
+            // Counts are integers, so the result does not depend on the number of threads.
             for part in parts.collect::<Vec<_>>() {
                 histogram.merge(&part);
             }

@@ -195,6 +195,8 @@ impl<'de> Visitor<'de> for &mut ListReading<'_> {
                     return Err(A::Error::duplicate_field("weight_map"));
                 }
                 "tensors" => {
+                    // Taken as text first, because serde quotes a value of the
+                    // wrong kind whole in its message.
                     let raw: &RawValue = map.next_value()?;
                     ListReading::check(&key, raw, '[')?;
                     let mut json = serde_json::Deserializer::from_str(raw.get());

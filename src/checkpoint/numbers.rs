@@ -122,6 +122,7 @@ impl Numbers {
             None => {
                 let array = &self.arrays[i];
                 let size = array.decoder.map_or(0, |decoder| decoder.size as u64);
+                // No overflow: `npy::read` has compared this product with the length of the file.
                 size * array.shape.iter().product::<u64>()
             }
         }
@@ -149,6 +150,7 @@ impl Numbers {
                 all(&mut |offset, out| reader.read(tensor, offset, out))
             }
             None => {
+                // Opened for each call, because every read of the array begins at its first element.
                 let (mut file, _) = npy::read(path)?;
                 // The file is at its first element, and is read in order: no seeking is needed.
                 all(&mut |_, out| file.read_exact(out).map_err(Error::io(path, "read")))
@@ -186,6 +188,7 @@ macro_rules! decoder {
         Decoder {
             size: $size,
             decode: |bytes, out| {
+                // Conversions do not round: binary64 holds all numbers of these formats.
                 let numbers = bytes.as_chunks::<$size>().0.iter();
                 out.extend(numbers.map(|&b| f64::from(<$number>::from_le_bytes(b))));
             },

@@ -109,7 +109,9 @@ impl Weights {
             }
             files.push(file);
         }
+        // Before the first header is read, so that the error counts all missing shards.
         shards_are_there(path, folder, &files)?;
+        // A name that is listed twice would leave its first place without a tensor.
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(map.len());
         for (place, (name, _)) in map.iter().enumerate() {
             if places.insert(name, place).is_some() {
@@ -129,6 +131,7 @@ impl Weights {
             headers_bytes += header.data_start;
             tensors += header.entries.len();
             let refused = |reason: String| Err(format_error(path, None, reason));
+            // Checked after each header, so at most one header beyond the limit is read.
             if headers_bytes > MAX_HEADERS_BYTES {
                 return refused(format!(
                     "names shards whose headers have more than {MAX_HEADERS_BYTES} bytes \

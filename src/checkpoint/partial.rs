@@ -27,6 +27,7 @@ fn unfinished() -> MutexGuard<'static, Option<Vec<PathBuf>>> {
 /// It is for a process that ends at once while other threads still write. No file of this process gets
 /// its final name afterwards, and writing another one fails.
 pub fn abandon() {
+    // The guard lives until the loop ends, so no file is renamed between two removals.
     for path in unfinished().take().into_iter().flatten() {
         let _ = fs::remove_file(path);
     }
@@ -182,12 +183,15 @@ impl Partial {
 
     /// Waits until all bytes are on the disk, then renames the file to its target.
     pub fn persist(&mut self, target: &Path) -> Result<(), Failed> {
+        // The file of an earlier run may be longer than the new contents.
         if self.left > self.at {
             self.file
                 .set_len(self.at)
                 .map_err(|error| ("write", error))?;
         }
+        // Before the rename, so that the file is never there with more permissions than the old one.
         keep_access(&self.file, target).map_err(|error| ("keep the permissions of", error))?;
+        // Before the rename: after a power failure, the name must not lead to a file that lacks bytes.
         self.file.sync_all().map_err(|error| ("write", error))?;
         self.rename(target).map_err(|error| ("replace", error))?;
         // The new name is on the disk once the folder is. Errors are ignored: some systems cannot
@@ -202,6 +206,7 @@ impl Partial {
 impl Partial {
     /// Gives the complete file its final name.
     fn rename(&mut self, target: &Path) -> io::Result<()> {
+        // Held until the file is renamed, so that `abandon` cannot come between the check and the rename.
         let mut unfinished = unfinished();
         let Some(paths) = &mut *unfinished else {
             return Err(ErrorKind::Interrupted.into());
@@ -243,6 +248,7 @@ impl Write for Partial {
         let rest = usize::try_from(self.left - self.at).unwrap_or(usize::MAX);
         let part = &bytes[..bytes.len().min(WINDOW).min(rest)];
         self.buffer.resize(part.len(), 0);
+        // Reading and writing move the position alike, so what follows `left` is appended.
         self.file.read_exact(&mut self.buffer)?;
         if self.buffer != part {
             self.file.seek(SeekFrom::Start(self.at))?;

@@ -30,6 +30,7 @@ pub(super) fn read_ahead<B: Default + Send>(
         let taken = taking.take_all(&mut take);
         Ok(join(thread).and(taken))
     });
+    // If no thread starts, nothing has been filled yet, so the work begins anew without a loss.
     overlapped.unwrap_or_else(|_: io::Error| in_turns(fill, take))
 }
 
@@ -73,6 +74,7 @@ struct End<B> {
 
 /// Returns the end that fills buffers, with empty ones waiting, and the end that takes them.
 fn ends<B: Default>() -> (End<B>, End<B>) {
+    // Only the buffers below go round, so the channels need no bound.
     let (full, to_take) = mpsc::channel();
     let (empty, to_fill) = mpsc::channel();
     for _ in 0..BUFFERS {
@@ -102,6 +104,7 @@ impl<B> End<B> {
     }
 
     fn take_all(self, mut take: impl FnMut(&mut B) -> Result<()>) -> Result<()> {
+        // Either loop drops its `self` at the end. That closes both channels, so the other loop ends, too.
         for mut buffer in self.from_other {
             take(&mut buffer)?;
             // An error only means that the last buffer was filled.

@@ -170,6 +170,7 @@ pub(super) fn are_complete(
 ) -> Result<bool> {
     let sets = sets(folder)?;
     let found = sets.get(&ranks).map_or(0, HashSet::len);
+    // `rank_of_file` refuses ranks that are too large, so as many files as ranks are all of them.
     if found as u64 != ranks {
         return Ok(false);
     }

@@ -107,6 +107,7 @@ impl Reader {
         if out.is_empty() {
             return Ok(());
         }
+        // Not 0: `Assembly` refuses parts whose elements are not whole bytes.
         let size = tensor.dtype().bits() / 8;
         let end = offset + out.len() as u64;
         if !offset.is_multiple_of(size) || !end.is_multiple_of(size) {
@@ -121,6 +122,7 @@ impl Reader {
         let (first, end) = (offset / size, end / size);
         // Taken, because reading borrows the reader.
         let mut buffer = std::mem::take(&mut self.buffer);
+        // Each element is in exactly one part, so all parts together write all of `out`.
         for held in parts {
             let wanted = held.regions.before(first)..held.regions.before(end);
             if wanted.is_empty() {
@@ -149,6 +151,7 @@ impl Reader {
         start: u64,
         out: &mut [u8],
     ) -> Result<()> {
+        // Not 0: only dtypes with a decoder come here.
         let size = tensor.dtype().bits() / 8;
         let elements = out.len() as u64 / size;
         let mut runs = regions.runs(start..start + elements).peekable();
@@ -159,6 +162,7 @@ impl Reader {
             // The runs of a part that cuts the last dimension are short, and many.
             let mut together = vec![(first, length)];
             while let Some(&(start, length)) = runs.peek() {
+                // Runs ascend, so the difference is not negative.
                 let is_near = (start - end) * size <= GAP_BYTES;
                 if !is_near || (start + length - first) * size > WINDOW_BYTES {
                     break;

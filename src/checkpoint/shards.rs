@@ -230,6 +230,8 @@ impl<'a> Shards<'a> {
     #[must_use]
     pub fn of(&self, share: Share) -> Vec<&Shard<'a>> {
         let mut by_size: Vec<usize> = (0..self.files.len()).collect();
+        // Longest processing time first (Graham, "Bounds on multiprocessing timing anomalies", 1969). The
+        // sort is stable, and the lower rank comes first of equal ones, so all processes agree.
         by_size.sort_by_key(|&file| Reverse(self.files[file].contents.weight_bytes()));
         // Ranks beyond the number of files get none. This also bounds the heap for any `size`.
         let busy = share.size.min(self.files.len() as u64);
@@ -279,6 +281,7 @@ fn split(bytes: impl Iterator<Item = u64>, max_bytes: u64) -> Vec<Range<usize>> 
         let fits = sum.checked_add(bytes).filter(|&sum| sum <= max_bytes);
         sum = match fits {
             Some(sum) => sum,
+            // A tensor above the limit begins the open shard, which is empty. The next tensor closes it.
             None if start == end => bytes,
             None => {
                 ranges.push(start..end);
@@ -378,6 +381,7 @@ impl Writer {
             && !index_stays
             && !holds_text(&index_path, index)?
         {
+            // Removed before the first file changes: an index must not list files of two models.
             match fs::remove_file(&index_path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(Error::io(&index_path, "remove")(error));
@@ -412,6 +416,7 @@ impl Writer {
             {
                 save_text(&index_path, index)?;
             }
+            // After the index, because until then the old files may be the only complete model.
             leftovers.remove(folder)?;
         }
         Ok(Saved {

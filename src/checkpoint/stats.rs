@@ -74,6 +74,7 @@ impl Moments {
             mean,
             ..Moments::default()
         };
+        // A second pass about the mean, because differences of the sums of plain powers would cancel.
         for &x in sample {
             let d = x / unit - mean;
             let d2 = d * d;
@@ -99,10 +100,13 @@ impl Moments {
         let unit = self.unit.max(other.unit);
         let other = &other.counted_in(unit);
         *self = self.counted_in(unit);
+        // The counts of a tensor are at most 2^50, which binary64 holds exactly.
         let (a, b) = (self.n as f64, other.n as f64);
         let n = a + b;
         let delta = other.mean - self.mean;
+        // Divided by n before it is multiplied, so that no intermediate product overflows.
         let per_n = delta / n;
+        // From the fourth power down to the mean: each line takes the lower ones as they were before.
         self.m4 += other.m4
             + delta * per_n * per_n * per_n * a * b * (a * a - a * b + b * b)
             + 6.0 * per_n * per_n * (a * a * other.m2 + b * b * self.m2)
@@ -141,6 +145,7 @@ impl Moments {
             unit => self.counted_in(unit.max(1.0)).counted_in(1.0),
         };
         let [m2, m3, m4] = [m2 / n, m3 / n, m4 / n];
+        // The powers of (x - mean) + d, expanded. The deviations from the mean sum to 0.
         [
             d,
             m2 + d * d,
@@ -184,6 +189,7 @@ impl Moments {
     /// distribution, 1.8 for a uniform one. NaN if all elements are equal.
     #[must_use]
     pub fn kurtosis(&self) -> f64 {
+        // The unit cancels: its fourth power is in both products.
         self.n as f64 * self.m4 / (self.m2 * self.m2)
     }
 
@@ -209,10 +215,12 @@ impl Moments {
 /// Returns the unit of a sample, a power of two: 1 where the largest element is between 2^-200 and 2^200
 /// or no number, else one by which the elements become such numbers.
 fn unit(sample: &[f64]) -> f64 {
+    // `f64::max` ignores a NaN, so that one NaN does not decide the unit.
     let largest = sample.iter().fold(0.0, |largest, x| x.abs().max(largest));
     // The exponent of all that binary32 can hold is within these bounds.
     match largest {
         x if x == 0.0 || !x.is_finite() => 1.0,
+        // Deviations are then below 2^225, so that 2^50 fourth powers sum to less than 2^1024.
         x if x >= 2f64.powi(600) => 2f64.powi(800),
         x if x >= 2f64.powi(200) => 2f64.powi(400),
         x if x >= 2f64.powi(-200) => 1.0,
@@ -355,6 +363,8 @@ pub(super) fn read_all(
             let mut all = SeenTensor::default();
             let mut start = 0;
             numbers.read(i, |bytes| {
+                // READ_BYTES is a multiple of CHUNK_BYTES, so chunks do not
+                // depend on the pieces that are read.
                 let elements = CHUNK_BYTES / decoder.size;
                 let chunks: Vec<SeenTensor> = bytes
                     .par_chunks(elements * decoder.size)
@@ -370,6 +380,7 @@ pub(super) fn read_all(
                         }
                     })
                     .collect();
+                // In the order of the file, because a sum of rounded numbers depends on its order.
                 for chunk in &chunks {
                     all.all.merge(&chunk.all);
                     all.owners.resize(chunk.owners.len(), Seen::default());

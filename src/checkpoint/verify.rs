@@ -134,6 +134,8 @@ impl StoredValue {
         let bits = dtype.bits() as usize;
         // The bytes that the element touches. Those of 4 and 6 bits lie without gaps, lowest first.
         let touched = i * bits / 8..((i + 1) * bits).div_ceil(8);
+        // These are at most 8 bytes: only elements of 4 and 6 bits
+        // begin within a byte, and touch two at most.
         let all = bytes[touched].iter().rev();
         let word = all.fold(0, |n, &byte| n << 8 | u64::from(byte)) >> (i * bits % 8);
         StoredValue {
@@ -324,6 +326,7 @@ pub fn verify_some(
                 compared.push(None);
                 continue;
             };
+            // Once more for each file: in the file of a rank, the fill is narrowed to the part of this rank.
             let fill = compared_with(stored, by_name.get(stored.name()).copied())?;
             bytes += fill.bytes();
             tensors[place].elements += stored.elements();
@@ -382,6 +385,7 @@ fn compare_file(
             (i, tensor.fill.elements(), step)
         }))
     };
+    // The same pieces as those that are read, in the same order: `Ahead` relies on it.
     let fills_to_come = cut().map(|piece| {
         (
             &compared[piece.tensor].fill,
@@ -404,6 +408,7 @@ fn compare_file(
         let result = &mut tensors[tensor.place];
         let tolerance = |element| tensor.tolerances.at(piece.start + element);
         let found = result.compare(stored, &made, &tolerance);
+        // Pieces of a tensor come in the order of its elements, so its first difference is found first.
         if let (None, Some((element, stored, expected))) = (&result.first, found) {
             let position = piece.start + element;
             let flat = match &tensor.regions {
@@ -479,6 +484,7 @@ impl Tolerances {
 
     /// Returns the tolerance of the element at this position of the fill.
     fn at(&self, position: u64) -> Option<f64> {
+        // This runs for differing elements only, so the search costs nothing where all are the same.
         let owner = match &self.parts {
             None => 0,
             Some(parts) => parts.pieces(position..position + 1).next()?.owner,
@@ -509,6 +515,7 @@ fn is_close(stored: StoredValue, expected: StoredValue, tolerance: f64) -> bool 
         _ => (f32::EPSILON, f32::from_bits(1)),
     };
     let (a, b) = (stored.value(), expected.value());
+    // Epsilon times |b| is between one and two units in the last place of b.
     let unit = (f64::from(relative) * b.abs()).max(smallest.into());
     // False if the file's number is not finite: every comparison with NaN is false.
     (a - b).abs() <= tolerance + unit
@@ -573,6 +580,7 @@ impl VerifiedTensor {
                 (differing, close, first)
             })
             .collect();
+        // The tasks are in the order of the elements, so the first one with a difference has the earliest.
         let mut earliest = None;
         for (task, (differing, close, first)) in found.into_iter().enumerate() {
             self.differing += differing;
@@ -592,6 +600,7 @@ fn index(flat: u64, shape: &[u64]) -> Vec<u64> {
     let mut left = flat;
     let mut index = vec![0; shape.len()];
     for (at, &dim) in index.iter_mut().zip(shape).rev() {
+        // No dimension is 0, because the tensor has this element.
         *at = left % dim;
         left /= dim;
     }

@@ -293,8 +293,10 @@ impl Writer {
                 self.write_to(&mut device, path, contents, make, progress)?;
                 return Ok(None);
             }
+            // With overwrite and without resume, the old file is replaced whatever it holds.
             Ok(_) if self.resume || !self.overwrite => {
                 let has_form = has_form(&target, contents).map_err(Error::io(path, "read"))?;
+                // The form is checked first, because comparing the weights takes as long as making them.
                 if has_form && self.holds(&target, path, contents, make, progress)? {
                     Partial::discard(&target)
                         .map_err(|(action, error)| Error::io(path, action)(error))?;
@@ -371,6 +373,7 @@ impl Writer {
             differs: false,
         };
         let result = self.write_to(&mut compared, path, contents, make, progress);
+        // `Compare` stops the writing by an error, which stands for a difference and not for a failure.
         if compared.differs {
             return Ok(false);
         }
@@ -395,6 +398,7 @@ impl Writer {
         let path = path.as_ref();
         out.write_all(contents.header())
             .map_err(Error::io(path, "write"))?;
+        // Two iterators over the same pieces: the first one announces what the second one will ask for.
         let mut ahead = Ahead::new(self.pieces(contents), make);
         let mut pieces = self.pieces(contents);
         pipeline::write_behind(

@@ -55,6 +55,7 @@ pub(super) fn with_matrix(job: Job, fill: &Fill) -> Result<Job> {
         tall: [rows.max(columns) as usize, rows.min(columns) as usize],
         gain,
     };
+    // The Arc keeps the table alive if another thread forgets the matrix meanwhile.
     let known = match &*last() {
         Some((known, table)) if *known == key => Some(Arc::clone(table)),
         _ => None,
@@ -104,6 +105,8 @@ fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
     let [m, n] = key.tall;
     let (vectors, signs) = reflectors(key)?;
     let column_pitch = pitch(m);
+    // Stored by columns, so that a panel is contiguous and belongs to one thread. It begins as the
+    // first n columns of gain * D, to which the reflections are applied.
     let mut product = vec![0.0; n * column_pitch];
     for (i, sign) in signs.into_iter().enumerate() {
         product[i * column_pitch + i] = sign * f64::from(key.gain);
@@ -111,6 +114,7 @@ fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
     let vector_pitch = pitch(n);
     // The reflections of a block, from the row of the first one on.
     let block = |start: usize| {
+        // The vectors of a block are 0 above its first row, so the rows above stay as they are.
         let shape = (m - start, BLOCK.min(n - start)).strides((vector_pitch, 1));
         ArrayView2::from_shape(shape, &vectors[start * vector_pitch + start..])
             .expect("the rows are at the pitch")
@@ -128,7 +132,9 @@ fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
         .rev()
         .for_each(|(i, panel)| {
             let columns = panel.len() / column_pitch;
+            // The rightmost reflections act first: the matrix is H_0 H_1 ... times D.
             for (&start, factor) in starts.iter().zip(&factors).rev() {
+                // BLOCK is a multiple of PANEL, so a block never begins within a panel.
                 if start <= i * PANEL {
                     let shape = (m - start, columns).strides((1, column_pitch));
                     let rest = ArrayViewMut2::from_shape(shape, &mut panel[start..])
@@ -153,6 +159,7 @@ fn matrix(key: MatrixKey) -> Result<Vec<[u32; 2]>> {
 
 /// Applies the reflections of a block, `I - V T V^T`, to columns.
 fn reflect(block: ArrayView2<f64>, factor: &Array2<f64>, mut columns: ArrayViewMut2<f64>) {
+    // From the right to the left: V T V^T itself would be a square matrix of all rows.
     let transformed = factor.dot(&block.t().dot(&columns));
     general_mat_mul(-1.0, &block, &transformed, 1.0, &mut columns);
 }
@@ -162,6 +169,7 @@ fn reflect(block: ArrayView2<f64>, factor: &Array2<f64>, mut columns: ArrayViewM
 /// matrix with rows at the [`pitch`].
 fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
     let [m, n] = key.tall;
+    // The shape is the tall one for a wide matrix, too: element r n + i is row r and column i.
     let tensor = Tensor::new("orthogonal", [m as u64, n as u64])?.with_stream_id(key.stream);
     let gaussian = Fill::new(&tensor, &Init::normal(0.0, 1.0), key.seed)?;
     let mut drawn = vec![0f32; m * n];
@@ -179,6 +187,7 @@ fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
             let first = part * 64;
             for row in first..m {
                 let values = &drawn[row * n..][..n];
+                // Only elements below the diagonal. The square of a binary32 number is exact in binary64.
                 for (sum, column) in sums.iter_mut().zip(first..row.min(n)) {
                     *sum += f64::from(values[column]) * f64::from(values[column]);
                 }
@@ -188,6 +197,7 @@ fn reflectors(key: MatrixKey) -> Result<(Vec<f64>, Vec<f64>)> {
     for i in 0..n {
         let x = f64::from(drawn[i * n + i]);
         let norm = (x * x + below[i]).sqrt();
+        // With the sign of x, the sum x + s |x| loses no digits.
         let sign = if x >= 0.0 { 1.0 } else { -1.0 };
         // A vector of zeros reflects its axis. The last column of a square matrix has a single
         // element, and a normal number can be 0.
@@ -219,11 +229,13 @@ fn triangular_factor(inner: &Array2<f64>) -> Array2<f64> {
     let b = inner.nrows();
     let mut factor = Array2::zeros((b, b));
     for column in 0..b {
+        // Back substitution, from the diagonal up: rows k > row of this column are known.
         for row in (0..=column).rev() {
             let mut sum = if row == column { 1.0 } else { 0.0 };
             for k in row + 1..=column {
                 sum -= inner[(row, k)] * factor[(k, column)];
             }
+            // v^T v / 2 is 1 up to rounding, so this never divides by 0.
             factor[(row, column)] = sum / (inner[(row, row)] / 2.0);
         }
     }

@@ -118,6 +118,7 @@ pub(super) fn batches<B: Clone + Eq + Hash, T: Clone + Eq + Hash>(
             batches.push(Batch::one(&chunk, bindings));
             continue;
         }
+        // With the turns in `bindings`, the own turn of a chunk keeps chunks that share a word apart.
         let group = *known
             .entry((chunk.variant, chunk.turn, bindings.clone()))
             .or_insert_with(|| {
@@ -127,6 +128,7 @@ pub(super) fn batches<B: Clone + Eq + Hash, T: Clone + Eq + Hash>(
         groups[group].1.push(chunk);
     }
     for (bindings, mut chunks) in groups {
+        // `add` extends the binding of a batch only at its end.
         chunks.sort_by_key(|chunk| chunk.binding_offset);
         let first = batches.len();
         for chunk in &chunks {

@@ -148,8 +148,10 @@ fn next_chunk(
     runs: bool,
 ) -> Chunk {
     let size = job.dtype.size();
+    // The alignment is a multiple of 4 bytes, and so of an element: the divisions by `size` are exact.
     let binding_offset = target * size / limits.binding_alignment * limits.binding_alignment;
     let destination = target - binding_offset / size;
+    // At least one element, because `Limits::check` requires room for two alignments.
     let fits = limits.binding_size / size - destination;
     let length = (positions.end - positions.start).min(fits).min(MAX_CHUNK);
 
@@ -192,10 +194,12 @@ fn next_chunk(
     let invocations = match entry {
         EntryPoint::Runs32 | EntryPoint::Runs16 => rows.length / (RUN * LANES),
         EntryPoint::WholeBlocks32 | EntryPoint::WholeBlocks16 => rows.length / LANES,
+        // No row touches more blocks than it has elements, so the product fits 32 bits.
         EntryPoint::Blocks => rows.touched() * blocks_per_row,
         EntryPoint::Words => (destination + rows.length).div_ceil(2) - destination / 2,
     };
     let per_workgroup = match entry {
+        // An invocation makes two blocks, and `invocations` counts blocks here.
         EntryPoint::WholeBlocks32 | EntryPoint::WholeBlocks16 => {
             2 * u64::from(limits.workgroup_size)
         }
@@ -208,6 +212,7 @@ fn next_chunk(
     Chunk {
         variant: Variant::new(job, entry, sliced, limits.exact_floats),
         binding_offset,
+        // Stores are whole words, so the last one is bound whole.
         binding_size: ((destination + rows.length) * size).next_multiple_of(4),
         request: Request {
             keys: round_keys(job.key),
@@ -223,6 +228,7 @@ fn next_chunk(
             low,
             high,
             exponent: scaling.exponent,
+            // The shader does not read it for other exponents: their values are made in integers.
             power: match FLOAT_EXPONENTS.contains(&scaling.exponent) {
                 true => power(scaling.exponent),
                 false => 0.0,
@@ -298,10 +304,12 @@ impl RowSpan {
             let index = row % size;
             row /= size;
             if !open {
+                // The chunk does not cross this dimension, so its index is the same for all elements.
                 rows.base += index * stride;
                 continue;
             }
             if size < MAX_CHUNK && rows.dimensions < MAX_DIMENSIONS {
+                // The device counts on from this index, with a carry into the next dimension.
                 rows.push(size as u32, index as u32, stride);
                 span *= size;
                 continue;
@@ -309,6 +317,7 @@ impl RowSpan {
             // The dimension is too long for the device to divide by, or there are too many: the
             // chunk ends before the first index that the device cannot carry to.
             if rows.dimensions < MAX_DIMENSIONS {
+                // No index reaches this size, so the device never carries out of this dimension.
                 rows.push(u32::MAX, 0, stride);
                 span = span.saturating_mul(size);
             }
@@ -332,6 +341,7 @@ impl RowSpan {
 
     /// Returns the most blocks that a row touches, for every start of a row within a block.
     fn blocks_per_row(&self) -> u64 {
+        // If strides are whole blocks, every row starts in the same lane as the base.
         let lead = if self.strides.is_multiple_of(LANES) {
             self.base % LANES
         } else {

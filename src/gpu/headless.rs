@@ -236,6 +236,7 @@ impl Gpu {
         let (made, stored) = Stored::on_device(fill)?;
         fill.check_range(start, out.len() as u64)?;
         let (size, made_size) = (fill.dtype().size(), made.dtype().size());
+        // Whole 32-bit words, which hold whole elements of every dtype that a device makes.
         let step = READ_BACK_BYTES.min(self.device.limits().max_buffer_size / 4 * 4);
         let elements = out.len() as u64 / size;
         let buffer = self.new_buffer(fill, step.min(elements * made_size))?;

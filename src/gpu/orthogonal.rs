@@ -129,7 +129,9 @@ pub(super) fn matrix(
 
     let blocks = stride / BLOCK;
     let parts = |tiles: u64, height: u64| {
+        // The split depends on the shape only, so the order of a sum is the same on every device.
         let wanted = WORKGROUPS.div_ceil(tiles).min(MAX_PARTS);
+        // Whole blocks of rows, so that the loops of the shader need no check at the end of a part.
         let part_rows = height.div_ceil(wanted).next_multiple_of(BLOCK);
         (part_rows, height.div_ceil(part_rows))
     };
@@ -180,6 +182,7 @@ pub(super) fn matrix(
         )
     };
     let vectors = buffer("fanin orthogonal vectors", padded_rows * stride)?;
+    // wgpu clears new buffers: `reflectors` writes only the diagonal of the product.
     let product = buffer("fanin orthogonal product", padded_rows * stride)?;
     let factors = buffer("fanin orthogonal factors", blocks * BLOCK * BLOCK)?;
     // The Gaussian vectors are read before the projections are written.
@@ -251,6 +254,8 @@ pub(super) fn matrix(
     step(&pipelines.reflectors, 0, blocks, 1);
     step(&pipelines.inner_products, 0, blocks, 1);
     step(&pipelines.invert, 0, blocks, 1);
+    // The rightmost block acts first. It does not change the columns before its own, which are
+    // still unit vectors, so its tiles begin at its first column.
     for block in (0..blocks).rev() {
         let tiles = blocks - block;
         let parts = u64::from(shapes[block as usize].parts);

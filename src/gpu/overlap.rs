@@ -60,6 +60,7 @@ pub(super) fn turns<B: Ord>(written: &[WrittenBytes<'_, B>]) -> Result<Vec<bool>
         let (a, b) = (&written[a], &written[b]);
         (&a.buffer, a.bytes.start).cmp(&(&b.buffer, b.bytes.start))
     });
+    // In this order, an overlap of any two shows between two neighbours.
     for pair in order.windows(2) {
         let (before, after) = (&written[pair[0]], &written[pair[1]]);
         if before.buffer != after.buffer {

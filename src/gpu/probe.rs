@@ -37,6 +37,7 @@ fn numbers() -> Vec<i32> {
     let mut numbers = vec![0, 0x00aa_aaaa, 0x0055_5555, 0x0fff_fff0, 0x0aaa_aaa0];
     for bit in 0..28 {
         let power = 1 << bit;
+        // Only numbers that `cut` gives: WGSL does not say how the conversion of others is rounded.
         numbers.extend([power, cut(power - 1), cut(power + 1)]);
     }
     numbers.extend(numbers.clone().iter().map(|p| -p));

@@ -268,6 +268,7 @@ fn chunks(
             },
         };
         let positions = piece.start..piece.start + piece.length;
+        // Without runs, which need the table in a uniform buffer: `shader` has it in a storage buffer.
         let cut = dispatch::chunks(job, positions, piece.at, limits, false);
         chunks.extend(cut.map(|chunk| (chunk, bindings.clone())));
     }

@@ -113,6 +113,7 @@ impl<'a> ReadBack<'a> {
             self.gpu.forget_matrix();
         }
         let device = self.gpu.device();
+        // Submissions to one queue run in order, so the copy follows the fill.
         let (submission, mapping) = checked(
             device,
             || context(fill),
@@ -159,6 +160,7 @@ impl<'a> ReadBack<'a> {
                 timeout: None,
             })
             .map_err(|error| device_error(context(fill), &error))?;
+        // Waiting has run the callback of `map_async`, so its answer is there.
         let mapped = begun.mapping.try_recv().ok().flatten();
         let staging = &begun.buffers.staging;
         match &begun.stored {
@@ -183,6 +185,7 @@ impl<'a> ReadBack<'a> {
     /// Returns buffers with room for a piece.
     fn buffers(&mut self, fill: &Fill, size: u64) -> Result<PieceBuffers> {
         let size = size.max(4);
+        // Buffers that are too small are dropped here, so that they do not pile up.
         if let Some(buffers) = self.free.pop()
             && buffers.filled.size() >= size
         {

@@ -51,6 +51,7 @@ type WgpuBatch<'a> = Batch<&'a wgpu::Buffer, wgpu::Buffer>;
 
 /// Records steps into a compute pass.
 pub(super) fn record(steps: &[Step], pass: &mut wgpu::ComputePass<'_>) {
+    // Dispatches of a pass run in this order, and each sees the writes of those before it.
     for step in steps {
         pass.set_pipeline(&step.pipeline);
         pass.set_bind_group(0, &step.bind_group, &[step.offset]);

@@ -261,6 +261,7 @@ impl DType {
 
     /// Returns the bytes of this many elements without gaps, rounded up to whole bytes.
     pub(crate) const fn bytes_of(self, elements: u64) -> u64 {
+        // No overflow: a tensor has at most 2^50 elements of at most 64 bits.
         (elements * self.bits()).div_ceil(8)
     }
 
@@ -319,6 +320,7 @@ impl FromStr for DType {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // Split at the last point, because the module `jax.numpy` has one in its name.
         let found = match text.rsplit_once('.') {
             Some(("torch", name)) => DType::of_torch(name),
             Some((module, name)) if MODULES.contains(&module) => DType::of_shared(name),

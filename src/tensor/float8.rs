@@ -36,6 +36,7 @@ impl Float8 {
         let sign = ((x.to_bits() >> 24) & 0x80) as u8;
         let magnitude = x.to_bits() & 0x7fff_ffff;
         if magnitude > 0x7f80_0000 {
+            // NaN keeps its sign, and 0x7f is NaN in both formats.
             return sign | 0x7f;
         }
         let dropped = 23 - self.fraction;
@@ -43,6 +44,8 @@ impl Float8 {
         let rounded = if magnitude >= (128 - self.bias) << 23 {
             // A carry out of the significand goes into the exponent.
             let rebiased = magnitude - ((127 - self.bias) << 23);
+            // The addend is just below half a unit, or half a unit if the last kept bit is odd: ties go to
+            // even. Infinity passes through here, and the comparison below holds it at the largest number.
             (rebiased + (1 << (dropped - 1)) - 1 + ((rebiased >> dropped) & 1)) >> dropped
         } else {
             // A multiple of 2^(1 - bias - fraction), counted in integers: floats of a process may
@@ -51,6 +54,8 @@ impl Float8 {
             let significand = (magnitude & 0x7f_ffff) | if field != 0 { 1 << 23 } else { 0 };
             // The significand is in units of 2^(field - 150), or 2^-149 if field is 0.
             let shift = 151 - self.bias - self.fraction - if field > 1 { field } else { 1 };
+            // A significand is below 2^24, so such a number is less than a quarter of
+            // a unit. The limit also keeps the shift below 32.
             if shift > 25 {
                 0
             } else {
@@ -58,6 +63,7 @@ impl Float8 {
                 (significand + half - 1 + ((significand >> shift) & 1)) >> shift
             }
         };
+        // Bits of one sign are in the order of their numbers, so this finds all that is too large.
         if rounded > self.largest as u32 {
             sign | self.largest
         } else {
@@ -80,6 +86,8 @@ impl Float8 {
             } else {
                 low | 1 << self.fraction
             };
+            // Subnormal numbers have the exponent of field 1. The product below is exact: at
+            // most 4 bits times a power of two between 2^-16 and 2^13.
             let exponent = field.max(1) as i32 - (self.bias + self.fraction) as i32;
             significand as f32 * (exponent as f32).exp2()
         };

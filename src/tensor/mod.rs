@@ -138,6 +138,7 @@ impl Tensor {
             layout: self.layout,
             fan_axes: self.fan_axes.clone(),
             groups: self.groups,
+            // From the id, not the name: a renamed tensor keeps the streams of its parts.
             stream: stream_id(&format!("{}[{slice}]", self.stream)),
         })
     }

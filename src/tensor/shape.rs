@@ -81,6 +81,7 @@ impl Shape {
     /// The number of elements, from 0 to [`MAX_ELEMENTS`].
     #[must_use]
     pub fn elements(&self) -> u64 {
+        // No overflow before a 0 is reached: `Shape::new` bounds the product of the other dimensions.
         self.0.iter().product()
     }
 }

@@ -125,6 +125,7 @@ impl Slice {
         }
         let mut ranges = Vec::with_capacity(parts.len());
         for (part, &dim) in parts.iter().zip(shape.dims()) {
+            // `u64::from_str` accepts a plus sign, so the text is checked for digits first.
             let bound = |bound: &str, default: u64| match bound.trim() {
                 "" => Some(default),
                 digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
@@ -183,6 +184,7 @@ impl fmt::Display for Slice {
 /// chunk takes `ceil(n / size)` of the remaining indices, or fewer if fewer remain.
 pub(crate) fn chunk(n: u64, rank: u64, size: u64) -> Range<u64> {
     let length = n.div_ceil(size);
+    // Saturating, because a rank can be any 64-bit number. Both ends are held within n.
     let start = rank.saturating_mul(length).min(n);
     start..start.saturating_add(length).min(n)
 }

@@ -41,6 +41,7 @@ pub(crate) fn take(
         .get_mapped_range(..size)
         .map_err(|error| device_error(context(), &error))?;
     out.copy_from_slice(&view[..out.len()]);
+    // A buffer cannot be unmapped while a view of it exists.
     drop(view);
     staging.unmap();
     Ok(())

@@ -159,6 +159,7 @@ impl FillDevice {
         let table = fill_table(job);
         // A poisoned list is still valid: it only ever holds finished buffers.
         let mut known = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        // The list keeps its tables alive, so an address never comes to mean another table.
         if let Some((_, buffer)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, &table)) {
             return Ok(buffer.clone());
         }
@@ -171,6 +172,7 @@ impl FillDevice {
         }
         let contents = bytemuck::cast_slice(&entries);
         let buffer = self.upload("fanin fill table", contents, usage, context)?;
+        // A buffer that is in use stays alive: bind groups hold it.
         if known.len() >= MAX_TABLES {
             known.clear();
         }

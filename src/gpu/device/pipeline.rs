@@ -87,6 +87,7 @@ impl FillPipelines {
         if let Some(pipeline) = made.get(&(variant, kind)) {
             return Ok(pipeline.clone());
         }
+        // The lock is held meanwhile, so that two threads do not compile the same pipeline.
         let pipeline = checked(
             device,
             || format!("compiling the pipeline {variant:?}"),
