@@ -30,7 +30,7 @@ pub struct Fill {
     local: Part,
     distribution: Distribution,
     /// Shared, because backends copy fills.
-    parts: Option<Arc<[FillPart]>>,
+    parts: Option<Arc<Vec<FillPart>>>,
     seed: u64,
     dtype: DType,
 }
@@ -131,8 +131,7 @@ impl Fill {
             distribution,
         };
         // Copied, because clones of this fill share the list.
-        let parts = self.parts().iter().cloned().chain([part]);
-        self.parts = Some(parts.collect());
+        Arc::make_mut(self.parts.get_or_insert_default()).push(part);
         self
     }
 
@@ -279,7 +278,7 @@ impl Fill {
     /// applies to it.
     #[must_use]
     pub fn parts(&self) -> &[FillPart] {
-        self.parts.as_deref().unwrap_or_default()
+        self.parts.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Returns the fill of the elements that the tensor's own initializer makes, as if there were no

@@ -155,11 +155,19 @@ pub fn examine_with(
         .iter()
         .map(|array| fill_of(array, &by_name));
     let fills: Vec<Option<Fill>> = fills.collect();
-    let parts = |fill: &Option<Fill>| {
+    let parts = |(fill, array): (&Option<Fill>, &FileArray)| {
         let fill = fill.as_ref().filter(|fill| !fill.parts().is_empty());
-        fill.map(Parts::new)
+        match fill {
+            Some(_) if array.is_column_major => {
+                let reason = "has fortran_order True, and the recipe gives parts of the tensor their own \
+                              initializers: save it row by row (numpy.ascontiguousarray)";
+                Err(format_error(path.as_ref(), None, reason))
+            }
+            fill => Ok(fill.map(Parts::new)),
+        }
     };
-    let parts: Vec<Option<Parts>> = fills.iter().map(parts).collect();
+    let parts = fills.iter().zip(numbers.arrays()).map(parts);
+    let parts: Vec<Option<Parts>> = parts.collect::<Result<_>>()?;
     let seen = read_all(&mut numbers, &parts, progress)?;
     let owners = parts
         .iter()

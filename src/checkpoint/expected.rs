@@ -454,8 +454,8 @@ impl Check {
         if let Some(flag) = std_bounds.flag("std", m2.max(0.0).sqrt()) {
             flags.extend(std_bounds.flag("std", own_std).filter(|own| *own == flag));
         }
-        flags.extend(with_zeros(min, fixed).flag("min", all.min()));
-        flags.extend(with_zeros(max, fixed).flag("max", all.max()));
+        flags.extend(with_zeros(min, fixed, f64::min).flag("min", all.min()));
+        flags.extend(with_zeros(max, fixed, f64::max).flag("max", all.max()));
         let kurtosis_bounds = Bounds::around(kurtosis, off_shape);
         let z2 = m2 / (std * std);
         let z4 = m4 / (std * std * std * std);
@@ -500,8 +500,8 @@ impl Check {
                 low: whole_std(std_bounds.low.max(0.0)),
                 high: whole_std(std_bounds.high),
             },
-            min: with_zeros(min, fixed),
-            max: with_zeros(max, fixed),
+            min: with_zeros(min, fixed, f64::min),
+            max: with_zeros(max, fixed, f64::max),
             kurtosis: Bounds {
                 expected: centred(kurtosis),
                 low: centred(kurtosis_bounds.low),
@@ -606,18 +606,17 @@ fn share_beyond(p: f64, needed: f64, above: bool) -> f64 {
     far
 }
 
-/// Returns the bounds of an extreme, with fixed zeros included.
-fn with_zeros(mut bounds: Bounds, fixed: f64) -> Bounds {
-    if fixed > 0.0 {
-        let upper = bounds.expected > 0.0;
-        let include = |x: f64| if upper { x.max(0.0) } else { x.min(0.0) };
-        bounds = Bounds {
-            expected: include(bounds.expected),
-            low: include(bounds.low),
-            high: include(bounds.high),
-        };
+/// Returns the bounds of the least or of the greatest element, of which `extreme` returns one of two, with
+/// fixed zeros included.
+fn with_zeros(bounds: Bounds, fixed: f64, extreme: fn(f64, f64) -> f64) -> Bounds {
+    if fixed == 0.0 {
+        return bounds;
     }
-    bounds
+    Bounds {
+        expected: extreme(bounds.expected, 0.0),
+        low: extreme(bounds.low, 0.0),
+        high: extreme(bounds.high, 0.0),
+    }
 }
 
 /// Returns true if a fill makes whole columns of a matrix of this many rows.

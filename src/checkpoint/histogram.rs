@@ -128,7 +128,7 @@ impl Histogram {
 /// # Errors
 ///
 /// As [`stats`](super::stats), [`Error::Unknown`] for a tensor that is not in the file or has a
-/// dtype other than f64, f32, f16 and bf16, and [`Error::Parameter`] for a range that is empty or
+/// dtype other than f64, f32, f16, bf16, f8_e4m3 and f8_e5m2, and [`Error::Parameter`] for a range that is empty or
 /// not finite.
 pub fn histograms(
     path: impl AsRef<Path>,
@@ -145,7 +145,8 @@ pub fn histograms(
         let (i, decoder) = found.ok_or_else(|| Error::Unknown {
             kind: "tensor",
             value: (*name).to_owned(),
-            accepted: "use one of the file whose dtype is f64, f32, f16 or bf16".to_owned(),
+            accepted: "use one of the file whose dtype is f64, f32, f16, bf16, f8_e4m3 or f8_e5m2"
+                .to_owned(),
         })?;
         if !(range.start < range.end && (range.end - range.start).is_finite()) {
             return Err(Error::parameter(

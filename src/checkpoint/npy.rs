@@ -50,6 +50,8 @@ pub(super) fn header(descr: &str, dims: &[u64]) -> Option<Vec<u8>> {
 pub(super) struct NpyHeader {
     pub dtype: DType,
     pub shape: Vec<u64>,
+    /// True if the first index changes fastest, as in Fortran, and that makes a difference.
+    pub is_column_major: bool,
 }
 
 /// Reads and checks the header. The file is left at its first byte of data.
@@ -119,7 +121,7 @@ const CANNOT_BE_READ: &str = "has an npy header that cannot be read: it needs de
 ///
 /// A reason, for a text that is none, and for a dtype that is not read.
 fn parse(text: &str) -> Result<NpyHeader, String> {
-    let (descr, shape) = keys(text).ok_or_else(|| CANNOT_BE_READ.to_owned())?;
+    let (descr, is_fortran, shape) = keys(text).ok_or_else(|| CANNOT_BE_READ.to_owned())?;
     // `|` marks elements of one byte, which have no order. Big-endian elements (`>`) are not read.
     let dtype = DType::of_numpy(descr).ok_or_else(|| {
         format!(
@@ -127,11 +129,16 @@ fn parse(text: &str) -> Result<NpyHeader, String> {
             quoted(descr)
         )
     })?;
-    Ok(NpyHeader { dtype, shape })
+    let is_column_major = is_fortran && shape.len() > 1;
+    Ok(NpyHeader {
+        dtype,
+        shape,
+        is_column_major,
+    })
 }
 
-/// Returns the values of `descr` and `shape`.
-fn keys(text: &str) -> Option<(&str, Vec<u64>)> {
+/// Returns the values of `descr`, `fortran_order` and `shape`.
+fn keys(text: &str) -> Option<(&str, bool, Vec<u64>)> {
     let after = |key: &str| {
         let at = text.find(&format!("'{key}'"))? + key.len() + 2;
         text[at..]
@@ -140,8 +147,8 @@ fn keys(text: &str) -> Option<(&str, Vec<u64>)> {
             .map(str::trim_start)
     };
     let descr = after("descr")?.strip_prefix('\'')?.split_once('\'')?.0;
-    // Both orders are accepted: statistics do not depend on the order of the elements.
-    after("fortran_order")?;
+    // Both orders are accepted: most statistics do not depend on the order of the elements.
+    let is_fortran = after("fortran_order")?.starts_with("True");
     let shape = after("shape")?.strip_prefix('(')?.split_once(')')?.0;
     let shape = shape
         .split(',')
@@ -149,7 +156,7 @@ fn keys(text: &str) -> Option<(&str, Vec<u64>)> {
         .filter(|dim| !dim.is_empty())
         .map(|dim| dim.parse().ok())
         .collect::<Option<_>>()?;
-    Some((descr, shape))
+    Some((descr, is_fortran, shape))
 }
 
 #[cfg(test)]
@@ -177,7 +184,8 @@ mod tests {
                 array,
                 NpyHeader {
                     dtype: DType::F16,
-                    shape: dims.to_vec()
+                    shape: dims.to_vec(),
+                    is_column_major: false,
                 }
             );
         }

@@ -30,6 +30,8 @@ pub(super) struct FileArray {
     /// The tensor's name. For a .npy file it is the file's name without its ending.
     pub name: String,
     pub shape: Vec<u64>,
+    /// True if the elements are stored column by column.
+    pub is_column_major: bool,
     /// The whole tensor, if the file holds a part of it.
     pub part_of: Option<Arc<PartOf>>,
     /// The dtype in the file, in lower case.
@@ -82,6 +84,7 @@ impl Numbers {
         let arrays = weights.tensors().iter().map(|tensor| FileArray {
             name: tensor.name().to_owned(),
             shape: tensor.shape().to_vec(),
+            is_column_major: false,
             part_of: tensor.part_of().cloned(),
             dtype: tensor.dtype_name(),
             made_as: Some(tensor.dtype()).filter(|dtype| dtype.is_drawn()),
@@ -167,6 +170,7 @@ fn npy_array(path: &Path) -> Result<FileArray> {
         dtype: dtype.name().to_owned(),
         made_as: Some(dtype).filter(|dtype| dtype.is_drawn()),
         shape: array.shape,
+        is_column_major: array.is_column_major,
         part_of: None,
         decoder: decoder(dtype),
     })

@@ -122,16 +122,20 @@ impl Moments {
         self.zeros += other.zeros;
     }
 
-    /// Returns the same moments, counted in a unit that is not smaller. In a larger one, what was counted
-    /// in a smaller unit is next to nothing.
+    /// Returns the same moments, counted in another unit.
     fn counted_in(&self, unit: f64) -> Moments {
         let ratio = self.unit / unit;
+        // The power of a large ratio can be infinite, and its product with 0 would be no number.
+        let scaled = |sum: f64, power: i32| match sum {
+            0.0 => 0.0,
+            _ => sum * ratio.powi(power),
+        };
         Moments {
             unit,
-            mean: self.mean * ratio,
-            m2: self.m2 * ratio.powi(2),
-            m3: self.m3 * ratio.powi(3),
-            m4: self.m4 * ratio.powi(4),
+            mean: scaled(self.mean, 1),
+            m2: scaled(self.m2, 2),
+            m3: scaled(self.m3, 3),
+            m4: scaled(self.m4, 4),
             ..*self
         }
     }
@@ -142,7 +146,7 @@ impl Moments {
         let d = self.mean() - point;
         let Moments { m2, m3, m4, .. } = match self.unit {
             1.0 => *self,
-            unit => self.counted_in(unit.max(1.0)).counted_in(1.0),
+            _ => self.counted_in(1.0),
         };
         let [m2, m3, m4] = [m2 / n, m3 / n, m4 / n];
         // The powers of (x - mean) + d, expanded. The deviations from the mean sum to 0.
@@ -486,6 +490,9 @@ mod tests {
             let [below, above] = moments.reach();
             assert!(below.max(above) < 1.8, "{unit:e}: {moments:?}");
         }
+        // A power of two, so that the mean is exact.
+        let x = f64::powi(2.0, 700);
+        assert_eq!(Moments::of(&[x; 10]).about(x), [0.0; 4]);
         // Numbers of all sizes together: the largest decide.
         let mut moments = Moments::of(&[1.0, 2.0]);
         moments.merge(&Moments::of(&[1e308, -1e308]));

@@ -282,12 +282,13 @@ fn compiled<'a>(
     Ok(pipelines.get_or_init(|| compiled))
 }
 
-/// Refuses matrices that are too large for the device's limits.
+/// Refuses matrices that are too large for the device's limits, or for indices of 32 bits in the shaders.
 fn check_room(device: &wgpu::Device, fill: &Fill, bytes: u64) -> Result<()> {
     let limits = device.limits();
     let largest = limits
         .max_storage_buffer_binding_size
-        .min(limits.max_buffer_size);
+        .min(limits.max_buffer_size)
+        .min(4 << 32);
     if bytes <= largest {
         return Ok(());
     }

@@ -94,7 +94,8 @@ impl<'a> ReadBack<'a> {
     pub fn begin(&mut self, fill: &Fill, range: Range<u64>) -> Result<()> {
         let (made, stored) = Stored::on_device(fill)?;
         let length = range.end.saturating_sub(range.start);
-        fill.check_range(range.start, length * fill.dtype().size())?;
+        // A range that is too long for its bytes to be counted is longer than any tensor, too.
+        fill.check_range(range.start, length.saturating_mul(fill.dtype().size()))?;
         let bytes = length * made.dtype().size();
         let size = bytes.next_multiple_of(4);
         let buffers = self.buffers(fill, size)?;

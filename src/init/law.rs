@@ -108,20 +108,21 @@ impl Distribution {
     }
 }
 
-/// Returns the lower bound and the width of an interval that holds the mass of a truncated normal,
-/// in standard deviations. Moments and integrals start from the lower bound, so it must be finite.
+/// Returns the lower bound and the width of a finite interval that holds all representable mass of a
+/// truncated normal, in standard deviations. Moments and integrals start from its lower bound, and
+/// quantiles are found by halving it.
 fn finite_support(lower: f64, upper: f64, width: f64) -> (f64, f64) {
-    /// The probability beyond 40 standard deviations is below the smallest binary64.
-    const FAR: f64 = 40.0;
-    if upper <= -FAR {
-        // The density falls from the upper bound like e^(upper * d), to e^-40 of it at the end.
-        let width = width.min(FAR / -upper);
-        (upper - width, width)
-    } else if lower < -FAR {
-        (-FAR, upper.min(FAR) + FAR)
-    } else {
-        (lower, width)
+    // At distance d of the mode, which is x from the mean, the density is e^-(x d + d^2 / 2) of that at the
+    // mode. Below e^-745 it is no binary64: from d = 40 or 745 / x on.
+    let mode = 0f64.clamp(lower, upper);
+    let reach = 40f64.min(745.0 / mode.abs());
+    let (below, above) = (mode - lower, upper - mode);
+    if below <= reach && above <= reach {
+        // Not the sum of both, which could be rounded.
+        return (lower, width);
     }
+    let lower = if below <= reach { lower } else { mode - reach };
+    (lower, below.min(reach) + above.min(reach))
 }
 
 impl Law {
@@ -591,6 +592,37 @@ mod tests {
                 law.mean()
             );
             assert!((law.kurtosis() - 9.0).abs() < 1e-5, "{}", law.kurtosis());
+        }
+    }
+
+    /// Quantiles of a half of a normal are those of the normal at half the probability.
+    #[test]
+    fn quantiles_need_no_finite_bounds() {
+        let whole = Law::normal(0.0, 1.0);
+        for upper in [1e30, f64::INFINITY] {
+            let (above, below) = (truncated(0.0, upper), truncated(-upper, 0.0));
+            for p in [0.25, 1e-9] {
+                assert!(near(above.quantile_above(p), whole.quantile_above(p / 2.0)));
+                assert!(near(below.quantile_below(p), whole.quantile_below(p / 2.0)));
+            }
+            assert!(near(
+                above.quantile_below(0.25),
+                whole.quantile_below(0.625)
+            ));
+        }
+    }
+
+    /// The mean of a tail beyond x is x + 1 / x - 2 / x^3 + 10 / x^5 - ..., wherever x lies.
+    #[test]
+    fn tails_have_their_means_at_any_distance() {
+        for x in [30.0, 39.0, 39.9, 40.0, 40.1, 60.0, 1e3] {
+            let mean = x + 1.0 / x - 2.0 / f64::powi(x, 3) + 10.0 / f64::powi(x, 5);
+            for far in [2.0 * x, f64::INFINITY] {
+                let error = truncated(x, far).mean() - mean;
+                assert!(error.abs() < 100.0 / f64::powi(x, 7), "{x}: {error:e}");
+                let error = truncated(-far, -x).mean() + mean;
+                assert!(error.abs() < 100.0 / f64::powi(x, 7), "-{x}: {error:e}");
+            }
         }
     }
 

@@ -107,13 +107,20 @@ fn glob(text: &str) -> Result<globset::Glob, String> {
             text.len()
         ));
     }
-    let (mut depth, mut escaped) = (0usize, false);
+    // `class` tells within a class whether its first character is still to come.
+    let (mut depth, mut escaped, mut class) = (0usize, false, None);
     for c in text.chars() {
-        match c {
+        match (c, class) {
             _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
+            ('\\', _) => escaped = true,
+            ('{', _) => depth += 1,
+            // In a class, as in `[}]`, it closes nothing.
+            ('}', None) => depth = depth.saturating_sub(1),
+            ('[', None) => class = Some(true),
+            ('!' | '^', Some(true)) => {}
+            // As the first character of a class, it is one of its characters.
+            (']', Some(false)) => class = None,
+            (_, Some(_)) => class = Some(false),
             _ => {}
         }
         if depth > MAX_BRACES {
@@ -201,12 +208,22 @@ mod tests {
         for text in [
             "{".repeat(2000),
             format!("{}a{}", "{".repeat(17), "}".repeat(17)),
+            // In these classes a closing brace is a character.
+            "{[}]".repeat(17),
+            "{[!}]".repeat(17),
+            "{[]}]".repeat(17),
+            "{[!]}]".repeat(17),
         ] {
             let error = globs(&text).unwrap_err();
             assert!(error.contains("braces within each other"), "{error:.300}");
         }
         let deepest = format!("{}a{}", "{".repeat(16), "}".repeat(16));
         assert!(globs(&deepest).unwrap().matches("a"));
+        assert!(
+            globs(&"[}]{a}".repeat(20))
+                .unwrap()
+                .matches(&"}a".repeat(20))
+        );
         assert!(globs(&"\\{".repeat(100)).unwrap().matches(&"{".repeat(100)));
     }
 

@@ -414,13 +414,30 @@ impl Recipe {
             .iter()
             .map(|listed| context.rule_of(listed))
             .collect();
-        // One error names all tensors without a rule, before a rule can fail for a single tensor.
-        let without_rule = tensors.iter().zip(&rules).filter_map(|(listed, rule)| {
-            let is_unmatched = rule.is_none() && !is_carried_over(list, listed);
-            is_unmatched.then_some((listed.name.as_str(), &listed.shape))
-        });
-        let key = "an init, or skip = true to leave them out";
-        Error::refuse_unmatched(without_rule, self.name(), key)?;
+        // Returns the entry of a tensor with this rule, or `None` if it is skipped.
+        let made = |listed: &ListedTensor, rule: Option<usize>| match rule {
+            None => Ok(Some(carried_over(listed, seed))),
+            Some(rule) => match self.chain.rules[rule].assignment {
+                Assignment::Skip => Ok(None),
+                _ => self.entry(&context, listed, rule, seed, dtype).map(Some),
+            },
+        };
+        let listed = || tensors.iter().zip(rules.iter().copied());
+        let is_unmatched = |&(listed, rule): &(&ListedTensor, Option<usize>)| {
+            rule.is_none() && !is_carried_over(list, listed)
+        };
+        let matched = listed().take_while(|listed| !is_unmatched(listed));
+        // A list that is refused at its end must not take the memory of a plan. The entries of a long one are
+        // made twice: first without keeping them.
+        if tensors.len() > LONG || listed().any(|listed| is_unmatched(&listed)) {
+            for (listed, rule) in matched {
+                made(listed, rule)?;
+            }
+            let unmatched = listed().filter(is_unmatched);
+            let unmatched = unmatched.map(|(listed, _)| (listed.name.as_str(), &listed.shape));
+            let key = "an init, or skip = true to leave them out";
+            Error::refuse_unmatched(unmatched, self.name(), key)?;
+        }
 
         let mut plan = Plan {
             seed,
@@ -429,19 +446,15 @@ impl Recipe {
             rules: self.plan_rules(),
             unused: unused::rules(&self.chain, &context, list, &rules),
         };
-        for (listed, &index) in tensors.iter().zip(&rules) {
-            let Some(index) = index else {
-                plan.entries.push(carried_over(listed, seed));
-                continue;
-            };
-            match self.chain.rules[index].assignment {
-                Assignment::Skip => plan.skipped.push(SkippedTensor {
+        for (listed, rule) in listed() {
+            match (made(listed, rule)?, rule) {
+                (Some(entry), _) => plan.entries.push(entry),
+                (None, Some(rule)) => plan.skipped.push(SkippedTensor {
                     name: listed.name.clone(),
-                    rule: index,
+                    rule,
                 }),
-                _ => plan
-                    .entries
-                    .push(self.entry(&context, listed, index, seed, dtype)?),
+                // A tensor without a rule is carried over, and has an entry.
+                (None, None) => {}
             }
         }
         Ok(plan)
@@ -605,6 +618,9 @@ impl Recipe {
             .collect()
     }
 }
+
+/// The most tensors of a list whose plan, at 1 kB a tensor, is small.
+const LONG: usize = 100_000;
 
 /// Returns true if a tensor that no rule can initialize is copied from the file of the list: one of
 /// whole numbers, or of a dtype that is not made at all.

@@ -161,11 +161,9 @@ pub(super) fn check_cover<'a>(
     for slice in slices {
         let mut rest = Vec::new();
         for mut open in left {
-            let cut = open.iter().zip(slice.ranges());
-            if cut
-                .clone()
-                .any(|(a, b)| a.end <= b.start || b.end <= a.start)
-            {
+            // An empty slice has no element of a box that it lies in.
+            let mut cut = open.iter().zip(slice.ranges());
+            if cut.any(|(a, b)| a.end <= b.start || b.end <= a.start || b.is_empty()) {
                 rest.push(open);
                 continue;
             }

@@ -60,7 +60,8 @@ pub(super) fn rules(
                 rule.globs.matches(&tensor.name)
                     && rule.rank.is_none_or(|rank| tensor.shape.rank() == rank)
             });
-            let is_shadowed = rule.sibling_rank.is_none() && ranked.count() > 0;
+            let has_other_rank = rule.sibling_rank.is_some() || rule.bias_rank.is_some();
+            let is_shadowed = !has_other_rank && ranked.count() > 0;
             let matched = names().filter(|name| rule.globs.matches(name));
             let mut nearest: Vec<String> = matched.take(SHOWN).map(str::to_owned).collect();
             if nearest.is_empty() {

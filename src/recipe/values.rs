@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The numbers of a rule, in row-major order, each rounded once to binary32.
@@ -65,8 +65,14 @@ impl<'de> Deserialize<'de> for Read {
                 f.write_str("a number, or a list of numbers or of such lists")
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Read, E> {
-                Ok(Read::number(number as f32))
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Read, E> {
+                let rounded = number as f32;
+                if rounded.is_infinite() && number.is_finite() {
+                    return Err(E::custom(format_args!(
+                        "{number:e} is beyond the numbers of f32: use -3.4e38 to 3.4e38, or inf"
+                    )));
+                }
+                Ok(Read::number(rounded))
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Read, E> {

@@ -89,7 +89,7 @@ impl Float8 {
             // Subnormal numbers have the exponent of field 1. The product below is exact: at
             // most 4 bits times a power of two between 2^-16 and 2^13.
             let exponent = field.max(1) as i32 - (self.bias + self.fraction) as i32;
-            significand as f32 * (exponent as f32).exp2()
+            significand as f32 * crate::kernel::value::power(exponent)
         };
         if bits & 0x80 == 0 { value } else { -value }
     }

@@ -235,6 +235,17 @@ fn recipes_give_parts_their_own_initializers() {
 }
 
 #[test]
+fn an_empty_part_holds_nothing() {
+    for empty in ["1:1,0:2", "0:4,3:3", "2:2"] {
+        let parts = [empty, "0:2", "2:4"]
+            .map(|slice| format!("{{ slice = \"{slice}\", init = \"ones\" }}"));
+        let recipe = format!("[[rule]]\nmatch = \"*\"\nparts = [{}]\n", parts.join(", "));
+        let plan = plan(&recipe, &[("w", &[4, 3])]).unwrap();
+        assert_eq!(values(&plan.entries[0].fill), [1.0; 12], "{empty}");
+    }
+}
+
+#[test]
 fn parts_that_cannot_be_are_refused() {
     for (rule, expected) in [
         (
@@ -271,6 +282,10 @@ fn parts_that_cannot_be_are_refused() {
             "values = [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]]",
             "tensor \"w\": shape [4, 3] is not that of the rule's values, [3, 4]: nest them as the \
              tensor's dimensions, or give one list",
+        ),
+        (
+            "values = [1e39]",
+            "1e39 is beyond the numbers of f32: use -3.4e38 to 3.4e38, or inf",
         ),
         (
             "values = [[1, 2], [3]]",
@@ -506,6 +521,36 @@ fn saved(folder: &tempfile::TempDir, fills: &[Fill]) -> std::path::PathBuf {
     )
     .unwrap();
     path
+}
+
+/// In a file column by column, the elements of a part are not where they would be row by row.
+#[test]
+fn parts_of_an_array_in_columns_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.npy");
+    let part = |dims: &[u64], ranges: &[std::ops::Range<u64>]| {
+        fill(dims, "normal")
+            .with_part(ranges, &init("ones"))
+            .unwrap()
+    };
+    let of = |fill: &Fill, order: &str| {
+        let dims: Vec<String> = fill.shape().dims().iter().map(u64::to_string).collect();
+        let shape = dims.join(", ");
+        let header =
+            format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': ({shape},), }}\n");
+        let length = u16::try_from(header.len()).unwrap();
+        let mut file = [b"\x93NUMPY\x01\x00".as_slice(), &length.to_le_bytes()].concat();
+        file.extend(header.into_bytes());
+        file.extend(values(fill).iter().flat_map(|x| x.to_le_bytes()));
+        std::fs::write(&path, file).unwrap();
+        checkpoint::examine(&path, std::slice::from_ref(fill))
+    };
+    let matrix = part(&[64, 32], &[0..8, 0..32]);
+    assert_eq!(of(&matrix, "False").unwrap()[0].flags, []);
+    let error = of(&matrix, "True").unwrap_err().to_string();
+    assert!(error.contains("save it row by row"), "{error}");
+    // Both orders of a vector are the same.
+    assert_eq!(of(&part(&[64], &[0..8]), "True").unwrap()[0].flags, []);
 }
 
 #[test]

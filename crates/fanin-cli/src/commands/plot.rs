@@ -61,7 +61,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
-             f32, f16 or bf16, with a std and a range from {:e} to {:e}",
+             f32, f16, bf16, f8_e4m3 or f8_e5m2, with a std and a range from {:e} to {:e}",
             shown(file),
             DRAWN.start,
             DRAWN.end

@@ -191,7 +191,7 @@ fn hostile_files_are_drawn() {
         plot("--out none.svg --tensor")
             .arg(tensor)
             .ends(1)
-            .says("f64, f32, f16 or bf16, with a std and a range from 1e-300 to 1e300");
+            .says("f8_e4m3 or f8_e5m2, with a std and a range from 1e-300 to 1e300");
     }
 }
 

@@ -81,6 +81,9 @@ fn correct_weights_are_not_flagged() {
         ("truncated_normal(mean=0,std=1,lower=3,upper=4)", large),
         ("orthogonal(gain=2)", &[96, 160]),
         ("sparse(sparsity=0.9)", large),
+        // The zeros of the padding row are far from all other elements.
+        ("embedding(padding_idx=3,mean=50)", large),
+        ("embedding(padding_idx=3,mean=-50)", large),
         ("eye", &[64, 64]),
         ("zeros", &[8, 8]),
         ("constant(value=0.1)", &[8, 8]),

@@ -87,13 +87,15 @@ fn a_misspelt_name_names_the_nearest_tensors() {
 fn a_rule_of_another_rank_or_after_others_says_so() {
     let run = Run::new();
     run.list("list.json", &[("a.weight", &[4, 4])]);
-    let rank = "[[rule]]\nmatch = \"a.*\"\nrank = 3\ninit = \"zeros\"\n";
-    extend(&run, "kaiming", rank);
-    warned(
-        &run,
-        "list.json",
-        &["match = \"a.*\" applies to no tensor", "\"a.weight\""],
-    );
+    for key in ["rank", "sibling_rank", "bias_rank"] {
+        let rank = format!("[[rule]]\nmatch = \"a.*\"\n{key} = 3\ninit = \"zeros\"\n");
+        extend(&run, "kaiming", &rank);
+        warned(
+            &run,
+            "list.json",
+            &["match = \"a.*\" applies to no tensor", "\"a.weight\""],
+        );
+    }
     let shadowed = rule("*.weight", "zeros") + &rule("a.weight", "ones");
     extend(&run, "kaiming", &shadowed);
     warned(
