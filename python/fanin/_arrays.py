@@ -217,18 +217,18 @@ def _check(
         raise ArgumentError(f"{what}: out has dtype {out.dtype}, not {dtype}")
     if not out.flags.writeable:
         raise ArgumentError(f"{what}: out is read-only")
-    if _overlaps(out):
+    if overlap(out.strides, out.shape, out.itemsize):
         raise ArgumentError(f"{what}: out has elements that overlap in memory")
 
 
-def _overlaps(array: np.ndarray[Any, Any]) -> bool:
-    """Returns true if two elements of an array share memory."""
+def overlap(strides: Sequence[int], shape: Sequence[int], itemsize: int) -> bool:
+    """Returns true if two elements of an array share memory. Strides are in bytes."""
     import numpy as np
 
-    if array.size == 0 or array.flags.c_contiguous:
+    if 0 in shape:
         return False
-    axes = [(abs(stride), dim) for stride, dim in zip(array.strides, array.shape) if dim > 1]
-    extent = array.itemsize
+    axes = [(abs(stride), dim) for stride, dim in zip(strides, shape) if dim > 1]
+    extent = itemsize
     for stride, dim in sorted(axes):
         if stride < extent:
             break
@@ -240,4 +240,4 @@ def _overlaps(array: np.ndarray[Any, Any]) -> bool:
     offsets = np.zeros(1, "int64")
     for stride, dim in axes:
         offsets = np.add.outer(offsets, stride * np.arange(dim)).reshape(-1)
-    return bool((np.diff(np.sort(offsets)) < array.itemsize).any())
+    return bool((np.diff(np.sort(offsets)) < itemsize).any())

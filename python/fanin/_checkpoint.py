@@ -162,7 +162,10 @@ def _is_recipe(start: RecipeLike) -> bool:
     if isinstance(start, Recipe):
         return True
     text = path_of("start", start)
-    if text.endswith(".toml") or text in Recipe.presets():
+    if text.endswith(".toml"):
         return True
+    # pathlib drops the "./" of a path, but it still is one.
+    if isinstance(start, os.PathLike):
+        return False
     looks_like_path = any(mark in text for mark in "/\\.")
-    return not (looks_like_path or isinstance(start, os.PathLike) or os.path.exists(text))
+    return text in Recipe.presets() or not (looks_like_path or os.path.exists(text))

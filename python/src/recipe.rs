@@ -247,8 +247,8 @@ impl PyPlan {
     }
 
     fn unknown(&self, name: &str) -> String {
-        let name = excerpt(name);
         let skipped = self.plan.skipped.iter().any(|tensor| tensor.name == name);
+        let name = excerpt(name);
         match self.plan.iter().next() {
             _ if skipped => {
                 format!("tensor {name:?} is skipped by the recipe, so it has no weights")

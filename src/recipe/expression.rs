@@ -87,6 +87,10 @@ impl Expression {
                     Operation::Subtract => left - right,
                     Operation::Multiply => left * right,
                     Operation::Divide => left / right,
+                    // min and max would hide a NaN.
+                    Operation::Minimum | Operation::Maximum if left.is_nan() || right.is_nan() => {
+                        f64::NAN
+                    }
                     Operation::Minimum => left.min(right),
                     Operation::Maximum => left.max(right),
                 }

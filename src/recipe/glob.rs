@@ -112,7 +112,8 @@ fn glob(text: &str) -> Result<globset::Glob, String> {
     for c in text.chars() {
         match (c, class) {
             _ if escaped => escaped = false,
-            ('\\', _) => escaped = true,
+            // In a class a backslash is a character.
+            ('\\', None) => escaped = true,
             ('{', _) => depth += 1,
             // In a class, as in `[}]`, it closes nothing.
             ('}', None) => depth = depth.saturating_sub(1),
@@ -213,6 +214,7 @@ mod tests {
             "{[!}]".repeat(17),
             "{[]}]".repeat(17),
             "{[!]}]".repeat(17),
+            "{[\\][}]".repeat(17),
         ] {
             let error = globs(&text).unwrap_err();
             assert!(error.contains("braces within each other"), "{error:.300}");

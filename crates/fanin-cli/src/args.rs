@@ -138,7 +138,8 @@ Examples:
     Signal(SignalArguments),
     /// Print a script that completes commands in a shell.
     ///
-    /// It completes commands, options, presets, initializers, dtypes and files.
+    /// In bash and zsh it completes commands, options, presets, initializers, dtypes and files. In fish it
+    /// completes all but the presets, and in PowerShell and elvish commands and options.
     #[command(after_long_help = "\
 Examples:
   fanin completions bash > /etc/bash_completion.d/fanin

@@ -46,6 +46,18 @@ pub fn short_text(x: f64) -> String {
     }
 }
 
+/// Returns a number with this many significant digits, without an exponent.
+pub fn significant(x: f64, digits: usize) -> String {
+    // The exponent after rounding: 9.9996 with four digits is 10.00.
+    let rounded = format!("{x:.*e}", digits.saturating_sub(1));
+    let exponent = rounded
+        .rsplit('e')
+        .next()
+        .and_then(|text| text.parse().ok());
+    let decimals = digits as i64 - 1 - exponent.unwrap_or(0i64);
+    format!("{x:.*}", usize::try_from(decimals).unwrap_or(0))
+}
+
 /// Returns six significant digits, like C's `%.6g`, but keeps trailing zeros, which align columns.
 pub fn number_text(x: f64) -> String {
     if x.is_nan() {
@@ -54,10 +66,8 @@ pub fn number_text(x: f64) -> String {
     let magnitude = x.abs();
     if x == 0.0 || x == 1.0 || x == -1.0 || magnitude.is_infinite() {
         format!("{x}")
-    } else if (1e-4..1e6).contains(&magnitude) {
-        let digits_before = magnitude.log10().floor() as i32 + 1;
-        let decimals = usize::try_from(6 - digits_before.min(6)).unwrap_or(0);
-        format!("{x:.decimals$}")
+    } else if (1e-4..999_999.5).contains(&magnitude) {
+        significant(x, 6)
     } else {
         format!("{x:.5e}")
     }
@@ -86,6 +96,10 @@ mod tests {
             (-3.25, "-3.25000"),
             (4.295_632_828e-6, "4.29563e-6"),
             (123_456.7, "123457"),
+            (0.999_999_99, "1.00000"),
+            (9.999_999_9, "10.0000"),
+            (999_999.4, "999999"),
+            (999_999.7, "1.00000e6"),
             (1e9, "1.00000e9"),
             (f64::NAN, "nan"),
             (f64::NEG_INFINITY, "-inf"),

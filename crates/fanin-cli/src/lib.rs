@@ -145,6 +145,13 @@ fn printable(mut error: clap::Error) -> clap::Error {
             Some((kind, value))
         })
         .collect();
+    // The tip repeats the text in its own style.
+    let is_plain = texts
+        .iter()
+        .all(|(kind, value)| error.get(*kind) == Some(value));
+    if !is_plain {
+        error.remove(ContextKind::Suggested);
+    }
     for (kind, value) in texts {
         error.insert(kind, value);
     }

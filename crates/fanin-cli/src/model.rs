@@ -166,14 +166,33 @@ pub fn of_metadata(
     Ok((recipe, seed))
 }
 
-/// Returns the recipe that a file is compared with: the given one, or else the one that the metadata of
-/// the file name. It is `None` if they name none, or one that is not here.
-pub fn recipe_to_compare(file: &Path, given: Option<&str>) -> Result<Option<Recipe>, Failure> {
+/// Returns the recipe that a file is compared with, and the fills that it gives the file's tensors. It is the
+/// given recipe, or else the one that the metadata of the file name. It is `None` if they name none, or one
+/// that is not here, and, with a warning, if that one does not suit the tensors.
+pub fn compared_with(
+    file: &Path,
+    given: Option<&str>,
+) -> Result<(Option<Recipe>, Vec<Fill>), Failure> {
     if let Some(given) = given {
-        return recipe(given).map(Some);
+        let recipe = recipe(given)?;
+        let fills = expected_fills(file, &recipe)?;
+        return Ok((Some(recipe), fills));
     }
     let named = Weights::open(file).and_then(|weights| recipe_of(&weights));
-    Ok(named.ok())
+    let Ok(recipe) = named else {
+        return Ok((None, Vec::new()));
+    };
+    match expected_fills(file, &recipe) {
+        Ok(fills) => Ok((Some(recipe), fills)),
+        Err(Failure::Run(reason) | Failure::Usage(reason)) => {
+            status(&format!(
+                "warning: not compared with recipe {}, which the file's metadata name: {reason}",
+                excerpt(recipe.name())
+            ));
+            Ok((None, Vec::new()))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Returns the slice of the fill that the text describes.
@@ -184,7 +203,7 @@ pub fn narrowed(fill: Fill, slice: &str) -> fanin::Result<Fill> {
 
 /// Returns the fills that a recipe gives the tensors of a file, for their distributions, which do
 /// not depend on the seed.
-pub fn expected_fills(file: &Path, recipe: &Recipe) -> Result<Vec<Fill>, Failure> {
+fn expected_fills(file: &Path, recipe: &Recipe) -> Result<Vec<Fill>, Failure> {
     let list = checkpoint::float_tensors(file)?;
     Ok(resolve(recipe, &list, Some(0), None)?.into_fills())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fanin::Error;
-use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
+use fanin::checkpoint::{Contents, Make, Progress, Sources, Weights, WithSources, Writer};
 use fanin::text::{message, printable_json, quoted, shown};
 use fanin_plot::Page;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -58,14 +58,14 @@ fn cannot_write(source: io::Error) -> Error {
 /// Returns standard output without a buffer. Unlike [`io::stdout`], it reports that it is not open for
 /// writing.
 #[cfg(unix)]
-fn raw_stdout() -> io::Result<impl Write + Send> {
+pub fn raw_stdout() -> io::Result<impl Write + Send> {
     use std::os::fd::AsFd;
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     Ok(std::fs::File::from(stdout))
 }
 
 #[cfg(not(unix))]
-fn raw_stdout() -> io::Result<impl Write + Send> {
+pub fn raw_stdout() -> io::Result<impl Write + Send> {
     Ok(io::stdout())
 }
 
@@ -217,12 +217,37 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
         _ => false,
     };
     match is_source {
-        true => Err(Failure::Usage(format!(
-            "--out {}: this file is the source of the tensors: use another path",
-            quoted(&out.to_string_lossy())
-        ))),
+        true => Err(source_refused(out)),
         false => Ok(()),
     }
+}
+
+/// Refuses an output file that exists among the files from which the list of tensors is read, if that is a
+/// folder or an index.
+pub fn check_not_in_source(list: &Path, out: &Path) -> Result<(), Failure> {
+    let is_index =
+        || list.extension().is_some_and(|it| it == "json") && Weights::open(list).is_ok();
+    let folder = match list.is_dir() {
+        true => list.canonicalize().ok(),
+        false if is_index() => list
+            .canonicalize()
+            .ok()
+            .and_then(|list| list.parent().map(Path::to_owned)),
+        false => None,
+    };
+    let is_weights = out.extension().is_some_and(|it| it == "safetensors");
+    let out = out.canonicalize().ok().filter(|_| is_weights);
+    match (&folder, &out) {
+        (Some(folder), Some(file)) if file.parent() == Some(folder) => Err(source_refused(file)),
+        _ => Ok(()),
+    }
+}
+
+fn source_refused(out: &Path) -> Failure {
+    Failure::Usage(format!(
+        "--out {}: this file is the source of the tensors: use another path",
+        quoted(&out.to_string_lossy())
+    ))
 }
 
 /// Refuses an output that is, or holds, a file from which tensors are kept. `out` is the file or the

@@ -33,7 +33,10 @@ pub fn size(text: &str) -> Result<u64, String> {
             _ => None,
         },
     };
-    bytes.filter(|&bytes| bytes > 0).ok_or_else(refused)
+    let range = 1..10u64.pow(18);
+    bytes
+        .filter(|bytes| range.contains(bytes))
+        .ok_or_else(refused)
 }
 
 #[cfg(test)]
@@ -60,6 +63,8 @@ mod tests {
             "-1GB",
             "5 apples",
             "1e9",
+            "1000000TB",
+            "1000000.0TB",
             "99999999TB",
             "1.2.3MB",
             "0.1B",

@@ -509,7 +509,11 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     }
 
     fn path(&self, points: &[(f64, f64)], stroke: Stroke) -> Drawn<DB> {
-        let points = units(points);
+        let mut points = units(points);
+        // A picture shows no line between equal points.
+        if let [point] = points[..] {
+            points.push((point.0 + 1, point.1));
+        }
         self.root.draw(&PathElement::new(points, style(stroke)))
     }
 

@@ -49,13 +49,29 @@ def leaves(shapes: Any, sharding: Any) -> tuple[list[Leaf], Any]:
     if sharding is None:
         shardings = [_own_sharding(leaf) for _, leaf in paths]
     else:
-        shardings = jax.tree.leaves(
-            jax.tree.broadcast(sharding, shapes, is_leaf=_is_sharding), is_leaf=_is_sharding
-        )
+        shardings = _of_each(sharding, shapes)
     found = [
-        Leaf(_checked_name(path, leaf), leaf, one) for (path, leaf), one in zip(paths, shardings)
+        Leaf(_checked_name(path, leaf), leaf, one)
+        for (path, leaf), one in zip(paths, shardings, strict=True)
     ]
     return found, tree
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The sharding of a leaf. Unlike None, it is a leaf itself."""
+
+    sharding: ShardingLike
+
+
+def _of_each(sharding: Any, shapes: Any) -> list[ShardingLike]:
+    """Returns the sharding of each leaf. None among the shapes is no leaf, and has none."""
+
+    def of_branch(one: ShardingLike, branch: Any) -> Any:
+        return jax.tree.map(lambda _: _Given(one), branch)
+
+    given = jax.tree.map(of_branch, sharding, shapes, is_leaf=_is_sharding)
+    return [each.sharding for each in jax.tree.leaves(given)]
 
 
 def _is_sharding(node: object) -> bool:

@@ -11,6 +11,7 @@ import torch
 
 import fanin
 from fanin import _native
+from fanin._arrays import overlap
 from fanin._errors import ArgumentError
 from fanin._program import Program
 from fanin.torch import _device
@@ -237,9 +238,9 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
         raise ArgumentError(
             f'{where} is on the meta device; call model.to_empty(device="cpu") first'
         )
-    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride())):
+    if overlap(tensor.stride(), tensor.shape, 1):
         raise ArgumentError(
-            f"{where} is expanded: several elements share memory; fill a clone of it"
+            f"{where} has elements that share memory, as after expand; fill a clone of it"
         )
     try:
         nbytes = tensor.untyped_storage().nbytes()
@@ -319,5 +320,9 @@ def fill_(
     if tensor.is_complex():
         raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill its view_as_real")
     source = Drawn(init, tuple(tensor.shape), name, seed, layout)
+    memory = part_of(tensor, name).memory
+    if memory.numel() == 0:
+        # Without elements nothing is drawn, but a rank must report the errors of the other ranks.
+        source.programs(memory.dtype)
     write(source, tensor, name, Means(threads))
     return tensor

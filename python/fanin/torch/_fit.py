@@ -39,15 +39,18 @@ def _check_apart(views: Sequence[tuple[str, torch.Tensor]]) -> None:
     Raises:
         ArgumentError: If two do: the values of the second would replace those of the first.
     """
-    if len(views) < 2:
+    ends = [_bytes(memory) for _, memory in views]
+    ordered = sorted(ends)
+    if all(start >= end for (_, end), (start, _) in zip(ordered, ordered[1:])):
         return
-    # The first byte of each element is marked.
-    taken = torch.zeros(views[0][1].untyped_storage().nbytes(), dtype=torch.uint8)
-    for name, memory in views:
+    # The bytes of all elements are marked.
+    first, last = ordered[0][0], max(end for _, end in ends)
+    taken = torch.zeros(last - first, dtype=torch.uint8, device="cpu")
+    for (name, memory), (start, _) in zip(views, ends):
         marks = taken.as_strided(
-            memory.size(),
-            [stride * memory.itemsize for stride in memory.stride()],
-            memory.storage_offset() * memory.itemsize,
+            (*memory.size(), memory.itemsize),
+            (*(stride * memory.itemsize for stride in memory.stride()), 1),
+            start - first,
         )
         if marks.any():
             raise ArgumentError(
@@ -55,6 +58,13 @@ def _check_apart(views: Sequence[tuple[str, torch.Tensor]]) -> None:
                 "it; give each of them memory of its own"
             )
         marks.fill_(1)
+
+
+def _bytes(memory: torch.Tensor) -> tuple[int, int]:
+    """Returns the range of bytes of its storage that a view with elements reaches."""
+    reach = sum((size - 1) * stride for size, stride in zip(memory.size(), memory.stride()))
+    start = memory.storage_offset()
+    return start * memory.itemsize, (start + reach + 1) * memory.itemsize
 
 
 def check_written(chosen: Iterable[Slot], values: Values, by: object) -> None:

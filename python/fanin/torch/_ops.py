@@ -92,7 +92,7 @@ class Call:
     def scalar(self, argument: Any) -> float | None:
         """Returns an argument as a number: itself, or what all elements of a known tensor are."""
         if isinstance(argument, (bool, int, float)):
-            return float(argument)
+            return float(argument) if _is_exact(argument) else None
         if isinstance(argument, torch.Tensor):
             return common_number(argument)
         if isinstance(argument, Ref):
@@ -111,7 +111,12 @@ def common_number(data: torch.Tensor) -> float | None:
         return None
     first = data.reshape(-1)[0]
     is_one = (data == first).all() and (data.signbit() == first.signbit()).all()
-    return float(first) if bool(is_one) else None
+    return float(first) if bool(is_one) and _is_exact(first.item()) else None
+
+
+def _is_exact(number: float) -> bool:
+    """Returns true unless a whole number may be rounded as a float of Python."""
+    return isinstance(number, float) or abs(number) <= 2**53
 
 
 Writes = list[tuple[Ref, Value]]

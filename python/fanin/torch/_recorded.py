@@ -260,6 +260,11 @@ class Recorded:
             from safetensors.torch import save_file
 
             values = {name: self._value(name, seed).contiguous() for name in kept}
+            unstored = (torch.complex32, torch.complex128)
+            if bad := [name for name, value in values.items() if value.dtype in unstored]:
+                raise RecordError(
+                    f"{name_list(bad)} cannot be stored: safetensors has no complex32 or complex128"
+                )
             save_file(values, path.with_suffix(".safetensors"))
         listing = path.with_suffix(".tensors.json")
         keys = ("name", "shape", "dtype")

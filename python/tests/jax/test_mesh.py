@@ -191,3 +191,15 @@ def test_uneven_shards_are_refused_by_jax(mesh: Mesh) -> None:
     sharding = NamedSharding(mesh, P("x"))
     with pytest.raises(ValueError, match="dimension size is 7"):
         fanin.jax.init(rules({"*": "normal"}), {"w": shape(7)}, 1, sharding=sharding)
+
+
+def test_none_among_the_shapes_is_no_leaf(mesh: Mesh) -> None:
+    axis = mesh.axis_names[0]
+    rows, columns = (NamedSharding(mesh, PartitionSpec(*spec)) for spec in ((axis,), (None, axis)))
+    kernel = jax.ShapeDtypeStruct((8, 8), "float32")
+    shapes = {"a": {"bias": None, "kernel": kernel}, "b": {"kernel": kernel}}
+    for given in ({"a": rows, "b": columns}, {"a": {"bias": None, "kernel": rows}, "b": columns}):
+        made = fanin.jax.init("flax", shapes, 1, sharding=given)
+        assert made["a"]["bias"] is None
+        assert made["a"]["kernel"].sharding == rows
+        assert made["b"]["kernel"].sharding == columns

@@ -6,8 +6,8 @@
 
 The ways are the CPU, the WGSL shaders on the adapter of the environment variable FANIN_ADAPTER
 (words, as for `fanin --adapter`; by default the best one), torch's operations, the Triton kernel in
-Triton's interpreter, XLA on the CPU with a traced seed, and WebGPU in headless Chromium (CHROMIUM is
-the program). It ends with an error if hashes differ.
+Triton's interpreter, XLA on the CPU with a traced seed, and WebGPU in headless Chromium, whose
+program CHROMIUM can name. It ends with an error if hashes differ.
 """
 
 from __future__ import annotations

@@ -35,12 +35,20 @@ pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
             adapters: adapters(&devices),
             rows,
         };
-        print_json(&report)?;
-        verdict(&report.rows)
+        verdict_of(print_json(&report), &report.rows)
     } else {
         let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-        print_table(&COLUMNS, &cells, arguments.table.width())?;
-        verdict(&rows)
+        let printed = print_table(&COLUMNS, &cells, arguments.table.width());
+        verdict_of(printed, &rows)
+    }
+}
+
+/// Returns the verdict, which counts also for a reader who closed the output early.
+fn verdict_of(printed: Result<(), Failure>, rows: &[Row]) -> Result<(), Failure> {
+    match printed {
+        Ok(()) => verdict(rows),
+        Err(Failure::Closed) => verdict(rows).and(Err(Failure::Closed)),
+        Err(failure) => Err(failure),
     }
 }
 

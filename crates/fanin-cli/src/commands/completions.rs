@@ -21,7 +21,7 @@ pub fn run(arguments: &CompletionsArguments) -> Result<(), Failure> {
 }
 
 /// Completes files beside the presets, because a recipe can be a .toml file. clap completes files or
-/// values, not both. The scripts of the other shells complete files where no value fits.
+/// values, not both. The script of bash has both, and those of PowerShell and elvish have no values.
 fn with_recipe_files(script: &str, shell: Shell) -> String {
     let presets = preset_names().join(" ");
     match shell {

@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::{count, short_text};
 use crate::model::{recipe, report_unused, tensor_list};
-use crate::output::{STDOUT, status, write_json};
+use crate::output::{STDOUT, raw_stdout, status, write_json};
 use crate::table::{self, Column, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
@@ -53,13 +53,16 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
         },
     };
     // Rows are written as they are made, because the text of a large model is larger than its plan.
-    let mut out = BufWriter::new(io::stdout().lock());
-    let written = if arguments.json {
-        write_json(&mut out, &report).map(|()| None)
-    } else {
-        report.write_text(&mut out, arguments.table.width())
-    };
-    let unfit = written.and_then(|unfit| out.flush().map(|()| unfit));
+    let written = raw_stdout().and_then(|stdout| {
+        let mut out = BufWriter::new(stdout);
+        let unfit = if arguments.json {
+            write_json(&mut out, &report).map(|()| None)
+        } else {
+            report.write_text(&mut out, arguments.table.width())
+        }?;
+        out.flush().map(|()| unfit)
+    });
+    let unfit = written;
     let unfit = unfit.map_err(|source| {
         Failure::from(Error::Io {
             path: STDOUT.to_owned(),

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use fanin::checkpoint::{self, Examined, Histogram};
-use fanin::init::Law;
+use fanin::init::{Distribution, DistributionKind, Law};
 use fanin::text::shown;
-use fanin::{Fill, Recipe};
+use fanin::{Fill, FillPart, Recipe};
 
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::{expected_fills, recipe_to_compare, warn_of_unlisted_in};
+use crate::model::{compared_with, warn_of_unlisted_in};
 use crate::output::{check_picture, print, save_picture, status};
 
 /// The maximum number of tensors that are drawn in detail.
@@ -31,6 +31,8 @@ struct Detail<'a> {
     expected: Option<Law>,
     /// The text of the recipe's distribution.
     drawn_from: Option<String>,
+    /// The share of the elements that are random. The rest are zeros by design.
+    random_share: f64,
 }
 
 pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
@@ -39,11 +41,7 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     let file = &arguments.file;
     warn_of_unlisted_in(file);
-    let recipe = recipe_to_compare(file, arguments.recipe.as_deref())?;
-    let fills = match &recipe {
-        Some(recipe) => expected_fills(file, recipe)?,
-        None => Vec::new(),
-    };
+    let (recipe, fills) = compared_with(file, arguments.recipe.as_deref())?;
     let mut rows = checkpoint::examine(file, &fills)?;
     if let Some(pattern) = &arguments.tensor {
         let names: Vec<&str> = rows.iter().map(|row| row.stats.name.as_str()).collect();
@@ -58,7 +56,8 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
     }
     let fills: HashMap<&str, &Fill> = fills.iter().map(|fill| (fill.name(), fill)).collect();
     let details = details(file, &rows, &fills)?;
-    if details.is_empty() && spreads(&rows).iter().all(|&(_, std)| std == 0.0) {
+    let has_spread = rows.len() > 1 && spreads(&rows).iter().any(|&(_, std)| std != 0.0);
+    if details.is_empty() && !has_spread {
         return Err(Failure::Run(format!(
             "{}: no selected tensor can be drawn: a tensor needs differing finite elements in f64, \
              f32, f16, bf16, f8_e4m3 or f8_e5m2, with a std and a range from {:e} to {:e}",
@@ -111,7 +110,10 @@ fn details<'a>(
         Detail {
             row,
             histogram,
-            expected: fill.and_then(|fill| fill.law()),
+            expected: fill
+                .filter(|fill| is_random(fill))
+                .and_then(|fill| fill.law()),
+            random_share: fill.map_or(1.0, |fill| random_share(fill, row)),
             drawn_from: fill.map(|fill| match fill.parts().len() {
                 0 => fill.distribution().to_string(),
                 parts => format!(
@@ -123,6 +125,33 @@ fn details<'a>(
         }
     });
     Ok(details.collect())
+}
+
+/// Returns true unless a tensor has parts, of which some are not random. Its law is that of the random ones
+/// alone.
+fn is_random(fill: &Fill) -> bool {
+    let parts = fill.parts().iter().map(FillPart::distribution);
+    let mut all = std::iter::once(fill.distribution()).chain(parts);
+    fill.parts().is_empty()
+        || all.all(|distribution| distribution.law().is_some() && !has_zeros(distribution))
+}
+
+/// Returns true if a distribution sets some elements to zero. Others round to zero in a narrow dtype.
+fn has_zeros(distribution: &Distribution) -> bool {
+    let kind = distribution.kind();
+    matches!(
+        kind,
+        DistributionKind::Sparse { .. } | DistributionKind::NormalWithZeroRow { .. }
+    )
+}
+
+fn random_share(fill: &Fill, row: &Examined) -> f64 {
+    match &row.expected {
+        Some(expected) if has_zeros(fill.distribution()) => {
+            1.0 - expected.zeros.expected / row.stats.n as f64
+        }
+        _ => 1.0,
+    }
 }
 
 /// Returns the range of a tensor's histogram, or `None` if its elements are all equal, not finite, or too

@@ -1,5 +1,7 @@
 //! `fanin regenerate` makes some tensors of a model again from recipe and seed.
 
+use std::collections::HashSet;
+
 use fanin::Fill;
 use fanin::checkpoint::{Contents, Sources, Writer, recipe_metadata};
 use fanin::text::quoted;
@@ -9,15 +11,16 @@ use crate::args::RegenerateArguments;
 use crate::backend::Backend;
 use crate::format::count;
 use crate::model::{narrowed, plan};
-use crate::output::{Output, check_not_source, check_sources, write};
+use crate::output::{Output, check_not_in_source, check_not_source, check_sources, write};
 
 pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     let output = Output::parse(&arguments.out)?;
     let (recipe, plan) = plan(&arguments.model)?;
     let mut fills: Vec<Fill> = Vec::new();
+    let mut taken: HashSet<&str> = HashSet::new();
     for pattern in &arguments.tensor {
         for fill in plan.select(pattern).map_err(Failure::usage)? {
-            if fills.iter().all(|known| known.name() != fill.name()) {
+            if taken.insert(fill.name()) {
                 let part = match &arguments.slice {
                     Some(slice) => narrowed(fill.clone(), slice).map_err(Failure::usage)?,
                     None => fill.clone(),
@@ -27,16 +30,13 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
         }
     }
     let list = arguments.model.source(&recipe)?;
+    let sources = Sources::of_plan(&plan, Some(list))?;
     if let Some(path) = output.path() {
         check_not_source(list, path)?;
-    }
-    let sources = Sources::of_plan(&plan, Some(list))?;
-    sources.apply(&mut fills)?;
-    if fills.iter().any(Fill::is_kept)
-        && let Some(path) = output.path()
-    {
         check_sources(&sources, path)?;
+        check_not_in_source(list, path)?;
     }
+    sources.apply(&mut fills)?;
     let contents = match (&output, fills.as_slice()) {
         (Output::Safetensors(_), _) => {
             let mut metadata = recipe_metadata(&recipe, plan.seed);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::args::SignalArguments;
-use crate::format::count;
+use crate::format::{count, significant};
 use crate::output::{check_picture, print_json, progress_bar, save_picture, status};
 use crate::table::{Column, print_table};
 
@@ -207,19 +207,24 @@ fn page(network: Network, runs: &[Run<'_>]) -> Page {
         "Before any training. Activations go from left to right, gradients from right to left. \
          Lines that leave a frame are cut off there.",
     );
-    let dead = |run: &Run<'_>| {
-        PASSES
-            .iter()
-            .any(|pass| (pass.trend)(run).verdict == Verdict::Dead)
+    let is_dead = |run: &Run<'_>, pass: &Pass| (pass.trend)(run).verdict == Verdict::Dead;
+    let (without, drawn): (Vec<_>, Vec<_>) = runs
+        .iter()
+        .partition(|run| PASSES.iter().all(|pass| is_dead(run, pass)));
+    let of_pass = |pass: &'static Pass| {
+        let dead = drawn.iter().filter(|run| is_dead(run, pass));
+        (format!("{} of ", pass.name), dead.copied().collect())
     };
-    let (without, drawn): (Vec<_>, Vec<_>) = runs.iter().partition(|run| dead(run));
-    for (init, runs) in group(&without, |run| run.init) {
-        let activations: Vec<&str> = runs.iter().map(|run| title_of(run.activation)).collect();
-        page = page.note(format!(
-            "No line: {} with {}, because the variance falls to 0.",
-            short_name(init),
-            activations.join(", ")
-        ));
+    let all = [(String::new(), without)];
+    for (what, without) in all.into_iter().chain(PASSES.iter().map(of_pass)) {
+        for (init, runs) in group(&without, |run| run.init) {
+            let activations: Vec<&str> = runs.iter().map(|run| title_of(run.activation)).collect();
+            page = page.note(format!(
+                "No line: {what}{} with {}, because the variance falls to 0.",
+                short_name(init),
+                activations.join(", ")
+            ));
+        }
     }
     // An initializer has the same colour in all panels. The first row has the legends.
     let inits: Vec<&str> = group(&drawn, |run| run.init)
@@ -234,7 +239,7 @@ fn page(network: Network, runs: &[Run<'_>]) -> Page {
             for init in &inits {
                 let layers = runs
                     .iter()
-                    .find(|run| run.init == *init)
+                    .find(|run| run.init == *init && !is_dead(run, pass))
                     .map(|run| &run.layers);
                 let variances = layers.into_iter().flatten().map(pass.variance);
                 let name = if row == 0 { short_name(init) } else { "" };
@@ -269,7 +274,7 @@ struct Pass {
     variance: fn(&Layer) -> f64,
 }
 
-const PASSES: [Pass; 2] = [
+static PASSES: [Pass; 2] = [
     Pass {
         name: "activations",
         trend: |run| run.forward,
@@ -309,9 +314,7 @@ fn short(x: f64) -> String {
     if !(1e-3..1e4).contains(&x) {
         return format!("{x:.2e}");
     }
-    let digits_before = x.log10().floor() as i32 + 1;
-    let decimals = usize::try_from(3 - digits_before).unwrap_or(0);
-    format!("{x:.decimals$}")
+    significant(x, 3)
 }
 
 #[cfg(test)]

@@ -5,23 +5,19 @@ use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
-use crate::model::{expected_fills, recipe_to_compare, warn_of_unlisted_in};
+use crate::model::{compared_with, warn_of_unlisted_in};
 use crate::output::{print_json, status};
 use crate::table::{Column, print_table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     warn_of_unlisted_in(&arguments.file);
-    let recipe = recipe_to_compare(&arguments.file, arguments.recipe.as_deref())?;
+    let (recipe, fills) = compared_with(&arguments.file, arguments.recipe.as_deref())?;
     if let (Some(recipe), None) = (&recipe, &arguments.recipe) {
         let name = recipe.name();
         status(&format!(
             "compared with recipe {name}, which the file's metadata name"
         ));
     }
-    let fills = match &recipe {
-        Some(recipe) => expected_fills(&arguments.file, recipe)?,
-        None => Vec::new(),
-    };
     let rows = checkpoint::examine(&arguments.file, &fills)?;
     if arguments.json {
         return print_json(&rows);

@@ -84,25 +84,38 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
 
     let hints = metadata_differences(&weights, &recipe, seed);
     let faults = header_faults(&weights, &recipe, seed)?;
-    if arguments.json {
-        print_json(&Report {
+    let is_empty = found.passed_over.is_empty() && found.missing.is_empty();
+    let nothing_compared = found.tensors.is_empty() && !is_empty;
+    // The verdict counts, also for a reader who closes the output early.
+    let printed = match arguments.json {
+        true => print_json(&Report {
             file: weights.path().display().to_string(),
             recipe: recipe.name(),
             seed,
-            same: found.is_same() && faults.is_empty(),
+            same: found.is_same() && faults.is_empty() && !nothing_compared,
             hints: hints.clone(),
             header: faults.clone(),
             backend: backend.describe(),
             seconds,
             found: &found,
-        })?;
+        }),
+        false if !found.is_same() => print_table(&COLUMNS, &rows(&found), arguments.table.width()),
+        false => Ok(()),
+    };
+    if let Err(failure @ (Failure::Run(_) | Failure::Usage(_))) = printed {
+        return Err(failure);
     }
-    if found.tensors.is_empty() && !found.passed_over.is_empty() {
+    if nothing_compared {
+        let reason = match found.passed_over.len() {
+            0 => missing(&found),
+            passed_over => format!(
+                "{} kept from a source or skipped (--tensors SOURCE compares with the source)",
+                count(passed_over as u128, "tensor")
+            ),
+        };
         return Err(Failure::Run(format!(
-            "{}: nothing was compared: {} kept from a source or skipped (--tensors SOURCE compares with \
-             the source)",
-            shown(weights.path()),
-            count(found.passed_over.len() as u128, "tensor"),
+            "{}: nothing was compared: {reason}",
+            shown(weights.path())
         )));
     }
     if let (true, [first, others @ ..]) = (found.is_same(), faults.as_slice()) {
@@ -135,10 +148,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
                 count(tensors, "tensor")
             ));
         }
-        return Ok(());
-    }
-    if !arguments.json {
-        print_table(&COLUMNS, &rows(&found), arguments.table.width())?;
+        return printed;
     }
     Err(Failure::Run(message(
         &weights, &found, &hints, &recipe, seed,

@@ -454,6 +454,13 @@ fn closed_outputs_are_reported() {
         fill.refused(1, &["standard output: cannot write: "]);
         let inits = run.fanin("inits").after(unwritable);
         inits.refused(1, &["standard output: cannot write: "]);
+        run.list("list.json", &[("w", &[4, 4])]);
+        run.recipe("r.toml", "normal");
+        let plan = run
+            .fanin("plan r.toml")
+            .tensors("list.json")
+            .after(unwritable);
+        plan.refused(1, &["standard output: cannot write: "]);
     }
     // The file must not take the place of a closed descriptor, nor a message that of weights.
     for (number, exec) in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]

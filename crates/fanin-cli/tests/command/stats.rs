@@ -7,7 +7,7 @@ use fanin::checkpoint::{self, Contents, Examined, Writer};
 use fanin::{DType, Fill, Init, Recipe, Tensor, cpu};
 use serde_json::Value;
 
-use crate::run::{Run, model, repository};
+use crate::run::{Run, model, repository, safetensors};
 
 /// A file of one tensor, which a test changes.
 struct Fault {
@@ -311,4 +311,26 @@ fn the_command_shows_expected_values() {
     );
 
     stats("nonesuch").refused(2, &["nonesuch", "kaiming"]);
+}
+
+/// A recipe that only the file's metadata name does not keep the statistics from being shown.
+#[test]
+fn a_recipe_that_does_not_suit_the_file_is_a_warning() {
+    let run = Run::new();
+    let tensors =
+        "\"__metadata__\":{\"recipe\":\"gpt2\",\"recipe_sha256\":\"SHA\",\"fanin\":\"0.1.0\"}";
+    let sha256 = Recipe::preset("gpt2").unwrap().sha256();
+    let entry = "\"adapter.lora\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}";
+    let header = format!("{{{},{entry}}}", tensors.replace("SHA", &sha256));
+    let mut file = safetensors(&header, 8);
+    // Two elements that differ can be drawn, too.
+    *file.last_mut().unwrap() = 0x3f;
+    run.write("m.safetensors", file);
+    for command in ["stats m.safetensors", "plot m.safetensors"] {
+        let ended = run.fanin(command).ok();
+        ended.says("warning: not compared with recipe gpt2");
+        ended.says("adapter.lora");
+    }
+    let asked = run.fanin("stats m.safetensors --recipe gpt2");
+    asked.refused(1, &["is matched by no rule of gpt2"]);
 }

@@ -831,3 +831,38 @@ fn recipe_and_seed_can_come_from_the_metadata() {
     run.cpu("verify none.safetensors")
         .refused(2, &["the file's metadata name none; give the recipe"]);
 }
+
+/// Wrong weights are told by the status, also to a reader who closes the output early, as `head` does.
+#[test]
+fn a_closed_reader_does_not_hide_the_verdict() {
+    let run = Run::new();
+    run.recipe("r.toml", "normal");
+    run.list("list.json", &[("w", &[4, 4])]);
+    run.cpu("init r.toml --seed 1 --out m.safetensors --tensors list.json")
+        .ok();
+    let mut file = run.read("m.safetensors");
+    *file.last_mut().unwrap() ^= 1;
+    run.write("m.safetensors", file);
+    for json in ["", "--json"] {
+        let mut child = run.fanin("verify m.safetensors").and(json).spawn();
+        drop(child.stdout.take());
+        assert_eq!(
+            crate::run::ended(child.wait_with_output().unwrap()).status,
+            1
+        );
+    }
+}
+
+#[test]
+fn a_file_without_any_tensor_of_the_list_is_not_the_same() {
+    let run = Run::new();
+    run.recipe("r.toml", "normal");
+    run.list("list.json", &[("w", &[4, 4]), ("v", &[4, 4])]);
+    run.write("empty.safetensors", safetensors("{}", 0));
+    let verify =
+        || run.fanin("verify empty.safetensors --recipe r.toml --seed 1 --tensors list.json");
+    let texts =
+        ["nothing was compared: tensor \"w\" and 1 tensor more of the list are not in the file"];
+    verify().refused(1, &texts);
+    assert_eq!(verify().and("--json").ends(1).json()["same"], false);
+}

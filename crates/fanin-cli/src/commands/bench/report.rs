@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::measure::{Case, Clock, Difference, Measured, Timing, hexadecimal};
 use crate::Failure;
+use crate::format::significant;
 use crate::output::status;
 use crate::table::Column;
 
@@ -173,8 +174,7 @@ fn three_digits(x: f64) -> String {
     if !(x > 0.0 && x.is_finite()) {
         return format!("{x}");
     }
-    let decimals = (2.0 - x.log10().floor()).clamp(0.0, 9.0) as usize;
-    format!("{x:.decimals$}")
+    significant(x, 3)
 }
 
 #[cfg(test)]

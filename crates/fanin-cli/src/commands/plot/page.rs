@@ -74,13 +74,6 @@ fn mean_and_std(detail: &Detail) -> (f64, f64) {
     )
 }
 
-/// Returns the share of a tensor's elements that are random. The rest are zeros by design.
-fn random_share(detail: &Detail) -> f64 {
-    let expected = detail.row.expected.as_ref();
-    let zeros = expected.map_or(0.0, |expected| expected.zeros.expected);
-    1.0 - zeros / detail.row.stats.n as f64
-}
-
 /// Returns the panel with a tensor's histogram and the densities to compare it with.
 fn histogram_panel(detail: &Detail) -> Panel {
     let stats = &detail.row.stats;
@@ -108,7 +101,7 @@ fn histogram_panel(detail: &Detail) -> Panel {
         return panel;
     };
     for (i, (name, law)) in laws(detail).into_iter().enumerate() {
-        let share = random_share(detail);
+        let share = detail.random_share;
         let curve = curve(&law, &range).into_iter().map(|(x, y)| (x, share * y));
         panel = panel.line(name, curve);
         panel = if i == 0 {
@@ -144,8 +137,7 @@ fn quantile_panel(detail: &Detail) -> Panel {
     let panel =
         |title: &str, x: &str| Panel::new(title, Axis::linear(x), Axis::linear("seen quantile"));
     let laws = laws(detail);
-    let share = random_share(detail);
-    if laws.is_empty() || share < 0.999 {
+    if laws.is_empty() || detail.random_share < 0.999 {
         let what = detail.drawn_from.as_deref().unwrap_or_default();
         let title = format!("Quantiles, not compared: {what}");
         return panel(&title, "share")
