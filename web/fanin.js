@@ -339,8 +339,12 @@ export function fillAll(device, encoder, targets) {
 }
 
 export function initModel(device, encoder, plan, destination) {
+  if (!destination) throw new Error('initModel: destination is missing: give a buffer, or a function that returns a place');
   const targets = plan.tensors.map((tensor, index) => {
     if (typeof destination === 'function') return { index, ...destination(tensor) };
+    if (!SIZES[tensor.dtype]) {
+      throw new Error(`tensor "${tensor.name}": dtype ${tensor.dtype} is not made here: use f32, f16 or bf16`);
+    }
     // The offsets of a plan are in bytes, those of a target are in elements.
     return { index, buffer: destination, offset: tensor.offset / SIZES[tensor.dtype] };
   });

@@ -125,7 +125,7 @@ pub(super) fn matrix(
     let (rows, columns) = (rows.max(columns), rows.min(columns));
     let padded_rows = rows.next_multiple_of(BLOCK);
     let stride = columns.next_multiple_of(BLOCK);
-    check_room(&device.wgpu, fill, padded_rows * stride * 4)?;
+    check_room(&device.wgpu, fill, padded_rows, padded_rows * stride * 4)?;
 
     let blocks = stride / BLOCK;
     let parts = |tiles: u64, height: u64| {
@@ -283,8 +283,19 @@ fn compiled<'a>(
 }
 
 /// Refuses matrices that are too large for the device's limits, or for indices of 32 bits in the shaders.
-fn check_room(device: &wgpu::Device, fill: &Fill, bytes: u64) -> Result<()> {
+fn check_room(device: &wgpu::Device, fill: &Fill, rows: u64, bytes: u64) -> Result<()> {
     let limits = device.limits();
+    let most = u64::from(limits.max_compute_workgroups_per_dimension);
+    if rows / BLOCK > most {
+        return Err(Error::Device {
+            context: context(fill),
+            detail: format!(
+                "an orthogonal matrix of {rows} rows needs {} workgroups, but the device dispatches at most \
+                 {most}: make it on the CPU",
+                rows / BLOCK
+            ),
+        });
+    }
     let largest = limits
         .max_storage_buffer_binding_size
         .min(limits.max_buffer_size)

@@ -109,7 +109,7 @@ pub struct Dispatch {
     pub binding_offset: u64,
     /// The size of that range in bytes, a multiple of 4.
     pub binding_size: u64,
-    /// The contents of the uniform buffer: about 200 bytes, or 64 times as many for many requests.
+    /// The contents of the uniform buffer: 256 bytes, or 64 times as many for many requests.
     pub request: Vec<u8>,
     /// The contents of the lookup table, at least one entry. All normal fills share one `Arc`, and so
     /// do fills of the same distribution.

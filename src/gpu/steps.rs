@@ -184,7 +184,7 @@ pub(super) fn written<'a>(
                 missing: "STORAGE",
             });
         }
-        let length = piece.range.end - piece.range.start;
+        let length = piece.range.end.saturating_sub(piece.range.start);
         WrittenBytes::new(fill, length, buffer, offset, buffer.size())
     });
     written.collect()

@@ -198,6 +198,11 @@ impl Mesh {
             let axis = shape
                 .axis(dim)
                 .ok_or_else(|| refused(shape.has_no_axis()))?;
+            // One rank holds all chunks. A mesh may have any number of such dimensions, and each would walk
+            // all chunks.
+            if *ranks == 1 {
+                continue;
+            }
             let cut = Cut {
                 split_factor,
                 ranks: *ranks,
@@ -400,7 +405,8 @@ impl Local {
     ///
     /// # Errors
     ///
-    /// [`Error::Slice`], naming the tensor, for a fill of another shape. [`Error::Placement`],
+    /// [`Error::Slice`], naming the tensor, for a fill whose shape does not hold the part. It must be of the
+    /// shape that [`Mesh::local`] got: another one that holds the part is not noticed. [`Error::Placement`],
     /// naming the tensor, if [`Placement::StridedShard`] makes several slices that do not follow
     /// each other in memory, because an outer dimension has more than one index. Fill such a part
     /// slice by slice, as [`Local::indices`] gives it.
@@ -585,6 +591,23 @@ fn select(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A mesh may have thousands of dimensions of one rank, which cut nothing.
+    #[test]
+    fn dimensions_of_one_rank_take_no_time() {
+        let names: Vec<String> = (0..20_000).map(|i| format!("d{i}")).collect();
+        let mesh = Mesh::new(names.iter().map(|name| (name.as_str(), 1))).unwrap();
+        let placements = vec![
+            Placement::StridedShard {
+                dim: 0,
+                split_factor: MAX_RANKS
+            };
+            names.len()
+        ];
+        let shape = Shape::new([2 * MAX_RANKS]).unwrap();
+        let local = mesh.local(&shape, &placements, 0).unwrap();
+        assert_eq!(local.indices(), [vec![0..2 * MAX_RANKS]]);
+    }
 
     #[test]
     fn sizes_are_those_of_all_ranks() {

@@ -249,7 +249,10 @@ impl SeededInitializer {
             Ok(1.0 / fan.sqrt())
         };
         let xavier = || -> Result<f64> { Ok((2.0 / (fan_in()? + fan_out()?)).sqrt()) };
-        let within = |bound: f64| Init::uniform(-bound, bound);
+        let within = |bound: f64| match bound {
+            0.0 => Init::zeros(),
+            _ => Init::uniform(-bound, bound),
+        };
         let init = match self.initializer {
             FaninInitializer::Constant { value } => Init::constant(value),
             FaninInitializer::Ones => Init::ones(),
