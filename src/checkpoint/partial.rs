@@ -189,10 +189,11 @@ impl Partial {
                 .set_len(self.at)
                 .map_err(|error| ("write", error))?;
         }
-        // Before the rename, so that the file is never there with more permissions than the old one.
-        keep_access(&self.file, target).map_err(|error| ("keep the permissions of", error))?;
         // Before the rename: after a power failure, the name must not lead to a file that lacks bytes.
         self.file.sync_all().map_err(|error| ("write", error))?;
+        // Before the rename, so that the file is never there with more permissions than the old one. After the
+        // disk, which takes long: a run that is killed there leaves a file that the next one can open.
+        keep_access(&self.file, target).map_err(|error| ("keep the permissions of", error))?;
         self.rename(target).map_err(|error| ("replace", error))?;
         // The new name is on the disk once the folder is. Errors are ignored: some systems cannot
         // sync a folder, and the file is complete either way.

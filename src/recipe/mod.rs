@@ -414,6 +414,17 @@ impl Recipe {
             .iter()
             .map(|listed| context.rule_of(listed))
             .collect();
+        let parts = rules.iter().flatten();
+        let parts: usize = parts.map(|&rule| self.chain.rules[rule].parts.len()).sum();
+        if parts > MAX_PLAN_PARTS {
+            return Err(Error::Recipe {
+                recipe: self.name().to_owned(),
+                position: None,
+                reason: format!(
+                    "gives the tensors of the list {parts} parts: at most {MAX_PLAN_PARTS} are made"
+                ),
+            });
+        }
         // Returns the entry of a tensor with this rule, or `None` if it is skipped.
         let made = |listed: &ListedTensor, rule: Option<usize>| match rule {
             None => Ok(Some(carried_over(listed, seed))),
@@ -618,6 +629,10 @@ impl Recipe {
             .collect()
     }
 }
+
+/// The most parts of all tensors of a plan. A part takes half a kilobyte, and a rule can have a thousand, for
+/// each tensor that it matches.
+const MAX_PLAN_PARTS: usize = 1 << 18;
 
 /// The most tensors of a list whose plan, at 1 kB a tensor, is small.
 const LONG: usize = 100_000;

@@ -245,6 +245,24 @@ fn an_empty_part_holds_nothing() {
     }
 }
 
+/// A rule with many parts, which matches many tensors, must not take gigabytes.
+#[test]
+fn the_parts_of_a_plan_are_bounded() {
+    let part = "{ slice = \"0\", init = \"ones\" }, ".repeat(1000);
+    let recipe = format!("[[rule]]\nmatch = \"*\"\ninit = \"zeros\"\nparts = [{part}]\n");
+    let names: Vec<String> = (0..263).map(|i| format!("w{i}")).collect();
+    let tensors: Vec<(&str, &[u64])> = names
+        .iter()
+        .map(|name| (name.as_str(), &[2u64][..]))
+        .collect();
+    let error = plan(&recipe, &tensors).unwrap_err().to_string();
+    assert!(
+        error.contains("263000 parts: at most 262144 are made"),
+        "{error}"
+    );
+    assert!(plan(&recipe, &tensors[..10]).is_ok());
+}
+
 #[test]
 fn parts_that_cannot_be_are_refused() {
     for (rule, expected) in [
