@@ -634,8 +634,8 @@ impl Recipe {
 /// each tensor that it matches.
 const MAX_PLAN_PARTS: usize = 1 << 18;
 
-/// The most tensors of a list whose plan, at 1 kB a tensor, is small.
-const LONG: usize = 100_000;
+/// The most tensors of a list whose plan, at 1 kB a tensor, takes less than the 300 MB that a refused file may.
+const LONG: usize = 250_000;
 
 /// Returns true if a tensor that no rule can initialize is copied from the file of the list: one of
 /// whole numbers, or of a dtype that is not made at all.

@@ -46,6 +46,7 @@ def leaves(shapes: Any, sharding: Any) -> tuple[list[Leaf], Any]:
         ValueError: The tree of shardings does not fit.
     """
     paths, tree = tree_util.tree_flatten_with_path(shapes)
+    shardings: list[ShardingLike]
     if sharding is None:
         shardings = [_own_sharding(leaf) for _, leaf in paths]
     else:

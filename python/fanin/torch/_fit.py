@@ -63,8 +63,8 @@ def _check_apart(views: Sequence[tuple[str, torch.Tensor]]) -> None:
 def _bytes(memory: torch.Tensor) -> tuple[int, int]:
     """Returns the range of bytes of its storage that a view with elements reaches."""
     reach = sum((size - 1) * stride for size, stride in zip(memory.size(), memory.stride()))
-    start = memory.storage_offset()
-    return start * memory.itemsize, (start + reach + 1) * memory.itemsize
+    start = int(memory.storage_offset())
+    return start * memory.itemsize, (start + int(reach) + 1) * memory.itemsize
 
 
 def check_written(chosen: Iterable[Slot], values: Values, by: object) -> None:
