@@ -173,11 +173,6 @@ fn is_ours(path: &Path) -> Result<bool> {
     }
 }
 
-/// Returns true if there is an index that fanin did not write.
-pub(super) fn is_foreign_index(path: &Path) -> Result<bool> {
-    Ok(path.symlink_metadata().is_ok() && !OldIndex::read(path)?.is_ours)
-}
-
 /// The index of the model that a folder holds.
 #[derive(Debug, Default)]
 struct OldIndex {

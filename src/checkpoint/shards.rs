@@ -12,12 +12,12 @@ use super::contents::Contents;
 use super::file_names::{INDEX, SINGLE, shard_name};
 use super::folder_lock::FolderLock;
 use super::header::json_text;
-use super::leftovers::{Leftovers, is_foreign_index};
+use super::leftovers::Leftovers;
 use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS_BYTES};
 use super::partial::Partial;
 use super::pipeline;
 use super::space;
-use super::write::{CompleteFile, Make, Progress, Writer, has_form, occupied};
+use super::write::{CompleteFile, Make, Progress, Writer, has_form};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 
@@ -368,13 +368,6 @@ impl Writer {
         let is_new = |name: &str| names.contains(name) || has_index && name == INDEX;
         let leftovers = Leftovers::find(folder, is_new)?;
         leftovers.check(folder, self.overwrite)?;
-        if let Some(index) = &shards.index
-            && !self.overwrite
-            && is_foreign_index(&index_path)?
-            && !holds_text(&index_path, index)?
-        {
-            return Err(occupied(&index_path));
-        }
         let mine = shards.of(share);
         for file in &mine {
             self.check_target(&folder.join(&file.name), &file.contents)?;

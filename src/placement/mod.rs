@@ -606,7 +606,10 @@ mod tests {
         ];
         let shape = Shape::new([2 * MAX_RANKS]).unwrap();
         let local = mesh.local(&shape, &placements, 0).unwrap();
-        assert_eq!(local.indices().concat(), crate::Slice::full(&shape).ranges());
+        assert_eq!(
+            local.indices().concat(),
+            crate::Slice::full(&shape).ranges()
+        );
     }
 
     #[test]

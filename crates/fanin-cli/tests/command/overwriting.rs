@@ -134,23 +134,6 @@ fn a_file_of_the_source_is_never_the_output() {
 }
 
 #[test]
-fn an_index_of_another_program_is_not_replaced() {
-    let run = with_model();
-    let index = "m/model.safetensors.index.json";
-    let other = r#"{"metadata":{},"weight_map":{"a":"x-00001.safetensors"}}"#;
-    std::fs::create_dir(run.path("m")).unwrap();
-    run.write(index, other);
-    let init =
-        || run.cpu("init kaiming --tensors list.json --seed 1 --max-shard-size 2400 --out m/");
-    for more in ["", "--resume"] {
-        init().and(more).refused(1, &["cannot replace: it holds"]);
-        assert_eq!(run.read(index), other.as_bytes());
-    }
-    init().and("--overwrite").ok();
-    assert!(run.read(index) != other.as_bytes());
-}
-
-#[test]
 fn shards_are_looked_at_before_any_is_written() {
     let run = with_model();
     let init = |seed: &str| {
