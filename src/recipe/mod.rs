@@ -458,14 +458,12 @@ impl Recipe {
             unused: unused::rules(&self.chain, &context, list, &rules),
         };
         for (listed, rule) in listed() {
-            match (made(listed, rule)?, rule) {
-                (Some(entry), _) => plan.entries.push(entry),
-                (None, Some(rule)) => plan.skipped.push(SkippedTensor {
+            match made(listed, rule)? {
+                Some(entry) => plan.entries.push(entry),
+                None => plan.skipped.extend(rule.map(|rule| SkippedTensor {
                     name: listed.name.clone(),
                     rule,
-                }),
-                // A tensor without a rule is carried over, and has an entry.
-                (None, None) => {}
+                })),
             }
         }
         Ok(plan)

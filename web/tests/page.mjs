@@ -87,21 +87,10 @@ test('a device gives the same bytes before it is prepared and after, and the pag
       return createComputePipeline.call(this, descriptor);
     };
     const device = await (await navigator.gpu.requestAdapter()).requestDevice();
-    const filled = async (request) => {
-      const { bytes } = fanin.describe(request);
-      const size = Math.ceil(bytes / 4) * 4;
-      const buffer = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
-      const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
-      const encoder = device.createCommandEncoder();
-      fanin.fill(device, encoder, buffer, request);
-      encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);
-      device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(GPUMapMode.READ);
-      return fanin.sha256(new Uint8Array(staging.getMappedRange(), 0, bytes));
-    };
+    const { filled } = await import(new URL('tests/filled.mjs', location.href));
     const hashes = async () => {
       const all = [];
-      for (const request of asked) all.push(await filled(request));
+      for (const request of asked) all.push(await filled(fanin, device, request));
       return { all, integers: window.integers.splice(0) };
     };
     return { before: await hashes(), isExact: await fanin.prepare(device), after: await hashes() };

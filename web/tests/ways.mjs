@@ -12,21 +12,9 @@ const hashes = await page.evaluate(async (requests) => {
   await fanin.init();
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
   await fanin.prepare(device);
-  const hash = async (request) => {
-    const { bytes } = fanin.describe(request);
-    const size = Math.ceil(bytes / 4) * 4;
-    const filled = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
-    const copied = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-    const encoder = device.createCommandEncoder();
-    fanin.fill(device, encoder, filled, request);
-    encoder.copyBufferToBuffer(filled, 0, copied, 0, size);
-    device.queue.submit([encoder.finish()]);
-    await copied.mapAsync(GPUMapMode.READ);
-    const digest = await crypto.subtle.digest('SHA-256', copied.getMappedRange().slice(0, bytes));
-    return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  };
+  const { filled } = await import(new URL('tests/filled.mjs', location.href));
   const hashes = [];
-  for (const request of requests) hashes.push(await hash({ ...request, seed: BigInt(request.seed) }));
+  for (const request of requests) hashes.push(await filled(fanin, device, { ...request, seed: BigInt(request.seed) }));
   return hashes;
 }, requests);
 console.log(JSON.stringify(hashes));

@@ -46,8 +46,21 @@ pub fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::from(cannot_write(error)))
 }
 
+/// Returns the result of a command that printed and has a verdict, which counts also for a reader who closed
+/// the output early.
+pub fn printed_with_verdict(
+    printed: Result<(), Failure>,
+    verdict: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    match printed {
+        Ok(()) => verdict(),
+        Err(Failure::Closed) => verdict().and(Err(Failure::Closed)),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Returns the error of standard output.
-fn cannot_write(source: io::Error) -> Error {
+pub fn cannot_write(source: io::Error) -> Error {
     Error::Io {
         path: STDOUT.to_owned(),
         action: "write",

@@ -16,7 +16,7 @@ use crate::Failure;
 use crate::args::{BackendKind, BenchArguments};
 use crate::backend::no_adapter_for_the_cpu;
 use crate::format::count;
-use crate::output::{print_json, progress_bar};
+use crate::output::{print_json, printed_with_verdict, progress_bar};
 use crate::table::print_table;
 
 pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
@@ -35,20 +35,11 @@ pub fn run(arguments: &BenchArguments) -> Result<(), Failure> {
             adapters: adapters(&devices),
             rows,
         };
-        verdict_of(print_json(&report), &report.rows)
+        printed_with_verdict(print_json(&report), || verdict(&report.rows))
     } else {
         let cells: Vec<_> = rows.iter().map(Row::cells).collect();
         let printed = print_table(&COLUMNS, &cells, arguments.table.width());
-        verdict_of(printed, &rows)
-    }
-}
-
-/// Returns the verdict, which counts also for a reader who closed the output early.
-fn verdict_of(printed: Result<(), Failure>, rows: &[Row]) -> Result<(), Failure> {
-    match printed {
-        Ok(()) => verdict(rows),
-        Err(Failure::Closed) => verdict(rows).and(Err(Failure::Closed)),
-        Err(failure) => Err(failure),
+        printed_with_verdict(printed, || verdict(&rows))
     }
 }
 

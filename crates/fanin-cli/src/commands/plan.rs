@@ -6,14 +6,14 @@ use fanin::checkpoint::{Shards, Sources};
 use fanin::init::{Distribution, DistributionKind};
 use fanin::recipe::{PlanEntry, PlanRule};
 use fanin::text::excerpt;
-use fanin::{DType, Error, Fill, Plan, Shape};
+use fanin::{DType, Fill, Plan, Shape};
 use serde::{Serialize, Serializer};
 
 use crate::Failure;
 use crate::args::PlanArguments;
 use crate::format::{count, short_text};
 use crate::model::{recipe, report_unused, tensor_list};
-use crate::output::{STDOUT, raw_stdout, status, write_json};
+use crate::output::{cannot_write, raw_stdout, status, write_json};
 use crate::table::{self, Column, write_table};
 
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
@@ -62,14 +62,7 @@ pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
         }?;
         out.flush().map(|()| unfit)
     });
-    let unfit = written;
-    let unfit = unfit.map_err(|source| {
-        Failure::from(Error::Io {
-            path: STDOUT.to_owned(),
-            action: "write",
-            source,
-        })
-    })?;
+    let unfit = written.map_err(cannot_write)?;
     unfit.into_iter().for_each(|line| status(&line));
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::args::VerifyArguments;
 use crate::backend::Backend;
 use crate::format::{count, speed};
 use crate::model::{of_metadata, recipe, resolve, tensor_list, warn_of_unlisted};
-use crate::output::{bytes_bar, print_json, status};
+use crate::output::{bytes_bar, print_json, printed_with_verdict, status};
 use crate::table::{Column, print_table};
 
 /// The output of `--json`.
@@ -86,7 +86,6 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let faults = header_faults(&weights, &recipe, seed)?;
     let is_empty = found.passed_over.is_empty() && found.missing.is_empty();
     let nothing_compared = found.tensors.is_empty() && !is_empty;
-    // The verdict counts, also for a reader who closes the output early.
     let printed = match arguments.json {
         true => print_json(&Report {
             file: weights.path().display().to_string(),
@@ -102,57 +101,57 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         false if !found.is_same() => print_table(&COLUMNS, &rows(&found), arguments.table.width()),
         false => Ok(()),
     };
-    if let Err(failure @ (Failure::Run(_) | Failure::Usage(_))) = printed {
-        return Err(failure);
-    }
-    if nothing_compared {
-        let reason = match found.passed_over.len() {
-            0 => missing(&found),
-            passed_over => format!(
-                "{} kept from a source or skipped (--tensors SOURCE compares with the source)",
-                count(passed_over as u128, "tensor")
-            ),
-        };
-        return Err(Failure::Run(format!(
-            "{}: nothing was compared: {reason}",
-            shown(weights.path())
-        )));
-    }
-    if let (true, [first, others @ ..]) = (found.is_same(), faults.as_slice()) {
-        let others = match others.len() {
-            0 => String::new(),
-            others => format!("; and {}", count(others as u128, "more fault")),
-        };
-        return Err(Failure::Run(format!(
-            "{}: it has {}, but is not as fanin wrote it: {first}{others}",
-            shown(weights.path()),
-            verdict(&found, &recipe, seed)
-        )));
-    }
-    if found.is_same() {
-        let tensors = count(found.tensors.len() as u128, "tensor");
-        status(&format!(
-            "{tensors}, {} on the {}: {}",
-            speed(found.bytes as f64, seconds),
-            backend.describe(),
-            verdict(&found, &recipe, seed)
-        ));
-        if !found.missing.is_empty() {
-            status(&missing(&found));
+    let judge = || {
+        if nothing_compared {
+            let reason = match found.passed_over.len() {
+                0 => missing(&found),
+                passed_over => format!(
+                    "{} kept from a source or skipped (--tensors SOURCE compares with the source)",
+                    count(passed_over as u128, "tensor")
+                ),
+            };
+            return Err(Failure::Run(format!(
+                "{}: nothing was compared: {reason}",
+                shown(weights.path())
+            )));
         }
-        if !found.passed_over.is_empty() {
-            let tensors = found.passed_over.len() as u128;
-            let their = if tensors == 1 { "its" } else { "their" };
+        if let (true, [first, others @ ..]) = (found.is_same(), faults.as_slice()) {
+            let others = match others.len() {
+                0 => String::new(),
+                others => format!("; and {}", count(others as u128, "more fault")),
+            };
+            return Err(Failure::Run(format!(
+                "{}: it has {}, but is not as fanin wrote it: {first}{others}",
+                shown(weights.path()),
+                verdict(&found, &recipe, seed)
+            )));
+        }
+        if found.is_same() {
+            let tensors = count(found.tensors.len() as u128, "tensor");
             status(&format!(
-                "{} kept from {their} source or skipped: not compared",
-                count(tensors, "tensor")
+                "{tensors}, {} on the {}: {}",
+                speed(found.bytes as f64, seconds),
+                backend.describe(),
+                verdict(&found, &recipe, seed)
             ));
+            if !found.missing.is_empty() {
+                status(&missing(&found));
+            }
+            if !found.passed_over.is_empty() {
+                let tensors = found.passed_over.len() as u128;
+                let their = if tensors == 1 { "its" } else { "their" };
+                status(&format!(
+                    "{} kept from {their} source or skipped: not compared",
+                    count(tensors, "tensor")
+                ));
+            }
+            return Ok(());
         }
-        return printed;
-    }
-    Err(Failure::Run(message(
-        &weights, &found, &hints, &recipe, seed,
-    )))
+        Err(Failure::Run(message(
+            &weights, &found, &hints, &recipe, seed,
+        )))
+    };
+    printed_with_verdict(printed, judge)
 }
 
 /// Returns the message for weights that agree.
