@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::job::Regions;
 use crate::read::{format_error, open_regular};
 
-/// Reads elements of [`Weights`]. It keeps one file open at a time, because a model may have more
+/// Reads elements of [`Weights`](super::Weights). It keeps one file open at a time, because a model may have more
 /// shards than a process may have open files.
 #[derive(Debug, Default)]
 pub struct Reader {

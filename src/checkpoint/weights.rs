@@ -20,7 +20,7 @@ use crate::text::{quoted, shown};
 
 /// The weights of a model on disk: the tensors, with the file and the byte range of each.
 ///
-/// Opening reads the headers only. A [`Reader`] reads the elements.
+/// Opening reads the headers only. A [`Reader`](super::Reader) reads the elements.
 ///
 /// ```
 /// use fanin::checkpoint::{self, Contents, Reader, Weights};

@@ -48,7 +48,7 @@ impl Fill {
     ///
     /// # Errors
     ///
-    /// [`Error::DType`], naming the tensor: whole numbers for an initializer that gives others, or a
+    /// [`Error::DType`](crate::Error::DType), naming the tensor: whole numbers for an initializer that gives others, or a
     /// dtype that cannot be initialized. A kept tensor can have any dtype.
     pub fn check(&self) -> Result<()> {
         // The kernels pack these, whatever is drawn.
