@@ -183,7 +183,9 @@ impl Isa for Avx512 {
             let up = self.add(value, self.splat(0x7fff));
             *a = f._mm512_mask_add_epi32(up, odd, up, self.splat(1));
         }
-        self.halves(upper, self.shr_u::<16>(lower))
+        // A shuffle, not a shift: on Intel's processors shifts and products of 512 bits wait for one port.
+        let lower = self.0.avx512bw._mm512_bsrli_epi128::<2>(lower);
+        self.halves(upper, lower)
     }
     #[inline(always)]
     fn narrow(self, a: [Self::V; 2]) -> Self::V {
