@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 
 from fanin.torch import init_
 
+from ..conftest import CommandLine
 from ..jax import llama
 from ..torch.ranks import fully_shard, local, on_ranks, tensors
 
@@ -63,7 +62,9 @@ def check(rank: int, file: str) -> None:
         assert torch.equal(parameter.full_tensor(), written[name]), name
 
 
-def test_four_processes_have_the_bytes_of_the_command_line(tmp_path: Path) -> None:
+def test_four_processes_have_the_bytes_of_the_command_line(
+    fanin_command: CommandLine, tmp_path: Path
+) -> None:
     import jax
 
     leaves = jax.tree_util.tree_leaves_with_path(llama.shapes())
@@ -71,9 +72,7 @@ def test_four_processes_have_the_bytes_of_the_command_line(tmp_path: Path) -> No
         {"name": jax.tree_util.keystr(path, simple=True, separator="."), "shape": leaf.shape}
         for path, leaf in leaves
     ]
-    (tmp_path / "list.json").write_text(json.dumps({"tensors": listed}))
-    file = tmp_path / "m.safetensors"
-    call = [sys.executable, "-m", "fanin", "--quiet", "init", "llama", "--seed", str(SEED)]
-    call += ["--tensors", str(tmp_path / "list.json"), "--backend", "cpu", "--out", str(file)]
-    subprocess.run(call, check=True, timeout=300)
-    on_ranks(4, tmp_path, check, str(file))
+    Path("list.json").write_text(json.dumps({"tensors": listed}))
+    made = ["llama", "--tensors", "list.json", "--seed", str(SEED), "--backend", "cpu"]
+    fanin_command("init", *made, "--out", "m.safetensors")
+    on_ranks(4, tmp_path, check, str(tmp_path / "m.safetensors"))
