@@ -17,6 +17,7 @@ use super::json::Pairs;
 use super::limits::MAX_HEADER_BYTES;
 use super::part_of::FANIN;
 use super::partial::{self, Partial};
+use super::written::is_of_fanin;
 use crate::error::{Error, Result};
 use crate::read::{format_error, read_limited};
 
@@ -33,6 +34,8 @@ pub(super) struct Leftovers {
     incomplete: Vec<String>,
     /// True if the index lists a file that the new model replaces.
     pub index_lists_new: bool,
+    /// True if there is an index that fanin did not write, not even one with damage.
+    pub index_is_foreign: bool,
 }
 
 impl Leftovers {
@@ -63,6 +66,7 @@ impl Leftovers {
         let mut leftovers = Leftovers {
             incomplete: incomplete.map(str::to_owned).collect(),
             index_lists_new: index.files.iter().any(|name| is_new(name)),
+            index_is_foreign: index.is_foreign,
             ..Leftovers::default()
         };
         for name in old {
@@ -178,6 +182,9 @@ fn is_ours(path: &Path) -> Result<bool> {
 struct OldIndex {
     /// True if its metadata say that fanin wrote it.
     is_ours: bool,
+    /// True if it is there, and its text has no trace of fanin's metadata. A damaged index of fanin's is
+    /// neither ours nor foreign: it can be replaced, but removes nothing.
+    is_foreign: bool,
     /// The names of the files that it lists, which lie beside it.
     files: HashSet<String>,
 }
@@ -196,16 +203,23 @@ impl OldIndex {
             #[serde(borrow)]
             fanin: Option<&'a RawValue>,
         }
+        let mut old = OldIndex::default();
         let bytes = match read_limited(path, MAX_HEADER_BYTES) {
             Ok(bytes) => bytes,
+            // Another process of the same run may have removed it since the folder was listed.
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Ok(OldIndex::default());
+                return Ok(old);
             }
             Err(error @ Error::Io { .. }) => return Err(error),
-            Err(_) => return Ok(OldIndex::default()),
+            Err(_) => {
+                old.is_foreign = true;
+                return Ok(old);
+            }
         };
+        // Keys and values of JSON lie between quotation marks. Damaged JSON cannot be parsed.
+        old.is_foreign = !is_of_fanin(String::from_utf8_lossy(&bytes).split('"'));
         let Ok(index) = serde_json::from_slice::<IndexFile<'_>>(&bytes) else {
-            return Ok(OldIndex::default());
+            return Ok(old);
         };
         let metadata = index.metadata.map(RawValue::get);
         let metadata: Option<FaninKey<'_>> =
@@ -218,9 +232,9 @@ impl OldIndex {
                 && !name.contains(['/', '\\'])
         };
         let files = index.weight_map.0.into_iter().map(|(_, file)| file);
-        Ok(OldIndex {
-            is_ours: metadata.is_some_and(|metadata| metadata.fanin.is_some()),
-            files: files.filter(is_beside).collect(),
-        })
+        old.files = files.filter(is_beside).collect();
+        old.is_ours = metadata.is_some_and(|metadata| metadata.fanin.is_some());
+        old.is_foreign &= !old.is_ours;
+        Ok(old)
     }
 }

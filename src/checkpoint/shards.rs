@@ -17,7 +17,7 @@ use super::limits::{MAX_HEADER_BYTES, MAX_HEADERS_BYTES};
 use super::partial::Partial;
 use super::pipeline;
 use super::space;
-use super::write::{CompleteFile, Make, Progress, Writer, has_form};
+use super::write::{CompleteFile, Make, Progress, Writer, has_form, occupied};
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 
@@ -341,13 +341,13 @@ impl Writer {
     /// finds all files complete. So if it exists, the model is complete. Processes neither wait for
     /// each other nor communicate. If a rank fails, run it again with [`Writer::with_resume`].
     ///
-    /// The index of another model that has the same files is removed before the first file is
-    /// written. A folder with other files of another model is refused: see
-    /// [`Writer::with_overwrite`].
+    /// The index of another model of fanin's that has the same files is removed before the first file is
+    /// written. An index of another program and a folder with other files of another model are refused:
+    /// see [`Writer::with_overwrite`].
     ///
     /// # Errors
     ///
-    /// Those of [`Writer::save`], and [`Error::Format`] if the folder holds files of another model
+    /// Those of [`Writer::save`], also for the index, and [`Error::Format`] if the folder holds files of another model
     /// that this one does not replace, which readers might take for its own. [`Error::Io`] if another
     /// process writes into the folder, unless both write a share of less than all, and if a file that
     /// was written is not there at the end.
@@ -368,6 +368,14 @@ impl Writer {
         let is_new = |name: &str| names.contains(name) || has_index && name == INDEX;
         let leftovers = Leftovers::find(folder, is_new)?;
         leftovers.check(folder, self.overwrite)?;
+        // Decided by the index that was read above. By now another process may have replaced it.
+        if let Some(index) = &shards.index
+            && leftovers.index_is_foreign
+            && !self.overwrite
+            && !holds_text(&index_path, index)?
+        {
+            return Err(occupied(&index_path));
+        }
         let mine = shards.of(share);
         for file in &mine {
             self.check_target(&folder.join(&file.name), &file.contents)?;

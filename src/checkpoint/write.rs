@@ -463,7 +463,7 @@ impl CompleteFile {
 }
 
 /// Returns the error of a file that is not to be replaced, with what it holds.
-fn occupied(path: &Path) -> Error {
+pub(super) fn occupied(path: &Path) -> Error {
     let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
     let tensors = match Weights::open(path) {
         Ok(weights) => match weights.tensors().len() {

@@ -87,7 +87,7 @@ fn is_safetensors(path: &Path) -> bool {
 
 /// Returns true if at least two keys are those of [`recipe_metadata`], besides `format`, which other
 /// programs write. One of them may be damaged.
-fn is_of_fanin<'a>(keys: impl Iterator<Item = &'a str>) -> bool {
+pub(super) fn is_of_fanin<'a>(keys: impl Iterator<Item = &'a str>) -> bool {
     let known = [FANIN, "stream", "seed", "recipe", "recipe_sha256"];
     keys.filter(|key| known.contains(key)).count() >= 2
 }

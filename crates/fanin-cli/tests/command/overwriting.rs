@@ -134,6 +134,54 @@ fn a_file_of_the_source_is_never_the_output() {
 }
 
 #[test]
+fn an_index_of_another_program_is_not_replaced() {
+    let run = with_model();
+    let index = "m/model.safetensors.index.json";
+    let init = |more: &str| {
+        let init = run.cpu("init kaiming --tensors list.json --max-shard-size 2400 --out m/");
+        init.and(more)
+    };
+    let two = "--rank 0 --world-size 2";
+    let foreign: [&[u8]; 3] = [
+        br#"{"metadata":{},"weight_map":{"a":"x-00001.safetensors"}}"#,
+        br#"{"weight_map":{"fanin":"model-00001-of-00002.safetensors"}}"#,
+        b"notes",
+    ];
+    for other in foreign {
+        fs::create_dir(run.path("m")).unwrap();
+        run.write(index, other);
+        for more in ["", "--resume", two] {
+            let text = "model.safetensors.index.json: cannot replace: it holds";
+            let init = init("--seed 1").and(more);
+            init.refused(1, &[text, "overwrite"]);
+            assert_eq!(run.read(index), other);
+            assert_eq!(fs::read_dir(run.path("m")).unwrap().count(), 1);
+        }
+        init("--seed 1 --overwrite").ok();
+        assert!(run.read(index) != other);
+        fs::remove_dir_all(run.path("m")).unwrap();
+    }
+    init("--seed 1").ok();
+    let (own, shard) = (run.read(index), "m/model-00001-of-00002.safetensors");
+    // fanin's own index with a changed bit is repaired, wherever the bit is.
+    for at in (0..own.len()).step_by(5) {
+        let mut damaged = own.clone();
+        damaged[at] ^= 4;
+        run.write(index, &damaged);
+        init("--seed 1 --resume").ok();
+        assert!(run.read(index) == own, "{at}");
+    }
+    // One of another seed is replaced if none of its shards is there, and refused for its shards otherwise.
+    init("--seed 2").refused(1, &[shard, "cannot replace"]);
+    assert!(run.read(index) == own);
+    for number in ["1", "2"] {
+        fs::remove_file(run.path(&format!("m/model-0000{number}-of-00002.safetensors"))).unwrap();
+    }
+    init("--seed 2").ok();
+    assert!(run.read(index) != own);
+}
+
+#[test]
 fn shards_are_looked_at_before_any_is_written() {
     let run = with_model();
     let init = |seed: &str| {
