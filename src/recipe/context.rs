@@ -301,10 +301,20 @@ impl<'a> Context<'a> {
                      bias_uniform(fan_in=N), or give the tensor another rule",
             )
         })?;
-        // The layout and groups are those of the weight's own rule. A weight without a rule is an error
-        // when the plan comes to it.
+        // The layout and groups are those of the weight's own rule, or of the weight that it is a copy of.
+        // A weight whose rule is missing or names no other weight is an error when the plan comes to it.
         let tensor = match self.rule_of(sibling) {
-            Some(rule) => self.tensor(sibling, &self.recipe.rules[rule]),
+            Some(index) => {
+                let rule = &self.recipe.rules[index];
+                let other = match &rule.assignment {
+                    Assignment::Other { names, tied } => {
+                        self.other(sibling, rule, names, *tied).ok()
+                    }
+                    _ => None,
+                };
+                let (weight, index) = other.unwrap_or((sibling, index));
+                self.tensor(weight, &self.recipe.rules[index])
+            }
             None => Tensor::with_shape(&sibling.name, sibling.shape.clone())
                 .with_layout((self.layout_of)(sibling)),
         };

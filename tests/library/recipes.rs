@@ -409,6 +409,86 @@ fn layout_and_groups_reach_the_fans() {
     assert_eq!(plan.entries[2].init.to_string(), "bias_uniform(fan_in=30)");
 }
 
+/// A copied or shared layer has the fan_in of the layer that it is a copy of: `reset_parameters` of
+/// torch.nn.Linear has run for that one.
+#[test]
+fn biases_beside_copied_weights_take_their_fans_from_the_original() {
+    let recipe = Recipe::from_toml(
+        r#"
+        [[rule]]
+        match = ["b.weight", "c.weight"]
+        same_as = "a.weight"
+        [[rule]]
+        match = "d.weight"
+        tied_to = "a.weight"
+        [[rule]]
+        match = "*.weight"
+        layout = "in_out"
+        init = "kaiming_normal"
+        [[rule]]
+        match = "*.bias"
+        init = "bias_uniform"
+        "#,
+    )
+    .unwrap();
+    let list = tensors(&[
+        ("a.weight", &[30, 70]),
+        ("a.bias", &[70]),
+        ("b.weight", &[30, 70]),
+        ("b.bias", &[70]),
+        ("c.weight", &[30, 70]),
+        ("c.bias", &[70]),
+        ("d.weight", &[30, 70]),
+        ("d.bias", &[70]),
+    ]);
+    let plan = recipe.resolve(&list, Some(1), None).unwrap();
+    for pair in plan.entries.chunks(2) {
+        assert_eq!(pair[0].fans.unwrap().fan_in, 30);
+        let bias = &pair[1];
+        let name = bias.fill.name();
+        assert_eq!(bias.init.to_string(), "bias_uniform(fan_in=30)", "{name}");
+    }
+}
+
+/// `reset_parameters` of torch.nn.RNNBase makes every parameter uniform within 1/sqrt(hidden_size), also
+/// those of an LSTM with `proj_size`, whose weight_hh has proj_size columns.
+#[test]
+fn recurrent_layers_are_bounded_by_their_hidden_size() {
+    // The rows of weight_ih and weight_hh for each hidden unit are those of torch's gates.
+    for (gates, hidden, projected) in [(1, 6, None), (3, 6, None), (4, 6, None), (4, 6, Some(2))] {
+        let rows = gates * hidden;
+        let out = projected.unwrap_or(hidden);
+        let mut named = Vec::new();
+        for (layer, inputs) in [("l0", 3), ("l0_reverse", 3), ("l1", 2 * out)] {
+            named.push((format!("rnn.weight_ih_{layer}"), vec![rows, inputs]));
+            named.push((format!("rnn.weight_hh_{layer}"), vec![rows, out]));
+            named.push((format!("rnn.bias_ih_{layer}"), vec![rows]));
+            named.push((format!("rnn.bias_hh_{layer}"), vec![rows]));
+            if projected.is_some() {
+                named.push((format!("rnn.weight_hr_{layer}"), vec![out, hidden]));
+            }
+        }
+        let named = named.into_iter().map(|(name, shape)| ListedTensor {
+            name,
+            shape: Shape::new(shape).unwrap(),
+            dtype: None,
+        });
+        let list = TensorList::new(named.collect()).unwrap();
+        let recipe = Recipe::preset("torch").unwrap();
+        let plan = recipe.resolve(&list, Some(1), None).unwrap();
+        let bound = 1.0 / (hidden as f64).sqrt();
+        let uniform = Distribution::uniform(-bound, bound).unwrap();
+        for entry in &plan.entries {
+            let name = entry.fill.name();
+            assert_eq!(
+                *entry.fill.distribution(),
+                uniform,
+                "{gates} {projected:?} {name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn faults_of_a_recipe_are_told_with_their_place() {
     for (text, place, expected) in [
