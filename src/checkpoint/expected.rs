@@ -129,6 +129,9 @@ pub(super) struct Check {
 /// bits only.
 const COARSEST: f64 = 1.0 / (1 << 23) as f64;
 
+/// The largest change by rounding, in standard deviations, at which the kurtosis is compared.
+const MOST_SLACK: f64 = 0.25;
+
 /// The fewest elements that are flagged as rounded before. Each one has a short significand by
 /// chance with a probability of 2^-13, so 8 of them with 2^-104.
 const FEWEST_SHORT: u64 = 8;
@@ -342,13 +345,15 @@ impl Check {
         // All draws lie within these bounds, except with a probability of alpha.
         let (lowest, highest) = (law.quantile_below(tail / n), law.quantile_above(tail / n));
         let rounded = |x: f64| self.grain.at(x) + COARSEST * std;
+        // Elements are multiples of a step. Uniform ones are the next multiple below.
+        let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
         // A bound of a truncated normal is moved inwards to the next number of the dtype, which can be
         // twice as far as the nearest one.
         let is_truncated = matches!(
             distribution.kind(),
             DistributionKind::TruncatedNormal { .. }
         );
-        let inwards = |x: f64| rounded(x) * if is_truncated { 2.0 } else { 1.0 };
+        let inwards = |x: f64| rounded(x) * if is_truncated { 2.0 } else { 1.0 } + step;
         // Elements that are held at the largest number of the dtype spread less, and their other
         // moments depend on their share.
         let largest = self.grain.largest;
@@ -408,7 +413,9 @@ impl Check {
             below: -kurtosis - least,
         };
         let shape_slack = 8.0 * kurtosis * slack;
-        let off_shape = match is_held {
+        // Changes of the elements by much of a standard deviation change the fourth moment by more than in
+        // proportion, and a few elements can have nearly all of it.
+        let off_shape = match is_held || slack > MOST_SLACK {
             true => f64::INFINITY,
             false => self.below(n, &fourth).max(self.above(n, &fourth)) + shape_slack,
         };
@@ -427,9 +434,11 @@ impl Check {
             low: law.quantile_above(inner) - inwards(law.quantile_above(inner)),
             high: highest + rounded(highest),
         });
-        // Elements are multiples of a step: those within half a step of 0 are 0.
-        let step = distribution.step().unwrap_or(std / f64::from(1 << 24));
-        let zeros = self.zeros(law, step / 2.0, n, fixed_zeros);
+        // fanin holds truncated elements at the farthest number of the dtype within the bounds, which can be 0.
+        let half = self.grain.absolute;
+        let is_held_at_zero = is_truncated && highest.min(-lowest) < 2.0 * half;
+        let halves = [half, if is_held_at_zero { 2.0 * half } else { half }];
+        let zeros = self.zeros(law, halves, step / 2.0, n, fixed_zeros);
 
         // The statistics of the drawn elements alone, without the fixed zeros.
         let about = |point: f64| {
@@ -467,7 +476,9 @@ impl Check {
         flags.extend(zeros.flag("zeros", all.zeros() as f64));
         // f32 and f64 have more digits than f16 and bf16.
         let nonzero = all.n() - all.zeros();
-        let has_digits = matches!(dtype, "f32" | "f64");
+        // Of a few different numbers near the mean, or of subnormal ones, all can be short.
+        let finest = self.grain.relative * mean.abs() * 16.0 + self.grain.absolute * 2f64.powi(21);
+        let has_digits = matches!(dtype, "f32" | "f64") && std >= finest;
         if has_digits && nonzero >= FEWEST_SHORT && seen.short == all.n() {
             flags.push(Flag {
                 statistic: "values",
@@ -548,10 +559,13 @@ impl Check {
 
     /// Returns the bounds for the number of zeros: those among n draws, and the fixed ones. Numbers
     /// that round to 0 depend on the step of the generator, which is known within limits.
-    fn zeros(&self, law: &Law, half_step: f64, n: f64, fixed: Bounds) -> Bounds {
+    ///
+    /// `halves` are the largest numbers that the dtype rounds to 0, in all libraries and in some, and
+    /// `half_step` is half of fanin's step.
+    fn zeros(&self, law: &Law, halves: [f64; 2], half_step: f64, n: f64, fixed: Bounds) -> Bounds {
         let (mean, std) = (law.mean(), law.std());
-        let half = self.grain.absolute;
-        let coarse = COARSEST * (std * 3f64.sqrt() + mean.abs());
+        // Rounded down to a step in place of to the nearest, all within a step of 0 are 0, or none.
+        let coarse = (COARSEST * (std * 3f64.sqrt() + mean.abs())).max(half_step);
         let within = |x: f64| {
             if x <= 0.0 {
                 return 0.0;
@@ -565,10 +579,10 @@ impl Check {
                 p
             }
         };
-        let (least, most) = (within(half - coarse), within(half + coarse));
+        let (least, most) = (within(halves[0] - coarse), within(halves[1] + coarse));
         let needed = -(0.5 * self.alpha).ln() / n;
         Bounds {
-            expected: fixed.expected + n * within(half.max(half_step)),
+            expected: fixed.expected + n * within(halves[1].max(half_step)),
             low: fixed.low + (n * share_beyond(least, needed, false)).floor(),
             high: fixed.high + (n * share_beyond(most, needed, true)).ceil(),
         }
