@@ -37,7 +37,7 @@
 //! | `same_as = "layers.0.*"` | those of another tensor at the start, in a tensor of its own |
 //! | `values = [0.5, 1, -1]` | these numbers in row-major order, one for each element. Nested lists have the tensor's shape |
 //! | `keep = true` | the tensor of the same name of the file that the list was read from, bit for bit |
-//! | `keep = "buffers.safetensors"` | the tensor of the same name of a file. The path is relative to the folder of the recipe |
+//! | `keep = "buffers.safetensors"` | the tensor of the same name of a .safetensors file. The path is relative to the folder of the recipe |
 //! | `skip = true` | none: the tensor is left out |
 //! | `parts = [...]` | those of the parts, which must hold every element. `init` and `values` can have parts, too |
 //!

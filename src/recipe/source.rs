@@ -232,6 +232,16 @@ impl Chain {
                     .map_err(|(byte, reason)| source.refused(Some(byte), reason))?;
                 if let Assignment::Keep(Some(path)) = &mut rule.assignment {
                     let name = path.to_string_lossy();
+                    // Another kind of file, such as an index, names files that the recipe's hash would
+                    // not cover.
+                    if !name.ends_with(".safetensors") {
+                        let reason = format!(
+                            "keeps tensors of {}, which is not a .safetensors file: use one, as in \
+                             keep = \"buffers.safetensors\", and a rule for each of several shards",
+                            quoted(&name)
+                        );
+                        return Err(source.refused(Some(assignment), reason));
+                    }
                     *path = source.file_beside(&name, assignment, "keeps tensors of")?;
                     // Many rules can keep tensors of the same file, which may be large, so it is hashed once.
                     if !chain.kept_files.iter().any(|(known, _)| known == path) {

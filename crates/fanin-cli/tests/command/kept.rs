@@ -496,6 +496,27 @@ fn overwriting_never_removes_what_is_read() {
     run.fanin("verify old --recipe own.toml --seed 1").ok();
 }
 
+/// The hash of the recipe would cover the index alone, and not the shards with the tensors.
+#[test]
+fn an_index_is_no_file_to_keep_tensors_of() {
+    let run = Run::new();
+    run.list("list.json", &[("a", &[64]), ("b", &[64])]);
+    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
+    run.fanin("init own.toml --seed 1 --max-shard-size 256 --out old/")
+        .tensors("list.json")
+        .ok();
+    run.write(
+        "keep.toml",
+        "[[rule]]\nmatch = \"*\"\nkeep = \"old/model.safetensors.index.json\"\n",
+    );
+    run.fanin("plan keep.toml --seed 1")
+        .tensors("list.json")
+        .refused(
+            1,
+            &["keep.toml line 3", "is not a .safetensors file: use one"],
+        );
+}
+
 #[test]
 fn plans_show_the_dtypes_of_kept_tensors_and_their_faults() {
     let run = Run::new();
