@@ -5,6 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -51,6 +53,11 @@ pub(super) struct Partial {
 /// The bytes that are compared at a time.
 const WINDOW: usize = 1 << 20;
 
+/// How often a locked file is tried again, and the pause between. A process that discards a file holds its
+/// lock for a moment, one that writes it for longer than all of this.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// The longest file name in bytes that common file systems accept.
 const MAX_NAME: usize = 255;
 
@@ -76,6 +83,7 @@ impl Partial {
         lock: fn(&File) -> Result<(), TryLockError>,
     ) -> Result<Self, Failed> {
         let path = partial_path(target);
+        let mut tries = 0;
         loop {
             let file = open(&path, true).map_err(|error| ("create a file beside it", error))?;
             let file = match lock(&file) {
@@ -83,6 +91,11 @@ impl Partial {
                 // Between opening and locking, the process that held it has renamed it to its
                 // target.
                 Ok(()) => continue,
+                Err(TryLockError::WouldBlock) if tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {
                     let error = io::Error::new(
                         ErrorKind::ResourceBusy,
@@ -314,13 +327,18 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         .truncate(false);
     #[cfg(unix)]
     {
-        use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        // Without waiting for the other end of a pipe, or for a device.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        options.custom_flags(flags.bits().cast_signed());
+        options.custom_flags(open_flags());
     }
-    let file = options.open(path).map_err(|error| {
+    let opened = match options.open(path) {
+        #[cfg(unix)]
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => match make_writable(path) {
+            Ok(()) => options.open(path),
+            Err(_) => Err(error),
+        },
+        opened => opened,
+    };
+    let file = opened.map_err(|error| {
         match fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
             true => not_ours(path, "a symbolic link"),
             false => error,
@@ -334,6 +352,31 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         return Err(not_ours(path, "a file with several names (hard links)"));
     }
     Ok(file)
+}
+
+/// The flags to open a file without following a link, and without waiting for the other end of a pipe or
+/// for a device.
+#[cfg(unix)]
+fn open_flags() -> i32 {
+    use rustix::fs::OFlags;
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY)
+        .bits()
+        .cast_signed()
+}
+
+/// Lets the owner write a partial file. It has the permissions of a target that nobody may write, if the
+/// run that made it was killed before it renamed it.
+#[cfg(unix)]
+fn make_writable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(open_flags()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || has_other_names(&metadata) {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    let mode = metadata.permissions().mode() | 0o200;
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Returns the error of a file that has the name of a partial file, and is none.
@@ -457,6 +500,26 @@ mod tests {
         assert_eq!(count(), 1);
         Partial::discard(&target).unwrap();
         assert_eq!(count(), 0);
+    }
+
+    /// A process that finds the model complete discards what is left, while another one begins to repair a
+    /// file.
+    #[test]
+    fn a_file_can_be_opened_while_others_discard_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(order) {
+                    Partial::discard(&target).unwrap();
+                }
+            });
+            let failed = (0..2000).find_map(|_| Partial::open(&target, true).err());
+            is_done.store(true, order);
+            assert!(failed.is_none(), "{failed:?}");
+        });
     }
 
     #[test]

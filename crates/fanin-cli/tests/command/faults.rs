@@ -513,6 +513,37 @@ fn few_descriptors_are_enough_or_an_error() {
     assert!(succeeded > 0);
 }
 
+/// A run that is killed between the disk and the rename leaves a partial file with the permissions of the
+/// file that it was to replace.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_partial_file_that_nobody_may_write_is_taken_over() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let run = Run::new();
+    run.list("list.json", &[("fc.weight", &[100, 100])]);
+    let init = run.cpu("init kaiming --seed 1 --out w.safetensors");
+    let init = init.tensors("list.json");
+    init.ok();
+    let whole = run.read("w.safetensors");
+    // root may write every file, unless it gives up this capability.
+    let init = match fs::metadata(run.path("list.json")).unwrap().uid() {
+        0 => init.under(["setpriv", "--bounding-set", "-dac_override"]),
+        _ => init,
+    };
+    let partial = run.path(".fanin-w.safetensors.partial");
+    // The file is complete, so the partial one is discarded, and then it is not there.
+    for (more, is_there) in [("", true), ("", false), ("--resume", false)] {
+        if !is_there {
+            fs::remove_file(run.path("w.safetensors")).unwrap();
+        }
+        fs::write(&partial, &whole[..whole.len() - 10]).unwrap();
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o444)).unwrap();
+        init.clone().and(more).ok();
+        assert!(run.read("w.safetensors") == whole);
+        assert_eq!(run.files(), ["list.json", "w.safetensors"]);
+    }
+}
+
 /// A file in a folder of somebody else's making is never changed.
 #[test]
 fn partial_names_that_are_links_are_not_written_through() {
