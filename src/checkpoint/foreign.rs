@@ -1,7 +1,6 @@
 //! Files of other formats, told by their first bytes, so that a message can say what such a file is
 //! and what to do with it.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -147,26 +146,23 @@ pub(super) fn refuse(path: &Path, first: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`refuse`], and [`Error::Io`] if the file cannot be read.
+/// As [`refuse`] and [`first_bytes`].
 pub(super) fn refuse_file(path: &Path) -> Result<()> {
     refuse(path, &first_bytes(path)?)
 }
 
-/// Returns the bytes that tell the format of a file. They are none for a path that is not a regular
-/// file: opening a pipe would wait for a writer, and take the bytes from its reader.
+/// Returns the bytes that tell the format of a file.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if there is no such file, or if it cannot be read.
+/// [`Error::Io`] if there is no such file, or if it cannot be read. [`Error::Format`] for a pipe or a device,
+/// which is not read.
 pub(super) fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut first = Vec::new();
-    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
-    if metadata.is_file() {
-        let file = open_regular(path)?;
-        file.take(FIRST_BYTES as u64)
-            .read_to_end(&mut first)
-            .map_err(Error::io(path, "read"))?;
-    }
+    open_regular(path)?
+        .take(FIRST_BYTES as u64)
+        .read_to_end(&mut first)
+        .map_err(Error::io(path, "read"))?;
     Ok(first)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file_names::SINGLE;
 use super::sources::Sources;
-use super::weights::{StoredTensor, Weights};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::fill::Fill;
 use crate::kernel::STREAM_VERSION;
@@ -168,12 +168,23 @@ impl Sources {
     pub fn read_in(&self, out: &Path) -> Option<PathBuf> {
         // A path that does not exist yet is none of them.
         let out = out.canonicalize().ok()?;
-        let mut files = self.files();
-        let source = files.find(|file| {
-            let file = file.canonicalize();
-            file.is_ok_and(|file| file == out || file.parent() == Some(&out))
-        });
-        source.map(Path::to_owned)
+        self.find_read(None, |file| file == out || file.parent() == Some(&out))
+    }
+
+    /// Returns true if a file that is read, from which tensors are kept or `list` comes, is `out`.
+    #[must_use]
+    pub fn reads(&self, list: &Path, out: &Path) -> bool {
+        let out = out.canonicalize();
+        out.is_ok_and(|out| self.find_read(Some(list), |file| file == out).is_some())
+    }
+
+    /// Returns the first file that is read, from which tensors are kept or `list` comes, for whose path
+    /// without links this is true.
+    fn find_read(&self, list: Option<&Path>, is_it: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let weights = list.and_then(|list| Weights::open(list).ok());
+        let of_list = weights.iter().flat_map(Weights::paths);
+        let mut files = self.files().chain(of_list);
+        files.find(|file| file.canonicalize().is_ok_and(|file| is_it(&file)))
     }
 
     /// Returns a file that is read, from which tensors are kept or `list` comes, and that
@@ -190,18 +201,9 @@ impl Sources {
                 .unwrap_or(Path::new(".")),
         };
         let replaced = if is_alone { out } else { folder }.canonicalize().ok()?;
-        let weights = list.and_then(|list| Weights::open(list).ok());
-        let of_list = weights
-            .iter()
-            .flat_map(|weights| weights.tensors().iter().map(StoredTensor::file));
-        let mut files = self.files().chain(of_list);
-        let read = files.find(|file| {
-            let file = file.canonicalize();
-            file.is_ok_and(|file| match is_alone {
-                true => file == replaced,
-                false => file.parent() == Some(&replaced),
-            })
-        });
-        read.map(Path::to_owned)
+        self.find_read(list, |file| match is_alone {
+            true => file == replaced,
+            false => file.parent() == Some(&replaced),
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! Kept tensors: their elements are copied from a file, bit for bit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::reader::Reader;
@@ -109,9 +109,10 @@ impl Sources {
 
     /// Returns the files that hold these tensors. An output must be none of them: it would be
     /// written while it is read.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         let all = self.tensors.values().chain(&self.model);
-        all.flat_map(|weights| weights.tensors().iter().map(StoredTensor::file))
+        let files: BTreeSet<PathBuf> = all.flat_map(|weights| weights.paths()).collect();
+        files.into_iter()
     }
 
     /// Gives kept tensors the dtypes that they have in their files, and checks that each one is in

@@ -2,7 +2,7 @@
 //! piece by piece.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -349,11 +349,26 @@ impl Weights {
     /// Opens the files of all ranks, one after the other, or else returns the weights themselves.
     pub(super) fn files(&self) -> impl Iterator<Item = Result<Cow<'_, Weights>>> {
         let itself = (self.ranks == 0).then_some(Ok(Cow::Borrowed(self)));
-        let files = (0..self.ranks).map(|rank| {
-            let path = self.path.join(rank_file_name(rank, self.ranks));
-            Weights::of_file(&path).map(Cow::Owned)
-        });
+        let files = self.rank_paths();
+        let files = files.map(|path| Weights::of_file(&path).map(Cow::Owned));
         itself.into_iter().chain(files)
+    }
+
+    /// Returns the paths of the files of all ranks, or else of the files of the tensors.
+    pub(super) fn paths(&self) -> BTreeSet<PathBuf> {
+        // A file of a rank whose elements are in others, too, has no tensor of its own here.
+        match self.ranks {
+            0 => {
+                let files: BTreeSet<&Path> = self.tensors.iter().map(StoredTensor::file).collect();
+                files.into_iter().map(Path::to_owned).collect()
+            }
+            _ => self.rank_paths().collect(),
+        }
+    }
+
+    fn rank_paths(&self) -> impl Iterator<Item = PathBuf> {
+        let ranks = 0..self.ranks;
+        ranks.map(|rank| self.path.join(rank_file_name(rank, self.ranks)))
     }
 
     /// Returns the tensors as a list that a recipe can be resolved against, with the shapes of the

@@ -278,6 +278,26 @@ fn of_index(weights: &Weights) -> Result<Option<String>> {
 mod tests {
     use super::*;
 
+    /// Releases before the last change of the headers. `VERSIONS` has all later ones.
+    const OTHER_HEADERS: [&str; 0] = [];
+
+    #[test]
+    fn every_release_is_known() {
+        let changelog = concat!(env!("CARGO_MANIFEST_DIR"), "/CHANGELOG.md");
+        let changelog = fs::read_to_string(changelog).unwrap();
+        let headings = changelog
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "));
+        for heading in headings.filter(|heading| *heading != "Unreleased") {
+            let version = heading.split(' ').next().unwrap_or_default();
+            assert!(
+                VERSIONS.contains(&version) != OTHER_HEADERS.contains(&version),
+                "{version}: add it to VERSIONS if it writes headers as this version does, or else to \
+                 OTHER_HEADERS"
+            );
+        }
+    }
+
     #[test]
     fn damage_is_told_from_other_texts() {
         assert!(is_near("torch", "uorch") && is_near("42", "43") && is_near("a\n", "aXn"));

@@ -37,13 +37,6 @@ pub fn warn_of_unlisted(weights: &Weights) {
     }
 }
 
-/// Warns as [`warn_of_unlisted`] if a path leads to an index.
-pub fn warn_of_unlisted_in(path: &Path) {
-    if let Some(weights) = index(path) {
-        warn_of_unlisted(&weights);
-    }
-}
-
 /// Opens the weights of an index or of a folder. It is `None` for other files, and for an index that
 /// cannot be read, whose reader reports it.
 fn index(path: &Path) -> Option<Weights> {
@@ -173,13 +166,17 @@ pub fn compared_with(
     file: &Path,
     given: Option<&str>,
 ) -> Result<(Option<Recipe>, Vec<Fill>), Failure> {
+    // A .npy file has no metadata. The reader of the numbers reports a file that cannot be read.
+    let weights = Weights::open(file).ok();
+    if let Some(weights) = &weights {
+        warn_of_unlisted(weights);
+    }
     if let Some(given) = given {
         let recipe = recipe(given)?;
         let fills = expected_fills(file, &recipe)?;
         return Ok((Some(recipe), fills));
     }
-    let named = Weights::open(file).and_then(|weights| recipe_of(&weights));
-    let Ok(recipe) = named else {
+    let Some(Ok(recipe)) = weights.as_ref().map(recipe_of) else {
         return Ok((None, Vec::new()));
     };
     match expected_fills(file, &recipe) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fanin::Error;
-use fanin::checkpoint::{Contents, Make, Progress, Sources, Weights, WithSources, Writer};
+use fanin::checkpoint::{Contents, Make, Progress, Sources, WithSources, Writer};
 use fanin::text::{message, printable_json, quoted, shown};
 use fanin_plot::Page;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -235,24 +235,11 @@ pub fn check_not_source(list: &Path, out: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Refuses an output file that exists among the files from which the list of tensors is read, if that is a
-/// folder or an index.
-pub fn check_not_in_source(list: &Path, out: &Path) -> Result<(), Failure> {
-    let is_index =
-        || list.extension().is_some_and(|it| it == "json") && Weights::open(list).is_ok();
-    let folder = match list.is_dir() {
-        true => list.canonicalize().ok(),
-        false if is_index() => list
-            .canonicalize()
-            .ok()
-            .and_then(|list| list.parent().map(Path::to_owned)),
-        false => None,
-    };
-    let is_weights = out.extension().is_some_and(|it| it == "safetensors");
-    let out = out.canonicalize().ok().filter(|_| is_weights);
-    match (&folder, &out) {
-        (Some(folder), Some(file)) if file.parent() == Some(folder) => Err(source_refused(file)),
-        _ => Ok(()),
+/// Refuses an output that is one of the files from which the list of tensors is read.
+pub fn check_not_in_source(sources: &Sources, list: &Path, out: &Path) -> Result<(), Failure> {
+    match sources.reads(list, out) {
+        true => Err(source_refused(out)),
+        false => Ok(()),
     }
 }
 

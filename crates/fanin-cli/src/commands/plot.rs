@@ -15,7 +15,7 @@ use fanin::{Fill, FillPart, Recipe};
 use crate::Failure;
 use crate::args::PlotArguments;
 use crate::format::count;
-use crate::model::{compared_with, warn_of_unlisted_in};
+use crate::model::compared_with;
 use crate::output::{check_picture, print, save_picture, status};
 
 /// The maximum number of tensors that are drawn in detail.
@@ -40,7 +40,6 @@ pub fn run(arguments: &PlotArguments) -> Result<(), Failure> {
         check_picture(out)?;
     }
     let file = &arguments.file;
-    warn_of_unlisted_in(file);
     let (recipe, fills) = compared_with(file, arguments.recipe.as_deref())?;
     let mut rows = checkpoint::examine(file, &fills)?;
     if let Some(pattern) = &arguments.tensor {

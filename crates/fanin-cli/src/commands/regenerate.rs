@@ -34,7 +34,7 @@ pub fn run(arguments: &RegenerateArguments) -> Result<(), Failure> {
     if let Some(path) = output.path() {
         check_not_source(list, path)?;
         check_sources(&sources, path)?;
-        check_not_in_source(list, path)?;
+        check_not_in_source(&sources, list, path)?;
     }
     sources.apply(&mut fills)?;
     let contents = match (&output, fills.as_slice()) {

@@ -5,12 +5,11 @@ use fanin::checkpoint::{self, Bounds, Examined, Expected, FALSE_ALARMS};
 use crate::Failure;
 use crate::args::StatsArguments;
 use crate::format::{count, number_text, short_text};
-use crate::model::{compared_with, warn_of_unlisted_in};
+use crate::model::compared_with;
 use crate::output::{print_json, status};
 use crate::table::{Column, print_table};
 
 pub fn run(arguments: &StatsArguments) -> Result<(), Failure> {
-    warn_of_unlisted_in(&arguments.file);
     let (recipe, fills) = compared_with(&arguments.file, arguments.recipe.as_deref())?;
     if let (Some(recipe), None) = (&recipe, &arguments.recipe) {
         let name = recipe.name();

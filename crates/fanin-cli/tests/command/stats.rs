@@ -103,6 +103,46 @@ fn correct_weights_are_not_flagged() {
     }
 }
 
+/// Few numbers of f32 lie within these distributions.
+#[test]
+fn coarse_weights_are_judged_by_their_dtype() {
+    let four = 5.605_193_857_299_268e-45; // four of the smallest number of binary32
+    let specs = [
+        "normal(mean=1,std=1e-9)".to_owned(),
+        "normal(mean=1,std=1e-10)".to_owned(),
+        "normal(mean=-7,std=2e-7)".to_owned(),
+        // One element in thousands is rounded away from the others, so that the kurtosis is n.
+        "normal(mean=-0.058016809324223914,std=2.8697700399131175e-11)".to_owned(),
+        "uniform(low=1,high=1.0000005)".to_owned(),
+        format!("uniform(low=0,high={four:e})"),
+        format!("uniform(low=-{four:e},high=0)"),
+        format!("uniform(low=-{four:e},high={four:e})"),
+        format!("normal(mean=0,std={four:e})"),
+        format!("trunc_normal(mean=0,std={four:e},a=-{four:e},b={four:e})"),
+        "uniform(low=0,high=1e-41)".to_owned(),
+        "normal(mean=0,std=1e-40)".to_owned(),
+        "trunc_normal(mean=0,std=3e-41,a=-6e-41,b=6e-41)".to_owned(),
+    ];
+    for spec in specs {
+        for dims in [&[300, 300][..], &[20]] {
+            let fault = Fault::new(&spec, dims);
+            for dtype in [DType::F32, DType::BF16] {
+                let row = fault.examined(dtype, true);
+                assert!(row.flags.is_empty(), "{spec} {dims:?} {dtype}: {row:?}");
+            }
+            // A number that the distribution cannot give is still found.
+            for wrong in [
+                fault.weights[0] * 1.00001 + 1e-6,
+                2.0 * fault.weights[0] + 1e-38,
+            ] {
+                let mut fault = Fault::new(&spec, dims);
+                fault.weights[0] = wrong;
+                assert!(!fault.flags().is_empty(), "{spec} {dims:?} {wrong}");
+            }
+        }
+    }
+}
+
 /// Covers all presets, with the lists of real models in the repository.
 #[test]
 fn presets_are_not_flagged() {
@@ -148,6 +188,19 @@ fn presets_are_not_flagged() {
         files += 1;
     }
     assert!(files >= 10, "{files} lists");
+}
+
+/// Parts of a file are read in any order, and its header more than once.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused() {
+    let run = Run::new();
+    for command in ["stats", "plot"] {
+        let stats = run.fanin(command).and("/dev/fd/3");
+        stats
+            .after("exec 3< <(echo)")
+            .refused(1, &["/dev/fd/3: is not a regular file, but a pipe"]);
+    }
 }
 
 #[test]
