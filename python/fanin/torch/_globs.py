@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 # Prefixes of this many parts of a name are tried in front of a star.
@@ -42,7 +42,12 @@ class Names:
     def __init__(self, groups: Mapping[str, int]) -> None:
         """Takes the group of each name."""
         self.groups = groups
+        self.forward = sorted(groups)
         self.reversed = sorted(name[::-1] for name in groups)
+        self.by_part: dict[str, list[str]] = {}
+        for name in groups:
+            for part in set(name.split(".")):
+                self.by_part.setdefault(part, []).append(name)
         group_of = [groups[name[::-1]] for name in self.reversed]
         #: For each position, the end of the run of names of its group.
         self.run_ends = [0] * len(group_of)
@@ -89,36 +94,72 @@ class Names:
                     if count < most:
                         break  # A longer ending matches no more names.
                     most = count
-            matched(_numbers_as_stars(name), group)
+            if len(texts := _numbers_as_stars(name)) > 1:
+                matched(texts, group)
         return [glob for glob in tried.values() if glob is not None]
 
     def _matches(self, texts: tuple[str, ...], group: int) -> frozenset[str]:
         """Returns the names that a glob matches, or none if one is of another group."""
-        ending = texts[-1][::-1]
-        first = bisect.bisect_left(self.reversed, ending)
-        end = bisect.bisect_left(self.reversed, ending + _LAST)
+        first, end = with_beginning(self.reversed, texts[-1][::-1])
         if texts[0] == "" and len(texts) == 2:
             if self.run_ends[first] < end:
                 return frozenset()
             return frozenset(name[::-1] for name in self.reversed[first:end])
-        pattern = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
         found = []
-        for name in (name[::-1] for name in self.reversed[first:end]):
-            if pattern.fullmatch(name):
+        for name in self._fewest(texts, first, end):
+            if _fits(name, texts):
                 if self.groups[name] != group:
                     return frozenset()
                 found.append(name)
         return frozenset(found)
 
+    def _fewest(self, texts: tuple[str, ...], first: int, end: int) -> Iterator[str]:
+        """Yields names, among them all that a glob matches.
+
+        They are those with its beginning, those with its ending, from position `first` to `end`, or
+        those with a part between stars: the fewest of them, because thousands of globs are tried.
+        """
+        begin, stop = with_beginning(self.forward, texts[0])
+        between = [part for text in texts[1:-1] for part in text.split(".") if part]
+        same_part = min((self.by_part.get(part, []) for part in between), key=len, default=None)
+        if same_part is not None and len(same_part) < min(end - first, stop - begin):
+            yield from same_part
+        elif stop - begin < end - first:
+            yield from (self.forward[at] for at in range(begin, stop))
+        else:
+            yield from (self.reversed[at][::-1] for at in range(first, end))
+
+
+def with_beginning(names: Sequence[str], beginning: str) -> tuple[int, int]:
+    """Returns the positions of the first of sorted names with a beginning, and after the last."""
+    return bisect.bisect_left(names, beginning), bisect.bisect_left(names, beginning + _LAST)
+
+
+def _fits(name: str, texts: tuple[str, ...]) -> bool:
+    """Returns true if a name has texts in this order, apart from each other, from end to end."""
+    # Not a regular expression: thousands of globs are tried, and each would be compiled.
+    first, *between, last = texts
+    at, end = len(first), len(name) - len(last)
+    if at > end or not (name.startswith(first) and name.endswith(last)):
+        return False
+    for text in between:
+        at = name.find(text, at, end)
+        if at < 0:
+            return False
+        at += len(text)
+    return True
+
 
 def _without_redundant(globs: Sequence[_Glob]) -> list[_Glob]:
     """Leaves out globs whose names others match, the least important ones first."""
-    kept = list(globs)
+    matches = Counter(name for glob in globs for name in glob.names)
+    kept = []
     for glob in reversed(globs):
-        others = frozenset().union(*(other.names for other in kept if other is not glob))
-        if glob.names <= others:
-            kept.remove(glob)
-    return kept
+        if all(matches[name] > 1 for name in glob.names):
+            matches.subtract(glob.names)
+        else:
+            kept.append(glob)
+    return kept[::-1]
 
 
 def _prefixes(name: str) -> list[str]:

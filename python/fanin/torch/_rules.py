@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fanin.torch._globs import Names, escaped
+from fanin.torch._globs import Names, escaped, with_beginning
 
 #: The keys of rules that name another tensor.
 OTHERS = ("tied_to", "same_as")
@@ -92,12 +92,14 @@ def _copies(groups: Mapping[Assignment, list[str]]) -> list[tuple[Assignment, li
         block = blocks.setdefault((key, other[: len(other) - len(shared)]), {})
         block.setdefault(name[: len(name) - len(shared)], []).append(name)
     targets = {name: (key, other) for key, name, other in pairs}
+    ordered = sorted(targets)
     rules: list[tuple[Assignment, list[str]]] = []
     plain: dict[Assignment, list[str]] = {}
     for (key, start), prefixes in blocks.items():
         globs = []
         for prefix, names in prefixes.items():
-            matched = [name for name in targets if name.startswith(prefix)]
+            first, end = with_beginning(ordered, prefix)
+            matched = ordered[first:end]
             agree = all(targets[name] == (key, start + name[len(prefix) :]) for name in matched)
             if len(names) > 1 and agree and escaped(prefix + start) == prefix + start:
                 globs.append(f"{prefix}*")

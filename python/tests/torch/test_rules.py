@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 
 import numpy as np
 import pytest
@@ -272,3 +273,30 @@ def test_too_many_slices_are_refused() -> None:
     spans = np.stack([np.arange(0, 100, 2), np.arange(1, 100, 2)], axis=1)
     assert slices(spans, (100,), 49) is None
     assert slices(spans, (100,), 50) is not None
+
+
+def irregular(count: int) -> list[str]:
+    """Returns names with little in common."""
+    chosen = random.Random(1)
+    word = lambda: "".join(chosen.choices("abcdefgh", k=6))  # noqa: E731
+    return [
+        f"{word()}.{chosen.randrange(9)}.{word()}.{chosen.randrange(9)}.{word()}"
+        for _ in range(count)
+    ]
+
+
+def test_time_grows_with_the_number_of_irregular_names() -> None:
+    def seconds(count: int) -> float:
+        names = dict.fromkeys(irregular(count))
+        items = [
+            Item(name, Assignment("init", f"constant(value={i % 4})"))
+            for i, name in enumerate(names)
+        ]
+        copies = [Item(f"z{name}", Assignment("tied_to", name)) for name in names]
+        start = time.process_time()
+        recipe_text([*items, *copies])
+        return time.process_time() - start
+
+    few = min(seconds(500) for _ in range(2))
+    # Quadratic time would be 64 times as long.
+    assert seconds(4000) < 24 * few
