@@ -177,7 +177,9 @@ class Recipe:
         Args:
             tensors: The tensors of the model: a path, a mapping of names to shapes or to anything
                 with a shape and a dtype (a state dict, arrays, `jax.ShapeDtypeStruct`), or tuples
-                (name, shape) or (name, shape, dtype). By default those that the recipe names.
+                (name, shape) or (name, shape, dtype). Mappings, lists and tuples nest:
+                `{"layers": [{"weight": array}]}` has a tensor `layers.0.weight`. By default those
+                that the recipe names.
             seed: A whole number from 0 to 2^64 - 1, by default that of the recipe.
             dtype: The dtype of all tensors of floats. By default it is that of the rule, of the
                 recipe or of the tensor, else float32.

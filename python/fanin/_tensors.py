@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
 from typing import Any, Union
 
 from fanin import _native
@@ -16,9 +17,11 @@ TensorsLike = Union[str, "os.PathLike[str]", Mapping[str, Any], Iterable[tuple[A
 - A path, as the command line takes it: a .safetensors file, an index, a folder that holds one, or a
 JSON list.
 - A mapping of names to shapes, or to anything with a shape and a dtype, such as a state dict of
-  torch, a dict of arrays, or the tree of `jax.eval_shape`. Names of nested mappings are joined by
-  dots.
-- Tuples (name, shape) or (name, shape, dtype).
+  torch, a dict of arrays, or the tree of `jax.eval_shape`. Mappings, lists, tuples and named tuples
+  nest, and the outermost one can be a list. Names are joined by dots, with the numbers of elements:
+  `layers.0.weight`. A list or tuple of whole numbers, or of nothing, is a shape.
+- Tuples (name, shape) or (name, shape, dtype), or of names and arrays, as
+  `torch.nn.Module.named_parameters` yields.
 """
 
 Listed = tuple[str, Any, Any]
@@ -41,12 +44,13 @@ def listed(tensors: TensorsLike | None) -> str | list[Listed] | None:
         return path_of("tensors", tensors)
     if isinstance(tensors, Mapping):
         return [tensor for key, value in tensors.items() for tensor in _of_item(key, value)]
-    if not isinstance(tensors, Iterable) or isinstance(tensors, (bytes, bytearray)):
+    is_one = _has_shape(tensors) or isinstance(tensors, (bytes, bytearray))
+    if is_one or not isinstance(tensors, Iterable):
         raise TypeError(
             f"tensors is a {type(tensors).__name__}: use a path, a state dict, or tuples "
             "(name, shape, dtype)"
         )
-    return [_of_tuple(tensor) for tensor in tensors]
+    return [tensor for at, one in enumerate(tensors) for tensor in _of_element(at, one)]
 
 
 def plain(tensors: str | list[Listed] | None) -> str | list[Listed] | None:
@@ -77,22 +81,43 @@ def _named(name: str, value: Any) -> Iterator[Listed]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _named(f"{name}.{key}", inner)
-    elif hasattr(value, "shape"):
+    elif _has_shape(value):
         yield name, list(value.shape), getattr(value, "dtype", None)
-    elif isinstance(value, (tuple, list, int)):
+    elif _is_tree(value):
+        # The keys of a named tuple are the names of its fields.
+        for key, inner in zip(getattr(value, "_fields", range(len(value))), value):
+            yield from _named(f"{name}.{key}", inner)
+    elif isinstance(value, (tuple, list, Integral)):
         yield name, value, None
     else:
         raise ArgumentError(f"tensor {shown(name)} is a {type(value).__name__}, which has no shape")
 
 
-def _of_tuple(tensor: object) -> Listed:
-    if (
-        not isinstance(tensor, (tuple, list))
-        or len(tensor) not in (2, 3)
-        or not isinstance(tensor[0], str)
-    ):
-        raise TypeError(
-            f"tensors has {shown(tensor)}: use tuples (name, shape) or (name, shape, dtype)"
-        )
-    name, shape, *dtype = tensor
-    return name, shape, dtype[0] if dtype else None
+def _has_shape(value: object) -> bool:
+    """Returns true for an array and for what stands for one. A whole number of numpy is none."""
+    return hasattr(value, "shape") and not isinstance(value, Integral)
+
+
+def _is_tree(value: object) -> bool:
+    """Returns true for a mapping, and for a list or tuple that holds tensors and is no shape."""
+    if not isinstance(value, (tuple, list)):
+        return isinstance(value, Mapping)
+    is_empty_node = not value and hasattr(value, "_fields")
+    return is_empty_node or any(
+        _has_shape(inner) or isinstance(inner, (Mapping, tuple, list)) for inner in value
+    )
+
+
+def _of_element(at: int, tensor: object) -> list[Listed]:
+    """Returns the tensors of an element of a list."""
+    if isinstance(tensor, (tuple, list)) and tensor and isinstance(tensor[0], str):
+        if len(tensor) in (2, 3):
+            name, shape, *dtype = tensor
+            if _has_shape(shape):
+                shape, dtype = list(shape.shape), dtype or [getattr(shape, "dtype", None)]
+            return [(name, shape, dtype[0] if dtype else None)]
+    elif _has_shape(tensor) or _is_tree(tensor):
+        return _of_item(at, tensor)
+    raise TypeError(
+        f"tensors has {shown(tensor)}: use tuples (name, shape) or (name, shape, dtype)"
+    )

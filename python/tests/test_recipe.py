@@ -8,7 +8,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -152,6 +152,51 @@ def test_lists_of_tensors_in_all_forms() -> None:
     assert recipe.plan(TENSORS, 1, "bfloat16")["fc.bias"].dtype == "bf16"
 
 
+def test_trees_of_tensors() -> None:
+    class State(NamedTuple):
+        count: Any
+        mean: Any
+
+    class Empty(NamedTuple):
+        pass
+
+    weight, bias = np.zeros((8, 6), "float16"), np.zeros(8, "float32")
+
+    def names(tensors: Any) -> list[tuple[str, tuple[int, ...], str]]:
+        plan = fanin.Recipe.from_rules([{"match": "*", "init": "zeros"}]).plan(tensors, 1)
+        return [(entry.name, entry.shape, entry.dtype) for entry in plan.entries]
+
+    layer = {"weight": weight, "bias": bias}
+    expected = [("weight", (8, 6), "f16"), ("bias", (8,), "f32")]
+    layers = [(f"{at}.{name}", *rest) for at in (0, 1) for name, *rest in expected]
+    assert names({"layers": [layer, layer]}) == [
+        ("layers." + name, *rest) for name, *rest in layers
+    ]
+    assert names([layer, layer]) == names((layer, layer)) == layers
+    assert names({"mlp": ((weight, bias),)}) == [
+        ("mlp.0.0", *expected[0][1:]),
+        ("mlp.0.1", *expected[1][1:]),
+    ]
+    assert names([weight]) == [("0", (8, 6), "f16")]
+    # As the paths of JAX, the names of fields stand for the elements of a named tuple.
+    state = State(np.zeros((), "int32"), {"w": bias})
+    assert names({"adam": (state, Empty())}) == [
+        ("adam.0.count", (), "i32"),
+        ("adam.0.mean.w", (8,), "f32"),
+    ]
+    # Whole numbers are a shape, and so is nothing.
+    shapes = {"a": [(3, 4), (5,)], "b": [2, np.int64(3)], "c": (), "d": [], "e": np.int64(8)}
+    assert [shape for _, shape, _ in names(shapes)] == [(3, 4), (5,), (2, 3), (), (), (8,)]
+    # The elements of an array in a pair are no shape.
+    pairs = [("mean", bias), ("count", np.array([3, 4])), ("one", bias, "bf16")]
+    assert names(pairs) == [("mean", (8,), "f32"), ("count", (2,), "i64"), ("one", (8,), "bf16")]
+    for faulty in (weight, [(2, 3)], [("w",)], [3], ["ab"], 3):
+        with pytest.raises(TypeError, match="tensors"):
+            names(faulty)
+    with pytest.raises(fanin.ArgumentError, match="tensor 'w.1' is a NoneType, which has no shape"):
+        names({"w": [weight, None]})
+
+
 def test_lists_of_torch_and_jax() -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(6, 8, device="meta", dtype=torch.bfloat16))
@@ -160,6 +205,9 @@ def test_lists_of_torch_and_jax() -> None:
         ("0.weight", (8, 6), "bf16"),
         ("0.bias", (8,), "bf16"),
     ]
+    buffers = torch.nn.BatchNorm1d(3).named_buffers()
+    plan = fanin.Recipe.from_rules([{"match": "*", "init": "zeros"}]).plan(buffers, 1)
+    assert [entry.shape for entry in plan.entries] == [(3,), (3,), ()]
     jax = pytest.importorskip("jax")
     kernel = jax.ShapeDtypeStruct((6, 8), jax.numpy.bfloat16)
     plan = fanin.Recipe.preset("flax").plan({"dense": {"kernel": kernel}}, 1)
