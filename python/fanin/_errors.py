@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -11,6 +12,9 @@ class FaninError(Exception):
     Arguments of a wrong type raise `TypeError`, arrays that do not fit into memory `MemoryError`,
     and Ctrl-C `KeyboardInterrupt`, as everywhere in Python.
     """
+
+    _tensors: Sequence[str] = ()
+    """The names of the tensors that an error of `Recipe.plan` is about, the first ones of many."""
 
 
 class ArgumentError(FaninError, ValueError):

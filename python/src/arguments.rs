@@ -13,7 +13,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyInt, PyList, PySequence, PyString, PyTuple, PyType,
 };
 
-use crate::error::{ArgumentError, raised};
+use crate::error::{ArgumentError, raised, with_tensors};
 
 /// Defines arguments that are read by a function of their name, which messages give, and the value.
 macro_rules! arguments {
@@ -217,7 +217,8 @@ fn listed_tensor(tensor: &Bound<'_, PyAny>) -> PyResult<ListedTensor> {
     let name = text("the name of a tensor", &name)?;
     let named = |error: PyErr| {
         let message = error.value(tensor.py()).to_string();
-        ArgumentError::new_err(format!("tensor {name:?}: {message}"))
+        let error = ArgumentError::new_err(format!("tensor {name:?}: {message}"));
+        with_tensors(error, &[&name])
     };
     let Dims(dims) = shape.extract().map_err(named)?;
     let dtype: Option<Type> = dtype.extract().map_err(named)?;

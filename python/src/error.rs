@@ -26,7 +26,7 @@ pub fn raised(error: Error) -> PyErr {
         | Error::Rule { .. }
         | Error::Unmatched { .. }
         | Error::NoSeed { .. }
-        | Error::Kept { .. } => RecipeError::new_err(message),
+        | Error::Kept { .. } => with_tensors(RecipeError::new_err(message), &tensors_of(&error)),
         Error::Format { .. } | Error::Unsupported { .. } | Error::Duplicate { .. } => {
             FormatError::new_err(message)
         }
@@ -39,6 +39,22 @@ pub fn raised(error: Error) -> PyErr {
         }
         _ => ArgumentError::new_err(message),
     }
+}
+
+/// Returns the names of the tensors that an error of a recipe is about, the first ones of many.
+fn tensors_of(error: &Error) -> Vec<&str> {
+    match error {
+        Error::Unmatched { tensors, .. } => tensors.iter().map(|(name, _)| &**name).collect(),
+        Error::Rule { fault, .. } => tensors_of(fault),
+        Error::Tensor { name, .. } => vec![name],
+        _ => Vec::new(),
+    }
+}
+
+/// Sets the attribute `_tensors` of `FaninError`, for the code of the package.
+pub fn with_tensors(error: PyErr, names: &[&str]) -> PyErr {
+    let set = Python::attach(|py| error.value(py).setattr("_tensors", names));
+    set.map_or_else(|failed| failed, |()| error)
 }
 
 /// Cuts the middle out of a message that quotes a very long text.

@@ -45,15 +45,28 @@ def fixed(entry: Entry, tensor: torch.Tensor) -> None:
 
 def _fill_form(tensor: torch.Tensor, form: Form | None, name: str, seed: int) -> None:
     # A draw without a form takes a seed for torch's generator, from uniform words.
-    law, scale, shift = form or Uniform(0.0, 1.0), 1.0, 0.0
-    if tensor.dtype == torch.float64 and is_coarse(law, torch.float32):
+    init, scale, shift = drawable(form or Uniform(0.0, 1.0), tensor.dtype)
+    fill(tensor, init, name=name, seed=seed)
+    if (scale, shift) != (1.0, 0.0):
+        tensor.mul_(scale).add_(shift)
+
+
+def drawable(form: Form, dtype: torch.dtype) -> tuple[str, float, float]:
+    """Returns the initializer, the scale and the shift that make the numbers of a form.
+
+    Raises:
+        ValueError: No initializer makes them.
+    """
+    law, scale, shift = form, 1.0, 0.0
+    if dtype == torch.float64 and is_coarse(law, torch.float32):
         # fanin's float64 elements are float32 numbers, which would all be equal here.
         law, scale, shift = standard(law)
     init = initializer(law)
     if init is None:
+        numbers = {key: value for key, value in vars(form).items() if key != "flipped"}
+        text = ", ".join(f"{key}={value:g}" for key, value in numbers.items())
         raise ValueError(
-            f"{form} cannot be drawn: its numbers are out of the range of an initializer"
+            f"{type(form).__name__}({text}) cannot be drawn: use finite numbers that float32 "
+            "holds, a standard deviation above 0, bounds in order, and a sparsity from 0 to 1"
         )
-    fill(tensor, init, name=name, seed=seed)
-    if (scale, shift) != (1.0, 0.0):
-        tensor.mul_(scale).add_(shift)
+    return init, scale, shift

@@ -90,6 +90,19 @@ class Planned:
     plan: fanin.Plan
     name: str
 
+    def check(self, dtype: torch.dtype) -> None:
+        """Checks that the tensor can be filled in a dtype.
+
+        Raises:
+            ValueError: If not.
+        """
+        dims = len(self.plan[self.name].shape)
+        if dims == 0:
+            self.programs(dtype)
+        else:
+            # A fill of no elements is checked like any other.
+            self.plan._plan.fill_at(self.name, 0, 0, dtype=str(dtype), slice=[(0, 0)] * dims)
+
     def write(self, out: torch.Tensor, box: Box, means: Means) -> None:
         """Fills `out` in place. See `Source.write`."""
         self.plan._plan.fill_at(
@@ -126,17 +139,12 @@ class Known:
         return None
 
 
-def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part:
-    """Writes the values of a tensor, or those of its part that this process holds.
+def checked_part(tensor: torch.Tensor, name: str) -> Part:
+    """Returns the part of a tensor that this process holds, which can be written.
 
     Args:
-        source: The values of the whole tensor.
         tensor: A plain tensor or a DTensor, on any device, of any strides.
         name: The tensor's name, for errors.
-        means: Threads, and progress.
-
-    Returns:
-        The part that was written, and how.
 
     Raises:
         TypeError: For a kind of tensor that has no memory of its elements, such as a sparse one.
@@ -145,6 +153,21 @@ def write(source: Source, tensor: torch.Tensor, name: str, means: Means) -> Part
     check_writable(tensor, name)
     part = part_of(tensor, name)
     check_writable(part.memory, name)
+    return part
+
+
+def write(source: Source, tensor: torch.Tensor, part: Part, means: Means) -> Part:
+    """Writes the values of a tensor, or those of its part that this process holds.
+
+    Args:
+        source: The values of the whole tensor.
+        tensor: The tensor.
+        part: Its part, from `checked_part`.
+        means: Threads, and progress.
+
+    Returns:
+        The part with the way in which it was written.
+    """
     with torch.no_grad():
         how = _write_part(source, part, means)
     if as_dtensor(tensor) is not None:
@@ -315,14 +338,13 @@ def fill_(
         >>> weight = torch.empty(64, 32)
         >>> _ = fill_(weight, "xavier_uniform", name="fc.weight", seed=1)
     """
-    check_writable(tensor, name)
+    part = checked_part(tensor, name)
     seed = check_seed(seed)
     if tensor.is_complex():
         raise TypeError(f"tensor {name!r} is complex ({tensor.dtype}); fill its view_as_real")
     source = Drawn(init, tuple(tensor.shape), name, seed, layout)
-    memory = part_of(tensor, name).memory
-    if memory.numel() == 0:
+    if part.memory.numel() == 0:
         # Without elements nothing is drawn, but a rank must report the errors of the other ranks.
-        source.programs(memory.dtype)
-    write(source, tensor, name, Means(threads))
+        source.programs(part.memory.dtype)
+    write(source, tensor, part, Means(threads))
     return tensor

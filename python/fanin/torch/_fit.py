@@ -7,30 +7,29 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from fanin._errors import ArgumentError
-from fanin.torch._fill import check_writable
-from fanin.torch._geometry import part_of
+from fanin.torch._fill import checked_part
+from fanin.torch._geometry import Part
 from fanin.torch._listing import name_list
 from fanin.torch._model import Slot
 from fanin.torch._values import Values
 
 
-def check_memory(chosen: Iterable[Slot]) -> None:
-    """Checks that tensors can be written, before the first one is."""
+def check_memory(chosen: Iterable[Slot]) -> dict[str, Part]:
+    """Returns the parts of tensors that this process holds, by name. All can be written."""
     bare = [slot.name for slot in chosen if slot.tensor.is_meta]
     if bare:
         raise ArgumentError(
             f"{name_list(bare)} are on the meta device; call model.to_empty(device=...) first"
         )
+    parts = {slot.name: checked_part(slot.tensor, slot.name) for slot in chosen}
     by_storage: dict[int, list[tuple[str, torch.Tensor]]] = {}
-    for slot in chosen:
-        check_writable(slot.tensor, slot.name)
-        memory = part_of(slot.tensor, slot.name).memory
-        check_writable(memory, slot.name)
-        if memory.numel() > 0:
-            start = memory.untyped_storage().data_ptr()
-            by_storage.setdefault(start, []).append((slot.name, memory))
+    for name, part in parts.items():
+        if part.memory.numel() > 0:
+            start = part.memory.untyped_storage().data_ptr()
+            by_storage.setdefault(start, []).append((name, part.memory))
     for views in by_storage.values():
         _check_apart(views)
+    return parts
 
 
 def _check_apart(views: Sequence[tuple[str, torch.Tensor]]) -> None:

@@ -314,6 +314,8 @@ def closed(form: Form) -> Form | None:
     if isinstance(form, QrFactor):
         return None
     if isinstance(form, Normal):
+        if form.std < 0:
+            return None
         return Constant(form.mean) if _single(form.std) == 0 else _finite(form)
     if isinstance(form, Uniform):
         return Constant(form.low) if _single(form.low) == _single(form.high) else _finite(form)
@@ -326,7 +328,7 @@ def closed(form: Form) -> Form | None:
         usable = _F32_TINY <= form.min < form.max <= 500 and floor < form.max
         return replace(form, floor=form.floor if form.floor > 0 else form.min) if usable else None
     if isinstance(form, Sparse):
-        return form if _single(form.std) > 0 and 0 <= form.sparsity <= 1 else None
+        return _closed_sparse(form)
     return form
 
 
@@ -335,9 +337,17 @@ def _finite(form: Form) -> Form | None:
     return form if all(abs(number) <= _F32_MAX for number in numbers) else None
 
 
-def _closed_truncated(form: TruncNormal) -> Form | None:
-    if not (form.a < form.b and _single(form.std) > 0):
+def _closed_sparse(form: Sparse) -> Form | None:
+    if not (0 <= form.sparsity <= 1 and 0 <= form.std <= _F32_MAX):
         return None
+    return form if _single(form.std) > 0 else Constant(0.0)
+
+
+def _closed_truncated(form: TruncNormal) -> Form | None:
+    if not (form.a <= form.b and form.std > 0):
+        return None
+    if form.a == form.b or _single(form.std) == 0:
+        return Constant(min(max(form.mean, form.a), form.b))
     if min(form.mean - form.a, form.b - form.mean) >= _WIDEST * form.std:
         return closed(Normal(form.mean, form.std))
     # The recipe's grammar has no infinite numbers. A bound this far away changes no value.

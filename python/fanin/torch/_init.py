@@ -11,18 +11,17 @@ import torch
 from torch import nn
 
 import fanin
-from fanin._errors import ArgumentError
+from fanin._errors import ArgumentError, FaninError
 from fanin._progress import Progress, ProgressLike
 from fanin._recipe import recipe_of
 from fanin.torch._device import together
 from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._fit import about_ties, check_memory, check_values, check_written
-from fanin.torch._geometry import part_of
 from fanin.torch._materialize import materialize_attributes
 from fanin.torch._model import Slot, by_memory, selected, slots
 from fanin.torch._recorded import Recorded
 from fanin.torch._report import Report
-from fanin.torch._twins import method_of, own_code, record_code
+from fanin.torch._twins import method_of, own_code, record_code, unchanged_after_error
 from fanin.torch._values import Values
 
 
@@ -94,36 +93,42 @@ def init_(
     seed = check_seed(seed)
     every = slots(model)
     warned: list[str] = []
-    if isinstance(recipe, Recorded):
-        values = Values.of_recording(recipe, seed)
-    elif recipe is None:
-        device = every[0].tensor.device if every else torch.device("cpu")
-        recorded = record_code(model, _code(by))
-        materialize_attributes(recorded, seed, device)
-        every = slots(model)
-        values = Values.of_recording(recorded, seed)
-        warned += recorded.warnings
-    else:
-        values = _planned(recipe_of(recipe), every, seed)
-    names = selected([slot.name for slot in every], only)
-    tied = by_memory(every)
-    chosen = [slots[0] for slots in tied if any(slot.name in names for slot in slots)]
-    check_memory(chosen)
-    if recipe is None:
-        check_written(chosen, values, by)
-    warned += check_values(chosen, values)
-    warned += about_ties(tied, values)
-    if strict and warned:
-        raise ArgumentError("; ".join(warned))
+    with unchanged_after_error(model):
+        if isinstance(recipe, Recorded):
+            values = Values.of_recording(recipe, seed)
+        elif recipe is None:
+            device = every[0].tensor.device if every else torch.device("cpu")
+            recorded = record_code(model, _code(by))
+            materialize_attributes(recorded, seed, device)
+            every = slots(model)
+            values = Values.of_recording(recorded, seed)
+            warned += recorded.warnings
+        else:
+            values = _planned(recipe_of(recipe), every, seed)
+        names = selected([slot.name for slot in every], only)
+        tied = by_memory(every)
+        chosen = [slots[0] for slots in tied if any(slot.name in names for slot in slots)]
+        parts = check_memory(chosen)
+        if recipe is None:
+            check_written(chosen, values, by)
+        warned += check_values(chosen, values)
+        warned += about_ties(tied, values)
+        filled = [slot for slot in chosen if slot.name in values]
+        for slot in filled:
+            values.check(slot.name, parts[slot.name].memory.dtype)
+        if strict and warned:
+            raise ArgumentError("; ".join(warned))
     report = Report()
     for message in warned:
         report.warn(message)
-    filled = [slot for slot in chosen if slot.name in values]
+    # First those of no plan: a replay can fail for a seed.
+    filled.sort(key=lambda slot: slot.name in values.plan)
+    total = sum(parts[slot.name].memory.nbytes for slot in filled)
     with Progress(progress, "initialize") as bar:
-        means = Means(threads, _of_all(bar.callback, filled))
+        means = Means(threads, _of_all(bar.callback, total))
         with together():
             for slot in filled:
-                part = write(values.source(slot.name), slot.tensor, slot.name, means)
+                part = write(values.source(slot.name), slot.tensor, parts[slot.name], means)
                 report.add(values.origin(slot.name), part)
     firsts = {id(slot) for slot in filled}
     report.untouched = [slot.name for slots in tied if id(slots[0]) not in firsts for slot in slots]
@@ -132,13 +137,10 @@ def init_(
 
 
 def _of_all(
-    callback: Callable[[int, int], None] | None, tensors: Iterable[Slot]
+    callback: Callable[[int, int], None] | None, total: int
 ) -> Callable[[int, int], None] | None:
     """Returns a function that reports the progress of one tensor as that of all."""
-    if callback is None:
-        return None
-    total = sum(part_of(slot.tensor, slot.name).memory.nbytes for slot in tensors)
-    return lambda made, _: callback(made, total)
+    return None if callback is None else lambda made, _: callback(made, total)
 
 
 def _code(by: str | Callable[..., Any] | None) -> Callable[[nn.Module], Any]:
@@ -159,23 +161,14 @@ def _planned(recipe: fanin.Recipe, every: Sequence[Slot], seed: int) -> Values:
     rule: recipes of checkpoints do not know them.
     """
     firsts = [slots[0] for slots in by_memory(every) if not slots[0].tensor.is_complex()]
-    lasting = [slot for slot in firsts if not slot.is_temporary]
-    try:
-        plan = _plan(recipe, firsts, seed)
-    except ValueError:
-        ruled = [slot for slot in firsts if slot.is_temporary and _has_rule(recipe, lasting, slot)]
-        plan = _plan(recipe, lasting + ruled, seed)
-    return Values(plan, None, seed)
-
-
-def _plan(recipe: fanin.Recipe, tensors: Iterable[Slot], seed: int) -> Any:
-    listed = [(slot.name, list(slot.tensor.shape), str(slot.tensor.dtype)) for slot in tensors]
-    return recipe.plan(listed, seed)
-
-
-def _has_rule(recipe: fanin.Recipe, lasting: Sequence[Slot], temporary: Slot) -> bool:
-    try:
-        _plan(recipe, [*lasting, temporary], 0)
-    except ValueError:
-        return False
-    return True
+    temporary = {slot.name for slot in firsts if slot.is_temporary}
+    while True:
+        listed = [(slot.name, list(slot.tensor.shape), str(slot.tensor.dtype)) for slot in firsts]
+        try:
+            return Values(recipe.plan(listed, seed), None, seed)
+        except FaninError as error:
+            without_rule = temporary.intersection(error._tensors)
+            if not without_rule:
+                raise
+        firsts = [slot for slot in firsts if slot.name not in without_rule]
+        temporary -= without_rule

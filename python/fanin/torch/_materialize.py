@@ -204,10 +204,10 @@ def _fill(
     real = flat.untyped_storage()
     for name, ref in memory.named.items():
         view = view_of(real, ref, memory.dtype_of(ref))
+        part = part_of(view, name)
+        # Elements that share memory have their values already.
         if ref.geometry.is_injective:
-            part = write(values.source(name), view, name, Means())
-        else:
-            part = part_of(view, name)  # its elements share memory, which has their values already
+            part = write(values.source(name), view, part, Means())
         report.add(values.origin(name), part)
     return real
 

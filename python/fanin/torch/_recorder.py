@@ -289,6 +289,8 @@ class Recorder(TorchDispatchMode):
         changed = [
             tensor for argument in written(func, bound) for tensor in tensors_of(bound[argument])
         ]
+        if name in _ops.RANDOM and changed:
+            _check_draw(func, args, kwargs)
         stand_ins = _StandIns(self, changed)
         args, kwargs = map_leaves(stand_ins.meta, args), map_leaves(stand_ins.meta, kwargs)
         if "device" in bound and not (bound["device"] is None and tensors_of((args, kwargs))):
@@ -327,6 +329,7 @@ class Recorder(TorchDispatchMode):
     @_one_at_a_time
     def draw_into(self, tensor: torch.Tensor, form: Form) -> None:
         """Records a draw that has no torch operation."""
+        _check_form(form, tensor.dtype)
         ref = self.ref(tensor)
         if ref.numel == 0:
             return
@@ -404,6 +407,8 @@ class _Operation:
         if self.name in _ops.RANDOM:
             entry.draw = call.draw = len(recorder.draws)
             entry.form = _ops.form_of_draw(call)
+            if entry.form is not None:
+                _check_form(entry.form, entry.target.dtype)
         values = _ops.interpret(call)
         recorder.add(entry)
         for ref, value in values:
@@ -528,6 +533,30 @@ def _meta_like(leaf: Any) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
     return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=_META)
+
+
+def _check_draw(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises torch's error for numbers that a random operation refuses, by a draw of one element.
+
+    The meta device does not look at them all.
+    """
+    target, *rest = args
+    if tensors_of((rest, kwargs)):
+        return
+    with plain_torch():
+        element = torch.empty(1, dtype=target.dtype)
+        try:
+            func(element, *rest, **{**kwargs, "generator": torch.Generator()})
+        except NotImplementedError:
+            pass  # a dtype that the CPU does not draw, such as those of 8 bits
+
+
+def _check_form(form: Form, dtype: torch.dtype) -> None:
+    """Checks that fanin can draw a form, where the line of the model's code is known."""
+    try:
+        _draws.drawable(form, dtype)
+    except ValueError as error:
+        raise RecordError(f"{error}{place()}") from None
 
 
 def _check_supported(tensor: torch.Tensor) -> None:

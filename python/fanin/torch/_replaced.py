@@ -65,7 +65,8 @@ def _sparse(
         return original(tensor, sparsity, std, generator)  # type: ignore[no-any-return]
     if generator is not None:
         recorder.warn_of_generator("sparse_")
-    recorder.draw_into(tensor, Sparse(float(sparsity), float(std), *tensor.shape))
+    # More zeros than rows are all rows. Fewer than none would count from the end, as slices do.
+    recorder.draw_into(tensor, Sparse(min(float(sparsity), 1.0), float(std), *tensor.shape))
     return tensor
 
 

@@ -68,7 +68,7 @@ class Report:
     def warn(self, message: str) -> None:
         """Adds a warning, and gives it to the caller of the public function."""
         self.warnings.append(message)
-        warnings.warn(message, RecordWarning, stacklevel=_levels_to_caller())
+        warnings.warn(message, RecordWarning, stacklevel=levels_to_caller())
 
     def __str__(self) -> str:
         """Returns one line."""
@@ -97,7 +97,7 @@ def _with_unit(number: int, unit: str) -> str:
     return f"{value:.3g} {prefix}{unit}".rstrip()
 
 
-def _levels_to_caller() -> int:
+def levels_to_caller() -> int:
     """Returns the `stacklevel` that names the line outside of this package."""
     frame = sys._getframe(1)
     level = 1

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin._errors import ArgumentError
-from fanin.torch._listing import named_tensors, warn_uninitialized
+from fanin.torch._listing import name_list, named_tensors, warn_uninitialized
+from fanin.torch._live import attribute_paths
 from fanin.torch._model import Slot, slots
 from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
+from fanin.torch._problems import RecordWarning
 from fanin.torch._recorded import Recorded, conclude
+from fanin.torch._report import levels_to_caller
 
 _HF_FLAG = "_is_hf_initialized"
 
@@ -24,20 +30,23 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
     """Records what code does to the tensors of a model, whose own tensors stay as they are.
 
     While the code runs, the parameters and buffers of the model are plain tensors of the whole
-    shapes, without memory and values. Afterwards the model has its own tensors again. Buffers that
-    the code adds, or replaces by those of another shape, are new tensors, with memory.
+    shapes, without memory and values. Afterwards the model has its own tensors again, also in
+    modules that the code has replaced. Buffers that the code adds, or replaces by those of another
+    shape, are new tensors, with memory.
+
+    An error leaves the model without its tensors. `unchanged_after_error` gives them back.
 
     Raises:
         ValueError: If the code adds a parameter, or gives one another shape.
     """
     before = slots(model)
-    with _own_tensors_return(before), recording() as recorder:
+    with recording() as recorder:
         _put_twins(before)
         with _without_hf_flags(model):
             code(model)
         after = slots(model)
         named = named_tensors(model, recorder)
-    _keep_new_buffers(before, after)
+    _put_back(before, after)
     recorded = conclude(model, recorder, named)
     # The caller decides about tensors without any value.
     warn_uninitialized([tensor for tensor in named if tensor.origin != "uninit"], recorder)
@@ -45,13 +54,48 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
 
 
 @contextmanager
-def _own_tensors_return(before: list[Slot]) -> Iterator[None]:
-    """Gives a model its own tensors back."""
+def unchanged_after_error(model: nn.Module) -> Iterator[None]:
+    """Gives the modules of a model the attributes and classes back that they had before an error.
+
+    Warns:
+        RecordWarning: For tensors without memory that the code has put into objects of its own.
+    """
+    held = [(module, type(module), _contents(module)) for module in model.modules()]
+    own = {id(tensor) for _, tensor in attribute_paths(model)}
     try:
         yield
-    finally:
-        for slot in before:
-            slot.put(slot.tensor)
+    except BaseException:
+        for module, kind, contents in held:
+            if type(module) is not kind:  # as parametrizations make it
+                module.__class__ = kind
+            _restore(module, contents)
+        left = [path for path, x in attribute_paths(model) if x.is_meta and id(x) not in own]
+        if left:
+            text = f"after the error, {name_list(left)} of the model have no memory; remove them"
+            warnings.warn(text, RecordWarning, stacklevel=levels_to_caller())
+        raise
+
+
+def _contents(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Returns the attributes of a module, each with a copy if it is a plain container."""
+    return {
+        name: (value, value.copy() if type(value) in _CONTAINERS else None)
+        for name, value in vars(module).items()
+    }
+
+
+_CONTAINERS = (dict, OrderedDict, list, set)
+
+
+def _restore(module: nn.Module, contents: dict[str, tuple[Any, Any]]) -> None:
+    """Gives a module the attributes that it had, and the same elements in each."""
+    attributes = vars(module)
+    attributes.clear()
+    for name, (value, copy) in contents.items():
+        attributes[name] = value
+        if copy is not None:
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(copy)
 
 
 def _put_twins(before: list[Slot]) -> None:
@@ -71,19 +115,26 @@ def _put_twins(before: list[Slot]) -> None:
         slot.put(twin)
 
 
-def _keep_new_buffers(before: list[Slot], after: list[Slot]) -> None:
-    """Gives a model memory for buffers that code has added, or given another shape."""
-    own = {slot.name: slot.tensor for slot in before}
+def _put_back(before: list[Slot], after: list[Slot]) -> None:
+    """Gives a model its own tensors back, and memory for new buffers.
+
+    New are those that code has added, or given another shape.
+    """
+    for slot in before:
+        slot.put(slot.tensor)
+    own = {slot.name: slot for slot in before}
     for slot in after:
-        tensor = own.get(slot.name)
-        if tensor is not None and _is_alike(tensor, slot.tensor):
+        same = own.get(slot.name)
+        if same is not None and _is_alike(same.tensor, slot.tensor):
+            # The module can be a new one.
+            replace(same, module=slot.module, key=slot.key).put(same.tensor)
             continue
         if slot.is_parameter:
-            change = "adds" if tensor is None else f"changes the shape {tuple(tensor.shape)} of"
+            change = "adds" if same is None else f"changes the shape {tuple(same.tensor.shape)} of"
             raise ArgumentError(
                 f"the code {change} parameter {slot.name!r}; it can only give it values"
             )
-        device = before[0].tensor.device if tensor is None else tensor.device
+        device = (before[0] if same is None else same).tensor.device
         slot.put(torch.empty(slot.tensor.shape, dtype=slot.tensor.dtype, device=device))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 import fanin
 from fanin.torch._fill import Known, Planned, Source
 from fanin.torch._recorded import Recorded
@@ -32,6 +34,15 @@ class Values:
             return Planned(self.plan, name)
         assert self.recorded is not None
         return Known(self.recorded._value(name, self.seed))
+
+    def check(self, name: str, dtype: torch.dtype) -> None:
+        """Checks that the values of a tensor that come from a plan can be made in a dtype.
+
+        Raises:
+            ValueError: If not.
+        """
+        if name in self.plan:
+            Planned(self.plan, name).check(dtype)
 
     def origin(self, name: str) -> str:
         """Returns the class of a tensor, as `RecordedTensor.origin`."""

@@ -372,6 +372,137 @@ def test_the_model_is_whole_after_an_error_of_the_code() -> None:
     assert model.weight is weight and torch.equal(model.weight, before)
 
 
+def _members(model: nn.Module) -> Any:
+    """Returns what a model consists of: classes, and the objects that modules hold."""
+    return [
+        (
+            name,
+            module,
+            type(module),
+            dict(vars(module)),
+            *(dict(vars(module)[each]) for each in kept),
+        )
+        for name, module in model.named_modules()
+        for kept in [("_parameters", "_buffers", "_modules")]
+    ]
+
+
+def _ones(model: nn.Module) -> None:
+    for tensor in (*model.parameters(), *model.buffers()):
+        nn.init.ones_(tensor)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        lambda m: setattr(m, "more", nn.Parameter(torch.zeros(2))),
+        lambda m: setattr(m, "0", nn.Linear(3, 5)),
+        lambda m: (setattr(m, "0", nn.Linear(3, 3)), 1 / 0),
+        lambda m: (setattr(m, "0", nn.Identity()), 1 / 0),
+        lambda m: (m.register_buffer("table", torch.ones(2)), 1 / 0),
+        lambda m: (m.found.append(torch.ones(2)), setattr(m, "one", torch.ones(1)), 1 / 0),
+        lambda m: (m.append(nn.Linear(3, 3)), 1 / 0),
+        lambda m: nn.utils.parametrizations.weight_norm(m[0]),
+        lambda m: nn.init.trunc_normal_(m[0].weight, std=0.0),
+        lambda m: m.register_buffer("table", torch.ones(2)) or setattr(m, "0", nn.Linear(3, 3)),
+    ],
+)
+def test_the_model_is_as_it_was_after_an_error(code: Any) -> None:
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    model.found = []
+    before, values = _members(model), {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        # No tensor has the last name of `only`, so code without an error of its own has this one.
+        init_(model, 1, by=lambda m: (_ones(m[1]), code(m)), only=["1.*", "*.weight", "nothing"])
+    assert _members(model) == before and model.found == []
+    assert_equal_values(model.state_dict(), values)
+
+
+def assert_equal_values(found: Any, expected: Any) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_tensors_that_an_error_leaves_are_named() -> None:
+    model: Any = nn.Linear(2, 2)
+    model.tables = {"sines": []}
+    with pytest.warns(RecordWarning, match="'tables.sines.0' of the model have no memory"):
+        with pytest.raises(ZeroDivisionError):
+            init_(model, 1, by=lambda m: (m.tables["sines"].append(torch.ones(2)), 1 / 0))
+
+
+def test_a_module_that_code_replaces_has_the_parameters_of_the_old_one() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    weight = model[0].weight
+    init_(model, 1, by=lambda m: (setattr(m, "0", nn.Linear(3, 3)), _ones(m)))
+    assert model[0].weight is weight and bool((weight == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda t: nn.init.trunc_normal_(t, std=0.0), r"TruncNormal\(.* std=0, .* at .*test_init"),
+        (lambda t: nn.init.trunc_normal_(t, a=2, b=-2), "a=2, b=-2.* bounds in order"),
+        (lambda t: nn.init.sparse_(t, -0.5), "sparsity=-0.5"),
+        (lambda t: nn.init.sparse_(t, 0.5, std=-1.0), "std=-1"),
+        (lambda t: nn.init.normal_(t, std=math.inf), "std=inf"),
+        (lambda t: nn.init.normal_(t, std=-1.0), "std >= 0.0, but found std -1"),
+        (lambda t: nn.init.uniform_(t, 1.0, 0.0), "from=1 > to=0"),
+        (lambda t: nn.init.uniform_(t, 0.0, math.nan), "out of bounds for float"),
+        (lambda t: t.bernoulli_(2.0), "p=2"),
+        (lambda t: t.exponential_(-1.0), "lambda=-1"),
+        (lambda t: t.copy_(torch.normal(0.0, torch.full((2, 2), -1.0))), "std=-1"),
+        (lambda t: t.copy_(torch.bernoulli(torch.full((2, 2), 2.0))), "p_in"),
+    ],
+)
+def test_impossible_draws_are_refused_before_a_tensor_is_filled(draw: Any, message: str) -> None:
+    def code(model: nn.Module) -> None:
+        _ones(model)
+        with torch.no_grad():
+            draw(model[1].weight)
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        init_(model, 1, by=code)
+    assert_equal_values(model.state_dict(), before)
+
+
+def test_draws_without_chance_are_constants() -> None:
+    def code(model: nn.Module) -> None:
+        nn.init.trunc_normal_(model.weight, a=1.0, b=1.0)
+        nn.init.sparse_(model.other, 2.0)
+        nn.init.sparse_(model.third, 0.5, std=0.0)
+
+    model: Any = nn.Linear(3, 3, bias=False)
+    model.other, model.third = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
+    init_(model, 1, by=code)
+    assert bool((model.weight == 1).all())
+    assert not bool(model.other.any()) and not bool(model.third.any())
+
+
+def test_a_dtype_that_a_rule_cannot_make_is_refused_before_a_tensor_is_filled() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    rules = fanin.Recipe.from_rules([{"match": "*", "init": "normal", "dtype": "f32"}])
+    with pytest.raises(ValueError, match="num_batches_tracked.*holds whole numbers only"):
+        init_(model, 1, recipe=rules)
+    assert_equal_values(model.state_dict(), before)
+
+
+def test_thousands_of_temporary_buffers_without_a_rule() -> None:
+    model = nn.Linear(2, 2)
+    for at in range(3000):
+        model.register_buffer(f"table{at}", torch.zeros(1), persistent=False)
+    rules = [{"match": ["weight", "table7"], "init": "ones"}, {"match": "table8", "init": "eye"}]
+    recipe = fanin.Recipe.from_rules([*rules, {"match": "bias", "init": "zeros"}])
+    with pytest.warns(RecordWarning, match="no rule for 'table0'.* and 2989 more"):
+        init_(model, 1, recipe=recipe)
+    assert model.table7.tolist() == [1]
+    with pytest.raises(ValueError, match=r"'weight'|\"weight\""):
+        init_(model, 1, recipe=fanin.Recipe.from_rules([{"match": "bias", "init": "zeros"}]))
+
+
 def test_tied_tensors_are_tied_for_the_code() -> None:
     seen = []
     model = titan()
