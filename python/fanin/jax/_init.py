@@ -12,6 +12,7 @@ import numpy as np
 from fanin import _arrays
 from fanin._errors import ArgumentError
 from fanin._recipe import Plan, RecipeLike, recipe_of
+from fanin._warnings import levels_to_caller
 from fanin.jax import _device, _host, _seed, _tree
 from fanin.jax._form import form_of
 from fanin.jax._philox import Words
@@ -74,7 +75,7 @@ def init(
     listed = [(leaf.name, leaf.shape, leaf.given.dtype) for leaf in leaves]
     plan = recipe_of(recipe).plan(listed, number if traced is None else _STAND_IN, dtype)
     for message in plan.unused:
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, stacklevel=levels_to_caller())
     return tree.unflatten([_array(leaf, plan, traced) for leaf in leaves])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fanin._errors import ArgumentError
 from fanin._recipe import Recipe, RecipeLike, recipe_of
+from fanin._warnings import levels_to_caller
 
 Variables = dict[str, Any]
 """The variables of a model by their paths."""
@@ -56,7 +57,7 @@ def _on_host(recipe: Recipe, variables: Variables, seed: int | None) -> dict[str
     listed = [(path, tuple(one.shape), str(one.dtype)) for path, one in variables.items()]
     plan = recipe.plan(listed, seed)
     for message in plan.unused:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=levels_to_caller())
     return {path: widened(plan.fill(path, progress=False)) for path in plan}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
+from torch.nn.parameter import is_lazy
 
 import fanin
 from fanin import _native
@@ -239,12 +240,14 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
     Raises:
         TypeError: For what is not a tensor, and for quantized, sparse, nested and fake tensors and
             other subclasses whose elements are not in their own memory.
-        ValueError: For a tensor on the meta device, one that is expanded, or whose memory has been
-            freed.
+        ValueError: For a tensor on the meta device, one that is lazy or expanded, or whose memory
+            has been freed.
     """
     where = f"tensor {name!r}"
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{where} is a {type(tensor).__name__}; expected a torch.Tensor")
+    if is_lazy(tensor):
+        raise ArgumentError(f"{where} is lazy, so it has no shape yet; run the model once first")
     if as_dtensor(tensor) is not None:
         return
     if has_own_dispatch(tensor):

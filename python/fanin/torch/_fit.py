@@ -82,6 +82,12 @@ def check_values(chosen: Iterable[Slot], values: Values) -> list[str]:
     missing = [slot for slot in chosen if slot.name not in values]
     lost = [slot.name for slot in missing if not (slot.is_temporary and values.recorded is None)]
     lost = [name for name in lost if name not in values.plan.skipped]
+    are_complex = [slot.name for slot in missing if slot.name in lost and slot.tensor.is_complex()]
+    if are_complex and values.recorded is None:
+        raise ArgumentError(
+            f"{name_list(are_complex)} have complex numbers, which a recipe cannot make; use "
+            "recipe=record(...) of the function that makes the model, or leave them out by only"
+        )
     if lost:
         raise ArgumentError(f"the recipe has no values for {name_list(lost)}")
     for slot in chosen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
@@ -17,6 +18,7 @@ from fanin._recipe import recipe_of
 from fanin.torch._device import together
 from fanin.torch._fill import Means, check_seed, write
 from fanin.torch._fit import about_ties, check_memory, check_values, check_written
+from fanin.torch._geometry import Part
 from fanin.torch._materialize import materialize_attributes
 from fanin.torch._model import Slot, by_memory, selected, slots
 from fanin.torch._recorded import Recorded
@@ -93,7 +95,8 @@ def init_(
     seed = check_seed(seed)
     every = slots(model)
     warned: list[str] = []
-    with unchanged_after_error(model):
+    # Only the code changes a model before its tensors are filled.
+    with unchanged_after_error(model) if recipe is None else nullcontext():
         if isinstance(recipe, Recorded):
             values = Values.of_recording(recipe, seed)
         elif recipe is None:
@@ -121,15 +124,17 @@ def init_(
     report = Report()
     for message in warned:
         report.warn(message)
-    # First those of no plan: a replay can fail for a seed.
-    filled.sort(key=lambda slot: slot.name in values.plan)
+    written: dict[str, Part] = {}
     total = sum(parts[slot.name].memory.nbytes for slot in filled)
     with Progress(progress, "initialize") as bar:
         means = Means(threads, _of_all(bar.callback, total))
         with together():
-            for slot in filled:
-                part = write(values.source(slot.name), slot.tensor, parts[slot.name], means)
-                report.add(values.origin(slot.name), part)
+            # First those of no plan: a replay can fail for a seed.
+            for slot in sorted(filled, key=lambda slot: slot.name in values.plan):
+                name, part = slot.name, parts[slot.name]
+                written[name] = write(values.source(name), slot.tensor, part, means)
+    for slot in filled:
+        report.add(values.origin(slot.name), written[slot.name])
     firsts = {id(slot) for slot in filled}
     report.untouched = [slot.name for slots in tied if id(slots[0]) not in firsts for slot in slots]
     report.seconds = time.perf_counter() - started

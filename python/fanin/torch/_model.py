@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 import fanin
 from fanin._errors import ArgumentError
-from fanin.torch._fill import has_own_dispatch
+from fanin.torch._fill import check_writable, has_own_dispatch
 from fanin.torch._geometry import as_dtensor
 from fanin.torch._names import canonical
 
@@ -45,6 +46,7 @@ def slots(model: nn.Module) -> list[Slot]:
     Raises:
         TypeError: For what is not a module, and for a model in `FullyShardedDataParallel`, whose
             parameters are parts of flattened memory.
+        ValueError: For a lazy parameter, which has no shape yet.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, but got a {type(model).__name__}")
@@ -53,6 +55,9 @@ def slots(model: nn.Module) -> list[Slot]:
         _reshard(module, prefix)
         for slot in _own(module):
             name = canonical(model, f"{prefix}.{slot.key}" if prefix else slot.key)
+            if is_lazy(slot.tensor):
+                # Before a shape is asked for.
+                check_writable(slot.tensor, name)
             found.setdefault(name, replace(slot, name=name))
     return list(found.values())
 

@@ -106,6 +106,18 @@ class Recorded:
         """Returns the class of the model and the number of tensors of each origin."""
         return f"<Recorded {type(self.model).__name__}: {self._counts()}>"
 
+    def __copy__(self) -> Recorded:
+        """Returns the recording itself, which does not change."""
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Refuses pickles and deep copies: the objects of torch that a replay needs have none.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a Recorded cannot be pickled or copied deeply; use save, or record again")
+
     def _counts(self) -> str:
         counts: dict[str, int] = {}
         for tensor in self.tensors.values():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass, field
 
 import torch
 
+from fanin._warnings import levels_to_caller
 from fanin.torch._geometry import Part
 from fanin.torch._problems import RecordWarning
 
@@ -95,15 +95,3 @@ def _with_unit(number: int, unit: str) -> str:
             break
         value /= 1000
     return f"{value:.3g} {prefix}{unit}".rstrip()
-
-
-def levels_to_caller() -> int:
-    """Returns the `stacklevel` that names the line outside of this package."""
-    frame = sys._getframe(1)
-    level = 1
-    # `seeded` is called through contextlib.
-    inner = ("fanin.", "contextlib")
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inner):
-        frame = frame.f_back
-        level += 1
-    return level

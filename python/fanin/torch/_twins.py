@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fanin._errors import ArgumentError
+from fanin._warnings import levels_to_caller
 from fanin.torch._listing import name_list, named_tensors, warn_uninitialized
 from fanin.torch._live import attribute_paths
 from fanin.torch._model import Slot, slots
@@ -21,7 +22,6 @@ from fanin.torch._modes import recording
 from fanin.torch._names import is_parallel
 from fanin.torch._problems import RecordWarning
 from fanin.torch._recorded import Recorded, conclude
-from fanin.torch._report import levels_to_caller
 
 _HF_FLAG = "_is_hf_initialized"
 
@@ -37,8 +37,14 @@ def record_code(model: nn.Module, code: Callable[[nn.Module], Any]) -> Recorded:
     An error leaves the model without its tensors. `unchanged_after_error` gives them back.
 
     Raises:
+        TypeError: For a model of TorchScript.
         ValueError: If the code adds a parameter, or gives one another shape.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise TypeError(
+            "the code of a torch.jit.ScriptModule cannot be recorded; use recipe=..., or "
+            "initialize the model before torch.jit.script"
+        )
     before = slots(model)
     with recording() as recorder:
         _put_twins(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 
@@ -45,6 +47,15 @@ def check_models() -> None:
     assert state
     np.testing.assert_array_equal(state, after)
     assert net(np.ones((2, 8), np.float32)).shape == (2, 3)
+
+
+def check_warnings() -> None:
+    """A rule that applies to no tensor is a warning at the line of the caller."""
+    rules = [{"match": "nothing", "init": "ones"}, {"match": "*", "init": "zeros"}]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fanin.keras.init(model(), fanin.Recipe.from_rules(rules), SEED)
+    assert [one.filename for one in found if "nothing" in str(one.message)] == [__file__], found
 
 
 def check_initializers() -> None:
@@ -113,6 +124,7 @@ def check_distribution() -> None:
 
 if __name__ == "__main__":
     check_models()
+    check_warnings()
     check_initializers()
     check_errors()
     if keras.backend.backend() == "jax":

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fanin.torch import fill_
+from fanin.torch import _fill, fill_, init_
+from fanin.torch._geometry import Part, part_of
 
 INIT = "normal(std=0.02)"
 
@@ -194,3 +195,25 @@ def test_unknown_initializers_and_layouts() -> None:
         fill_(torch.zeros(3), "normel", name="w", seed=1)
     with pytest.raises(ValueError, match="inout"):
         fill_(torch.zeros(3), INIT, name="w", seed=1, layout="inout")
+
+
+def test_lazy_tensors_are_named() -> None:
+    lazy = torch.nn.LazyLinear(3)
+    with pytest.raises(ValueError, match="tensor 'w' is lazy, so it has no shape yet"):
+        fill_(lazy.weight, "normal", name="w", seed=1)
+    for recipe in (None, "torch"):
+        with pytest.raises(ValueError, match="tensor '0.weight' is lazy"):
+            init_(torch.nn.Sequential(lazy), 1, recipe=recipe)
+
+
+def test_the_part_of_a_tensor_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def counted(tensor: torch.Tensor, name: str) -> Part:
+        found.append(name)
+        return part_of(tensor, name)
+
+    monkeypatch.setattr(_fill, "part_of", counted)
+    fill_(torch.empty(3), "normal", name="w", seed=1)
+    init_(torch.nn.Linear(3, 3), 1, recipe="torch", progress=lambda done, total: None)
+    assert found == ["w", "weight", "bias"]

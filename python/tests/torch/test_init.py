@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -622,3 +624,21 @@ def test_parameters_that_share_elements_are_refused() -> None:
     init_(model, 5, recipe=recipe)
     for name, tensor in (("a", model.a), ("b", model.b)):
         assert torch.equal(tensor, fill_(torch.empty(6, 2), "normal", name=name, seed=5))
+
+
+def test_models_that_no_recipe_or_code_can_fill() -> None:
+    with pytest.raises(ValueError, match="'weight', 'bias' have complex numbers, which a recipe"):
+        init_(nn.Linear(2, 2, dtype=torch.complex64), 1, recipe="torch")
+    with pytest.warns(FutureWarning):
+        scripted = torch.jit.script(nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="ScriptModule cannot be recorded; use recipe="):
+        init_(scripted, 1)
+    init_(scripted, 1, recipe="torch")
+
+
+def test_recordings_are_not_pickled() -> None:
+    recorded = record(nn.Linear, 2, 2)
+    assert copy.copy(recorded) is recorded
+    for make in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="use save, or record again"):
+            make(recorded)  # type: ignore[operator]
