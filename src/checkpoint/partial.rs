@@ -502,26 +502,6 @@ mod tests {
         assert_eq!(count(), 0);
     }
 
-    /// A process that finds the model complete discards what is left, while another one begins to repair a
-    /// file.
-    #[test]
-    fn a_file_can_be_opened_while_others_discard_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("w");
-        let is_done = std::sync::atomic::AtomicBool::new(false);
-        let order = std::sync::atomic::Ordering::Relaxed;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_done.load(order) {
-                    Partial::discard(&target).unwrap();
-                }
-            });
-            let failed = (0..2000).find_map(|_| Partial::open(&target, true).err());
-            is_done.store(true, order);
-            assert!(failed.is_none(), "{failed:?}");
-        });
-    }
-
     #[test]
     fn a_shared_file_has_one_writer_after_another() {
         let folder = tempfile::tempdir().unwrap();
