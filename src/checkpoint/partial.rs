@@ -502,6 +502,26 @@ mod tests {
         assert_eq!(count(), 0);
     }
 
+    /// A process that discards a file locks it for a moment.
+    #[test]
+    fn a_file_that_is_locked_for_a_moment_is_opened() {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+        static BLOCKED: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w");
+        let open = |times| {
+            BLOCKED.store(times, Relaxed);
+            Partial::open_locked(&target, true, |file| {
+                match BLOCKED.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+                    Ok(_) => Err(TryLockError::WouldBlock),
+                    Err(_) => file.try_lock(),
+                }
+            })
+        };
+        assert!(open(TRIES).is_ok());
+        assert!(open(TRIES + 1).is_err());
+    }
+
     #[test]
     fn a_shared_file_has_one_writer_after_another() {
         let folder = tempfile::tempdir().unwrap();
