@@ -464,17 +464,20 @@ fn what_is_not_made_is_carried_over_whatever_the_rule_and_the_dtype() {
         );
 }
 
-#[test]
-fn overwriting_never_removes_what_is_read() {
+/// Makes the list `list.json`, the recipe `own.toml`, and the folder `old` with two shards of them.
+fn with_shards() -> Run {
     let run = Run::new();
-    run.write(
-        "list.json",
-        r#"{"tensors": [{"name": "a", "shape": [64]}, {"name": "b", "shape": [64]}]}"#,
-    );
+    run.list("list.json", &[("a", &[64]), ("b", &[64])]);
     run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
     run.fanin("init own.toml --seed 1 --max-shard-size 256 --out old/")
         .tensors("list.json")
         .ok();
+    run
+}
+
+#[test]
+fn overwriting_never_removes_what_is_read() {
+    let run = with_shards();
     run.write(
         "keep.toml",
         "[[rule]]\nmatch = \"a\"\nkeep = \"old/model-00001-of-00002.safetensors\"\n\
@@ -499,12 +502,7 @@ fn overwriting_never_removes_what_is_read() {
 /// The hash of the recipe would cover the index alone, and not the shards with the tensors.
 #[test]
 fn an_index_is_no_file_to_keep_tensors_of() {
-    let run = Run::new();
-    run.list("list.json", &[("a", &[64]), ("b", &[64])]);
-    run.write("own.toml", "[[rule]]\nmatch = \"*\"\ninit = \"normal\"\n");
-    run.fanin("init own.toml --seed 1 --max-shard-size 256 --out old/")
-        .tensors("list.json")
-        .ok();
+    let run = with_shards();
     run.write(
         "keep.toml",
         "[[rule]]\nmatch = \"*\"\nkeep = \"old/model.safetensors.index.json\"\n",
