@@ -131,6 +131,21 @@ fn a_file_of_the_source_is_never_the_output() {
         run.cpu(&some).arg("m/a.npy").ok();
     }
     assert!(run.read(shard) == before);
+    // A file of a rank whose elements are all in the file of another one, too.
+    run.write(
+        "spec.toml",
+        "mesh = [{ name = \"dp\", size = 2 }]\n[[rule]]\nmatch = \"*\"\nplacements = [\"replicate\"]\n",
+    );
+    let init = run.cpu("init kaiming --tensors list.json --seed 1 --shard-spec spec.toml --out r");
+    init.ok();
+    let second = "r/model-rank-00001-of-00002.safetensors";
+    let before = run.read(second);
+    let init = "init kaiming --tensors r --seed 5 --overwrite --out";
+    run.cpu(init).arg(second).refused(2, &["is read"]);
+    run.cpu("regenerate kaiming --tensors r --seed 5 --tensor a.weight --overwrite --out")
+        .arg(second)
+        .refused(2, &["this file is the source of the tensors"]);
+    assert!(run.read(second) == before);
 }
 
 #[test]
