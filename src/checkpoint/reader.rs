@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::job::Regions;
 use crate::read::{format_error, open_regular};
 
-/// Reads elements of [`Weights`](super::Weights). It keeps one file open at a time, because a model may have more
-/// shards than a process may have open files.
+/// Reads elements of [`Weights`](super::Weights). It keeps one file open at a time, because a model
+/// may have more shards than a process may have open files.
 #[derive(Debug, Default)]
 pub struct Reader {
     open: Option<(Arc<Path>, File)>,

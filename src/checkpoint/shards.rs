@@ -347,10 +347,10 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Those of [`Writer::save`], also for the index, and [`Error::Format`] if the folder holds files of another model
-    /// that this one does not replace, which readers might take for its own. [`Error::Io`] if another
-    /// process writes into the folder, unless both write a share of less than all, and if a file that
-    /// was written is not there at the end.
+    /// Those of [`Writer::save`], also for the index, and [`Error::Format`] if the folder holds files of
+    /// another model that this one does not replace, which readers might take for its own.
+    /// [`Error::Io`] if another process writes into the folder, unless both write a share of less than
+    /// all, and if a file that was written is not there at the end.
     pub fn save_shards(
         &self,
         folder: impl AsRef<Path>,

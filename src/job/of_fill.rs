@@ -48,8 +48,8 @@ impl Fill {
     ///
     /// # Errors
     ///
-    /// [`Error::DType`](crate::Error::DType), naming the tensor: whole numbers for an initializer that gives others, or a
-    /// dtype that cannot be initialized. A kept tensor can have any dtype.
+    /// [`Error::DType`](crate::Error::DType), naming the tensor: whole numbers for an initializer that
+    /// gives others, or a dtype that cannot be initialized. A kept tensor can have any dtype.
     pub fn check(&self) -> Result<()> {
         // The kernels pack these, whatever is drawn.
         if self.is_kept() || self.dtype().is_packed_by_kernels() {
